@@ -1,0 +1,77 @@
+//! What the screen asks of the world around it.
+
+use crate::domain::ids::IncidentId;
+use crate::domain::request::Request;
+use crate::panes::PaneId;
+
+/// What the screen asks of the world around it. Data: tests compare it, replays discard it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask the runtime.
+    Request(Request),
+    /// Put text on the clipboard (OSC 52) and into `last-copy.txt`; `what` names it in the notice.
+    Copy {
+        /// Sanitised text.
+        text: String,
+        /// In words: `3 records`.
+        what: String,
+    },
+    /// Hand the text to `$VISUAL`/`$EDITOR`; comes back as `Event::EditorClosed`.
+    OpenEditor {
+        /// Which incident's document; `None` is the day's log-book.
+        incident: Option<IncidentId>,
+        /// What to edit.
+        text: String,
+    },
+    /// Show one line to the person.
+    Notice(Notice),
+    /// Go to a pane.
+    Focus(PaneId),
+    /// Paint everything again.
+    Redraw,
+    /// Switch mouse reporting.
+    Mouse(bool),
+    /// Remember the theme in the state directory.
+    KeepTheme(String),
+    /// Stop this process until `fg`.
+    Suspend,
+    /// Leave.
+    Quit,
+}
+
+/// One line to the person, with how serious it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How serious.
+    pub severity: NoticeSeverity,
+    /// The line.
+    pub text: String,
+}
+
+/// How serious a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeSeverity {
+    /// Something was done.
+    Info,
+    /// Something to know.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl Notice {
+    /// A notice that something was done, as an effect.
+    pub fn info(text: impl Into<String>) -> Effect {
+        Effect::Notice(Self { severity: NoticeSeverity::Info, text: text.into() })
+    }
+
+    /// A warning, as an effect.
+    pub fn warn(text: impl Into<String>) -> Effect {
+        Effect::Notice(Self { severity: NoticeSeverity::Warn, text: text.into() })
+    }
+
+    /// A failure, as an effect.
+    pub fn error(text: impl Into<String>) -> Effect {
+        Effect::Notice(Self { severity: NoticeSeverity::Error, text: text.into() })
+    }
+}

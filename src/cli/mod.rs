@@ -1,0 +1,118 @@
+//! Sub-commands: they parse, call and format.
+
+pub mod ack;
+pub mod backup;
+pub mod check;
+pub mod completions;
+pub mod declare;
+pub mod demo;
+pub mod doctor;
+pub mod failure;
+pub mod incident;
+pub mod init;
+pub mod keys;
+pub mod logs;
+pub mod man;
+pub mod note;
+pub mod open;
+pub mod output;
+pub mod probe;
+pub mod status;
+pub mod themes;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "hotseat", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Read this config instead of `$XDG_CONFIG_HOME/hotseat/config.toml`
+    #[arg(long, global = true, value_name = "FILE", env = "HOTSEAT_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// What to do; without it the screen opens
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// What the screen opens on
+    #[command(flatten)]
+    pub open: open::Args,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show probes, backups and open incidents in one page
+    Status(status::Args),
+    /// Run a probe once and print its phases; exits like a Nagios plugin
+    Probe(probe::Args),
+    /// Print log records that match a query
+    Logs(logs::Args),
+    /// List, run or verify backups
+    Backup(backup::Args),
+    /// List, show or change incidents
+    Incident(incident::Args),
+    /// Add a note to the open incident or to the day's log-book
+    Note(note::Args),
+    /// Declare an incident
+    Declare(declare::Args),
+    /// Mark a failing probe as seen by you
+    Ack(ack::Args),
+    /// Check the config and say what it would do
+    Check(check::Args),
+    /// Write a commented config to start from
+    Init(init::Args),
+    /// List all commands and their keys
+    Keys(keys::Args),
+    /// List themes or show one
+    Themes(themes::Args),
+    /// Check the terminal, the limits and the directories
+    Doctor(doctor::Args),
+    /// Play a scripted outage on real loopback services, logs and backups
+    Demo(demo::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Man(man::Args),
+}
+
+/// What every sub-command may look at.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// `--config`, when given.
+    pub config: Option<PathBuf>,
+}
+
+/// Runs the command line.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    match &cli.command {
+        None => open::run(&cli.open, cx, out),
+        Some(command) => match command {
+            Command::Status(args) => status::run(args, cx, out),
+            Command::Probe(args) => probe::run(args, cx, out),
+            Command::Logs(args) => logs::run(args, cx, out),
+            Command::Backup(args) => backup::run(args, cx, out),
+            Command::Incident(args) => incident::run(args, cx, out),
+            Command::Note(args) => note::run(args, cx, out),
+            Command::Declare(args) => declare::run(args, cx, out),
+            Command::Ack(args) => ack::run(args, cx, out),
+            Command::Check(args) => check::run(args, cx, out),
+            Command::Init(args) => init::run(args, cx, out),
+            Command::Keys(args) => keys::run(args, cx, out),
+            Command::Themes(args) => themes::run(args, cx, out),
+            Command::Doctor(args) => doctor::run(args, cx, out),
+            Command::Demo(args) => demo::run(args, cx, out),
+            Command::Completions(args) => completions::run(args, cx, out),
+            Command::Man(args) => man::run(args, cx, out),
+        },
+    }
+}

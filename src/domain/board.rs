@@ -1,0 +1,95 @@
+//! What is known, as a deterministic fold over facts: shared by the screen, the agent and the tests.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::backup::BackupBoard;
+use crate::domain::config_error::ConfigError;
+use crate::domain::effect::Effect;
+use crate::domain::fact::{Envelope, Fact, RuntimeFact};
+use crate::domain::incident::{IncidentBoard, MachineEntry, MachineKind};
+use crate::domain::log::LogBoard;
+use crate::domain::probe::ProbeBoard;
+
+/// Everything known to a runtime. Equal facts in equal order give equal boards.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Board {
+    /// `seq` of the last fact folded in.
+    pub seq: u64,
+    /// Probes and their health.
+    pub probes: ProbeBoard,
+    /// Log sources, without their text.
+    pub logs: LogBoard,
+    /// Backup jobs and their history.
+    pub backups: BackupBoard,
+    /// Incidents and their entries.
+    pub incidents: IncidentBoard,
+    /// The config in use.
+    pub config: ConfigStatus,
+    /// Who holds the state directory when it is not this runtime.
+    pub standby: Option<String>,
+}
+
+/// The config in use and what is wrong with it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// The file, or `None` when there is none.
+    pub path: Option<String>,
+    /// Entries that were left out.
+    pub errors: Vec<ConfigError>,
+    /// The file on disk was changed to something that could not be taken into use.
+    pub rejected: Vec<ConfigError>,
+}
+
+impl Board {
+    /// Folds one fact in and says what the world should do about it.
+    ///
+    /// `now` is the envelope's time in a replay and the clock's otherwise. A replay discards the effects.
+    pub fn apply(&mut self, now: Timestamp, envelope: &Envelope) -> Vec<Effect> {
+        self.seq = envelope.seq;
+        let mut entries = Vec::new();
+        match &envelope.fact {
+            Fact::Probe(fact) => {
+                for flip in self.probes.apply(now, fact) {
+                    entries.push(MachineEntry {
+                        at: flip.since,
+                        kind: MachineKind::Probe,
+                        subject: flip.probe.to_string(),
+                        text: flip.text,
+                    });
+                }
+            }
+            Fact::Log(fact) => self.logs.apply(fact),
+            Fact::Backup(fact) => {
+                for news in self.backups.apply(now, fact) {
+                    entries.push(MachineEntry {
+                        at: news.at,
+                        kind: MachineKind::Backup,
+                        subject: news.job.to_string(),
+                        text: news.text,
+                    });
+                }
+            }
+            Fact::Incident(fact) => self.incidents.apply(now, fact),
+            Fact::Runtime(fact) => self.apply_runtime(fact),
+        }
+        let open = self.incidents.open();
+        let effect = |entry: &MachineEntry| {
+            open.iter()
+                .map(|incident| Effect::AppendMachineEntry { incident: incident.clone(), entry: entry.clone() })
+                .collect::<Vec<_>>()
+        };
+        entries.iter().flat_map(effect).collect()
+    }
+
+    fn apply_runtime(&mut self, fact: &RuntimeFact) {
+        match fact {
+            RuntimeFact::ConfigLoaded { path, errors } => {
+                self.config = ConfigStatus { path: path.clone(), errors: errors.clone(), rejected: Vec::new() };
+            }
+            RuntimeFact::ConfigRejected { errors } => self.config.rejected.clone_from(errors),
+            RuntimeFact::ServiceFailed { .. } => {}
+            RuntimeFact::Standby { holder } => self.standby = Some(holder.clone()),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What the board asks of the world. Data, so that it can be tested, recorded and, in a replay, discarded.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::IncidentId;
+use crate::domain::incident::MachineEntry;
+
+/// What the board asks of the world.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Append what a machine saw to the journal of an open incident.
+    AppendMachineEntry {
+        /// The open incident.
+        incident: IncidentId,
+        /// What was seen.
+        entry: MachineEntry,
+    },
+}

@@ -1,0 +1,88 @@
+//! What a service observed, and the envelope it travels in.
+//!
+//! Facts are the only thing that changes a `Board`. They are serde, so that attaching to a runtime is a
+//! snapshot of its board plus the facts after the snapshot's `seq`, whether the runtime is a task in this
+//! process, an agent on this host or an agent on another. Log text never travels as a fact.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::backup::BackupFact;
+use crate::domain::config_error::ConfigError;
+use crate::domain::ids::HostId;
+use crate::domain::incident::IncidentFact;
+use crate::domain::log::LogFact;
+use crate::domain::probe::ProbeFact;
+
+/// A fact with where, when, in which order and by whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The host whose runtime observed it.
+    pub host: HostId,
+    /// Position in that runtime's stream; starts at 1 and grows by 1.
+    pub seq: u64,
+    /// When it was observed, by the runtime's clock.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub actor: Actor,
+    /// What was observed.
+    pub fact: Fact,
+}
+
+/// Who caused a fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actor {
+    /// The runtime itself: a schedule, a probe, a file that grew.
+    Runtime,
+    /// A person, by the name of `HOTSEAT_USER` or the login.
+    Person(String),
+}
+
+/// What was observed. Closed: a new variant asks for its arms everywhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fact {
+    /// About a probe.
+    Probe(ProbeFact),
+    /// About a log source (never its text).
+    Log(LogFact),
+    /// About a backup job or run.
+    Backup(BackupFact),
+    /// About an incident or one of its entries.
+    Incident(IncidentFact),
+    /// About the runtime itself.
+    Runtime(RuntimeFact),
+}
+
+/// What the runtime says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeFact {
+    /// A config was taken into use; `errors` are the entries left out of it.
+    ConfigLoaded {
+        /// The file, or `None` when there is none.
+        path: Option<String>,
+        /// What is wrong with it; the rest runs.
+        errors: Vec<ConfigError>,
+    },
+    /// A changed config could not be taken into use; the old one keeps running.
+    ConfigRejected {
+        /// Why.
+        errors: Vec<ConfigError>,
+    },
+    /// A service ended by itself or panicked; it is started again after `retry_s` seconds.
+    ServiceFailed {
+        /// Which one, in words.
+        service: String,
+        /// Why.
+        error: String,
+        /// Seconds until the next start.
+        retry_s: u32,
+    },
+    /// Another runtime holds the state directory: this one reads and takes notes, no more.
+    Standby {
+        /// Who holds it, in words.
+        holder: String,
+    },
+}

@@ -1,0 +1,399 @@
+//! Log data as it travels: positions, records, gaps, windows, and the facts a source reports.
+//!
+//! Bytes stay on disk. A pane asks for a window around a position; what it gets is owned, sanitised and
+//! serialisable, so the answer may come from a file of this host, a store or another host's agent.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::SourceId;
+
+/// How bad a record says it is. Ordered: `Fatal` is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Finest detail.
+    Trace,
+    /// For developers.
+    Debug,
+    /// Normal work; also syslog notice.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something failed.
+    Error,
+    /// The program or host gave up; also syslog crit, alert, emerg.
+    Fatal,
+}
+
+/// A place in a source that stays valid while lines arrive, files rotate and screens come and go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// Time of the record there, when it has one; merges sources on one clock.
+    pub time: Option<Timestamp>,
+    /// Which source.
+    pub source: SourceId,
+    /// Where in the source. Only the source that made it understands it.
+    pub cursor: Cursor,
+}
+
+/// The opaque part of a position.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cursor {
+    /// A byte offset in one generation of a file (or of a stream's spool).
+    File {
+        /// Counts the files that have stood under the source's name, oldest first: a rotation adds one.
+        segment: u64,
+        /// Device and inode, so that the place can be found again after a restart.
+        device: u64,
+        /// See `device`.
+        inode: u64,
+        /// Byte offset of the record's first byte.
+        offset: u64,
+    },
+    /// A timestamp and a tie-break in a store that orders by time.
+    Store {
+        /// Nanoseconds since the Unix epoch.
+        nanos: i64,
+        /// Orders records of the same nanosecond.
+        tie: String,
+    },
+}
+
+/// One logical entry: a line with the lines that continue it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Where it starts.
+    pub position: Position,
+    /// Its level, when one was recognised.
+    pub level: Option<Level>,
+    /// Its lines, sanitised for drawing (`domain::sanitise`), at most `MAX_RECORD_LINES`, each cut at `MAX_LINE_CHARS`.
+    pub lines: Vec<String>,
+    /// Byte range of the timestamp in the first line, when one was recognised.
+    pub time_span: Option<Range<usize>>,
+    /// SGR colours kept from the source: line, byte range, colour.
+    pub styles: Vec<SgrSpan>,
+    /// Hits of the search and of the filter-in chips: line, byte range.
+    pub hits: Vec<(u32, Range<u32>)>,
+    /// Length on disk in bytes, whatever was cut above.
+    pub length_bytes: u64,
+    /// Bytes not in `lines` because of the bounds.
+    pub cut_bytes: u64,
+    /// True when it is here as context, not because it matched.
+    pub context: bool,
+}
+
+/// A run of colour that the log itself asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SgrSpan {
+    /// Index into `Record::lines`.
+    pub line: u32,
+    /// Byte range in that line.
+    pub range: Range<u32>,
+    /// Foreground: 0–15 named, 16–255 palette; `None` is the default.
+    pub foreground: Option<u8>,
+    /// Bold.
+    pub bold: bool,
+}
+
+/// Lines kept of one record: a Java trace with its causes fits, a runaway dump does not.
+pub const MAX_RECORD_LINES: usize = 500;
+/// Characters kept of one line in a window: ten screens of 200 columns by 8 rows.
+pub const MAX_LINE_CHARS: usize = 16_384;
+
+/// Something that is not there, said in place of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Where it stands.
+    pub position: Position,
+    /// What happened.
+    pub kind: GapKind,
+}
+
+/// Why lines are missing or a source changed under the reader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GapKind {
+    /// The file was renamed away or replaced; the old one was read to its end.
+    Rotated,
+    /// The file shrank; this many bytes were written and gone before they were read.
+    Truncated {
+        /// Bytes that were never read.
+        unread_bytes: u64,
+    },
+    /// The file was deleted; reading goes on if it comes back.
+    Deleted,
+    /// The file does not exist yet.
+    Missing,
+    /// The file may not be read.
+    PermissionDenied,
+    /// A stream's spool reached its bound and its oldest part was dropped.
+    Dropped {
+        /// Lines dropped.
+        lines: u64,
+    },
+    /// The stream ended.
+    Ended,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+/// A row of a window, in display order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Row {
+    /// A record.
+    Record(Record),
+    /// A gap.
+    Gap(Gap),
+    /// Context of two matches that do not touch (`--` in grep).
+    Break,
+}
+
+impl Row {
+    /// Where the row stands; a break has no place of its own.
+    pub fn position(&self) -> Option<&Position> {
+        match self {
+            Row::Record(record) => Some(&record.position),
+            Row::Gap(gap) => Some(&gap.position),
+            Row::Break => None,
+        }
+    }
+}
+
+/// Names one log view of one screen; a newer request for the same view cancels the older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ViewId(pub u64);
+
+/// Where a window is wanted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anchor {
+    /// The newest rows; the window ends with the last record.
+    Tail,
+    /// The oldest rows.
+    Head,
+    /// Rows around this position; the record at it (or the next one after it) is `Window::anchor_row`.
+    At(Position),
+    /// Rows around the first record at or after this time.
+    Time(Timestamp),
+    /// The next record after (or before) this position that satisfies `find`, and the rows around it.
+    Find {
+        /// Start; the record there does not count.
+        from: Option<Position>,
+        /// Search towards older records.
+        backwards: bool,
+        /// What to find.
+        find: Find,
+    },
+}
+
+/// What a jump looks for among the records that pass the query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Find {
+    /// A record at this level or above.
+    LevelAtLeast(Level),
+    /// A record that matches the request's `search`.
+    Search,
+}
+
+/// Asks for the rows of a view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowRequest {
+    /// Which view asks.
+    pub view: ViewId,
+    /// Counts the requests of the view; the answer carries it back, stale answers are dropped.
+    pub generation: u64,
+    /// The query in its text form (`domain::query`).
+    pub query: String,
+    /// Regex of the search (`/`), highlighted but not filtering; empty is none.
+    pub search: String,
+    /// Sources to read; empty is all.
+    pub sources: Vec<SourceId>,
+    /// Where.
+    pub anchor: Anchor,
+    /// Records wanted before the anchor.
+    pub before: u32,
+    /// Records wanted from the anchor on.
+    pub after: u32,
+    /// Lines of context around each match, before and after.
+    pub context: u32,
+    /// Keep sending fresh windows while the anchor is `Tail` and matching lines arrive.
+    pub follow: bool,
+    /// Also count all matches; progress arrives as further windows with the same rows' `counts`.
+    pub count: bool,
+}
+
+/// The answer: owned rows with what is known about the rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Which view asked.
+    pub view: ViewId,
+    /// Of which request.
+    pub generation: u64,
+    /// The rows, or `None` when only `counts` are news.
+    pub rows: Option<Vec<Row>>,
+    /// Index into `rows` of the record at the anchor.
+    pub anchor_row: Option<usize>,
+    /// No older matching record exists.
+    pub at_head: bool,
+    /// No newer matching record exists.
+    pub at_tail: bool,
+    /// What the anchor's `Find` or `At` could not give, in words ("no error before this").
+    pub missing: Option<String>,
+    /// Counts so far.
+    pub counts: Counts,
+    /// Why the query could not be run, in words; the rows are then those of no query.
+    pub query_error: Option<String>,
+}
+
+/// How much matches, as far as is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records that pass the query in the part that was scanned.
+    pub matched: u64,
+    /// Records in the part that was scanned.
+    pub scanned: u64,
+    /// Bytes scanned.
+    pub scanned_bytes: u64,
+    /// Bytes in all sources.
+    pub total_bytes: u64,
+    /// Everything there is was scanned.
+    pub complete: bool,
+}
+
+/// What a source reports. Never its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFact {
+    /// A source was added (config, command line, a new file of a glob).
+    Opened {
+        /// Its id.
+        source: SourceId,
+        /// Short name for the row prefix.
+        name: String,
+        /// Where it reads from, in words: a path, `stdin`.
+        origin: String,
+    },
+    /// The source is gone from the config.
+    Closed {
+        /// Its id.
+        source: SourceId,
+    },
+    /// More bytes are there. Coalesced: at most 20 a second and source.
+    Grew {
+        /// Its id.
+        source: SourceId,
+        /// Size in bytes of everything readable.
+        size_bytes: u64,
+    },
+    /// Something is missing from here on.
+    Gap {
+        /// Its id.
+        source: SourceId,
+        /// What.
+        kind: GapKind,
+    },
+    /// Its state changed.
+    State {
+        /// Its id.
+        source: SourceId,
+        /// The state.
+        state: SourceState,
+    },
+}
+
+/// Whether lines can arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceState {
+    /// Being read.
+    Connected,
+    /// Not there yet or not any more; looked for again and again.
+    Waiting(String),
+    /// Will not say more (stdin closed).
+    Ended,
+    /// Cannot be read, in words.
+    Failed(String),
+}
+
+/// Answers window requests: the local byte engine, a store, another host's agent.
+///
+/// `answer` may be called many times for one request: first rows, then fresh counts, then (following)
+/// fresh rows. Returning `false` from it cancels. The call itself must not block.
+pub trait WindowSource: Send + Sync {
+    /// Starts answering; a newer request of the same view cancels this one.
+    fn request(&self, request: WindowRequest, answer: Box<dyn Fn(Window) -> bool + Send + Sync>);
+}
+
+/// What the board knows of log sources.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogBoard {
+    /// Sources in the order they were opened.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// One source on the board.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its id.
+    pub id: SourceId,
+    /// Short name for the row prefix.
+    pub name: String,
+    /// Where it reads from.
+    pub origin: String,
+    /// Size in bytes of everything readable.
+    pub size_bytes: u64,
+    /// Whether lines can arrive.
+    pub state: SourceState,
+    /// Gaps reported since it was opened.
+    pub gaps: u32,
+}
+
+impl LogBoard {
+    /// Folds one fact in.
+    pub fn apply(&mut self, fact: &LogFact) {
+        match fact {
+            LogFact::Opened { source, name, origin } => {
+                self.sources.retain(|it| it.id != *source);
+                self.sources.push(SourceStatus {
+                    id: source.clone(),
+                    name: name.clone(),
+                    origin: origin.clone(),
+                    size_bytes: 0,
+                    state: SourceState::Connected,
+                    gaps: 0,
+                });
+            }
+            LogFact::Closed { source } => self.sources.retain(|it| it.id != *source),
+            LogFact::Grew { source, size_bytes } => {
+                if let Some(status) = self.get_mut(source) {
+                    status.size_bytes = *size_bytes;
+                }
+            }
+            LogFact::Gap { source, .. } => {
+                if let Some(status) = self.get_mut(source) {
+                    status.gaps += 1;
+                }
+            }
+            LogFact::State { source, state } => {
+                if let Some(status) = self.get_mut(source) {
+                    status.state = state.clone();
+                }
+            }
+        }
+    }
+
+    /// Finds a source.
+    pub fn get(&self, source: &SourceId) -> Option<&SourceStatus> {
+        self.sources.iter().find(|it| it.id == *source)
+    }
+
+    fn get_mut(&mut self, source: &SourceId) -> Option<&mut SourceStatus> {
+        self.sources.iter_mut().find(|it| it.id == *source)
+    }
+}

@@ -1,0 +1,18 @@
+//! Rules and plain data: what a probe's health is, what a query means, what an incident has become.
+//!
+//! No I/O, no threads, no tokio, no ratatui: everything here runs in a test without a machine around it.
+
+pub mod backup;
+pub mod board;
+pub mod config_error;
+pub mod effect;
+pub mod fact;
+pub mod format;
+pub mod ids;
+pub mod incident;
+pub mod key;
+pub mod log;
+pub mod probe;
+pub mod query;
+pub mod request;
+pub mod sanitise;

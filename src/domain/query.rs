@@ -1,0 +1,1 @@
+//! The stack of filter chips applied to logs, and its text form.

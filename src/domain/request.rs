@@ -1,0 +1,82 @@
+//! What a screen or a command asks of the runtime it is attached to, and what comes back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::board::Board;
+use crate::domain::fact::Envelope;
+use crate::domain::ids::{IncidentId, JobId, ProbeId, RunId};
+use crate::domain::incident::{DeclareRequest, IncidentChange, NoteRequest, PinRequest};
+use crate::domain::log::{Window, WindowRequest};
+
+/// What a screen asks of its runtime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Run a probe now, outside its schedule.
+    RunProbe(ProbeId),
+    /// Run a probe once a second until the burst ends by itself; a second request ends it early.
+    BurstProbe(ProbeId),
+    /// Mark a failing probe as seen by a person.
+    AcknowledgeProbe(ProbeId),
+    /// Run a backup job now.
+    RunBackup(JobId),
+    /// Read a run's artefact back and compare its hashes.
+    VerifyBackup(RunId),
+    /// Open an incident.
+    Declare(DeclareRequest),
+    /// Add a note to an incident (or to the day's log-book when `incident` is `None`).
+    Note(NoteRequest),
+    /// Copy log lines into an incident as evidence.
+    Pin(PinRequest),
+    /// Change the title, severity, status or another field of an incident.
+    ChangeIncident(IncidentId, IncidentChange),
+    /// Save the incident's document (`incident.md`), unless it changed on disk since `base_sha256`.
+    SaveDocument {
+        /// Which incident; `None` is the day's log-book.
+        incident: Option<IncidentId>,
+        /// The whole text.
+        text: String,
+        /// Hex sha256 of the text that the edit started from.
+        base_sha256: String,
+    },
+    /// Ask for the document's text; answered with `Inbound::Document`.
+    LoadDocument(Option<IncidentId>),
+    /// Keep the unsaved text of an editor; empty text removes the draft.
+    SaveDraft {
+        /// Which incident; `None` is the day's log-book.
+        incident: Option<IncidentId>,
+        /// The whole text.
+        text: String,
+    },
+    /// Ask for log rows; answered with `Inbound::Window`. A newer request of the same view cancels it.
+    Window(WindowRequest),
+    /// Read the config again now.
+    ReloadConfig,
+}
+
+/// What comes from the runtime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inbound {
+    /// The whole board; sent first, and again when a slow screen missed facts.
+    Snapshot(Box<Board>),
+    /// One more fact.
+    Fact(Box<Envelope>),
+    /// Log rows that were asked for.
+    Window(Box<Window>),
+    /// An incident's document.
+    Document {
+        /// Which incident; `None` is the day's log-book.
+        incident: Option<IncidentId>,
+        /// The text on disk.
+        text: String,
+        /// Its sha256 in hex.
+        sha256: String,
+        /// Unsaved text of an earlier session, newer than the document.
+        draft: Option<String>,
+    },
+    /// Something asked for was done, in words for the notice line ("note saved").
+    Done(String),
+    /// Something asked for could not be done, in words: what, on what, why, what to do.
+    Failed(String),
+}

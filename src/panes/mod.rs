@@ -1,0 +1,225 @@
+//! The panes: one folder each, one line in `panes!` each.
+
+pub mod backups;
+pub mod incident;
+pub mod logs;
+pub mod services;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::Line;
+
+use crate::app::command::{CommandSpec, CommandTable};
+use crate::app::effect::Effect;
+use crate::domain::board::Board;
+use crate::domain::key::Key;
+use crate::domain::request::Inbound;
+use crate::theme::Theme;
+
+/// What a pane may look at while it updates or draws.
+pub struct Context<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// Times are shown in this zone.
+    pub zone: &'a TimeZone,
+    /// What is known.
+    pub board: &'a Board,
+    /// Columns of the pane's body, without its title row.
+    pub width: u16,
+    /// Rows of the pane's body, without its title row.
+    pub height: u16,
+    /// The pane gets the keys.
+    pub focused: bool,
+}
+
+/// A part of the screen with its own state, commands and view.
+///
+/// `update`, `key` and `inbound` are the only ways in; `view` changes nothing.
+pub trait Pane: Default {
+    /// Its commands.
+    type Command: CommandTable;
+    /// Its word in the title row, upper case.
+    const TITLE: &'static str;
+
+    /// Carries out a command.
+    fn update(&mut self, cx: &Context<'_>, command: Self::Command) -> Vec<Effect>;
+
+    /// True while an input of the pane owns every key but Esc, Ctrl-P and Ctrl-C (Esc comes through `key` as well).
+    fn captures_keys(&self) -> bool {
+        false
+    }
+
+    /// Takes a key while `captures_keys`.
+    fn key(&mut self, _cx: &Context<'_>, _key: &Key) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    /// Takes a paste while `captures_keys`.
+    fn paste(&mut self, _cx: &Context<'_>, _text: &str) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    /// Sees what came from the runtime, after the board took it in.
+    fn inbound(&mut self, _cx: &Context<'_>, _inbound: &Inbound) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    /// The body's size may have changed.
+    fn resized(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    /// Wheel or click at a row of the body, counted from its top.
+    fn mouse(&mut self, _cx: &Context<'_>, _mouse: crate::app::event::Mouse) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    /// Closes the pane's innermost open thing (detail, search, chip editor). `false`: nothing was open.
+    fn back(&mut self, _cx: &Context<'_>) -> bool {
+        false
+    }
+
+    /// True while the pane shows something that wants the whole screen (a detail view, the editor).
+    fn wants_zoom(&self) -> bool {
+        false
+    }
+
+    /// When the pane must be drawn again though nothing happens (a countdown).
+    fn next_wake(&self, _cx: &Context<'_>) -> Option<Timestamp> {
+        None
+    }
+
+    /// What stands after the title in the title row: counts, chips, state.
+    fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static>;
+
+    /// Draws the body; returns where the terminal cursor belongs while an input is open.
+    fn view(&self, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position>;
+}
+
+macro_rules! panes {
+    ($($field:ident: $id:ident = $pane:ty,)*) => {
+        /// Names a pane.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum PaneId {
+            $(#[doc = concat!("The ", stringify!($field), " pane.")] $id,)*
+        }
+
+        /// All panes.
+        #[derive(Debug, Default)]
+        pub struct Panes {
+            $(#[doc = concat!("The ", stringify!($field), " pane.")] pub $field: $pane,)*
+        }
+
+        /// A command of one of the panes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum PaneCommand {
+            $(#[doc = concat!("Of the ", stringify!($field), " pane.")] $id(<$pane as Pane>::Command),)*
+        }
+
+        impl PaneId {
+            /// All panes in screen order.
+            pub const ALL: &'static [PaneId] = &[$(PaneId::$id,)*];
+
+            /// The name in the config and in command names.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(PaneId::$id => stringify!($field),)*
+                }
+            }
+
+            /// The word in the title row.
+            pub fn title(self) -> &'static str {
+                match self {
+                    $(PaneId::$id => <$pane as Pane>::TITLE,)*
+                }
+            }
+
+            /// The pane's command table.
+            pub fn specs(self) -> &'static [CommandSpec] {
+                match self {
+                    $(PaneId::$id => <<$pane as Pane>::Command as CommandTable>::SPECS,)*
+                }
+            }
+
+            /// Finds a command of this pane by name.
+            pub fn command(self, name: &str) -> Option<PaneCommand> {
+                match self {
+                    $(PaneId::$id => <<$pane as Pane>::Command as CommandTable>::find(name).map(PaneCommand::$id),)*
+                }
+            }
+        }
+
+        impl Panes {
+            /// Carries out a command.
+            pub fn update(&mut self, cx: &Context<'_>, command: PaneCommand) -> Vec<Effect> {
+                match command {
+                    $(PaneCommand::$id(command) => self.$field.update(cx, command),)*
+                }
+            }
+
+            /// See [`Pane::captures_keys`].
+            pub fn captures_keys(&self, pane: PaneId) -> bool {
+                match pane { $(PaneId::$id => self.$field.captures_keys(),)* }
+            }
+
+            /// See [`Pane::key`].
+            pub fn key(&mut self, pane: PaneId, cx: &Context<'_>, key: &Key) -> Vec<Effect> {
+                match pane { $(PaneId::$id => self.$field.key(cx, key),)* }
+            }
+
+            /// See [`Pane::paste`].
+            pub fn paste(&mut self, pane: PaneId, cx: &Context<'_>, text: &str) -> Vec<Effect> {
+                match pane { $(PaneId::$id => self.$field.paste(cx, text),)* }
+            }
+
+            /// See [`Pane::inbound`].
+            pub fn inbound(&mut self, pane: PaneId, cx: &Context<'_>, inbound: &Inbound) -> Vec<Effect> {
+                match pane { $(PaneId::$id => self.$field.inbound(cx, inbound),)* }
+            }
+
+            /// See [`Pane::resized`].
+            pub fn resized(&mut self, pane: PaneId, cx: &Context<'_>) -> Vec<Effect> {
+                match pane { $(PaneId::$id => self.$field.resized(cx),)* }
+            }
+
+            /// See [`Pane::mouse`].
+            pub fn mouse(&mut self, pane: PaneId, cx: &Context<'_>, mouse: crate::app::event::Mouse) -> Vec<Effect> {
+                match pane { $(PaneId::$id => self.$field.mouse(cx, mouse),)* }
+            }
+
+            /// See [`Pane::back`].
+            pub fn back(&mut self, pane: PaneId, cx: &Context<'_>) -> bool {
+                match pane { $(PaneId::$id => self.$field.back(cx),)* }
+            }
+
+            /// See [`Pane::wants_zoom`].
+            pub fn wants_zoom(&self, pane: PaneId) -> bool {
+                match pane { $(PaneId::$id => self.$field.wants_zoom(),)* }
+            }
+
+            /// See [`Pane::next_wake`].
+            pub fn next_wake(&self, pane: PaneId, cx: &Context<'_>) -> Option<Timestamp> {
+                match pane { $(PaneId::$id => self.$field.next_wake(cx),)* }
+            }
+
+            /// See [`Pane::title`].
+            pub fn title(&self, pane: PaneId, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
+                match pane { $(PaneId::$id => self.$field.title(cx, theme),)* }
+            }
+
+            /// See [`Pane::view`].
+            pub fn view(&self, pane: PaneId, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {
+                match pane { $(PaneId::$id => self.$field.view(cx, theme, area, buf),)* }
+            }
+        }
+    };
+}
+
+panes! {
+    services: Services = services::ServicesPane,
+    logs: Logs = logs::LogsPane,
+    backups: Backups = backups::BackupsPane,
+    incident: Incident = incident::IncidentPane,
+}

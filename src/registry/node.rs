@@ -1,0 +1,264 @@
+//! A value of a TOML file with its position, read once and checked for what nobody read.
+//!
+//! Mistakes are collected, not returned: a reader takes what it needs, gets `None` where something is
+//! wrong, and goes on, so that one run of `check` shows everything.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::domain::config_error::{ConfigError, did_you_mean};
+use crate::registry::value;
+
+/// A file's text and the mistakes found in it.
+pub struct Source {
+    file: String,
+    text: String,
+    errors: RefCell<Vec<ConfigError>>,
+}
+
+impl Source {
+    /// Takes the text of a file, named as the user named it.
+    pub fn new(file: &str, text: &str) -> Self {
+        Self { file: file.to_string(), text: text.to_string(), errors: RefCell::default() }
+    }
+
+    /// Parses the text. A syntax error is reported and gives `None`.
+    pub fn parse(&self) -> Option<Node<'_>> {
+        match DeTable::parse(&self.text) {
+            Ok(table) => {
+                let span = table.span();
+                let value = Spanned::new(span, DeValue::Table(table.into_inner()));
+                Some(Node::new(self, String::new(), Rc::new(value)))
+            }
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                self.report(span, error.message().replace('\n', ", "), None);
+                None
+            }
+        }
+    }
+
+    /// Returns what was found so far, in the order of the file.
+    pub fn errors(&self) -> Vec<ConfigError> {
+        let mut errors = self.errors.borrow().clone();
+        errors.sort_by_key(|it| (it.line, it.column));
+        errors
+    }
+
+    fn report(&self, span: Range<usize>, message: String, hint: Option<String>) {
+        let mut error = ConfigError::at(&self.file, &self.text, span, message);
+        error.hint = hint;
+        self.errors.borrow_mut().push(error);
+    }
+}
+
+/// A value with its position. Cloning is cheap.
+#[derive(Clone)]
+pub struct Node<'a> {
+    source: &'a Source,
+    path: String,
+    value: Rc<Spanned<DeValue<'a>>>,
+    /// Keys of a table that a reader took.
+    taken: Rc<RefCell<Vec<String>>>,
+    finished: Rc<Cell<bool>>,
+}
+
+impl<'a> Node<'a> {
+    fn new(source: &'a Source, path: String, value: Rc<Spanned<DeValue<'a>>>) -> Self {
+        Self { source, path, value, taken: Rc::default(), finished: Rc::default() }
+    }
+
+    /// The dotted path from the top, for messages: `probe.expect`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Byte range in the file.
+    pub fn span(&self) -> Range<usize> {
+        self.value.span()
+    }
+
+    /// Reports a mistake at this value.
+    pub fn error(&self, message: impl Into<String>) {
+        self.source.report(self.span(), message.into(), None);
+    }
+
+    /// Reports a mistake at this value and what to do about it.
+    pub fn error_with_hint(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.source.report(self.span(), message.into(), Some(hint.into()));
+    }
+
+    /// Reports a mistake inside a string value: `range` counts bytes of the string.
+    pub fn error_within(&self, range: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        let span = self.span();
+        // The opening quote is one byte; escapes may shift the rest, then the caret is a little off.
+        let start = (span.start + 1 + range.start).min(span.end);
+        let end = (span.start + 1 + range.end).clamp(start, span.end);
+        self.source.report(start..end, message.into(), hint);
+    }
+
+    /// True for a table, also an inline one.
+    pub fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
+    /// True for a string.
+    pub fn is_str(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::String(_))
+    }
+
+    /// True for an array.
+    pub fn is_array(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Array(_))
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self.value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        }
+    }
+
+    fn wrong_type(&self, expected: &str) {
+        self.error(format!("`{}` must be {expected}, not {}", self.path, self.type_name()));
+    }
+
+    /// Takes a key of this table. A missing key is `None` without a report.
+    pub fn get(&self, key: &str) -> Option<Node<'a>> {
+        let DeValue::Table(table) = self.value.get_ref() else { return None };
+        self.taken.borrow_mut().push(key.to_string());
+        let (_, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
+        let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
+        Some(Node::new(self.source, path, Rc::new(value.clone())))
+    }
+
+    /// Takes a key that must be there.
+    pub fn require(&self, key: &str) -> Option<Node<'a>> {
+        let found = self.get(key);
+        if found.is_none() {
+            let owner = if self.path.is_empty() { "the file" } else { &self.path };
+            self.error(format!("`{key}` is missing in {owner}"));
+        }
+        found
+    }
+
+    /// The keys of this table in the order of the file, with their positions.
+    pub fn keys(&self) -> Vec<(String, Range<usize>)> {
+        let DeValue::Table(table) = self.value.get_ref() else { return Vec::new() };
+        let mut keys: Vec<_> = table.keys().map(|it| (it.get_ref().to_string(), it.span())).collect();
+        keys.sort_by_key(|(_, span)| span.start);
+        keys
+    }
+
+    /// The items of this array; anything else is reported and gives none.
+    pub fn items(&self) -> Vec<Node<'a>> {
+        let DeValue::Array(array) = self.value.get_ref() else {
+            self.wrong_type("an array");
+            return Vec::new();
+        };
+        array.iter().map(|it| Node::new(self.source, self.path.clone(), Rc::new(it.clone()))).collect()
+    }
+
+    /// The items of this array, or this value alone when it is no array.
+    pub fn one_or_many(&self) -> Vec<Node<'a>> {
+        if self.is_array() { self.items() } else { vec![self.clone()] }
+    }
+
+    /// The string, with `${env:X}` and `${file:/path}` put in.
+    pub fn string(&self) -> Option<String> {
+        let text = self.raw_string()?;
+        match value::interpolate(&text) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.error_within(error.range, error.message, Some(error.hint));
+                None
+            }
+        }
+    }
+
+    /// The string as written.
+    pub fn raw_string(&self) -> Option<String> {
+        let DeValue::String(text) = self.value.get_ref() else {
+            self.wrong_type("a string");
+            return None;
+        };
+        Some(text.to_string())
+    }
+
+    /// A boolean.
+    pub fn boolean(&self) -> Option<bool> {
+        let DeValue::Boolean(value) = self.value.get_ref() else {
+            self.wrong_type("true or false");
+            return None;
+        };
+        Some(*value)
+    }
+
+    /// An integer in a range.
+    pub fn integer(&self, range: Range<i64>) -> Option<i64> {
+        let DeValue::Integer(value) = self.value.get_ref() else {
+            self.wrong_type("an integer");
+            return None;
+        };
+        let number = i64::from_str_radix(value.as_str(), value.radix()).ok();
+        let found = number.filter(|it| range.contains(it));
+        if found.is_none() {
+            self.error(format!("`{}` must be from {} to {}", self.path, range.start, range.end - 1));
+        }
+        found
+    }
+
+    /// A duration written with its unit: `"800ms"`, `"15s"`, `"5m"`, `"1h 30m"`, `"7d"`.
+    pub fn duration(&self) -> Option<Duration> {
+        let text = self.string()?;
+        match value::parse_duration(&text) {
+            Ok(duration) => Some(duration),
+            Err(message) => {
+                self.error_with_hint(message, "write a number and a unit, as in `15s`, `800ms`, `1h 30m`");
+                None
+            }
+        }
+    }
+
+    /// A string that must be one of a few words.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.string()?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let message = format!("unknown value `{text}` for `{}`, expected one of {}", self.path, list.join(", "));
+        match did_you_mean(&text, list.iter().copied()) {
+            Some(near) => self.error_with_hint(message, format!("did you mean `{near}`?")),
+            None => self.error(message),
+        }
+        None
+    }
+
+    /// Reports every key that no reader took; `also` are keys that another reader of the same table knows.
+    pub fn finish(&self, also: &[&str]) {
+        if self.finished.replace(true) {
+            return;
+        }
+        let taken = self.taken.borrow();
+        for (key, span) in self.keys() {
+            if taken.contains(&key) || also.contains(&key.as_str()) {
+                continue;
+            }
+            let known = taken.iter().map(String::as_str).chain(also.iter().copied());
+            let hint = did_you_mean(&key, known).map(|near| format!("did you mean `{near}`?"));
+            let owner = if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
+            self.source.report(span, format!("unknown key `{key}`{owner}"), hint);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Values with units and references, as they stand inside a config's strings.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// What is wrong inside a string, by byte range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueError {
+    /// Bytes of the string.
+    pub range: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Largest file that `${file:…}` may name: a secret, not a data set.
+const MAX_REFERENCE_BYTES: u64 = 64 * 1024;
+
+/// Puts in `${env:X}` and `${file:/path}` (its trailing newline removed). `$${` stands for `${`.
+pub fn interpolate(text: &str) -> Result<String, ValueError> {
+    let mut result = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = text[at..].find("${") {
+        let start = at + found;
+        if text[..start].ends_with('$') && start > at {
+            result.push_str(&text[at..start - 1]);
+            result.push_str("${");
+            at = start + 2;
+            continue;
+        }
+        result.push_str(&text[at..start]);
+        let Some(length) = text[start..].find('}') else {
+            return Err(ValueError {
+                range: start..text.len(),
+                message: "`${` without `}`".into(),
+                hint: "close the reference, or write `$${` for a literal `${`".into(),
+            });
+        };
+        let end = start + length + 1;
+        result.push_str(&resolve(&text[start + 2..end - 1], start..end)?);
+        at = end;
+    }
+    result.push_str(&text[at..]);
+    Ok(result)
+}
+
+fn resolve(reference: &str, range: Range<usize>) -> Result<String, ValueError> {
+    let fail = |message: String, hint: &str| Err(ValueError { range: range.clone(), message, hint: hint.into() });
+    match reference.split_once(':') {
+        Some(("env", name)) => match std::env::var(name) {
+            Ok(value) => Ok(value),
+            Err(_) => fail(format!("environment variable `{name}` is not set"), "set it, or use `${file:/path}`"),
+        },
+        Some(("file", path)) => match read_reference(path) {
+            Ok(value) => Ok(value.trim_end_matches(['\n', '\r']).to_string()),
+            Err(error) => fail(format!("could not read `{path}`: {error}"), "check the path and its permissions"),
+        },
+        _ => fail(format!("unknown reference `${{{reference}}}`"), "known are `${env:NAME}` and `${file:/path}`"),
+    }
+}
+
+fn read_reference(path: &str) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut value = String::new();
+    std::fs::File::open(path)?.take(MAX_REFERENCE_BYTES).read_to_string(&mut value)?;
+    Ok(value)
+}
+
+/// Parses `"1h 30m"`, `"15s"`, `"800ms"`, `"7d"`. Units: ms, s, m, h, d. A number without a unit is an error.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let mut total_ms: u64 = 0;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err("an empty duration".into());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
+        let Ok(number) = rest[..digits].parse::<u64>() else {
+            return Err(format!("`{text}` is not a duration"));
+        };
+        let tail = &rest[digits..];
+        let letters = tail.find(|it: char| !it.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let unit_ms = match &tail[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "" => return Err(format!("`{text}` has no unit")),
+            unit => return Err(format!("unknown unit `{unit}` in `{text}`")),
+        };
+        let part = number.checked_mul(unit_ms).ok_or_else(|| format!("`{text}` is too long"))?;
+        total_ms = total_ms.checked_add(part).ok_or_else(|| format!("`{text}` is too long"))?;
+        rest = tail[letters..].trim_start();
+    }
+    Ok(Duration::from_millis(total_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_needs_a_unit() {
+        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("800ms"), Ok(Duration::from_millis(800)));
+        assert!(parse_duration("15").is_err());
+        assert!(parse_duration("5 parsecs").is_err());
+    }
+
+    #[test]
+    fn a_doubled_dollar_is_literal() {
+        assert_eq!(interpolate("a $${env:X} b"), Ok("a ${env:X} b".into()));
+        assert!(interpolate("${env:HOTSEAT_SURELY_NOT_SET}").is_err());
+    }
+}

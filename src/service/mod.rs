@@ -1,0 +1,74 @@
+//! I/O, one folder per thing that has kinds. Services observe facts; they know no panes and no keys.
+
+pub mod backup;
+pub mod incident;
+pub mod log;
+pub mod probe;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::fact::{Actor, Fact};
+use crate::domain::ids::HostId;
+use crate::domain::request::Inbound;
+
+/// Facts that may wait for the runtime. Services that can wait do; 256 facts are far more than a second of work.
+pub const FACTS_MAX: usize = 256;
+
+/// Where services put what they observe.
+#[derive(Debug, Clone)]
+pub struct FactSender {
+    facts_tx: mpsc::Sender<(Actor, Fact)>,
+}
+
+impl FactSender {
+    /// Makes the bounded channel from services to the runtime.
+    pub fn channel() -> (Self, mpsc::Receiver<(Actor, Fact)>) {
+        let (facts_tx, facts_rx) = mpsc::channel(FACTS_MAX);
+        (Self { facts_tx }, facts_rx)
+    }
+
+    /// Sends a fact of the runtime itself, waiting for room. A closed runtime is not an error: it is shutting down.
+    pub async fn send(&self, fact: Fact) {
+        self.send_as(Actor::Runtime, fact).await;
+    }
+
+    /// Sends a fact that a person caused, waiting for room.
+    pub async fn send_as(&self, actor: Actor, fact: Fact) {
+        // The receiver is gone only while everything stops.
+        let _ = self.facts_tx.send((actor, fact)).await;
+    }
+
+    /// Sends from a plain thread, waiting for room. Must not be called on a tokio worker.
+    pub fn send_blocking(&self, fact: Fact) {
+        let _ = self.facts_tx.blocking_send((Actor::Runtime, fact));
+    }
+
+    /// Sends if there is room; `false` means that the caller should coalesce and try again.
+    pub fn try_send(&self, fact: Fact) -> bool {
+        self.facts_tx.try_send((Actor::Runtime, fact)).is_ok()
+    }
+}
+
+/// Answers one request of one screen; may be called more than once (a window and its fresh counts).
+///
+/// Returns `false` when the screen is gone and nobody wants the answer.
+pub type Reply = Arc<dyn Fn(Inbound) -> bool + Send + Sync>;
+
+/// What every service is started with.
+#[derive(Clone)]
+pub struct ServiceSetup {
+    /// The host's name; part of every id.
+    pub host: HostId,
+    /// The person at this screen or CLI: `HOTSEAT_USER`, else the ssh or login user.
+    pub user: String,
+    /// Where state lives (`$XDG_STATE_HOME/hotseat`).
+    pub state_dir: PathBuf,
+    /// Where facts go.
+    pub facts: FactSender,
+    /// Ends everything.
+    pub cancel: CancellationToken,
+}

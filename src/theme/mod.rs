@@ -1,0 +1,34 @@
+//! Roles and their styles. Views name roles, never colours.
+//!
+//! A theme maps dotted names to styles through a palette; a name that is not given falls back by dropping
+//! its last part (`probe.down.text` → `probe.down` → `probe`), and a theme may inherit another.
+
+pub mod role;
+
+use ratatui::style::{Modifier, Style};
+
+use crate::theme::role::Role;
+
+/// The styles in use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Theme {
+    /// Name as `hotseat themes` lists it.
+    pub name: String,
+    styles: Vec<Style>,
+    /// Draw with ASCII only (borders, sparklines, marks).
+    pub ascii: bool,
+}
+
+impl Theme {
+    /// Returns the style of a role.
+    pub fn style(&self, role: Role) -> Style {
+        self.styles.get(role as usize).copied().unwrap_or_default()
+    }
+
+    /// A theme without any colour: bold, reverse and underline only.
+    pub fn mono() -> Self {
+        let mut styles = vec![Style::default(); Role::ALL.len()];
+        styles[Role::Selection as usize] = Style::default().add_modifier(Modifier::REVERSED);
+        Self { name: "mono".into(), styles, ascii: false }
+    }
+}

@@ -1,0 +1,1 @@
+//! The terminal: input, draw loop, life cycle.

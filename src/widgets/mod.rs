@@ -1,0 +1,3 @@
+//! Drawing and small state that panes share, each a function of data.
+
+pub mod input;

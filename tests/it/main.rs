@@ -1,0 +1,1 @@
+//! One integration binary: scenarios, key scripts, screens, config errors, CLI, pty, tidy.

@@ -1,6 +1,5 @@
 //! Arguments in, exit code out.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;

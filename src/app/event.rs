@@ -1,5 +1,6 @@
 //! What the screen's loop sees. Closed: everything that can change the screen is in this list.
 
+use crate::app::effect::Notice;
 use crate::domain::ids::IncidentId;
 use crate::domain::key::Key;
 use crate::domain::request::Inbound;
@@ -35,6 +36,10 @@ pub enum Event {
     Failed(String),
     /// The process continues after Ctrl-Z.
     Resumed,
+    /// The loop has one line for the person (what became of a copy, of a hand-off).
+    Notice(Notice),
+    /// The screen is about to end, for whatever reason: unsaved text must be given out as effects now.
+    Leaving,
 }
 
 /// A mouse press or wheel turn.

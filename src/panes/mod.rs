@@ -91,6 +91,11 @@ pub trait Pane: Default {
         None
     }
 
+    /// The screen is about to end: gives out unsaved text (`Request::SaveDraft`). Called on every way out, also signals.
+    fn leaving(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
+        Vec::new()
+    }
+
     /// What stands after the title in the title row: counts, chips, state.
     fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static>;
 
@@ -202,6 +207,11 @@ macro_rules! panes {
             /// See [`Pane::next_wake`].
             pub fn next_wake(&self, pane: PaneId, cx: &Context<'_>) -> Option<Timestamp> {
                 match pane { $(PaneId::$id => self.$field.next_wake(cx),)* }
+            }
+
+            /// See [`Pane::leaving`].
+            pub fn leaving(&mut self, pane: PaneId, cx: &Context<'_>) -> Vec<Effect> {
+                match pane { $(PaneId::$id => self.$field.leaving(cx),)* }
             }
 
             /// See [`Pane::title`].

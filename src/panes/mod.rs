@@ -81,6 +81,14 @@ pub trait Pane: Default {
         false
     }
 
+    /// Like `back`, with what the world should do about it; `None`: nothing was open.
+    ///
+    /// This is what the screen calls. A pane overrides it when closing a thing needs an answer from outside:
+    /// the logs ask for the rows of the query that is in force again.
+    fn close(&mut self, cx: &Context<'_>) -> Option<Vec<Effect>> {
+        self.back(cx).then(Vec::new)
+    }
+
     /// True while the pane shows something that wants the whole screen (a detail view, the editor).
     fn wants_zoom(&self) -> bool {
         false
@@ -197,6 +205,11 @@ macro_rules! panes {
             /// See [`Pane::back`].
             pub fn back(&mut self, pane: PaneId, cx: &Context<'_>) -> bool {
                 match pane { $(PaneId::$id => self.$field.back(cx),)* }
+            }
+
+            /// See [`Pane::close`].
+            pub fn close(&mut self, pane: PaneId, cx: &Context<'_>) -> Option<Vec<Effect>> {
+                match pane { $(PaneId::$id => self.$field.close(cx),)* }
             }
 
             /// See [`Pane::wants_zoom`].

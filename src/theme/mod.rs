@@ -31,4 +31,11 @@ impl Theme {
         styles[Role::Selection as usize] = Style::default().add_modifier(Modifier::REVERSED);
         Self { name: "mono".into(), styles, ascii: false }
     }
+
+    /// The same theme with or without characters beyond ASCII.
+    #[must_use]
+    pub fn with_ascii(mut self, ascii: bool) -> Self {
+        self.ascii = ascii;
+        self
+    }
 }

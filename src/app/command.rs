@@ -1,5 +1,7 @@
 //! Commands: what a key can mean. One table a pane feeds keymap, footer, `?`, palette, `:`, `hotseat keys` and README.
 
+use crate::panes::{PaneCommand, PaneId};
+
 /// One row of a command table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandSpec {
@@ -53,6 +55,46 @@ macro_rules! commands {
     };
 }
 
+/// Any command: what the keymap answers with and the palette lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Means the same in every pane.
+    Global(GlobalCommand),
+    /// Belongs to one pane.
+    Pane(PaneCommand),
+}
+
+impl Command {
+    /// The global commands, then those of every pane, in table order.
+    pub fn all() -> Vec<Command> {
+        let global = GlobalCommand::ALL.iter().copied().map(Command::Global);
+        let panes = PaneId::ALL.iter().flat_map(|it| it.commands()).map(Command::Pane);
+        global.chain(panes).collect()
+    }
+
+    /// Finds a command by its name.
+    pub fn find(name: &str) -> Option<Command> {
+        let pane = || PaneId::ALL.iter().find_map(|it| it.command(name)).map(Command::Pane);
+        GlobalCommand::find(name).map(Command::Global).or_else(pane)
+    }
+
+    /// The command's row.
+    pub fn spec(self) -> &'static CommandSpec {
+        match self {
+            Command::Global(command) => command.spec(),
+            Command::Pane(command) => command.spec(),
+        }
+    }
+
+    /// The pane it belongs to.
+    pub fn pane(self) -> Option<PaneId> {
+        match self {
+            Command::Global(_) => None,
+            Command::Pane(command) => Some(command.pane()),
+        }
+    }
+}
+
 commands! {
     /// Commands that mean the same in every pane.
     GlobalCommand {
@@ -76,6 +118,8 @@ commands! {
         Redraw = "redraw", "Paint the whole screen again", ["ctrl-l"], "";
         Suspend = "suspend", "Suspend to the shell (`fg` comes back)", ["ctrl-z"], "";
         Back = "back", "Close what is open, step back", ["esc"], "";
-        Quit = "quit", "Quit", ["q", "ctrl-c"], "quit";
+        Problems = "problems", "Show what is wrong with the config", ["ctrl-e"], "";
+        Quit = "quit", "Close what is open, or quit", ["q"], "quit";
+        QuitNow = "quit-now", "Quit, whatever is open", ["ctrl-c"], "";
     }
 }

@@ -27,6 +27,13 @@ pub enum Effect {
     Notice(Notice),
     /// Go to a pane.
     Focus(PaneId),
+    /// Ask the person first; the screen answers itself and lets `then` out when the answer is yes.
+    Confirm {
+        /// A question that yes answers: `resolve INC-0819-k7q2?`.
+        question: String,
+        /// What yes does.
+        then: Vec<Effect>,
+    },
     /// Paint everything again.
     Redraw,
     /// Switch mouse reporting.

@@ -3,6 +3,7 @@
 pub mod paths;
 
 use crate::domain::config_error::ConfigError;
+use crate::domain::key::KeyBinding;
 use crate::registry::node::Source;
 use crate::service::backup::JobSpec;
 use crate::service::log::LogSpec;
@@ -33,17 +34,6 @@ pub struct Screen {
     pub theme: Option<String>,
     /// Mouse reporting from the start.
     pub mouse: bool,
-}
-
-/// One line of `[keys]`: `"logs.follow" = ["F", "ctrl-f"]`. An empty list takes the keys away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyBinding {
-    /// The command's name.
-    pub command: String,
-    /// Key sequences.
-    pub keys: Vec<String>,
-    /// Points at the command's name; the keymap fills in the message when something is wrong.
-    pub at: ConfigError,
 }
 
 /// Reads a config from text. `file` is how the user named it.

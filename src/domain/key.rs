@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::config_error::ConfigError;
+
 /// One key press.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
@@ -164,6 +166,17 @@ pub fn parse_sequence(text: &str) -> Result<Vec<Key>, String> {
 /// Prints a sequence the way `parse_sequence` reads it.
 pub fn print_sequence(keys: &[Key]) -> String {
     keys.iter().map(Key::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// One line of `[keys]` in a config: `"logs.follow" = ["F", "ctrl-f"]`. An empty list takes the keys away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyBinding {
+    /// The command's name.
+    pub command: String,
+    /// Key sequences.
+    pub keys: Vec<String>,
+    /// Points at the command's name; the keymap fills in the message when something is wrong.
+    pub at: ConfigError,
 }
 
 #[cfg(test)]

@@ -99,6 +99,21 @@ pub trait Pane: Default {
         None
     }
 
+    /// Rows of the body that the pane can fill; the rest goes to the logs. Should not jump about with every fact.
+    fn wanted_rows(&self, _cx: &Context<'_>) -> u16 {
+        u16::MAX
+    }
+
+    /// What `quit` should ask about because it was not saved, in words: `the document of INC-0819-k7q2`.
+    fn unsaved(&self) -> Option<String> {
+        None
+    }
+
+    /// Key and meaning for the footer while `captures_keys`, most important first.
+    fn typing_hints(&self) -> &'static [(&'static str, &'static str)] {
+        &[("enter", "ok"), ("esc", "cancel")]
+    }
+
     /// The screen is about to end: gives out unsaved text (`Request::SaveDraft`). Called on every way out, also signals.
     fn leaving(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
         Vec::new()
@@ -156,11 +171,32 @@ macro_rules! panes {
                 }
             }
 
+            /// The pane's commands, in table order.
+            pub fn commands(self) -> Vec<PaneCommand> {
+                match self {
+                    $(PaneId::$id => {
+                        <<$pane as Pane>::Command as CommandTable>::ALL.iter().copied().map(PaneCommand::$id).collect()
+                    })*
+                }
+            }
+
             /// Finds a command of this pane by name.
             pub fn command(self, name: &str) -> Option<PaneCommand> {
                 match self {
                     $(PaneId::$id => <<$pane as Pane>::Command as CommandTable>::find(name).map(PaneCommand::$id),)*
                 }
+            }
+        }
+
+        impl PaneCommand {
+            /// The pane that it belongs to.
+            pub fn pane(self) -> PaneId {
+                match self { $(PaneCommand::$id(_) => PaneId::$id,)* }
+            }
+
+            /// Its row in the pane's table.
+            pub fn spec(self) -> &'static CommandSpec {
+                match self { $(PaneCommand::$id(command) => command.spec(),)* }
             }
         }
 
@@ -220,6 +256,21 @@ macro_rules! panes {
             /// See [`Pane::next_wake`].
             pub fn next_wake(&self, pane: PaneId, cx: &Context<'_>) -> Option<Timestamp> {
                 match pane { $(PaneId::$id => self.$field.next_wake(cx),)* }
+            }
+
+            /// See [`Pane::wanted_rows`].
+            pub fn wanted_rows(&self, pane: PaneId, cx: &Context<'_>) -> u16 {
+                match pane { $(PaneId::$id => self.$field.wanted_rows(cx),)* }
+            }
+
+            /// See [`Pane::unsaved`].
+            pub fn unsaved(&self, pane: PaneId) -> Option<String> {
+                match pane { $(PaneId::$id => self.$field.unsaved(),)* }
+            }
+
+            /// See [`Pane::typing_hints`].
+            pub fn typing_hints(&self, pane: PaneId) -> &'static [(&'static str, &'static str)] {
+                match pane { $(PaneId::$id => self.$field.typing_hints(),)* }
             }
 
             /// See [`Pane::leaving`].

@@ -1,1 +1,0 @@
-//! The stack of filter chips applied to logs, and its text form.

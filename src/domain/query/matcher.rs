@@ -1,0 +1,366 @@
+//! A query ready to run over bytes.
+//!
+//! One chip leads: the engine searches whole blocks for its pattern, which the regex engine does at
+//! gigabytes a second, and asks about the other chips only for the records that were hit. A pattern that
+//! could tell a record from its surroundings (`\A`, `\z`) cannot lead.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use memchr::memmem;
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::domain::log::Level;
+use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError, time};
+
+/// Compiled size of one regex: far more than a person types, little enough for a small host.
+const MAX_REGEX_BYTES: usize = 4 << 20;
+
+/// Text or a regex, searched in bytes.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// Exact bytes.
+    Literal(memmem::Finder<'static>),
+    /// A regex; `whole_blocks` when searching a block finds the same records as searching each of them.
+    Regex {
+        /// Compiled.
+        regex: Regex,
+        /// It may search a whole block.
+        whole_blocks: bool,
+    },
+}
+
+impl Pattern {
+    /// Plain text, smart case.
+    pub fn text(text: &str) -> Self {
+        if text.chars().any(char::is_uppercase) || !text.chars().any(char::is_alphabetic) {
+            return Self::Literal(memmem::Finder::new(text.as_bytes()).into_owned());
+        }
+        let mut builder = RegexBuilder::new(&regex::escape(text));
+        // ASCII folding keeps the literal prefilters; `K` is not meant to find the Kelvin sign in a log.
+        builder.case_insensitive(true).unicode(!text.is_ascii());
+        match builder.build() {
+            Ok(regex) => Self::Regex { regex, whole_blocks: true },
+            Err(_) => Self::Literal(memmem::Finder::new(text.as_bytes()).into_owned()),
+        }
+    }
+
+    /// A regex, smart case.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn regex(pattern: &str) -> Result<Self, String> {
+        let mut builder = RegexBuilder::new(pattern);
+        builder.multi_line(true).crlf(pattern.contains('$')).size_limit(MAX_REGEX_BYTES);
+        builder.case_insensitive(!has_upper_case(pattern));
+        match builder.build() {
+            Ok(regex) => Ok(Self::Regex { regex, whole_blocks: may_lead(pattern) }),
+            Err(error) => Err(in_one_line(&error)),
+        }
+    }
+
+    /// The first match at or after `start`.
+    pub fn find_at(&self, bytes: &[u8], start: usize) -> Option<Range<usize>> {
+        match self {
+            Self::Literal(finder) => {
+                let at = start + finder.find(bytes.get(start..)?)?;
+                Some(at..at + finder.needle().len())
+            }
+            Self::Regex { regex, .. } => {
+                (start <= bytes.len()).then(|| regex.find_at(bytes, start))?.map(|it| it.range())
+            }
+        }
+    }
+
+    /// True when the bytes contain a match.
+    pub fn is_match(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Literal(finder) => finder.find(bytes).is_some(),
+            Self::Regex { regex, .. } => regex.is_match(bytes),
+        }
+    }
+
+    fn leads(&self) -> bool {
+        match self {
+            Self::Literal(_) => true,
+            Self::Regex { whole_blocks, .. } => *whole_blocks,
+        }
+    }
+}
+
+/// What a matcher may look at. Level and time are asked for only when a chip needs them.
+pub trait Subject {
+    /// The record's bytes, line ends included.
+    fn bytes(&self) -> &[u8];
+    /// Its level.
+    fn level(&self) -> Option<Level>;
+    /// When it was written.
+    fn time(&self) -> Option<Timestamp>;
+}
+
+/// A query ready to run.
+#[derive(Debug, Clone, Default)]
+pub struct Matcher {
+    sources: Vec<(bool, String)>,
+    conditions: Vec<(bool, Condition)>,
+    /// Index of the condition that is searched for in whole blocks.
+    lead: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+enum Condition {
+    Pattern(Pattern),
+    Level(Comparison, Level),
+    Since(Timestamp),
+    Until(Timestamp),
+}
+
+impl Matcher {
+    /// Compiles the enabled chips. Relative times count from `now`, civil ones are in `zone`.
+    ///
+    /// # Errors
+    /// A chip that cannot be run; the range is empty because the text may not be at hand.
+    pub fn new(query: &Query, now: Timestamp, zone: &TimeZone) -> Result<Self, QueryError> {
+        let mut matcher = Self::default();
+        for Chip { out, kind, .. } in query.chips.iter().filter(|it| it.enabled) {
+            let fail = |message| QueryError { range: 0..0, message, hint: None };
+            let condition = match kind {
+                ChipKind::Text(text) => Condition::Pattern(Pattern::text(text)),
+                ChipKind::Regex(pattern) => Condition::Pattern(Pattern::regex(pattern).map_err(fail)?),
+                ChipKind::Level(comparison, level) => Condition::Level(*comparison, *level),
+                ChipKind::Since(text) => Condition::Since(time::resolve(text, now, zone).map_err(fail)?),
+                ChipKind::Until(text) => Condition::Until(time::resolve(text, now, zone).map_err(fail)?),
+                ChipKind::Source(name) => {
+                    matcher.sources.push((*out, name.clone()));
+                    continue;
+                }
+            };
+            matcher.conditions.push((*out, condition));
+        }
+        // A literal before a regex, the longest literal first: it stops least often.
+        matcher.lead = (0..matcher.conditions.len())
+            .filter_map(|index| match &matcher.conditions[index] {
+                (false, Condition::Pattern(Pattern::Literal(finder))) => {
+                    Some((usize::MAX / 2 + finder.needle().len(), index))
+                }
+                (false, Condition::Pattern(pattern @ Pattern::Regex { regex, .. })) if pattern.leads() => {
+                    Some((regex.as_str().len(), index))
+                }
+                _ => None,
+            })
+            .max()
+            .map(|(_, index)| index);
+        Ok(matcher)
+    }
+
+    /// True when every record of every source passes.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.conditions.is_empty()
+    }
+
+    /// True when every record of a source that passes [`Self::takes_source`] passes.
+    pub fn takes_all_records(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
+    /// True when records of the source of this name may pass.
+    pub fn takes_source(&self, name: &str) -> bool {
+        self.sources.iter().all(|(out, pattern)| glob(pattern, name) != *out)
+    }
+
+    /// The pattern to search whole blocks for: a record without a match cannot pass.
+    pub fn lead(&self) -> Option<&Pattern> {
+        match &self.conditions[self.lead?].1 {
+            Condition::Pattern(pattern) => Some(pattern),
+            _ => None,
+        }
+    }
+
+    /// The least level a record must have to pass, when a chip says so: lets whole blocks be skipped.
+    pub fn least_level(&self) -> Option<Level> {
+        let levels = self.conditions.iter().filter_map(|(out, it)| match it {
+            Condition::Level(Comparison::AtLeast | Comparison::Exactly, level) if !out => Some(*level),
+            _ => None,
+        });
+        levels.max()
+    }
+
+    /// Earliest and (exclusive) latest time a record may have, when chips say so.
+    pub fn time_range(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let mut range = (None, None);
+        for (out, condition) in &self.conditions {
+            match condition {
+                Condition::Since(at) if !out => range.0 = range.0.max(Some(*at)),
+                Condition::Until(at) if !out => range.1 = Some(range.1.map_or(*at, |it: Timestamp| it.min(*at))),
+                _ => {}
+            }
+        }
+        range
+    }
+
+    /// True when the record passes every chip.
+    pub fn passes(&self, subject: &impl Subject) -> bool {
+        self.conditions.iter().all(|(out, condition)| {
+            let holds = match condition {
+                Condition::Pattern(pattern) => pattern.is_match(subject.bytes()),
+                Condition::Level(comparison, level) => subject.level().is_some_and(|it| match comparison {
+                    Comparison::AtLeast => it >= *level,
+                    Comparison::AtMost => it <= *level,
+                    Comparison::Exactly => it == *level,
+                }),
+                Condition::Since(at) => subject.time().is_some_and(|it| it >= *at),
+                Condition::Until(at) => subject.time().is_some_and(|it| it < *at),
+            };
+            holds != *out
+        })
+    }
+
+    /// The patterns whose hits are highlighted.
+    pub fn highlights(&self) -> impl Iterator<Item = &Pattern> {
+        self.conditions.iter().filter_map(|(out, it)| match it {
+            Condition::Pattern(pattern) if !out => Some(pattern),
+            _ => None,
+        })
+    }
+}
+
+/// `*` stands for any text, everything else for itself.
+fn glob(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut last = None;
+    for part in parts {
+        if let Some(previous) = last.replace(part) {
+            let previous: &str = previous;
+            let Some(at) = rest.find(previous) else { return false };
+            rest = &rest[at + previous.len()..];
+        }
+    }
+    last.map_or(rest.is_empty(), |it| rest.ends_with(it))
+}
+
+/// Upper case that means itself: not `\W`, not `\pL`.
+fn has_upper_case(pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    while let Some(it) = chars.next() {
+        if it == '\\' {
+            if let Some('p' | 'P' | 'x' | 'u' | 'U') = chars.next() {
+                let mut ahead = chars.clone();
+                if ahead.next() == Some('{') {
+                    chars = ahead;
+                    chars.by_ref().find(|it| *it == '}');
+                } else {
+                    chars.next();
+                }
+            }
+        } else if it.is_uppercase() {
+            return true;
+        }
+    }
+    false
+}
+
+fn may_lead(pattern: &str) -> bool {
+    let single_line = pattern.match_indices("(?").any(|(at, _)| {
+        let flags = pattern[at + 2..].split([':', ')']).next().unwrap_or_default();
+        flags.split_once('-').is_some_and(|(_, off)| off.contains('m'))
+    });
+    !single_line && !pattern.contains("\\A") && !pattern.contains("\\z")
+}
+
+fn in_one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Line<'a>(&'a str, Option<Level>);
+
+    impl Subject for Line<'_> {
+        fn bytes(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+        fn level(&self) -> Option<Level> {
+            self.1
+        }
+        fn time(&self) -> Option<Timestamp> {
+            Some(Timestamp::UNIX_EPOCH)
+        }
+    }
+
+    fn passes(query: &str, line: &str, level: Option<Level>) -> bool {
+        let now = Timestamp::from_second(3600).unwrap();
+        let matcher = Matcher::new(&Query::parse(query).unwrap(), now, &TimeZone::UTC).unwrap();
+        matcher.passes(&Line(line, level))
+    }
+
+    #[test]
+    fn chips_narrow() {
+        assert!(passes("a b", "b a", None));
+        assert!(!passes("a b", "a", None));
+        assert!(!passes("a -b", "a b", None));
+        assert!(passes("a ~b ~-a", "a", None));
+    }
+
+    #[test]
+    fn case_matters_only_when_it_was_typed() {
+        assert!(passes("timeout", "TimeOut", None));
+        assert!(!passes("Timeout", "timeout", None));
+        assert!(passes("/time\\S+/", "TIMEOUT", None));
+        assert!(!passes("/Time\\w+/", "timeout", None));
+        assert!(passes("ошибка", "ОШИБКА", None));
+        assert!(passes("超时", "连接超时", None));
+    }
+
+    #[test]
+    fn a_level_that_is_not_known_does_not_pass() {
+        assert!(passes("level>=warn", "", Some(Level::Error)));
+        assert!(!passes("level>=warn", "", Some(Level::Info)));
+        assert!(!passes("level>=warn", "", None));
+        assert!(passes("-level>=warn", "", None));
+        assert!(passes("level<=debug", "", Some(Level::Trace)));
+    }
+
+    #[test]
+    fn anchors_stand_at_the_lines_of_a_record() {
+        assert!(passes("/^at foo$/", "Error\r\nat foo\r\n", None));
+        assert!(!passes("/\\Aat/", "Error\nat foo", None));
+    }
+
+    #[test]
+    fn times_count_from_now() {
+        assert!(passes("since:-2h", "", None));
+        assert!(!passes("since:-30m", "", None));
+        assert!(passes("until:-30m", "", None));
+    }
+
+    #[test]
+    fn a_source_is_named_exactly_or_with_stars() {
+        let takes = |query: &str, name: &str| {
+            Matcher::new(&Query::parse(query).unwrap(), Timestamp::UNIX_EPOCH, &TimeZone::UTC)
+                .unwrap()
+                .takes_source(name)
+        };
+        assert!(takes("source:api", "api") && !takes("source:api", "api2") && takes("source:a*i*", "apix"));
+        assert!(!takes("-source:edge*", "edge-lb") && takes("", "anything") && !takes("source:a*b", "ab c"));
+    }
+
+    #[test]
+    fn the_longest_literal_leads_and_a_pattern_that_needs_the_record_does_not() {
+        let lead = |query: &str| {
+            let matcher = Matcher::new(&Query::parse(query).unwrap(), Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
+            matcher.lead().map(|it| match it {
+                Pattern::Literal(finder) => String::from_utf8_lossy(finder.needle()).into_owned(),
+                Pattern::Regex { regex, .. } => regex.as_str().to_string(),
+            })
+        };
+        assert_eq!(lead("/a+/ X Timeout -Longest"), Some("Timeout".into()));
+        assert_eq!(lead("/\\Aa/ /(?-m)^b/ level>=warn"), None);
+    }
+}

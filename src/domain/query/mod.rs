@@ -1,0 +1,485 @@
+//! The stack of filter chips applied to logs, and its text form.
+//!
+//! Chips narrow: a record has to pass every enabled one. The text form is what the pane, the command
+//! line, the config and a saved view share; printing a parsed query gives an equal query back.
+//!
+//! ```text
+//! timeout              records that contain the text
+//! "two words"          the same, quoted; \" and \\ inside
+//! /re(gex)?\d+/        records that match the regex; a slash inside is \/
+//! level>=warn          this level or above; also level=info, level<=debug
+//! source:api           records of this source; * stands for any text
+//! since:-30m           not older; also since:14:30, since:2026-08-19T14:30, since:2026-08-19T06:30:00Z
+//! until:14:45          older than this
+//! -timeout  -/re/      a leading - (or !) keeps records out instead
+//! ~timeout  ~-/re/     a leading ~ keeps the chip but switches it off
+//! ```
+//!
+//! Smart case: text or a regex without an upper-case letter ignores case, with one it does not. A regex
+//! may say `(?i)` or `(?-i)` itself. `^` and `$` stand at the line ends of a record.
+
+pub mod matcher;
+pub mod time;
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::domain::config_error::did_you_mean;
+use crate::domain::log::Level;
+use crate::domain::query::matcher::Pattern;
+
+/// Chips in the order the person put them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Query {
+    /// All of them, the disabled ones too.
+    pub chips: Vec<Chip>,
+}
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Chip {
+    /// Keeps matching records out instead of in.
+    pub out: bool,
+    /// A disabled chip stays in the stack and filters nothing.
+    pub enabled: bool,
+    /// What it looks at.
+    pub kind: ChipKind,
+}
+
+/// What a chip looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ChipKind {
+    /// The record contains this text.
+    Text(String),
+    /// The record matches this regex.
+    Regex(String),
+    /// The record's level compares so.
+    Level(Comparison, Level),
+    /// The record comes from the source of this name; `*` stands for any text.
+    Source(String),
+    /// The record is not older than this (see [`time::resolve`]).
+    Since(String),
+    /// The record is older than this (see [`time::resolve`]).
+    Until(String),
+}
+
+/// How a level is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// This one or worse.
+    AtLeast,
+    /// This one or less bad.
+    AtMost,
+    /// Exactly this one.
+    Exactly,
+}
+
+/// Why a text is no query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryError {
+    /// Byte range in the text.
+    pub range: Range<usize>,
+    /// What is wrong, lower case, no full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for QueryError {}
+
+impl Chip {
+    /// An enabled chip that keeps matching records in.
+    pub fn keep(kind: ChipKind) -> Self {
+        Self { out: false, enabled: true, kind }
+    }
+
+    /// An enabled chip that keeps matching records out.
+    pub fn drop(kind: ChipKind) -> Self {
+        Self { out: true, enabled: true, kind }
+    }
+}
+
+impl Query {
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// The first mistake, with its place.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        let mut parser = Parser { text, at: 0 };
+        let mut chips = Vec::new();
+        while let Some(chip) = parser.chip()? {
+            chips.push(chip);
+        }
+        Ok(Self { chips })
+    }
+
+    /// True when every record passes.
+    pub fn is_empty(&self) -> bool {
+        self.chips.iter().all(|it| !it.enabled)
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// Level words, the canonical one of each level first.
+const LEVELS: [(&str, Level); 11] = [
+    ("trace", Level::Trace),
+    ("debug", Level::Debug),
+    ("info", Level::Info),
+    ("notice", Level::Info),
+    ("warn", Level::Warn),
+    ("warning", Level::Warn),
+    ("error", Level::Error),
+    ("err", Level::Error),
+    ("fatal", Level::Fatal),
+    ("critical", Level::Fatal),
+    ("panic", Level::Fatal),
+];
+
+impl<'a> Parser<'a> {
+    fn chip(&mut self) -> Result<Option<Chip>, QueryError> {
+        self.skip_spaces();
+        let start = self.at;
+        if self.rest().is_empty() {
+            return Ok(None);
+        }
+        let enabled = !self.take('~');
+        let out = self.take('-') || self.take('!');
+        let kind = self.kind(start)?;
+        Ok(Some(Chip { out, enabled, kind }))
+    }
+
+    fn kind(&mut self, chip_start: usize) -> Result<ChipKind, QueryError> {
+        let rest = self.rest();
+        if rest.is_empty() || rest.starts_with(char::is_whitespace) {
+            return Err(error(
+                chip_start..self.at,
+                "nothing to filter by",
+                "write text after the sign, as in `-healthz`",
+            ));
+        }
+        if rest.starts_with('/') {
+            return self.regex();
+        }
+        if rest.starts_with('"') {
+            return self.quoted().map(ChipKind::Text);
+        }
+        if let Some(comparison) = rest.strip_prefix("level").and_then(comparison) {
+            return self.level(comparison.0, "level".len() + comparison.1);
+        }
+        for (prefix, make) in PREFIXES {
+            if rest.starts_with(prefix) {
+                let start = self.at + prefix.len();
+                self.at = start;
+                let value = if self.rest().starts_with('"') { self.quoted()? } else { self.word().to_string() };
+                if value.is_empty() {
+                    return Err(error(
+                        chip_start..start,
+                        format!("`{prefix}` without a value"),
+                        "put it right behind the colon",
+                    ));
+                }
+                let kind = make(value);
+                if let ChipKind::Since(value) | ChipKind::Until(value) = &kind {
+                    time::check(value).map_err(|message| QueryError {
+                        range: start..self.at,
+                        message,
+                        hint: Some(time::HINT.into()),
+                    })?;
+                }
+                return Ok(kind);
+            }
+        }
+        Ok(ChipKind::Text(self.word().to_string()))
+    }
+
+    fn level(&mut self, comparison: Comparison, prefix: usize) -> Result<ChipKind, QueryError> {
+        self.at += prefix;
+        let start = self.at;
+        let word = self.word();
+        let range = start..self.at;
+        let lower = word.to_ascii_lowercase();
+        match LEVELS.iter().find(|(name, _)| *name == lower) {
+            Some((_, level)) => Ok(ChipKind::Level(comparison, *level)),
+            None => {
+                let near = did_you_mean(&lower, LEVELS.iter().map(|(name, _)| *name));
+                let hint = near.map_or("levels are trace, debug, info, warn, error, fatal".to_string(), |it| {
+                    format!("did you mean `{it}`?")
+                });
+                Err(error(range, format!("unknown level `{word}`"), hint))
+            }
+        }
+    }
+
+    fn regex(&mut self) -> Result<ChipKind, QueryError> {
+        let start = self.at;
+        let body = &self.text[start + 1..];
+        let mut pattern = String::new();
+        let mut chars = body.char_indices();
+        while let Some((at, it)) = chars.next() {
+            match it {
+                '\\' => match chars.next() {
+                    Some((_, '/')) => pattern.push('/'),
+                    Some((_, other)) => pattern.extend(['\\', other]),
+                    None => pattern.push('\\'),
+                },
+                '/' if body[at + 1..].chars().next().is_none_or(char::is_whitespace) => {
+                    self.at = start + 1 + at + 1;
+                    let range = start + 1..start + 1 + at;
+                    if pattern.is_empty() {
+                        return Err(error(start..self.at, "an empty regex", "write it between the slashes"));
+                    }
+                    Pattern::regex(&pattern)
+                        .map_err(|message| error(range, message, "quote it to search for plain text"))?;
+                    return Ok(ChipKind::Regex(pattern));
+                }
+                other => pattern.push(other),
+            }
+        }
+        let range = start..self.text.len();
+        Err(error(range, "a regex without its closing `/`", "close it, or quote text that begins with `/`"))
+    }
+
+    fn quoted(&mut self) -> Result<String, QueryError> {
+        let start = self.at;
+        let body = &self.text[start + 1..];
+        let mut value = String::new();
+        let mut chars = body.char_indices().peekable();
+        while let Some((at, it)) = chars.next() {
+            match it {
+                '\\' => match chars.next_if(|(_, next)| matches!(next, '"' | '\\')) {
+                    Some((_, next)) => value.push(next),
+                    None => value.push('\\'),
+                },
+                '"' => {
+                    self.at = start + 1 + at + 1;
+                    if value.is_empty() {
+                        return Err(error(start..self.at, "an empty text", "write it between the quotes"));
+                    }
+                    return Ok(value);
+                }
+                other => value.push(other),
+            }
+        }
+        Err(error(start..self.text.len(), "a quote without its end", "close it with `\"`"))
+    }
+
+    fn word(&mut self) -> &'a str {
+        let rest = &self.text[self.at..];
+        let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn skip_spaces(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start().len();
+    }
+
+    fn take(&mut self, sign: char) -> bool {
+        let found = self.rest().starts_with(sign);
+        if found {
+            self.at += sign.len_utf8();
+        }
+        found
+    }
+}
+
+type MakeKind = fn(String) -> ChipKind;
+const PREFIXES: [(&str, MakeKind); 3] =
+    [("source:", ChipKind::Source), ("since:", ChipKind::Since), ("until:", ChipKind::Until)];
+
+/// What stands right behind `level`, and its length.
+fn comparison(text: &str) -> Option<(Comparison, usize)> {
+    let signs = [
+        (">=", Comparison::AtLeast),
+        ("<=", Comparison::AtMost),
+        ("=", Comparison::Exactly),
+        (":", Comparison::Exactly),
+    ];
+    signs.iter().find(|(sign, _)| text.starts_with(sign)).map(|(sign, it)| (*it, sign.len()))
+}
+
+fn error(range: Range<usize>, message: impl Into<String>, hint: impl Into<String>) -> QueryError {
+    QueryError { range, message: message.into(), hint: Some(hint.into()) }
+}
+
+/// The word of a level in queries.
+pub fn level_word(level: Level) -> &'static str {
+    LEVELS.iter().find(|(_, it)| *it == level).map_or("info", |(word, _)| word)
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, chip) in self.chips.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            write!(f, "{chip}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Chip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.enabled {
+            f.write_str("~")?;
+        }
+        if self.out {
+            f.write_str("-")?;
+        }
+        write!(f, "{}", self.kind)
+    }
+}
+
+impl fmt::Display for ChipKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChipKind::Text(text) if reads_as_word(text) => f.write_str(text),
+            ChipKind::Text(text) => write_quoted(f, text),
+            ChipKind::Regex(pattern) => {
+                f.write_str("/")?;
+                let mut chars = pattern.chars();
+                while let Some(it) = chars.next() {
+                    match it {
+                        '\\' => {
+                            f.write_str("\\")?;
+                            if let Some(next) = chars.next() {
+                                write!(f, "{next}")?;
+                            }
+                        }
+                        '/' => f.write_str("\\/")?,
+                        other => write!(f, "{other}")?,
+                    }
+                }
+                f.write_str("/")
+            }
+            ChipKind::Level(comparison, level) => {
+                let sign = match comparison {
+                    Comparison::AtLeast => ">=",
+                    Comparison::AtMost => "<=",
+                    Comparison::Exactly => "=",
+                };
+                write!(f, "level{sign}{}", level_word(*level))
+            }
+            ChipKind::Source(value) => write_value(f, "source:", value),
+            ChipKind::Since(value) => write_value(f, "since:", value),
+            ChipKind::Until(value) => write_value(f, "until:", value),
+        }
+    }
+}
+
+fn write_value(f: &mut fmt::Formatter<'_>, prefix: &str, value: &str) -> fmt::Result {
+    f.write_str(prefix)?;
+    if value.starts_with('"') || value.contains(char::is_whitespace) {
+        return write_quoted(f, value);
+    }
+    f.write_str(value)
+}
+
+fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn reads_as_word(text: &str) -> bool {
+    let plain = !text.starts_with(['/', '"', '-', '!', '~']) && !text.contains(char::is_whitespace);
+    let keyword = text.strip_prefix("level").and_then(comparison).is_some()
+        || PREFIXES.iter().any(|(prefix, _)| text.starts_with(prefix));
+    plain && !keyword && !text.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Query {
+        Query::parse(text).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_chip_is_read() {
+        let query = parse(
+            r#"level>=warn timeout -healthz /re(gex)?/ ~-/x\/y/ "two \"words" source:api !level=info since:-30m"#,
+        );
+        let expected = [
+            Chip::keep(ChipKind::Level(Comparison::AtLeast, Level::Warn)),
+            Chip::keep(ChipKind::Text("timeout".into())),
+            Chip::drop(ChipKind::Text("healthz".into())),
+            Chip::keep(ChipKind::Regex("re(gex)?".into())),
+            Chip { out: true, enabled: false, kind: ChipKind::Regex("x/y".into()) },
+            Chip::keep(ChipKind::Text("two \"words".into())),
+            Chip::keep(ChipKind::Source("api".into())),
+            Chip::drop(ChipKind::Level(Comparison::Exactly, Level::Info)),
+            Chip::keep(ChipKind::Since("-30m".into())),
+        ];
+        assert_eq!(query.chips, expected);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let check = |text: &str, range: Range<usize>, message: &str| {
+            let error = Query::parse(text).unwrap_err();
+            assert_eq!((error.range, error.message.as_str()), (range, message), "{text}");
+        };
+        check("a level>=wran", 9..13, "unknown level `wran`");
+        check("a /b", 2..4, "a regex without its closing `/`");
+        check("a \"b", 2..4, "a quote without its end");
+        check("a - b", 2..3, "nothing to filter by");
+        check("source:", 0..7, "`source:` without a value");
+        check("\"\"", 0..2, "an empty text");
+        let error = Query::parse("x /a(b/ y").unwrap_err();
+        assert_eq!(error.range, 3..6);
+        assert!(error.message.contains("unclosed group"), "{}", error.message);
+    }
+
+    #[test]
+    fn text_that_looks_like_syntax_is_printed_in_quotes() {
+        for text in ["-x", "/x/", "level=error", "source:a", "two words", "a\\b c\"d", "~", "\u{3000}"] {
+            let query = Query { chips: vec![Chip::keep(ChipKind::Text(text.into()))] };
+            assert_eq!(parse(&query.to_string()), query, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printing_what_was_parsed_gives_the_same_query(parts in prop::collection::vec(
+            prop::sample::select(vec!["a", "B", "/", "\\", "\"", "-", "~", "!", " ", "level", ">=", "=", "warn", "source:", "错", ".*", "(", ")"]), 0..20)) {
+            if let Ok(query) = Query::parse(&parts.concat()) {
+                let printed = query.to_string();
+                prop_assert_eq!(Query::parse(&printed), Ok(query), "{}", printed);
+            }
+        }
+
+        #[test]
+        fn any_text_survives_as_a_chip(text in "\\PC{1,12}", out: bool, enabled: bool) {
+            let query = Query { chips: vec![Chip { out, enabled, kind: ChipKind::Text(text) }, Chip::keep(ChipKind::Text("z".into()))] };
+            prop_assert_eq!(Query::parse(&query.to_string()), Ok(query));
+        }
+
+        #[test]
+        fn an_error_points_into_the_text(text in "\\PC{0,20}") {
+            if let Err(error) = Query::parse(&text) {
+                prop_assert!(text.get(error.range.clone()).is_some(), "{:?} in {:?}", error, text);
+            }
+        }
+    }
+}

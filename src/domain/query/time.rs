@@ -1,0 +1,91 @@
+//! Points in time as people write them: `-30m`, `14:30`, `2026-08-19T14:30`, RFC 3339.
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// What may be written, for error messages.
+pub const HINT: &str = "write `-30m`, `14:30`, `2026-08-19T14:30` or `2026-08-19T06:30:00Z`";
+
+/// Resolves a point in time.
+///
+/// `-30m` (or `30m`) is that long before `now`; a time of day is the last time the clock showed it; civil
+/// dates are read in `zone`.
+///
+/// # Errors
+/// In words, when the text is none of these.
+pub fn resolve(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let in_zone = |civil: DateTime| {
+        zone.to_timestamp(civil).map_err(|error| format!("`{text}` is not a time of this calendar: {error}"))
+    };
+    if text == "now" {
+        return Ok(now);
+    }
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    if let Some(ago) = duration(text) {
+        return now.checked_sub(ago).map_err(|_| format!("`{text}` is too long ago"));
+    }
+    if let Ok(civil) = text.parse::<DateTime>() {
+        return in_zone(civil);
+    }
+    if let Ok(date) = text.parse::<Date>() {
+        return in_zone(date.at(0, 0, 0, 0));
+    }
+    if let Ok(time) = text.parse::<Time>() {
+        let today = zone.to_datetime(now).date();
+        let at = in_zone(today.to_datetime(time))?;
+        if at <= now {
+            return Ok(at);
+        }
+        let yesterday = today.yesterday().map_err(|error| error.to_string())?;
+        return in_zone(yesterday.to_datetime(time));
+    }
+    Err(format!("`{text}` is not a point in time"))
+}
+
+/// Checks the text without resolving it.
+///
+/// # Errors
+/// In words, when [`resolve`] could not read it.
+pub fn check(text: &str) -> Result<(), String> {
+    resolve(text, Timestamp::UNIX_EPOCH, &TimeZone::UTC).map(|_| ())
+}
+
+fn duration(text: &str) -> Option<SignedDuration> {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    if !text.starts_with(|it: char| it.is_ascii_digit()) || !text.ends_with(|it: char| it.is_ascii_alphabetic()) {
+        return None;
+    }
+    // jiff counts days only in a calendar; here a day is 24 hours, as everywhere in the config.
+    if let Some(days) = text.strip_suffix('d').and_then(|it| it.parse::<i64>().ok()) {
+        return Some(SignedDuration::from_hours(days.checked_mul(24)?));
+    }
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let now: Timestamp = "2026-08-19T06:40:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(8));
+        let check = |text: &str, expected: &str| {
+            assert_eq!(resolve(text, now, &zone).map(|it| it.to_string()), Ok(expected.to_string()), "{text}");
+        };
+        check("-30m", "2026-08-19T06:10:00Z");
+        check("1h30m", "2026-08-19T05:10:00Z");
+        check("-2d", "2026-08-17T06:40:00Z");
+        check("14:30", "2026-08-19T06:30:00Z");
+        check("23:00", "2026-08-18T15:00:00Z");
+        check("2026-08-19T14:30", "2026-08-19T06:30:00Z");
+        check("2026-08-19", "2026-08-18T16:00:00Z");
+        check("2026-08-19T06:30:00Z", "2026-08-19T06:30:00Z");
+        for bad in ["soon", "-30", "25:00", "99999999999999d"] {
+            assert!(resolve(bad, now, &zone).is_err(), "{bad}");
+        }
+    }
+}

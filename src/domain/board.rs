@@ -7,7 +7,8 @@ use crate::domain::backup::BackupBoard;
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
-use crate::domain::incident::{IncidentBoard, MachineEntry, MachineKind};
+use crate::domain::incident::board::IncidentBoard;
+use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::log::LogBoard;
 use crate::domain::probe::ProbeBoard;
 

@@ -79,4 +79,11 @@ pub enum Inbound {
     Done(String),
     /// Something asked for could not be done, in words: what, on what, why, what to do.
     Failed(String),
+    /// A request with a person's words in it could not be carried out. It comes back whole, so that nothing is lost.
+    Refused {
+        /// What was asked.
+        request: Box<Request>,
+        /// What failed, on what, why, what to do.
+        error: String,
+    },
 }

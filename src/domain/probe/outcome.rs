@@ -1,0 +1,271 @@
+//! One run's result: what was found, how long each phase took, what went wrong in words, and the evidence.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Characters of evidence text kept of one outcome: a line or two to recognise an answer by, not the answer.
+pub const EVIDENCE_TEXT_MAX: usize = 240;
+/// Performance values kept of one outcome; real plugins print a few, a hostile one may print thousands.
+pub const PERF_MAX: usize = 32;
+
+/// What one run found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeResult {
+    /// Everything expected and preferred held.
+    Ok,
+    /// Everything expected held, something preferred did not.
+    Degraded,
+    /// Something expected did not hold.
+    Fail,
+    /// The check could not be made and the fault is ours: descriptors, plugin, overload.
+    Unknown,
+}
+
+impl ProbeResult {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A part of a run that takes time of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Name to address.
+    Dns,
+    /// TCP handshake.
+    Connect,
+    /// TLS handshake.
+    Tls,
+    /// Request sent to first byte of the answer.
+    Wait,
+    /// First byte to the end of the body.
+    Body,
+    /// A command from its start to its exit.
+    Run,
+}
+
+impl Phase {
+    /// All phases in the order in which they happen.
+    pub const ALL: &'static [Self] = &[Self::Dns, Self::Connect, Self::Tls, Self::Wait, Self::Body, Self::Run];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Wait => "wait",
+            Self::Body => "body",
+            Self::Run => "run",
+        }
+    }
+}
+
+/// How long each phase took; `None` where a run had no such phase or did not reach it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Name to address.
+    pub dns: Option<Duration>,
+    /// TCP handshake.
+    pub connect: Option<Duration>,
+    /// TLS handshake.
+    pub tls: Option<Duration>,
+    /// Request sent to first byte of the answer.
+    pub wait: Option<Duration>,
+    /// First byte to the end of the body.
+    pub body: Option<Duration>,
+    /// A command from its start to its exit.
+    pub run: Option<Duration>,
+}
+
+impl Phases {
+    /// The time of one phase.
+    pub fn get(&self, phase: Phase) -> Option<Duration> {
+        match phase {
+            Phase::Dns => self.dns,
+            Phase::Connect => self.connect,
+            Phase::Tls => self.tls,
+            Phase::Wait => self.wait,
+            Phase::Body => self.body,
+            Phase::Run => self.run,
+        }
+    }
+
+    /// Adds time to a phase: a redirect goes through them again.
+    pub fn add(&mut self, phase: Phase, took: Duration) {
+        let slot = match phase {
+            Phase::Dns => &mut self.dns,
+            Phase::Connect => &mut self.connect,
+            Phase::Tls => &mut self.tls,
+            Phase::Wait => &mut self.wait,
+            Phase::Body => &mut self.body,
+            Phase::Run => &mut self.run,
+        };
+        *slot = Some(slot.unwrap_or_default() + took);
+    }
+
+    /// The phases that happened, in order.
+    pub fn happened(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+        Phase::ALL.iter().filter_map(|phase| self.get(*phase).map(|took| (*phase, took)))
+    }
+
+    /// All phases together.
+    pub fn total(&self) -> Duration {
+        self.happened().map(|(_, took)| took).sum()
+    }
+}
+
+/// What kind of thing went wrong; told apart because the first move is another for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The name has no address, or the resolver did not answer.
+    Dns,
+    /// Nothing listens there.
+    Refused,
+    /// No route to the address.
+    Unreachable,
+    /// The peer closed in the middle.
+    Reset,
+    /// The deadline passed in this phase.
+    Timeout(Phase),
+    /// The TLS handshake or the certificate.
+    Tls,
+    /// The certificate ends soon.
+    Certificate,
+    /// The answer's status.
+    Status,
+    /// The answer's headers.
+    Header,
+    /// The answer's body, or a command's output.
+    Body,
+    /// The answer is not what the protocol allows, or larger than we read.
+    Protocol,
+    /// Slower than expected or preferred.
+    Slow,
+    /// A command's exit code.
+    Exit,
+    /// A performance value of a command.
+    Perf,
+    /// Our own fault: descriptors, a plugin that cannot start, overload.
+    Own,
+}
+
+/// What went wrong, in words. Sanitised and redacted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What kind of thing.
+    pub cause: Cause,
+    /// For a narrow column: `refused`, `502`, `timeout`, `slow 4.1s`.
+    pub brief: String,
+    /// The whole: `status is 502, expected status == 200`.
+    pub text: String,
+}
+
+impl Trouble {
+    /// Makes one.
+    pub fn new(cause: Cause, brief: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { cause, brief: brief.into(), text: text.into() }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// One performance value of a Nagios plugin: `time=0.012s;1;5`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Perf {
+    /// Its label.
+    pub label: String,
+    /// The number.
+    pub value: f64,
+    /// The unit as printed: `s`, `%`, `MB`, `c` or empty.
+    pub unit: String,
+    /// The warning range as printed, when there is one.
+    pub warn: Option<String>,
+    /// The critical range as printed, when there is one.
+    pub crit: Option<String>,
+}
+
+/// What a certificate says; known also when it is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Whole days until it ends; negative when it has ended.
+    pub days: i64,
+    /// When it ends.
+    pub not_after: Timestamp,
+    /// Whom it is for.
+    pub subject: String,
+    /// Who issued it.
+    pub issuer: String,
+}
+
+/// What was seen, kept short, sanitised and redacted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// Exit code of a command.
+    pub exit: Option<i32>,
+    /// The address that was spoken to.
+    pub address: Option<String>,
+    /// `HTTP/1.1`, `HTTP/2`, with the TLS version when there is one.
+    pub protocol: Option<String>,
+    /// The server's certificate.
+    pub certificate: Option<Certificate>,
+    /// Redirects followed, as the places they led to.
+    pub redirects: Vec<String>,
+    /// The beginning of a body or output, when it says something about a failure.
+    pub text: String,
+    /// Performance values of a plugin.
+    pub perf: Vec<Perf>,
+    /// Bytes of body or output that arrived (or the cap, when it was cut).
+    pub body_bytes: u64,
+    /// The body or output was longer than we read.
+    pub cut: bool,
+}
+
+/// One run's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When the run began.
+    pub at: Timestamp,
+    /// What it found.
+    pub result: ProbeResult,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// What went wrong; always there unless the result is `Ok`.
+    pub trouble: Option<Trouble>,
+    /// What was seen.
+    pub evidence: Evidence,
+    /// How late the run began, by our own fault.
+    pub lag: Duration,
+    /// Our own machine was too busy for the times to be trusted.
+    pub latency_suspect: bool,
+}
+
+impl Outcome {
+    /// The time of all phases together.
+    pub fn total(&self) -> Duration {
+        self.phases.total()
+    }
+
+    /// What went wrong, for a narrow column; `ok` when nothing did.
+    pub fn brief(&self) -> &str {
+        self.trouble.as_ref().map_or("ok", |it| &it.brief)
+    }
+}

@@ -1,1 +1,3 @@
 //! One integration binary: scenarios, key scripts, screens, config errors, CLI, pty, tidy.
+
+mod scenarios;

@@ -60,18 +60,9 @@ impl Subjects {
     /// What can be written, for messages.
     pub fn words(self) -> &'static [&'static str] {
         match self {
-            Self::Http => &[
-                "status",
-                "total",
-                "dns",
-                "connect",
-                "tls",
-                "wait",
-                "body",
-                "cert.days",
-                "header.NAME",
-                "json.PATH",
-            ],
+            Self::Http => {
+                &["status", "total", "dns", "connect", "tls", "wait", "body", "cert.days", "header.NAME", "json.PATH"]
+            }
             Self::Tcp => &["total", "dns", "connect"],
             Self::Command => &["exit", "total", "output", "perf.LABEL", "json.PATH"],
         }
@@ -566,10 +557,8 @@ impl Parser<'_> {
         operator_range: &Range<usize>,
     ) -> Result<Operand, ExpressionError> {
         let numeric = subject.is_time() || subject.is_number();
-        let textual = matches!(
-            operator,
-            Operator::Contains | Operator::NotContains | Operator::Matches | Operator::NotMatches
-        );
+        let textual =
+            matches!(operator, Operator::Contains | Operator::NotContains | Operator::Matches | Operator::NotMatches);
         let listed = matches!(operator, Operator::In | Operator::NotIn);
         if (numeric && textual) || (subject.is_time() && listed) {
             let what = if subject.is_time() { "a time" } else { "a number" };
@@ -735,7 +724,10 @@ mod tests {
             ("json.status == 'up'", "body|json.status is \"ok\", expected json.status == 'up'"),
             ("json.gone == 1", "body|json.gone is missing, expected json.gone == 1"),
             ("header.x == 'a'", "header|header.x is missing, expected header.x == 'a'"),
-            ("header.set-cookie !~ 'sid'", "header|header.set-cookie is 'a=1', 'sid=2', expected header.set-cookie !~ 'sid'"),
+            (
+                "header.set-cookie !~ 'sid'",
+                "header|header.set-cookie is 'a=1', 'sid=2', expected header.set-cookie !~ 'sid'",
+            ),
         ] {
             assert_eq!(check(text).as_deref(), Some(wanted), "{text}");
         }

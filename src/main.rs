@@ -8,7 +8,7 @@ use hotseat::cli::{Cli, Context, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let cx = Context { config: cli.config.clone() };
+    let cx = Context::new(&cli);
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
     let mut out = Output { stdout: &mut stdout, stderr: &mut stderr };
     match run(&cli, &cx, &mut out) {

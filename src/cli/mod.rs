@@ -26,7 +26,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::failure::Failure;
-use crate::cli::output::Output;
+use crate::cli::output::{ColorChoice, Output};
+use crate::config::{self, Config, Loaded, paths};
+use crate::domain::ids::HostId;
+use crate::registry::node::Commands;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -35,6 +38,14 @@ pub struct Cli {
     /// Read this config instead of `$XDG_CONFIG_HOME/hotseat/config.toml`
     #[arg(long, global = true, value_name = "FILE", env = "HOTSEAT_CONFIG")]
     pub config: Option<PathBuf>,
+
+    /// Keep journals, notes and drafts here instead of in `$XDG_STATE_HOME/hotseat`
+    #[arg(long, global = true, value_name = "DIR", env = "HOTSEAT_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// When to use colour (also `NO_COLOR`, `CLICOLOR_FORCE`)
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
 
     /// What to do; without it the screen opens
     #[command(subcommand)]
@@ -83,10 +94,54 @@ pub enum Command {
 }
 
 /// What every sub-command may look at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Context {
     /// `--config`, when given.
     pub config: Option<PathBuf>,
+    /// `--state-dir`, when given.
+    pub state_dir: Option<PathBuf>,
+    /// `--color`.
+    pub color: ColorChoice,
+}
+
+impl Context {
+    /// Takes the options that all commands share.
+    pub fn new(cli: &Cli) -> Self {
+        Self { config: cli.config.clone(), state_dir: cli.state_dir.clone(), color: cli.color }
+    }
+
+    /// Reads the config with everything that is wrong with it.
+    pub fn load(&self, commands: Commands) -> Loaded {
+        config::load(self.config.as_deref(), commands)
+    }
+
+    /// Reads the config for a one-shot command: mistakes go to stderr, the good entries are used.
+    ///
+    /// # Errors
+    /// When the file as a whole cannot be used.
+    pub fn load_usable(&self, out: &mut Output<'_>) -> Result<Config, Failure> {
+        let loaded = self.load(Commands::Run);
+        if let (false, Some(error)) = (loaded.readable, loaded.errors.first()) {
+            return Err(Failure::usage("could not use the config")
+                .caused_by(error)
+                .hint("run `hotseat check` to see where and why"));
+        }
+        for error in &loaded.errors {
+            // Nobody is left to warn when stderr is closed.
+            let _ = writeln!(out.stderr, "warning: {error}");
+        }
+        Ok(loaded.config)
+    }
+
+    /// The host's name in ids: `[host] name`, else the host's own.
+    pub fn host(&self, config: &Config) -> HostId {
+        config.host.as_deref().map_or_else(|| HostId::new(&paths::host_name()), HostId::new)
+    }
+
+    /// Where state lives.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(paths::state_dir)
+    }
 }
 
 /// Runs the command line.

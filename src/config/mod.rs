@@ -1,20 +1,31 @@
-//! `load() -> (Config, Vec<ConfigError>)`: one bad entry does not stop the others.
+//! `load() -> Loaded`: the config and everything that is wrong with it; one bad entry does not stop the others.
 
 pub mod paths;
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use crate::domain::config_error::ConfigError;
 use crate::domain::key::KeyBinding;
-use crate::registry::node::Source;
+use crate::registry::node::{Commands, Node, Source};
 use crate::service::backup::JobSpec;
 use crate::service::log::LogSpec;
 use crate::service::probe::ProbeSpec;
 use crate::service::{backup, log, probe};
+
+/// Largest config that is read: a thousand probes fit, a log file named by mistake does not.
+const FILE_MAX_BYTES: u64 = 1 << 20;
 
 /// Everything a config file says, checked.
 #[derive(Clone, Default)]
 pub struct Config {
     /// The file it came from; `None` when there is none.
     pub path: Option<String>,
+    /// The file's text, to tell a change from a mere touch.
+    pub text: String,
+    /// `[host] name`: what the ids begin with, when it is not to be the host's own name.
+    pub host: Option<String>,
     /// `[[probe]]`.
     pub probes: Vec<ProbeSpec>,
     /// `[[log]]`.
@@ -27,6 +38,19 @@ pub struct Config {
     pub keys: Vec<KeyBinding>,
 }
 
+/// What came of reading a config.
+#[derive(Clone, Default)]
+pub struct Loaded {
+    /// What could be read; with mistakes, the good entries.
+    pub config: Config,
+    /// The mistakes, in the order of the file.
+    pub errors: Vec<ConfigError>,
+    /// `false` when the file as a whole could not be read or is no TOML.
+    pub readable: bool,
+    /// Entries wait for a `${cmd:…}` that has not been run yet; [`load`] again with [`Commands::Run`].
+    pub deferred: bool,
+}
+
 /// `[screen]`: how the screen looks and behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Screen {
@@ -34,18 +58,179 @@ pub struct Screen {
     pub theme: Option<String>,
     /// Mouse reporting from the start.
     pub mouse: bool,
+    /// Draw with ASCII only; `None` goes by the locale.
+    pub ascii: Option<bool>,
+}
+
+/// Reads the config: the named file, else the one at its usual place, else none.
+///
+/// A named file must be there; the one at the usual place may be missing.
+pub fn load(named: Option<&Path>, commands: Commands) -> Loaded {
+    let usual = paths::config_file();
+    let (path, must_exist) = match (named, &usual) {
+        (Some(path), _) => (path, true),
+        (None, Some(path)) => (path.as_path(), false),
+        (None, None) => return Loaded { readable: true, ..Loaded::default() },
+    };
+    let file = path.display().to_string();
+    match read_file(&file, path) {
+        Ok(text) => read_text(&file, &text, commands),
+        Err(Unread::Missing) if !must_exist => Loaded { readable: true, ..Loaded::default() },
+        Err(unread) => {
+            let error = match unread {
+                Unread::Missing => ConfigError::whole_file(&file, "no such file")
+                    .with_hint("check the path, or run `hotseat init` to write a first config"),
+                Unread::Mistake(error) => error,
+            };
+            let config = Config { path: Some(file), ..Config::default() };
+            Loaded { config, errors: vec![error], readable: false, deferred: false }
+        }
+    }
+}
+
+enum Unread {
+    Missing,
+    Mistake(ConfigError),
+}
+
+fn read_file(file: &str, path: &Path) -> Result<String, Unread> {
+    let fail = |message: String| Unread::Mistake(ConfigError::whole_file(file, message));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|it| it.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > FILE_MAX_BYTES => {
+            return Err(fail(format!("larger than {} KiB, this is no config", FILE_MAX_BYTES >> 10)));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            return Err(match error.kind() {
+                io::ErrorKind::NotFound => Unread::Missing,
+                io::ErrorKind::IsADirectory => Unread::Mistake(
+                    ConfigError::whole_file(file, "is a directory")
+                        .with_hint("name the file in it, as in `--config DIR/config.toml`"),
+                ),
+                io::ErrorKind::PermissionDenied => Unread::Mistake(
+                    ConfigError::whole_file(file, "could not be read: permission denied")
+                        .with_hint(format!("make it readable for `{}`", paths::user_name())),
+                ),
+                _ => fail(format!("could not be read: {error}")),
+            });
+        }
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        // Everything before the first bad byte is the same in both, so the position holds.
+        let mistake = ConfigError::at(file, &text, at..at + 1, "this is not UTF-8");
+        Unread::Mistake(mistake.with_hint("save the file as UTF-8"))
+    })
 }
 
 /// Reads a config from text. `file` is how the user named it.
 pub fn parse(file: &str, text: &str) -> (Config, Vec<ConfigError>) {
-    let source = Source::new(file, text);
-    let mut config = Config { path: Some(file.to_string()), ..Config::default() };
-    let Some(root) = source.parse() else { return (config, source.errors()) };
-    let defaults = root.get("defaults");
-    let entries = |key| root.get(key).map(|it| it.items()).unwrap_or_default();
-    config.probes = entries("probe").iter().filter_map(|it| probe::read(it, defaults.as_ref())).collect();
-    config.logs = entries("log").iter().filter_map(|it| log::read(it, defaults.as_ref())).collect();
-    config.backups = entries("backup").iter().filter_map(|it| backup::read(it, defaults.as_ref())).collect();
-    root.finish(&["screen", "keys"]);
-    (config, source.errors())
+    let loaded = read_text(file, text, Commands::Run);
+    (loaded.config, loaded.errors)
+}
+
+/// Reads a config from text, with `${cmd:…}` run or deferred.
+pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
+    let source = Source::new(file, text).with_commands(commands);
+    let mut config = Config { path: Some(file.to_string()), text: text.to_string(), ..Config::default() };
+    let Some(root) = source.parse() else {
+        return Loaded { config, errors: source.errors(), readable: false, deferred: false };
+    };
+    let defaults = root.get("defaults").filter(|it| it.expect_table());
+    let defaults = defaults.as_ref();
+    config.probes = entries(&root, "probe", |it| probe::read(it, defaults));
+    config.logs = entries(&root, "log", |it| log::read(it, defaults));
+    config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
+    if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
+        config.screen = read_screen(&screen);
+    }
+    if let Some(keys) = root.get("keys").filter(|it| it.expect_table()) {
+        config.keys = read_keys(&keys);
+    }
+    if let Some(host) = root.get("host").filter(|it| it.expect_table()) {
+        config.host = host.get("name").and_then(|it| it.string());
+        host.finish(&[]);
+    }
+    if let Some(defaults) = defaults {
+        defaults.finish(DEFAULTS);
+    }
+    root.finish(&[]);
+    Loaded { config, errors: source.errors(), readable: true, deferred: source.is_deferred() }
+}
+
+/// Keys of `[defaults]`, for the config that has none of the entries that would read them.
+const DEFAULTS: &[&str] = &["interval", "timeout", "fail"];
+
+/// Reads the entries of one kind and drops those whose name was taken before.
+fn entries<T>(root: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>) -> Vec<T> {
+    let Some(list) = root.get(key) else { return Vec::new() };
+    if list.is_table() {
+        list.error_with_hint(
+            format!("`{key}` must be a list of tables"),
+            format!("write `[[{key}]]`, in double brackets"),
+        );
+        return Vec::new();
+    }
+    let mut kept: Vec<T> = Vec::new();
+    let mut names: Vec<(String, u32)> = Vec::new();
+    for entry in list.items() {
+        if !entry.expect_table() {
+            continue;
+        }
+        // The name counts as taken also when the rest of the entry is wrong.
+        let taken = entry.peek("name").and_then(|it| Some((it.raw_str()?.to_string(), it)));
+        let duplicate = taken.as_ref().and_then(|(name, node)| {
+            let (_, line) = names.iter().find(|(it, _)| it == name)?;
+            node.error_with_hint(
+                format!("duplicate {key} name `{name}`"),
+                format!("the first one is at line {line}; give one of them another name"),
+            );
+            Some(())
+        });
+        if let Some((name, node)) = taken {
+            names.push((name, node.line()));
+        }
+        let spec = read(&entry);
+        if let (Some(spec), None) = (spec, duplicate) {
+            kept.push(spec);
+        }
+    }
+    kept
+}
+
+fn read_screen(table: &Node<'_>) -> Screen {
+    let boolean = |key| table.get(key).and_then(|it| it.boolean());
+    let screen = Screen {
+        theme: table.get("theme").and_then(|it| it.string()),
+        mouse: boolean("mouse").unwrap_or(false),
+        ascii: boolean("ascii"),
+    };
+    table.finish(&[]);
+    screen
+}
+
+fn read_keys(table: &Node<'_>) -> Vec<KeyBinding> {
+    let mut bindings = Vec::new();
+    for (command, span) in table.keys() {
+        let Some(value) = table.get(&command) else { continue };
+        if value.is_table() {
+            // `logs.follow = "F"` without quotes is a table `logs` to TOML, and plainly means the command.
+            for (inner, span) in value.keys() {
+                let Some(keys) = value.get(&inner).and_then(|it| key_list(&it)) else { continue };
+                bindings.push(KeyBinding { command: format!("{command}.{inner}"), keys, at: table.point(span) });
+            }
+            continue;
+        }
+        let Some(keys) = key_list(&value) else { continue };
+        bindings.push(KeyBinding { command, keys, at: table.point(span) });
+    }
+    bindings
+}
+
+/// A key or a list of keys; `None` after a mistake was reported.
+fn key_list(value: &Node<'_>) -> Option<Vec<String>> {
+    value.one_or_many().iter().map(|it| it.raw_string()).collect()
 }

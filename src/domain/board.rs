@@ -91,6 +91,7 @@ impl Board {
             RuntimeFact::ConfigRejected { errors } => self.config.rejected.clone_from(errors),
             RuntimeFact::ServiceFailed { .. } => {}
             RuntimeFact::Standby { holder } => self.standby = Some(holder.clone()),
+            RuntimeFact::Active => self.standby = None,
         }
     }
 }

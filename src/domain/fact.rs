@@ -85,4 +85,16 @@ pub enum RuntimeFact {
         /// Who holds it, in words.
         holder: String,
     },
+    /// This runtime holds the state directory from now on: it probes and backs up.
+    Active,
+}
+
+impl Fact {
+    /// True when the journal of transitions keeps it.
+    ///
+    /// How far a log has grown comes up to 20 times a second and source and says nothing about the past
+    /// that the log itself does not say better.
+    pub fn is_journalled(&self) -> bool {
+        !matches!(self, Fact::Log(LogFact::Grew { .. }))
+    }
 }

@@ -4,6 +4,7 @@
 //! line in its folder's `KINDS`. Parsing, `check --kinds`, error positions and "did you mean" come for free.
 
 pub mod node;
+pub mod reference;
 pub mod value;
 
 use crate::registry::node::Node;

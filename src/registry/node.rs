@@ -14,17 +14,46 @@ use toml::de::{DeTable, DeValue};
 use crate::domain::config_error::{ConfigError, did_you_mean};
 use crate::registry::value;
 
+/// What to do with `${cmd:…}` in a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commands {
+    /// Run the command and put its output in.
+    Run,
+    /// Leave the entry out for now, because the first frame must not wait for a program.
+    Defer,
+}
+
 /// A file's text and the mistakes found in it.
 pub struct Source {
     file: String,
     text: String,
+    commands: Commands,
+    deferred: Cell<bool>,
     errors: RefCell<Vec<ConfigError>>,
 }
 
 impl Source {
     /// Takes the text of a file, named as the user named it.
     pub fn new(file: &str, text: &str) -> Self {
-        Self { file: file.to_string(), text: text.to_string(), errors: RefCell::default() }
+        Self {
+            file: file.to_string(),
+            text: text.to_string(),
+            commands: Commands::Run,
+            deferred: Cell::new(false),
+            errors: RefCell::default(),
+        }
+    }
+
+    /// Says what to do with `${cmd:…}`.
+    #[must_use]
+    pub fn with_commands(mut self, commands: Commands) -> Self {
+        self.commands = commands;
+        self
+    }
+
+    /// True when a value was left out because of [`Commands::Defer`].
+    pub fn is_deferred(&self) -> bool {
+        self.deferred.get()
     }
 
     /// Parses the text. A syntax error is reported and gives `None`.
@@ -53,7 +82,11 @@ impl Source {
     fn report(&self, span: Range<usize>, message: String, hint: Option<String>) {
         let mut error = ConfigError::at(&self.file, &self.text, span, message);
         error.hint = hint;
-        self.errors.borrow_mut().push(error);
+        let mut errors = self.errors.borrow_mut();
+        // A default is read by every entry that lacks the value; its mistake is one mistake.
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
     }
 }
 
@@ -117,6 +150,24 @@ impl<'a> Node<'a> {
         matches!(self.value.get_ref(), DeValue::Array(_))
     }
 
+    /// True for a table; anything else is reported.
+    pub fn expect_table(&self) -> bool {
+        if !self.is_table() {
+            self.wrong_type("a table");
+        }
+        self.is_table()
+    }
+
+    /// The 1-based line in the file.
+    pub fn line(&self) -> u32 {
+        self.point(self.span()).line
+    }
+
+    /// Makes an error without words at a byte range of the file, for whoever checks the value later.
+    pub fn point(&self, span: Range<usize>) -> ConfigError {
+        ConfigError::at(&self.source.file, &self.source.text, span, String::new())
+    }
+
     fn type_name(&self) -> &'static str {
         match self.value.get_ref() {
             DeValue::String(_) => "a string",
@@ -135,8 +186,13 @@ impl<'a> Node<'a> {
 
     /// Takes a key of this table. A missing key is `None` without a report.
     pub fn get(&self, key: &str) -> Option<Node<'a>> {
-        let DeValue::Table(table) = self.value.get_ref() else { return None };
         self.taken.borrow_mut().push(key.to_string());
+        self.peek(key)
+    }
+
+    /// Looks at a key of this table without taking it.
+    pub fn peek(&self, key: &str) -> Option<Node<'a>> {
+        let DeValue::Table(table) = self.value.get_ref() else { return None };
         let (_, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
         let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
         Some(Node::new(self.source, path, Rc::new(value.clone())))
@@ -174,9 +230,15 @@ impl<'a> Node<'a> {
         if self.is_array() { self.items() } else { vec![self.clone()] }
     }
 
-    /// The string, with `${env:X}` and `${file:/path}` put in.
+    /// The string, with `${env:X}`, `${file:/path}` and `${cmd:…}` put in.
+    ///
+    /// `None` without a report is a command that has not been run yet, see [`Commands::Defer`].
     pub fn string(&self) -> Option<String> {
         let text = self.raw_string()?;
+        if self.source.commands == Commands::Defer && value::has_command(&text) {
+            self.source.deferred.set(true);
+            return None;
+        }
         match value::interpolate(&text) {
             Ok(text) => Some(text),
             Err(error) => {
@@ -193,6 +255,11 @@ impl<'a> Node<'a> {
             return None;
         };
         Some(text.to_string())
+    }
+
+    /// The string as written; anything else is `None` without a report.
+    pub fn raw_str(&self) -> Option<&str> {
+        if let DeValue::String(text) = self.value.get_ref() { Some(text) } else { None }
     }
 
     /// A boolean.

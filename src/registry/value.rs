@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::registry::reference;
+
 /// What is wrong inside a string, by byte range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueError {
@@ -14,16 +16,31 @@ pub struct ValueError {
     pub hint: String,
 }
 
-/// Largest file that `${file:…}` may name: a secret, not a data set.
-const MAX_REFERENCE_BYTES: u64 = 64 * 1024;
+/// True when the text names a `${cmd:…}`.
+pub fn has_command(text: &str) -> bool {
+    let mut at = 0;
+    while let Some(found) = text[at..].find("${") {
+        let start = at + found;
+        let literal = text[at..start].ends_with('$');
+        if !literal && text[start..].starts_with("${cmd:") {
+            return true;
+        }
+        at = start + 2;
+    }
+    false
+}
 
-/// Puts in `${env:X}` and `${file:/path}` (its trailing newline removed). `$${` stands for `${`.
+/// Puts in `${env:X}`, `${file:/path}` and `${cmd:program argument …}` (a trailing newline removed).
+/// `$${` stands for `${`.
+///
+/// A command is split into words at blanks, without a shell; quotes keep blanks together. It is run each
+/// time, gets [`reference::COMMAND_DEADLINE`] and must exit with 0.
 pub fn interpolate(text: &str) -> Result<String, ValueError> {
     let mut result = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(found) = text[at..].find("${") {
         let start = at + found;
-        if text[..start].ends_with('$') && start > at {
+        if text[at..start].ends_with('$') {
             result.push_str(&text[at..start - 1]);
             result.push_str("${");
             at = start + 2;
@@ -52,19 +69,23 @@ fn resolve(reference: &str, range: Range<usize>) -> Result<String, ValueError> {
             Ok(value) => Ok(value),
             Err(_) => fail(format!("environment variable `{name}` is not set"), "set it, or use `${file:/path}`"),
         },
-        Some(("file", path)) => match read_reference(path) {
-            Ok(value) => Ok(value.trim_end_matches(['\n', '\r']).to_string()),
+        Some(("file", path)) => match reference::read_file(path) {
+            Ok(value) => Ok(trimmed(&value)),
             Err(error) => fail(format!("could not read `{path}`: {error}"), "check the path and its permissions"),
         },
-        _ => fail(format!("unknown reference `${{{reference}}}`"), "known are `${env:NAME}` and `${file:/path}`"),
+        Some(("cmd", line)) => match reference::run_command(line) {
+            Ok(value) => Ok(trimmed(&value)),
+            Err(error) => fail(format!("command `{line}` failed: {error}"), "run it in a terminal as this user"),
+        },
+        _ => fail(
+            format!("unknown reference `${{{reference}}}`"),
+            "known are `${env:NAME}`, `${file:/path}` and `${cmd:program argument}`",
+        ),
     }
 }
 
-fn read_reference(path: &str) -> std::io::Result<String> {
-    use std::io::Read;
-    let mut value = String::new();
-    std::fs::File::open(path)?.take(MAX_REFERENCE_BYTES).read_to_string(&mut value)?;
-    Ok(value)
+fn trimmed(value: &str) -> String {
+    value.trim_end_matches(['\n', '\r']).to_string()
 }
 
 /// Parses `"1h 30m"`, `"15s"`, `"800ms"`, `"7d"`. Units: ms, s, m, h, d. A number without a unit is an error.
@@ -113,5 +134,7 @@ mod tests {
     fn a_doubled_dollar_is_literal() {
         assert_eq!(interpolate("a $${env:X} b"), Ok("a ${env:X} b".into()));
         assert!(interpolate("${env:HOTSEAT_SURELY_NOT_SET}").is_err());
+        assert!(has_command("x${cmd:pass show db}"));
+        assert!(!has_command("x$${cmd:pass show db} ${env:X}"));
     }
 }

@@ -1,38 +1,373 @@
 //! The impure shell around the board: services in, effects out, screens attached through a bounded `Link`.
+//!
+//! One task owns the order of facts: it stamps them, folds them into the board, carries out what the board
+//! asks and leaves them for every attached screen and for the journal. It never waits for any of these.
 
-use tokio::sync::mpsc;
+mod dispatch;
+pub mod journal;
+mod lock;
+mod queue;
+mod reload;
 
-use crate::config::Config;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::config::{Config, Loaded};
+use crate::domain::board::Board;
+use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
+use crate::domain::ids::HostId;
 use crate::domain::request::{Inbound, Request};
-use crate::service::ServiceSetup;
+use crate::runtime::journal::Journal;
+use crate::runtime::lock::{Acquired, StateLock};
+use crate::runtime::queue::LinkQueue;
+pub use crate::runtime::reload::ConfigReader;
+use crate::runtime::reload::Reloads;
+use crate::service::backup::BackupService;
+use crate::service::incident::IncidentService;
+use crate::service::log::LogService;
+use crate::service::probe::Prober;
+use crate::service::supervise::{panic_text, supervise};
+use crate::service::{FACTS_MAX, FactSender, Reply, ServiceSetup};
 
-/// Messages that may wait for a screen; past that it is told what it missed with a fresh snapshot.
-pub const LINK_INBOUND_MAX: usize = 256;
+/// Messages under way to a screen. Few: what waits behind them is replaced by newer things.
+pub const LINK_INBOUND_MAX: usize = 32;
 /// Requests that may wait for the runtime; a screen that is past it says so and drops the key.
 pub const LINK_REQUESTS_MAX: usize = 64;
+
+/// Facts folded before other tasks get a turn.
+const BATCH_MAX: usize = 32;
+/// How often a runtime that stands by looks whether the state directory is free.
+const STANDBY_RETRY: Duration = Duration::from_secs(5);
+/// What services get to bring their work to disk; with the rest of the way out this stays below a second.
+const FLUSH_DEADLINE: Duration = Duration::from_millis(400);
+/// What a running backup gets to stop cleanly.
+const STOP_DEADLINE: Duration = Duration::from_millis(300);
+/// What the journal and the screens get for the last facts.
+const CLOSE_DEADLINE: Duration = Duration::from_millis(150);
 
 /// The only way a screen speaks with its runtime, in this process or another.
 #[derive(Debug)]
 pub struct Link {
-    /// Snapshot first, then facts and answers.
+    /// Snapshot first, then facts and answers. It ends when the runtime does.
     pub facts_rx: mpsc::Receiver<Inbound>,
-    /// What the screen asks.
+    /// What the screen asks. Use `try_send`: a screen never waits.
     pub requests_tx: mpsc::Sender<Request>,
 }
 
-/// A running runtime.
-pub struct Runtime {}
+/// What a runtime is started with.
+#[derive(Clone)]
+pub struct RuntimeSetup {
+    /// The host's name; part of every id.
+    pub host: HostId,
+    /// The person at this screen or CLI.
+    pub user: String,
+    /// Where state lives; made (0700) when it is missing.
+    pub state_dir: PathBuf,
+    /// The config and what is wrong with it.
+    pub loaded: Loaded,
+    /// Reads the config again, running its `${cmd:…}`; `None` when there is nothing to read.
+    pub reader: Option<ConfigReader>,
+}
+
+/// A running runtime. [`Runtime::shutdown`] ends it in order; dropping it only tells its tasks to stop.
+pub struct Runtime {
+    shared: Arc<Shared>,
+    reloads: Reloads,
+    config_rx: watch::Receiver<Arc<Config>>,
+    /// No more requests.
+    stopping: CancellationToken,
+    /// No more work: `ServiceSetup::cancel`.
+    cancel: CancellationToken,
+    /// No more facts.
+    finished: CancellationToken,
+    /// One task a link that serves its requests.
+    serving: TaskTracker,
+    /// The fold and one pump a link.
+    folding: TaskTracker,
+}
+
+struct Shared {
+    host: HostId,
+    board: Arc<Mutex<Board>>,
+    links: Mutex<Vec<Arc<LinkQueue>>>,
+    services: Arc<Services>,
+    /// The journal is kept by the runtime that holds the state directory.
+    journal: OnceLock<Journal>,
+    /// Held as long as the runtime lives.
+    lock: OnceLock<StateLock>,
+}
+
+/// Handles of the services.
+struct Services {
+    user: String,
+    logs: LogService,
+    incidents: IncidentService,
+    /// Missing while another runtime holds the state directory.
+    active: OnceLock<Active>,
+}
+
+/// The services that only one runtime on a state directory has.
+struct Active {
+    prober: Prober,
+    backups: BackupService,
+}
+
+impl Services {
+    fn reload(&self, config: &Config) {
+        self.logs.reload(config.logs.clone());
+        if let Some(active) = self.active.get() {
+            active.prober.reload(config.probes.clone());
+            active.backups.reload(config.backups.clone());
+        }
+    }
+}
 
 impl Runtime {
-    /// Starts the services of a config and the task that folds their facts.
-    pub fn start(_setup: ServiceSetup, _config: Config) -> Self {
-        Self {}
+    /// Starts the services of a config and the task that folds their facts. Needs a tokio runtime around it.
+    pub fn start(setup: RuntimeSetup) -> Self {
+        let (facts, facts_rx) = FactSender::channel();
+        let (stopping, cancel, finished) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let Loaded { config, errors, deferred, .. } = setup.loaded;
+        // The channel is empty, so there is room for what the board must know first.
+        facts.try_send(Fact::Runtime(RuntimeFact::ConfigLoaded { path: config.path.clone(), errors: errors.clone() }));
+        let service_setup = ServiceSetup {
+            host: setup.host.clone(),
+            user: setup.user.clone(),
+            state_dir: setup.state_dir,
+            facts,
+            cancel: cancel.clone(),
+        };
+        let claim = claim(&service_setup);
+        let services = Arc::new(Services {
+            user: setup.user,
+            logs: LogService::start(&service_setup, config.logs.clone()),
+            incidents: IncidentService::start(&service_setup),
+            active: OnceLock::new(),
+        });
+        let (config_tx, config_rx) = watch::channel(Arc::new(config));
+        let shared = Arc::new(Shared {
+            host: setup.host,
+            board: Arc::default(),
+            links: Mutex::default(),
+            services: Arc::clone(&services),
+            journal: OnceLock::new(),
+            lock: OnceLock::new(),
+        });
+        match claim {
+            Claim::Held(lock) => shared.activate(&service_setup, &config_rx, Some(lock)),
+            Claim::Unlocked => shared.activate(&service_setup, &config_rx, None),
+            Claim::Standby => stand_by(&service_setup, &shared, &config_rx),
+        }
+        let (serving, folding) = (TaskTracker::new(), TaskTracker::new());
+        folding.spawn(fold(Arc::clone(&shared), facts_rx, finished.clone()));
+        let (reloads, reload_queue) = Reloads::channel();
+        if let Some(reader) = setup.reader {
+            let reload_queue = if deferred { reload_queue.with_deferred(&reloads) } else { reload_queue };
+            let (reloads, services) = (reloads.clone(), Arc::clone(&services));
+            tokio::spawn(reload::run(service_setup, services, reader, config_tx, errors, reloads, reload_queue));
+        }
+        Self { shared, reloads, config_rx, stopping, cancel, finished, serving, folding }
     }
 
     /// Attaches a screen: it gets a snapshot, then everything after it.
     pub fn attach(&self) -> Link {
-        let (_inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
-        let (requests_tx, _requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
+        let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
+        let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
+        let queue = Arc::new(LinkQueue::new());
+        self.shared.links().push(Arc::clone(&queue));
+        let board = Arc::clone(&self.shared.board);
+        self.folding.spawn(Arc::clone(&queue).pump(board, inbound_tx, self.finished.clone()));
+        let reply: Reply = Arc::new(move |inbound| queue.push_answer(inbound));
+        self.serving.spawn(dispatch::serve(
+            Arc::clone(&self.shared.services),
+            self.reloads.clone(),
+            reply,
+            requests_rx,
+            self.stopping.clone(),
+        ));
         Link { facts_rx, requests_tx }
     }
+
+    /// Returns the config in use and every one that replaces it (the screen's keys and theme are in it).
+    pub fn config(&self) -> watch::Receiver<Arc<Config>> {
+        self.config_rx.clone()
+    }
+
+    /// Returns what is known now.
+    pub fn board(&self) -> Board {
+        self.shared.board().clone()
+    }
+
+    /// Ends everything in order: requests that were sent are served, what was accepted is brought to disk,
+    /// a running backup is abandoned cleanly. Takes less than a second, whatever hangs.
+    pub async fn shutdown(self) {
+        self.stopping.cancel();
+        self.serving.close();
+        let services = Arc::clone(&self.shared.services);
+        let _ = timeout(FLUSH_DEADLINE, async {
+            self.serving.wait().await;
+            services.incidents.flushed().await;
+        })
+        .await;
+        self.cancel.cancel();
+        let _ = timeout(STOP_DEADLINE, async {
+            if let Some(active) = services.active.get() {
+                active.backups.stopped().await;
+            }
+            // A backup that was stopped has told the timeline.
+            services.incidents.flushed().await;
+        })
+        .await;
+        self.finished.cancel();
+        self.folding.close();
+        let _ = timeout(CLOSE_DEADLINE, self.folding.wait()).await;
+        if let Some(journal) = self.shared.journal.get() {
+            let _ = timeout(CLOSE_DEADLINE, journal.close()).await;
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        self.cancel.cancel();
+        self.finished.cancel();
+    }
+}
+
+impl Shared {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn links(&self) -> MutexGuard<'_, Vec<Arc<LinkQueue>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts what only the holder of the state directory does.
+    fn activate(&self, setup: &ServiceSetup, config: &watch::Receiver<Arc<Config>>, lock: Option<StateLock>) {
+        if let Some(lock) = lock {
+            let _ = self.lock.set(lock);
+            let _ = self.journal.set(Journal::start(setup, &self.host));
+        }
+        let config = Arc::clone(&config.borrow());
+        let _ = self.services.active.set(Active {
+            prober: Prober::start(setup, config.probes.clone()),
+            backups: BackupService::start(setup, config.backups.clone()),
+        });
+    }
+
+    /// Stamps a fact, folds it in, carries out what follows and leaves it for everybody.
+    fn take_in(&self, actor: Actor, fact: Fact) {
+        let at = clock::now();
+        let mut board = self.board();
+        let envelope = Envelope { host: self.host.clone(), seq: board.seq + 1, at, actor, fact };
+        // A mistake in a rule must not blind the person on call: the fact is skipped and said so.
+        let applied = catch_unwind(AssertUnwindSafe(|| board.apply(at, &envelope)));
+        let effects = match applied {
+            Ok(effects) => effects,
+            Err(panic) => {
+                drop(board);
+                let error = panic_text(panic.as_ref());
+                // The fold itself has no room to wait for; without room the next fact tells.
+                if !matches!(envelope.fact, Fact::Runtime(_)) {
+                    let service = "board".to_string();
+                    self.take_in(
+                        Actor::Runtime,
+                        Fact::Runtime(RuntimeFact::ServiceFailed { service, error, retry_s: 0 }),
+                    );
+                }
+                return;
+            }
+        };
+        if let Some(journal) = self.journal.get() {
+            journal.record(&envelope, &board);
+        }
+        drop(board);
+        for effect in effects {
+            dispatch::perform(&self.services, effect);
+        }
+        self.links().retain(|link| link.push_fact(&envelope));
+    }
+}
+
+/// Folds facts until the runtime is finished; then what still waits.
+async fn fold(shared: Arc<Shared>, mut facts_rx: mpsc::Receiver<(Actor, Fact)>, finished: CancellationToken) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    loop {
+        tokio::select! {
+            biased;
+            () = finished.cancelled() => break,
+            count = facts_rx.recv_many(&mut batch, BATCH_MAX) => {
+                if count == 0 {
+                    break;
+                }
+            }
+        }
+        for (actor, fact) in batch.drain(..) {
+            shared.take_in(actor, fact);
+        }
+        // A flood of facts must leave the worker to the screens in between.
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..FACTS_MAX {
+        let Ok((actor, fact)) = facts_rx.try_recv() else { break };
+        shared.take_in(actor, fact);
+    }
+}
+
+enum Claim {
+    Held(StateLock),
+    /// The state directory cannot be locked; probing matters more than the journal.
+    Unlocked,
+    Standby,
+}
+
+/// Makes the state directory and asks for its lock; what is unusual goes to the board.
+fn claim(setup: &ServiceSetup) -> Claim {
+    let made = crate::config::paths::make_private_dir(&setup.state_dir);
+    match made.and_then(|()| StateLock::acquire(&setup.state_dir, clock::now())) {
+        Ok(Acquired::Held(lock)) => Claim::Held(lock),
+        Ok(Acquired::Taken(holder)) => {
+            setup.facts.try_send(Fact::Runtime(RuntimeFact::Standby { holder }));
+            Claim::Standby
+        }
+        Err(error) => {
+            let error = format!("{}: {error}; nothing is kept over a restart", setup.state_dir.display());
+            let fact = RuntimeFact::ServiceFailed { service: "state directory".into(), error, retry_s: 0 };
+            setup.facts.try_send(Fact::Runtime(fact));
+            Claim::Unlocked
+        }
+    }
+}
+
+/// Waits for the state directory to become free and then takes over.
+fn stand_by(setup: &ServiceSetup, shared: &Arc<Shared>, config: &watch::Receiver<Arc<Config>>) {
+    let (task_setup, shared, config) = (setup.clone(), Arc::downgrade(shared), config.clone());
+    supervise(setup, "standby", move || {
+        let (setup, shared, config) = (task_setup.clone(), shared.clone(), config.clone());
+        async move {
+            loop {
+                tokio::select! {
+                    () = setup.cancel.cancelled() => return,
+                    () = tokio::time::sleep(STANDBY_RETRY) => {}
+                }
+                let Some(shared) = shared.upgrade() else { return };
+                if let Ok(Acquired::Held(lock)) = StateLock::acquire(&setup.state_dir, clock::now()) {
+                    shared.activate(&setup, &config, Some(lock));
+                    setup.facts.send(Fact::Runtime(RuntimeFact::Active)).await;
+                    return;
+                }
+            }
+        }
+    });
 }

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod incident;
 pub mod log;
 pub mod probe;
+pub mod supervise;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,100 @@
+//! From a screen's request to the service that carries it out.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::effect::Effect;
+use crate::domain::fact::Actor;
+use crate::domain::request::{Inbound, Request};
+use crate::runtime::reload::Reloads;
+use crate::runtime::{Active, Services};
+use crate::service::Reply;
+
+/// Carries out what a screen asks until it goes away or the runtime stops; what was asked before is still done.
+pub async fn serve(
+    services: Arc<Services>,
+    reloads: Reloads,
+    reply: Reply,
+    mut requests_rx: mpsc::Receiver<Request>,
+    stopping: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            request = requests_rx.recv() => match request {
+                Some(request) => dispatch(&services, &reloads, &reply, request),
+                None => return,
+            },
+            () = stopping.cancelled() => break,
+        }
+    }
+    // The last thing a screen asks is to keep its drafts.
+    requests_rx.close();
+    while let Some(request) = requests_rx.recv().await {
+        dispatch(&services, &reloads, &reply, request);
+    }
+}
+
+/// Hands a request to its service. Never waits.
+fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Request) {
+    let person = Actor::Person(services.user.clone());
+    let reply = Arc::clone(reply);
+    match request {
+        Request::RunProbe(probe) => {
+            if let Some(active) = active(services, "run the probe", &reply) {
+                active.prober.run_now(&probe);
+            }
+        }
+        Request::BurstProbe(probe) => {
+            if let Some(active) = active(services, "burst the probe", &reply) {
+                active.prober.burst(&probe);
+            }
+        }
+        Request::AcknowledgeProbe(probe) => {
+            if let Some(active) = active(services, "acknowledge the probe", &reply) {
+                active.prober.acknowledge(&probe, person);
+            }
+        }
+        Request::RunBackup(job) => {
+            if let Some(active) = active(services, "run the backup", &reply) {
+                active.backups.run(&job, person, reply);
+            }
+        }
+        Request::VerifyBackup(run) => {
+            if let Some(active) = active(services, "verify the backup", &reply) {
+                active.backups.verify(&run, person, reply);
+            }
+        }
+        Request::Declare(declare) => services.incidents.declare(declare, reply),
+        Request::Note(note) => services.incidents.note(note, reply),
+        Request::Pin(pin) => services.incidents.pin(pin, reply),
+        Request::ChangeIncident(incident, change) => services.incidents.change(incident, change, reply),
+        Request::SaveDocument { incident, text, base_sha256 } => {
+            services.incidents.save_document(incident, text, base_sha256, reply);
+        }
+        Request::LoadDocument(incident) => services.incidents.load_document(incident, reply),
+        Request::SaveDraft { incident, text } => services.incidents.save_draft(incident, text, reply),
+        Request::Window(window) => services.logs.request(window, reply),
+        Request::ReloadConfig => reloads.ask(reply),
+    }
+}
+
+fn active<'a>(services: &'a Services, what: &str, reply: &Reply) -> Option<&'a Active> {
+    let active = services.active.get();
+    if active.is_none() {
+        // A screen that is gone needs no answer.
+        let _ = reply(Inbound::Failed(format!(
+            "could not {what}: another hotseat on this host does that (leave it, or use its screen)"
+        )));
+    }
+    active
+}
+
+/// Carries out what the board asks of the world. Never waits.
+pub fn perform(services: &Services, effect: Effect) {
+    match effect {
+        Effect::AppendMachineEntry { incident, entry } => services.incidents.append_machine(incident, entry),
+    }
+}

@@ -1,0 +1,284 @@
+//! What happened, on disk: snapshots of the board and the facts after each, for the range that can be replayed.
+//!
+//! A segment is one file of JSON lines. Its first line is a snapshot, every other line is a fact, so that a
+//! segment stands alone: folding its facts over its snapshot gives the board of any instant in it. A writer
+//! that falls behind, a full disk or a crash therefore costs the rest of one segment, never the others.
+//! The journal is operational data, not evidence: it is flushed, not synced (incidents have their own).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::domain::board::Board;
+use crate::domain::fact::{Envelope, Fact, RuntimeFact};
+use crate::domain::ids::HostId;
+use crate::service::{FactSender, ServiceSetup};
+
+/// The folder in the state directory.
+pub const FOLDER: &str = "journal";
+/// A segment that has reached this is closed: about two hours of forty probes at 15 s.
+const SEGMENT_MAX_BYTES: u64 = 4 << 20;
+/// Segments kept, 64 MiB in all: more than a day of forty probes at 15 s. The oldest goes first.
+const SEGMENTS_MAX: usize = 16;
+/// Facts that wait for the disk; past that the segment is given up and a new one starts with a snapshot.
+const QUEUE_MAX: usize = 512;
+/// A written fact is in the file this soon; the writer sleeps while nothing is written.
+const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// A longer line is no line of ours.
+const LINE_MAX_BYTES: usize = 64 << 20;
+
+/// A line of a segment.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Line {
+    /// The first line: what was known when the segment began.
+    Snapshot { version: u32, host: HostId, at: Timestamp, board: Box<Board> },
+    /// What came after.
+    Fact(Box<Envelope>),
+}
+
+const VERSION: u32 = 1;
+
+enum Item {
+    Line(Box<Line>),
+    Close(oneshot::Sender<()>),
+}
+
+/// Writes the journal on a thread of its own; recording never waits.
+pub struct Journal {
+    host: HostId,
+    tx: SyncSender<Item>,
+    /// The next thing recorded must be a snapshot.
+    wants_snapshot: Arc<AtomicBool>,
+}
+
+impl Journal {
+    /// Starts writing below the state directory.
+    pub fn start(setup: &ServiceSetup, host: &HostId) -> Self {
+        let (tx, rx) = sync_channel(QUEUE_MAX);
+        let wants_snapshot = Arc::new(AtomicBool::new(true));
+        let writer = Writer {
+            folder: setup.state_dir.join(FOLDER),
+            wants_snapshot: Arc::clone(&wants_snapshot),
+            facts: setup.facts.clone(),
+            segment: None,
+            failed: false,
+        };
+        let spawned = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(&rx));
+        if let Err(error) = spawned {
+            report(&setup.facts, format!("could not start its thread: {error}"));
+        }
+        Self { host: host.clone(), tx, wants_snapshot }
+    }
+
+    /// Records a fact that was folded into `board`.
+    pub fn record(&self, envelope: &Envelope, board: &Board) {
+        if !envelope.fact.is_journalled() {
+            return;
+        }
+        let line = if self.wants_snapshot.swap(false, Ordering::Relaxed) {
+            let board = Box::new(board.clone());
+            Line::Snapshot { version: VERSION, host: self.host.clone(), at: envelope.at, board }
+        } else {
+            Line::Fact(Box::new(envelope.clone()))
+        };
+        if let Err(TrySendError::Full(_)) = self.tx.try_send(Item::Line(Box::new(line))) {
+            self.wants_snapshot.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until everything recorded is in the file.
+    pub async fn close(&self) {
+        let (done_tx, done_rx) = oneshot::channel();
+        if self.tx.try_send(Item::Close(done_tx)).is_ok() {
+            let _ = done_rx.await;
+        }
+    }
+}
+
+struct Writer {
+    folder: PathBuf,
+    wants_snapshot: Arc<AtomicBool>,
+    facts: FactSender,
+    segment: Option<Segment>,
+    /// Said once; the next segment that works takes it back.
+    failed: bool,
+}
+
+struct Segment {
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+impl Writer {
+    fn run(mut self, rx: &Receiver<Item>) {
+        let mut dirty = false;
+        loop {
+            let item = if dirty {
+                match rx.recv_timeout(FLUSH_AFTER) {
+                    Ok(item) => item,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.flush();
+                        dirty = false;
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            } else {
+                let Ok(item) = rx.recv() else { break };
+                item
+            };
+            match item {
+                Item::Line(line) => {
+                    dirty = true;
+                    if let Err(error) = self.write(&line) {
+                        self.segment = None;
+                        self.fail(&error);
+                    }
+                }
+                Item::Close(done_tx) => {
+                    self.flush();
+                    dirty = false;
+                    let _ = done_tx.send(());
+                }
+            }
+        }
+        self.flush();
+    }
+
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        if let Line::Snapshot { at, board, .. } = line {
+            self.flush();
+            self.segment = Some(open_segment(&self.folder, *at, board.seq)?);
+        }
+        // Without a segment the last one was given up; the snapshot that was asked for starts the next.
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        let text = serde_json::to_string(line)?;
+        segment.file.write_all(text.as_bytes())?;
+        segment.file.write_all(b"\n")?;
+        segment.bytes += text.len() as u64 + 1;
+        if segment.bytes >= SEGMENT_MAX_BYTES {
+            self.wants_snapshot.store(true, Ordering::Relaxed);
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        let flushed = self.segment.as_mut().map_or(Ok(()), |it| it.file.flush());
+        if let Err(error) = flushed {
+            // What is still in the buffer would be written again by dropping it.
+            if let Some(segment) = self.segment.take() {
+                let _ = segment.file.into_parts();
+            }
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.wants_snapshot.store(true, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.failed, true) {
+            report(&self.facts, format!("{}: {error}; the past cannot be replayed", self.folder.display()));
+        }
+    }
+}
+
+fn report(facts: &FactSender, error: String) {
+    // Full: then there is more to say than this; the journal tries again with the next fact anyway.
+    facts.try_send(Fact::Runtime(RuntimeFact::ServiceFailed { service: "journal".into(), error, retry_s: 0 }));
+}
+
+/// Makes a new segment and room for it.
+fn open_segment(folder: &Path, at: Timestamp, seq: u64) -> io::Result<Segment> {
+    crate::config::paths::make_private_dir(folder)?;
+    let mut segments = segments(folder)?;
+    while segments.len() >= SEGMENTS_MAX {
+        fs::remove_file(segments.remove(0))?;
+    }
+    // Names sort by time; the process tells apart two starts in one millisecond.
+    let name = format!("{:014}-{seq}-{}.ndjson", at.as_millisecond(), std::process::id());
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join(name))?;
+    Ok(Segment { file: BufWriter::new(file), bytes: 0 })
+}
+
+/// The segments, oldest first.
+fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|it| it == "ndjson") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// A board of the past.
+#[derive(Debug)]
+pub struct Replay {
+    /// What was known then.
+    pub board: Board,
+    /// When the last fact folded in was observed.
+    pub at: Timestamp,
+    /// Lines that could not be read: torn by a crash or damaged.
+    pub skipped_lines: u32,
+}
+
+/// Folds back what was known at an instant; `None` when the journal does not reach back so far.
+///
+/// # Errors
+/// When the journal is there but cannot be read.
+pub fn replay(state_dir: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
+    for path in segments(&state_dir.join(FOLDER))?.into_iter().rev() {
+        if let Some(replay) = replay_segment(&path, until)? {
+            return Ok(Some(replay));
+        }
+    }
+    Ok(None)
+}
+
+fn replay_segment(path: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut text = Vec::new();
+    let mut replay: Option<Replay> = None;
+    let mut skipped_lines = 0;
+    loop {
+        text.clear();
+        let length = io::Read::take(&mut reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut text)?;
+        if length == 0 {
+            break;
+        }
+        match (serde_json::from_slice(&text), &mut replay) {
+            (Ok(Line::Snapshot { version: VERSION, at, board, .. }), None) if at <= until => {
+                replay = Some(Replay { board: *board, at, skipped_lines: 0 });
+            }
+            (Ok(Line::Fact(envelope)), Some(replay)) => {
+                if envelope.at > until {
+                    break;
+                }
+                // The world has seen these effects when they were new.
+                let _ = replay.board.apply(envelope.at, &envelope);
+                replay.at = envelope.at;
+            }
+            // A segment without a snapshot of its own, or one that begins later, says nothing.
+            (Ok(_), None) | (Err(_), None) => return Ok(None),
+            (Ok(_) | Err(_), Some(_)) => skipped_lines += 1,
+        }
+    }
+    Ok(replay.map(|replay| Replay { skipped_lines, ..replay }))
+}

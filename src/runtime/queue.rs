@@ -1,0 +1,270 @@
+//! What waits for one attached screen. Bounded, and never in the way of the runtime.
+//!
+//! The runtime puts things in without waiting; a pump takes them out as fast as the screen reads. When a
+//! screen is slow, facts past the bound are thrown away and it gets a fresh snapshot instead; of the
+//! windows of one view only the newest is kept.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::board::Board;
+use crate::domain::fact::Envelope;
+use crate::domain::log::Window;
+use crate::domain::request::Inbound;
+
+/// Facts that wait for a screen; past that a snapshot is shorter.
+const FACTS_MAX: usize = 256;
+/// Answers (`Done`, `Failed`, documents) that wait for a screen: as many as requests can wait.
+const ANSWERS_MAX: usize = 64;
+/// Views of one screen whose windows wait; a screen has a handful.
+const VIEWS_MAX: usize = 32;
+
+/// What waits for one screen.
+pub struct LinkQueue {
+    state: Mutex<State>,
+    news: Notify,
+}
+
+struct State {
+    /// The screen has no board yet or missed facts.
+    needs_snapshot: bool,
+    facts: VecDeque<Envelope>,
+    answers: VecDeque<Inbound>,
+    windows: VecDeque<Window>,
+    closed: bool,
+}
+
+enum Next {
+    Snapshot,
+    Inbound(Inbound),
+}
+
+impl LinkQueue {
+    /// Makes the queue of a screen that has nothing yet: a snapshot comes first.
+    pub fn new() -> Self {
+        let state = State {
+            needs_snapshot: true,
+            facts: VecDeque::new(),
+            answers: VecDeque::new(),
+            windows: VecDeque::new(),
+            closed: false,
+        };
+        Self { state: Mutex::new(state), news: Notify::new() }
+    }
+
+    /// Puts a fact in; `false` when the screen is gone.
+    pub fn push_fact(&self, envelope: &Envelope) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        if !state.needs_snapshot {
+            if state.facts.len() < FACTS_MAX {
+                state.facts.push_back(envelope.clone());
+            } else {
+                state.facts.clear();
+                state.needs_snapshot = true;
+            }
+        }
+        drop(state);
+        self.news.notify_one();
+        true
+    }
+
+    /// Puts an answer in; `false` when the screen is gone.
+    pub fn push_answer(&self, inbound: Inbound) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        match inbound {
+            Inbound::Window(window) => state.put_window(*window),
+            other => {
+                if state.answers.len() == ANSWERS_MAX {
+                    state.answers.pop_front();
+                }
+                state.answers.push_back(other);
+            }
+        }
+        drop(state);
+        self.news.notify_one();
+        true
+    }
+
+    /// Carries what waits to the screen until it goes or `finished`; then delivers what still fits and closes.
+    pub async fn pump(
+        self: Arc<Self>,
+        board: Arc<Mutex<Board>>,
+        tx: mpsc::Sender<Inbound>,
+        finished: CancellationToken,
+    ) {
+        // Facts up to here are in the snapshot that was sent.
+        let mut sent_seq = 0;
+        'screen: loop {
+            // Room first: what waits for it can still be replaced by something newer.
+            let permit = tokio::select! {
+                biased;
+                permit = tx.reserve() => permit,
+                () = finished.cancelled() => break,
+            };
+            let Ok(permit) = permit else { break };
+            let next = loop {
+                if let Some(next) = self.take(sent_seq) {
+                    break next;
+                }
+                tokio::select! {
+                    biased;
+                    () = self.news.notified() => {}
+                    () = tx.closed() => break 'screen,
+                    () = finished.cancelled() => break 'screen,
+                }
+            };
+            permit.send(match next {
+                Next::Inbound(inbound) => inbound,
+                Next::Snapshot => {
+                    let board = board.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    sent_seq = board.seq;
+                    Inbound::Snapshot(Box::new(board))
+                }
+            });
+        }
+        while let Some(Next::Inbound(inbound)) = self.take(sent_seq) {
+            if tx.try_send(inbound).is_err() {
+                break;
+            }
+        }
+        self.lock().closed = true;
+    }
+
+    fn take(&self, sent_seq: u64) -> Option<Next> {
+        let mut state = self.lock();
+        if std::mem::take(&mut state.needs_snapshot) {
+            return Some(Next::Snapshot);
+        }
+        if let Some(answer) = state.answers.pop_front() {
+            return Some(Next::Inbound(answer));
+        }
+        if let Some(window) = state.windows.pop_front() {
+            return Some(Next::Inbound(Inbound::Window(Box::new(window))));
+        }
+        while let Some(envelope) = state.facts.pop_front() {
+            if envelope.seq > sent_seq {
+                return Some(Next::Inbound(Inbound::Fact(Box::new(envelope))));
+            }
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn put_window(&mut self, window: Window) {
+        let Some(waiting) = self.windows.iter_mut().find(|it| it.view == window.view) else {
+            if self.windows.len() == VIEWS_MAX {
+                self.windows.pop_front();
+            }
+            self.windows.push_back(window);
+            return;
+        };
+        if window.generation < waiting.generation {
+            return;
+        }
+        if window.rows.is_none() && window.generation == waiting.generation {
+            // Only the counts are news; the rows that wait have not been seen yet.
+            waiting.counts = window.counts;
+        } else {
+            *waiting = window;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::fact::{Actor, Fact, RuntimeFact};
+    use crate::domain::ids::HostId;
+    use crate::domain::log::{Counts, Gap, GapKind, Position, Row, ViewId};
+    use crate::domain::{ids::SourceId, log::Cursor};
+
+    fn window(generation: u64, rows: Option<usize>, matched: u64) -> Inbound {
+        let source = SourceId::new(&HostId::new("h"), "s");
+        let position = Position { time: None, source, cursor: Cursor::Store { nanos: 0, tie: String::new() } };
+        let row = Row::Gap(Gap { position, kind: GapKind::Ended });
+        Inbound::Window(Box::new(Window {
+            view: ViewId(1),
+            generation,
+            rows: rows.map(|count| vec![row; count]),
+            anchor_row: None,
+            at_head: true,
+            at_tail: true,
+            missing: None,
+            counts: Counts { matched, ..Counts::default() },
+            query_error: None,
+        }))
+    }
+
+    fn waiting(inbounds: Vec<Inbound>) -> (u64, Option<usize>, u64) {
+        let queue = LinkQueue::new();
+        queue.lock().needs_snapshot = false;
+        for inbound in inbounds {
+            assert!(queue.push_answer(inbound));
+        }
+        let Some(Next::Inbound(Inbound::Window(window))) = queue.take(0) else { panic!("a window waits") };
+        assert!(queue.take(0).is_none(), "one window a view waits");
+        (window.generation, window.rows.map(|it| it.len()), window.counts.matched)
+    }
+
+    #[test]
+    fn the_newest_window_of_a_view_wins() {
+        assert_eq!(waiting(vec![window(1, Some(3), 1), window(2, Some(5), 2)]), (2, Some(5), 2));
+        assert_eq!(waiting(vec![window(2, Some(5), 2), window(1, Some(3), 1)]), (2, Some(5), 2));
+    }
+
+    #[test]
+    fn fresh_counts_do_not_lose_the_rows_that_wait() {
+        assert_eq!(waiting(vec![window(1, Some(3), 1), window(1, None, 9)]), (1, Some(3), 9));
+        assert_eq!(waiting(vec![window(1, Some(3), 1), window(2, None, 9)]), (2, None, 9));
+    }
+
+    fn envelope(seq: u64) -> Envelope {
+        Envelope {
+            host: HostId::new("h"),
+            seq,
+            at: Timestamp::UNIX_EPOCH,
+            actor: Actor::Runtime,
+            fact: Fact::Runtime(RuntimeFact::Active),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_screen_that_missed_facts_gets_a_snapshot_and_then_only_newer_facts() {
+        let board = Arc::new(Mutex::new(Board::default()));
+        let queue = Arc::new(LinkQueue::new());
+        let (tx, mut rx) = mpsc::channel(1);
+        let finished = CancellationToken::new();
+        let last = 3 * FACTS_MAX as u64;
+        for seq in 1..=last {
+            board.lock().expect("board").apply(Timestamp::UNIX_EPOCH, &envelope(seq));
+            queue.lock().needs_snapshot = false;
+            assert!(queue.push_fact(&envelope(seq)));
+        }
+        queue.lock().needs_snapshot = true;
+        let pump = tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), tx, finished.clone()));
+        let Some(Inbound::Snapshot(snapshot)) = rx.recv().await else { panic!("snapshot first") };
+        assert_eq!(snapshot.seq, last);
+        assert!(queue.push_fact(&envelope(last + 1)));
+        let Some(Inbound::Fact(fact)) = rx.recv().await else { panic!("then a fact") };
+        assert_eq!(fact.seq, last + 1, "what the snapshot holds is not sent again");
+        drop(rx);
+        pump.await.expect("pump");
+        assert!(!queue.push_fact(&envelope(last + 2)), "a screen that is gone takes nothing");
+    }
+}

@@ -1,22 +1,16 @@
 //! Backup jobs: their kinds, their schedule, their runs, what is kept and what is verified.
 
+pub mod destination;
+pub mod folder;
+pub mod source;
+pub mod spec;
+
 use crate::domain::fact::Actor;
 use crate::domain::ids::{JobId, RunId};
-use crate::registry::node::Node;
 use crate::service::{Reply, ServiceSetup};
 
-/// One `[[backup]]` of the config, checked and ready to run.
-#[derive(Clone)]
-pub struct JobSpec {
-    /// Unique name.
-    pub name: String,
-}
-
-/// Reads one `[[backup]]`. Mistakes are reported through the nodes.
-pub fn read(entry: &Node<'_>, _defaults: Option<&Node<'_>>) -> Option<JobSpec> {
-    let name = entry.require("name")?.string()?;
-    Some(JobSpec { name })
-}
+// The config names them by this path, as it does for the other services.
+pub use crate::service::backup::spec::{JobSpec, read};
 
 /// Runs jobs on their schedule and on request.
 #[derive(Clone)]

@@ -135,6 +135,11 @@ impl<'a> Node<'a> {
         self.source.report(start..end, message.into(), hint);
     }
 
+    /// Reports a mistake at a byte range of the file, such as that of a key.
+    pub fn error_at(&self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        self.source.report(span, message.into(), hint);
+    }
+
     /// True for a table, also an inline one.
     pub fn is_table(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(_))
@@ -186,8 +191,19 @@ impl<'a> Node<'a> {
 
     /// Takes a key of this table. A missing key is `None` without a report.
     pub fn get(&self, key: &str) -> Option<Node<'a>> {
-        self.taken.borrow_mut().push(key.to_string());
+        self.take(key);
         self.peek(key)
+    }
+
+    /// Marks a key as known, so that [`Node::finish`] does not report it.
+    pub fn take(&self, key: &str) {
+        self.taken.borrow_mut().push(key.to_string());
+    }
+
+    /// The keys that no reader took so far, in the order of the file.
+    pub fn untaken(&self) -> Vec<(String, Range<usize>)> {
+        let taken = self.taken.borrow();
+        self.keys().into_iter().filter(|(key, _)| !taken.contains(key)).collect()
     }
 
     /// Looks at a key of this table without taking it.

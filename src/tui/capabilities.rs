@@ -1,0 +1,130 @@
+//! What the terminal can show, from the environment alone: nothing here asks the terminal and waits.
+//!
+//! Answers to questions (synchronized update, background colour) come later, if at all, and only improve
+//! on these defaults. tmux, screen and mosh answer hardly any of them.
+
+/// How many colours may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ColorDepth {
+    /// None: state is told by words, bold, reverse and underline.
+    None,
+    /// The sixteen named ones.
+    Ansi16,
+    /// The palette of 256.
+    Ansi256,
+    /// 24 bits.
+    True,
+}
+
+/// Which characters may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glyphs {
+    /// All of Unicode.
+    Unicode,
+    /// Lines, bars and marks in ASCII; text as it is (`--ascii` under a UTF-8 locale).
+    AsciiChrome,
+    /// ASCII only: the terminal would show anything else as garbage.
+    Ascii,
+}
+
+/// What the person said about colours on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// What the environment says (`NO_COLOR`, `COLORTERM`, `TERM`)
+    #[default]
+    Auto,
+    /// Colours, whatever `NO_COLOR` says
+    Always,
+    /// No colours
+    Never,
+}
+
+/// What the terminal can show and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Colours.
+    pub depth: ColorDepth,
+    /// Characters.
+    pub glyphs: Glyphs,
+    /// The terminal is reached over SSH or mosh: every byte and every frame costs more.
+    pub remote: bool,
+    /// Between us and the terminal stands tmux or screen, which by default swallows OSC 52.
+    pub multiplexed: bool,
+}
+
+impl Capabilities {
+    /// Reads the environment. `None` when `TERM` says that no screen can be drawn.
+    pub fn detect(var: impl Fn(&str) -> Option<String>, choice: ColorChoice, ascii: bool) -> Option<Self> {
+        let var = |name: &str| var(name).filter(|it| !it.is_empty());
+        let term = var("TERM").filter(|it| it != "dumb" && it != "unknown")?;
+        let has = |name| var(name).is_some();
+        Some(Self {
+            depth: depth(&term, var("COLORTERM").as_deref(), has("NO_COLOR"), choice),
+            glyphs: glyphs(&term, var("LC_ALL").or_else(|| var("LC_CTYPE")).or_else(|| var("LANG")).as_deref(), ascii),
+            remote: has("SSH_CONNECTION") || has("SSH_TTY") || has("MOSH_CONNECTION") || has("MOSH_IP"),
+            multiplexed: has("TMUX") || has("STY"),
+        })
+    }
+}
+
+fn depth(term: &str, colorterm: Option<&str>, no_color: bool, choice: ColorChoice) -> ColorDepth {
+    // Terminals that all have 24 bits; `COLORTERM` does not cross SSH, `TERM` does.
+    const TRUE: &[&str] = &["kitty", "alacritty", "ghostty", "foot", "wezterm", "direct", "contour"];
+    if choice == ColorChoice::Never || (choice == ColorChoice::Auto && no_color) || term.starts_with("vt") {
+        ColorDepth::None
+    } else if matches!(colorterm, Some("truecolor" | "24bit")) || TRUE.iter().any(|it| term.contains(it)) {
+        ColorDepth::True
+    } else if term.contains("256") {
+        ColorDepth::Ansi256
+    } else {
+        ColorDepth::Ansi16
+    }
+}
+
+fn glyphs(term: &str, locale: Option<&str>, ascii: bool) -> Glyphs {
+    let utf8 = locale.is_some_and(|it| {
+        let it = it.to_ascii_lowercase();
+        it.contains("utf-8") || it.contains("utf8")
+    });
+    match (utf8 && !term.starts_with("vt"), ascii || term == "linux") {
+        (false, _) => Glyphs::Ascii,
+        (true, true) => Glyphs::AsciiChrome,
+        (true, false) => Glyphs::Unicode,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(vars: &[(&str, &str)], choice: ColorChoice, expected: Option<(ColorDepth, Glyphs)>) {
+        let var = |name: &str| vars.iter().find(|(it, _)| *it == name).map(|(_, value)| value.to_string());
+        let found = Capabilities::detect(var, choice, false).map(|it| (it.depth, it.glyphs));
+        assert_eq!(found, expected, "{vars:?}");
+    }
+
+    #[test]
+    fn the_environment_decides_what_is_sent() {
+        use ColorChoice::{Always, Auto, Never};
+        let utf8 = ("LANG", "en_US.UTF-8");
+        check(&[("TERM", "xterm"), utf8], Auto, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
+        check(&[("TERM", "tmux-256color"), utf8], Auto, Some((ColorDepth::Ansi256, Glyphs::Unicode)));
+        check(&[("TERM", "xterm-kitty"), utf8], Auto, Some((ColorDepth::True, Glyphs::Unicode)));
+        check(&[("TERM", "xterm"), ("COLORTERM", "truecolor"), utf8], Auto, Some((ColorDepth::True, Glyphs::Unicode)));
+        check(&[("TERM", "linux"), utf8], Auto, Some((ColorDepth::Ansi16, Glyphs::AsciiChrome)));
+        check(
+            &[("TERM", "xterm"), ("NO_COLOR", "1"), ("LC_ALL", "C"), utf8],
+            Auto,
+            Some((ColorDepth::None, Glyphs::Ascii)),
+        );
+        check(&[("TERM", "xterm"), ("NO_COLOR", ""), utf8], Auto, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
+        check(&[("TERM", "xterm"), ("NO_COLOR", "1"), utf8], Always, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
+        check(&[("TERM", "xterm-256color"), utf8], Never, Some((ColorDepth::None, Glyphs::Unicode)));
+    }
+
+    #[test]
+    fn a_terminal_that_cannot_draw_is_refused() {
+        check(&[("TERM", "dumb")], ColorChoice::Auto, None);
+        check(&[], ColorChoice::Auto, None);
+    }
+}

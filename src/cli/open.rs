@@ -1,19 +1,220 @@
-//! `hotseat open`: open the screen (what `hotseat` does without a sub-command).
+//! `hotseat [PATH|-]…`: open the screen.
 
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use crate::app::effect::{Notice, NoticeSeverity};
+use crate::app::model::Model;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
-use crate::cli::output::Output;
+use crate::cli::output::{ColorChoice, Output};
+use crate::config::{self, Loaded, paths};
+use crate::registry::node::Commands;
+use crate::runtime::{Runtime, RuntimeSetup};
+use crate::service::log;
+use crate::tui::capabilities::{Capabilities, ColorRule};
+use crate::tui::run::{Attached, Exit, Options};
+use crate::tui::terminal::Tty;
+use crate::tui::{frame, input, run};
 
-/// Open the screen (what `hotseat` does without a sub-command)
+/// What the runtime gets to bring everything to disk; the whole exit stays below a second.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(800);
+/// Threads that serve probes, logs, backups and notes; waiting is most of what they do.
+const SERVICE_THREADS: usize = 2;
+/// The log file of this program begins anew at this size; one old one is kept.
+const LOG_MAX_BYTES: u64 = 4 << 20;
+
+/// What the screen opens on
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Log files, globs or directories to follow instead of the config's; `-` is standard input
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
 
-/// Open the screen (what `hotseat` does without a sub-command).
+    /// How the screen looks and behaves
+    #[command(flatten)]
+    pub look: Look,
+}
+
+/// How the screen looks and behaves.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Look {
+    /// Use this theme (see `hotseat themes`)
+    #[arg(long, value_name = "NAME")]
+    pub theme: Option<String>,
+
+    /// Draw lines and marks in ASCII
+    #[arg(long)]
+    pub ascii: bool,
+
+    /// Let the terminal report the mouse
+    #[arg(long)]
+    pub mouse: bool,
+
+    /// Draw at most this many frames a second (a key always draws at once)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=240))]
+    pub max_fps: Option<u16>,
+
+    /// Draw two frames a second, for a link that is slow or paid by the byte
+    #[arg(long, conflicts_with = "max_fps")]
+    pub low_bandwidth: bool,
+
+    /// Wait this many milliseconds for the rest of a key that begins with Esc
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=5000))]
+    pub esc_wait: Option<u64>,
+}
+
+/// Opens the screen.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(_args: &Args, _cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
-    Ok(ExitCode::SUCCESS)
+pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    let operands = operands(&args.paths);
+    let named = cx.config.clone();
+    let read = move |commands| with_logs(config::load(named.as_deref(), commands), &operands);
+    let loaded = read(Commands::Defer);
+    let greeting = loaded.config.path.is_none().then(|| Notice {
+        severity: NoticeSeverity::Info,
+        text: "no config yet: run `hotseat init` to watch services and backups as well".into(),
+    });
+    let setup = RuntimeSetup {
+        host: cx.host(&loaded.config),
+        user: paths::user_name(),
+        state_dir: cx.state_dir(),
+        loaded,
+        reader: Some(Arc::new(move || read(Commands::Run))),
+    };
+    show(setup, &args.look, cx.color, greeting)
+}
+
+/// Opens the screen on a runtime that is described, but not started: the first frame comes first.
+///
+/// # Errors
+/// When there is no terminal that a screen could be drawn on.
+pub fn show(
+    setup: RuntimeSetup,
+    look: &Look,
+    color: ColorChoice,
+    greeting: Option<Notice>,
+) -> Result<ExitCode, Failure> {
+    let refuse = |why: &str| {
+        Failure::usage("could not open the screen")
+            .caused_by(why)
+            .hint("without a screen, `hotseat status` shows what is red and `hotseat logs` prints records")
+    };
+    if !io::stdout().is_terminal() {
+        return Err(refuse("standard output is not a terminal"));
+    }
+    let screen = &setup.loaded.config.screen;
+    let rule = match color {
+        ColorChoice::Auto => ColorRule::Environment,
+        ColorChoice::Always => ColorRule::Always,
+        ColorChoice::Never => ColorRule::Never,
+    };
+    let ascii = look.ascii || screen.ascii == Some(true);
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(capabilities) = Capabilities::detect(variable, rule, ascii) else {
+        return Err(refuse("`TERM` says that this terminal cannot draw"));
+    };
+    let tty = Tty::open().map_err(|error| refuse(&format!("could not open `/dev/tty`: {error}")))?;
+    // Without a log file everything works but finding out why something did not.
+    let _ = start_log(&setup.state_dir);
+    let options = Options {
+        capabilities,
+        mouse: look.mouse || screen.mouse,
+        frame_gap: frame_gap(look, &capabilities),
+        esc_wait: look.esc_wait.map_or(input::ESC_WAIT, Duration::from_millis),
+        state_dir: setup.state_dir.clone(),
+        greeting,
+    };
+    let mut model = model(&setup, look, &options, tty.size());
+    let (exit, kept) = run::run(&tty, options, &mut model, move || connect(setup))
+        .map_err(|error| Failure::internal("could not use the terminal").caused_by(error))?;
+    if let Some((services, runtime)) = kept {
+        // The runtime has deadlines of its own; this one is for the case that they fail.
+        let _ = services.block_on(async { tokio::time::timeout(SHUTDOWN_DEADLINE, runtime.shutdown()).await });
+        services.shutdown_background();
+    }
+    if exit == Exit::Panicked {
+        return Err(Failure::internal("the screen failed; this is a bug in hotseat")
+            .hint("unsaved text was kept as a draft; the log file in the state directory says more"));
+    }
+    Ok(ExitCode::from(exit.code()))
+}
+
+/// Starts the services on threads of their own and attaches the screen.
+fn connect(setup: RuntimeSetup) -> io::Result<(Attached, (tokio::runtime::Runtime, Runtime))> {
+    let services = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVICE_THREADS)
+        .thread_name("service")
+        .enable_all()
+        .build()?;
+    let runtime = {
+        let _inside = services.enter();
+        Runtime::start(setup)
+    };
+    let link = {
+        let _inside = services.enter();
+        runtime.attach()
+    };
+    Ok((Attached { link, config_rx: Some(runtime.config()) }, (services, runtime)))
+}
+
+fn model(_setup: &RuntimeSetup, _look: &Look, _options: &Options, _size: (u16, u16)) -> Model {
+    Model {
+        board: crate::domain::board::Board::default(),
+        panes: crate::panes::Panes::default(),
+        focus: crate::panes::PaneId::Services,
+        zone: crate::clock::zone(),
+    }
+}
+
+/// What is named on the command line; a pipe on standard input names itself.
+fn operands(paths: &[String]) -> Vec<String> {
+    let piped = || {
+        let kind = rustix::fs::fstat(io::stdin()).map(|it| rustix::fs::FileType::from_raw_mode(it.st_mode));
+        matches!(kind, Ok(rustix::fs::FileType::Fifo))
+    };
+    if paths.is_empty() && piped() { vec!["-".to_string()] } else { paths.to_vec() }
+}
+
+/// Chooses the logs: those named, else the config's, else the host's own.
+fn with_logs(mut loaded: Loaded, operands: &[String]) -> Loaded {
+    if !operands.is_empty() {
+        loaded.config.logs = log::from_operands(operands);
+    } else if loaded.config.path.is_none() {
+        loaded.config.logs = log::host_logs();
+    }
+    loaded
+}
+
+fn frame_gap(look: &Look, capabilities: &Capabilities) -> Duration {
+    match look.max_fps {
+        _ if look.low_bandwidth => frame::SLOW_GAP,
+        Some(fps) => Duration::from_secs(1) / u32::from(fps),
+        None if capabilities.remote => frame::REMOTE_GAP,
+        None => frame::LOCAL_GAP,
+    }
+}
+
+/// Sends what the program has to say about itself to a file, never to the screen.
+fn start_log(state_dir: &Path) -> io::Result<()> {
+    paths::make_private_dir(state_dir)?;
+    let path = state_dir.join("hotseat.log");
+    if fs::metadata(&path).is_ok_and(|it| it.len() > LOG_MAX_BYTES) {
+        fs::rename(&path, state_dir.join("hotseat.log.1"))?;
+    }
+    let file: File = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOTSEAT_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_writer(Mutex::new(file))
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .try_init()
+        .map_err(io::Error::other)
 }

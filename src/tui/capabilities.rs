@@ -27,15 +27,14 @@ pub enum Glyphs {
     Ascii,
 }
 
-/// What the person said about colours on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum ColorChoice {
-    /// What the environment says (`NO_COLOR`, `COLORTERM`, `TERM`)
-    #[default]
-    Auto,
-    /// Colours, whatever `NO_COLOR` says
+/// Who decides about colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColorRule {
+    /// `NO_COLOR`, `COLORTERM` and `TERM`.
+    Environment,
+    /// Colours, whatever `NO_COLOR` says.
     Always,
-    /// No colours
+    /// No colours.
     Never,
 }
 
@@ -54,12 +53,12 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Reads the environment. `None` when `TERM` says that no screen can be drawn.
-    pub fn detect(var: impl Fn(&str) -> Option<String>, choice: ColorChoice, ascii: bool) -> Option<Self> {
+    pub fn detect(var: impl Fn(&str) -> Option<String>, rule: ColorRule, ascii: bool) -> Option<Self> {
         let var = |name: &str| var(name).filter(|it| !it.is_empty());
         let term = var("TERM").filter(|it| it != "dumb" && it != "unknown")?;
         let has = |name| var(name).is_some();
         Some(Self {
-            depth: depth(&term, var("COLORTERM").as_deref(), has("NO_COLOR"), choice),
+            depth: depth(&term, var("COLORTERM").as_deref(), has("NO_COLOR"), rule),
             glyphs: glyphs(&term, var("LC_ALL").or_else(|| var("LC_CTYPE")).or_else(|| var("LANG")).as_deref(), ascii),
             remote: has("SSH_CONNECTION") || has("SSH_TTY") || has("MOSH_CONNECTION") || has("MOSH_IP"),
             multiplexed: has("TMUX") || has("STY"),
@@ -67,10 +66,10 @@ impl Capabilities {
     }
 }
 
-fn depth(term: &str, colorterm: Option<&str>, no_color: bool, choice: ColorChoice) -> ColorDepth {
+fn depth(term: &str, colorterm: Option<&str>, no_color: bool, rule: ColorRule) -> ColorDepth {
     // Terminals that all have 24 bits; `COLORTERM` does not cross SSH, `TERM` does.
     const TRUE: &[&str] = &["kitty", "alacritty", "ghostty", "foot", "wezterm", "direct", "contour"];
-    if choice == ColorChoice::Never || (choice == ColorChoice::Auto && no_color) || term.starts_with("vt") {
+    if rule == ColorRule::Never || (rule == ColorRule::Environment && no_color) || term.starts_with("vt") {
         ColorDepth::None
     } else if matches!(colorterm, Some("truecolor" | "24bit")) || TRUE.iter().any(|it| term.contains(it)) {
         ColorDepth::True
@@ -97,34 +96,38 @@ fn glyphs(term: &str, locale: Option<&str>, ascii: bool) -> Glyphs {
 mod tests {
     use super::*;
 
-    fn check(vars: &[(&str, &str)], choice: ColorChoice, expected: Option<(ColorDepth, Glyphs)>) {
+    fn check(vars: &[(&str, &str)], rule: ColorRule, expected: Option<(ColorDepth, Glyphs)>) {
         let var = |name: &str| vars.iter().find(|(it, _)| *it == name).map(|(_, value)| value.to_string());
-        let found = Capabilities::detect(var, choice, false).map(|it| (it.depth, it.glyphs));
+        let found = Capabilities::detect(var, rule, false).map(|it| (it.depth, it.glyphs));
         assert_eq!(found, expected, "{vars:?}");
     }
 
     #[test]
     fn the_environment_decides_what_is_sent() {
-        use ColorChoice::{Always, Auto, Never};
+        use ColorRule::{Always, Environment, Never};
         let utf8 = ("LANG", "en_US.UTF-8");
-        check(&[("TERM", "xterm"), utf8], Auto, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
-        check(&[("TERM", "tmux-256color"), utf8], Auto, Some((ColorDepth::Ansi256, Glyphs::Unicode)));
-        check(&[("TERM", "xterm-kitty"), utf8], Auto, Some((ColorDepth::True, Glyphs::Unicode)));
-        check(&[("TERM", "xterm"), ("COLORTERM", "truecolor"), utf8], Auto, Some((ColorDepth::True, Glyphs::Unicode)));
-        check(&[("TERM", "linux"), utf8], Auto, Some((ColorDepth::Ansi16, Glyphs::AsciiChrome)));
+        check(&[("TERM", "xterm"), utf8], Environment, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
+        check(&[("TERM", "tmux-256color"), utf8], Environment, Some((ColorDepth::Ansi256, Glyphs::Unicode)));
+        check(&[("TERM", "xterm-kitty"), utf8], Environment, Some((ColorDepth::True, Glyphs::Unicode)));
+        check(
+            &[("TERM", "xterm"), ("COLORTERM", "truecolor"), utf8],
+            Environment,
+            Some((ColorDepth::True, Glyphs::Unicode)),
+        );
+        check(&[("TERM", "linux"), utf8], Environment, Some((ColorDepth::Ansi16, Glyphs::AsciiChrome)));
         check(
             &[("TERM", "xterm"), ("NO_COLOR", "1"), ("LC_ALL", "C"), utf8],
-            Auto,
+            Environment,
             Some((ColorDepth::None, Glyphs::Ascii)),
         );
-        check(&[("TERM", "xterm"), ("NO_COLOR", ""), utf8], Auto, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
+        check(&[("TERM", "xterm"), ("NO_COLOR", ""), utf8], Environment, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
         check(&[("TERM", "xterm"), ("NO_COLOR", "1"), utf8], Always, Some((ColorDepth::Ansi16, Glyphs::Unicode)));
         check(&[("TERM", "xterm-256color"), utf8], Never, Some((ColorDepth::None, Glyphs::Unicode)));
     }
 
     #[test]
     fn a_terminal_that_cannot_draw_is_refused() {
-        check(&[("TERM", "dumb")], ColorChoice::Auto, None);
-        check(&[], ColorChoice::Auto, None);
+        check(&[("TERM", "dumb")], ColorRule::Environment, None);
+        check(&[], ColorRule::Environment, None);
     }
 }

@@ -1,0 +1,54 @@
+//! What the loop drives: the pure screen as the loop sees it.
+
+use jiff::Timestamp;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+use crate::app::effect::Effect;
+use crate::app::event::Event;
+use crate::app::model::Model;
+use crate::config::Config;
+
+/// A screen without a terminal: events in, effects and pictures out.
+pub trait Screen {
+    /// Folds one event in.
+    fn update(&mut self, now: Timestamp, event: Event) -> Vec<Effect>;
+
+    /// Whether the picture may have changed since this was last asked.
+    fn take_dirty(&mut self) -> bool;
+
+    /// When the screen must be woken though nothing happens.
+    fn next_wake(&self, now: Timestamp) -> Option<Timestamp>;
+
+    /// Takes a changed config into use.
+    fn configure(&mut self, config: &Config);
+
+    /// Draws everything; returns where the terminal's cursor belongs while an input is open.
+    fn view(&self, now: Timestamp, area: Rect, buf: &mut Buffer) -> Option<Position>;
+}
+
+impl Screen for Model {
+    fn update(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
+        if matches!(&event, Event::Key(key) if key.typed() == Some('q')) {
+            return vec![Effect::Quit];
+        }
+        Model::update(self, now, event)
+    }
+
+    fn take_dirty(&mut self) -> bool {
+        true
+    }
+
+    fn next_wake(&self, _now: Timestamp) -> Option<Timestamp> {
+        None
+    }
+
+    fn configure(&mut self, _config: &Config) {}
+
+    fn view(&self, _now: Timestamp, area: Rect, buf: &mut Buffer) -> Option<Position> {
+        for (pane, y) in crate::panes::PaneId::ALL.iter().zip(area.rows()) {
+            buf.set_string(y.x, y.y, pane.title(), ratatui::style::Style::new());
+        }
+        None
+    }
+}

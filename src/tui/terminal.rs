@@ -1,0 +1,205 @@
+//! The terminal device: what is done to it at the start and undone at every end.
+//!
+//! The device is opened afresh, so that keys work while stdin is a pipe of logs, and so that its
+//! non-blocking mode does not leak into the shell through a shared file description.
+//! What must be undone is kept in one place outside all tasks: a panic hook has no other way to reach it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::clock;
+
+/// How long leaving may wait for a terminal that takes no bytes: part of the second in which every exit ends.
+const FAREWELL_WAIT: Duration = Duration::from_millis(200);
+/// A terminal that does not tell its size is taken for the classic one.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
+/// Past this a size is a mistake; two buffers of it are still only a few dozen MiB.
+const SIZE_MAX: (u16, u16) = (1000, 500);
+
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[r\x1b[m\x1b[?25l\x1b[?2004h";
+const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
+// CAN first: a frame may have been torn inside a sequence. Then the frame's end, the region, the style, our modes.
+const LEAVE: &[u8] = b"\x18\x1b[?2026l\x1b[r\x1b[m\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?25h\x1b[?1049l";
+
+/// The terminal device, opened for this screen alone.
+#[derive(Debug, Clone)]
+pub struct Tty {
+    fd: Arc<OwnedFd>,
+}
+
+impl Tty {
+    /// Opens the controlling terminal.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn open() -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
+        Ok(Self { fd: Arc::new(fd) })
+    }
+
+    /// Another handle on the same open device.
+    ///
+    /// # Errors
+    /// When this process has no file descriptor left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
+    /// Columns and rows, by one system call; never by running `tput` or asking the terminal.
+    pub fn size(&self) -> (u16, u16) {
+        match tcgetwinsize(&*self.fd) {
+            Ok(it) if it.ws_col > 0 && it.ws_row > 0 => (it.ws_col.min(SIZE_MAX.0), it.ws_row.min(SIZE_MAX.1)),
+            _ => DEFAULT_SIZE,
+        }
+    }
+}
+
+impl AsFd for Tty {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+struct Entered {
+    tty: Tty,
+    saved: Termios,
+    mouse: bool,
+}
+
+/// What every way out undoes; `None` while the shell has the terminal.
+static ENTERED: Mutex<Option<Entered>> = Mutex::new(None);
+
+/// Takes the terminal over: raw mode, alternate screen, bracketed paste, no cursor.
+///
+/// Taken again after a stop that nobody announced (SIGSTOP), it keeps what was saved the first time.
+///
+/// # Errors
+/// When the device is gone or takes no bytes.
+pub fn enter(tty: &Tty, mouse: bool) -> io::Result<()> {
+    let mut entered = ENTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let saved = match &*entered {
+        Some(before) => before.saved.clone(),
+        None => tcgetattr(tty)?,
+    };
+    let mut raw = saved.clone();
+    raw.make_raw();
+    tcsetattr(tty, OptionalActions::Now, &raw)?;
+    *entered = Some(Entered { tty: tty.clone(), saved, mouse });
+    write_within(tty.as_fd(), ENTER, FAREWELL_WAIT)?;
+    if mouse {
+        write_within(tty.as_fd(), MOUSE_ON, FAREWELL_WAIT)?;
+    }
+    Ok(())
+}
+
+/// The bytes that switch mouse reporting; remembered for the next [`enter`] of a suspended screen.
+pub fn mouse_bytes(on: bool) -> &'static [u8] {
+    if let Some(it) = ENTERED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        it.mouse = on;
+    }
+    if on { MOUSE_ON } else { MOUSE_OFF }
+}
+
+/// Gives the terminal back as it was found. Does nothing when it was given back already.
+pub fn leave() {
+    let entered = ENTERED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    entered.into_iter().for_each(give_back);
+}
+
+/// Gives the terminal back and throws away answers of the terminal that would be typed into the shell.
+pub fn leave_unanswered(tty: &Tty) {
+    leave();
+    // A device that is gone has nothing to throw away.
+    let _ = tcflush(tty, QueueSelector::IFlush);
+}
+
+/// Forgets the terminal without touching it: it is gone.
+pub fn abandon() {
+    ENTERED.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
+fn give_back(entered: Entered) {
+    // Whatever of this fails, the rest is still worth trying and nobody is left to tell.
+    let _ = write_within(entered.tty.as_fd(), LEAVE, FAREWELL_WAIT);
+    let _ = tcsetattr(&entered.tty, OptionalActions::Now, &entered.saved);
+}
+
+/// Writes all bytes to a non-blocking device, or gives up after `wait`.
+fn write_within(fd: BorrowedFd<'_>, mut bytes: &[u8], wait: Duration) -> io::Result<()> {
+    let deadline = clock::monotonic() + wait;
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let left = deadline.saturating_duration_since(clock::monotonic());
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+                match poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&timeout)) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Makes panics leave a sane terminal. The calling thread becomes the screen's thread.
+///
+/// A panic of the screen's thread gives the terminal back before the message is printed. A panic anywhere else
+/// is written to the log file only: its task is reported by who started it, and text on the screen would tear it.
+pub fn install_panic_hook() {
+    static SCREEN: OnceLock<ThreadId> = OnceLock::new();
+    if SCREEN.set(std::thread::current().id()).is_err() {
+        return;
+    }
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name().unwrap_or("?"), "{panic}");
+        // The screen's thread may hold the lock while it panics; then there is nothing safe to do.
+        let Ok(mut entered) = ENTERED.try_lock() else { return };
+        if SCREEN.get() == Some(&thread.id()) {
+            entered.take().into_iter().for_each(give_back);
+        }
+        if entered.is_none() {
+            drop(entered);
+            print(panic);
+        }
+    }));
+}
+
+/// True when a shell with job control stands above us, so that stopping is not the end.
+///
+/// `ssh -t host hotseat` has none: stopped there, nobody could ever continue us.
+pub fn can_suspend() -> bool {
+    use rustix::process::{getpgrp, getppid, getsid};
+    let Ok(session) = getsid(None) else { return false };
+    // A shell with job control gives each job a process group of its own; the session's own group is the shell's.
+    let parent = getppid().and_then(|it| getsid(Some(it)).ok());
+    getpgrp() != session && parent == Some(session)
+}
+
+/// Stops this job: all processes of the group, since `cargo run` or a wrapper may stand between the shell and us.
+///
+/// Returns when somebody continued it.
+///
+/// # Errors
+/// When the signal could not be sent.
+pub fn stop_job() -> io::Result<()> {
+    Ok(rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?)
+}

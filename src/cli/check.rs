@@ -1,19 +1,163 @@
 //! `hotseat check`: check the config and say what it would do.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
+
+use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::config::{Loaded, paths, secrets};
+use crate::domain::config_error::ConfigError;
+use crate::domain::format;
+use crate::registry::Kind;
+use crate::registry::node::Commands;
+use crate::service::backup::{destination, source};
 
 /// Check the config and say what it would do
+///
+/// Every mistake is shown with its file, line and column. `${env:…}`, `${file:…}` and `${cmd:…}` are resolved
+/// as they would be on the screen. Exits with 2 when there is a mistake; warnings do not count.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// List what a config can name, with an example of each
+    #[arg(long)]
+    pub kinds: bool,
+}
 
 /// Check the config and say what it would do.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(_args: &Args, _cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    if args.kinds {
+        return list_kinds(args.json, out);
+    }
+    let loaded = cx.load(Commands::Run);
+    let Some(path) = loaded.config.path.clone() else {
+        let usual =
+            paths::config_file().map_or_else(|| "~/.config/hotseat/config.toml".into(), |it| it.display().to_string());
+        return Err(Failure::usage(format!("there is no config: {usual}"))
+            .hint("run `hotseat init` to write one, or name one with `--config`"));
+    };
+    let warnings = secrets::warnings(&path, &loaded.config.text);
+    let report = Report::new(&path, &loaded, &warnings);
+    if args.json {
+        out.json(&report)?;
+    } else {
+        for (label, mistake) in
+            loaded.errors.iter().map(|it| ("error", it)).chain(warnings.iter().map(|it| ("warning", it)))
+        {
+            out.stderr.write_all(snippet(label, mistake).as_bytes())?;
+        }
+        out.stdout.write_all(report.text().as_bytes())?;
+    }
+    Ok(if loaded.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    config: &'a str,
+    errors: &'a [ConfigError],
+    warnings: &'a [ConfigError],
+    probes: usize,
+    log_sources: usize,
+    backup_jobs: usize,
+}
+
+impl<'a> Report<'a> {
+    fn new(path: &'a str, loaded: &'a Loaded, warnings: &'a [ConfigError]) -> Self {
+        let config = &loaded.config;
+        Self {
+            config: path,
+            errors: &loaded.errors,
+            warnings,
+            probes: config.probes.len(),
+            log_sources: config.logs.len(),
+            backup_jobs: config.backups.len(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = match self.errors.len() {
+            0 => format!("{} is fine\n", self.config),
+            count => format!("{} has {}\n", self.config, counted(count, "mistake")),
+        };
+        let runs = if self.errors.is_empty() { "runs" } else { "would still run" };
+        let _ = writeln!(
+            text,
+            "{runs}: {}, {}, {}",
+            counted(self.probes, "probe"),
+            counted(self.log_sources, "log"),
+            counted(self.backup_jobs, "backup job"),
+        );
+        text
+    }
+}
+
+/// One thing a config can name.
+#[derive(Debug, Serialize)]
+struct Named {
+    /// Where it stands: `probe`, `backup`.
+    part: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    example: &'static str,
+}
+
+/// Everything a config can name, from the tables that the config is read with.
+fn kinds() -> Vec<Named> {
+    fn part<T: ?Sized>(part: &'static str, kinds: &'static [Kind<T>]) -> impl Iterator<Item = Named> {
+        kinds.iter().map(move |it| Named { part, name: it.name, summary: it.summary, example: it.example })
+    }
+    part("backup", source::KINDS).chain(part("destination", destination::KINDS)).collect()
+}
+
+fn list_kinds(json: bool, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    if json {
+        out.json(&kinds())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for kind in kinds() {
+        writeln!(out.stdout, "{} {}: {}", kind.part, kind.name, kind.summary)?;
+        for line in kind.example.trim().lines() {
+            writeln!(out.stdout, "    {line}")?;
+        }
+        out.stdout.write_all(b"\n")?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format::plural(count as u64, what)
+}
+
+/// Shows a mistake with its line and a caret below what is wrong.
+fn snippet(label: &str, mistake: &ConfigError) -> String {
+    let mut text = format!("{label}: {}\n", mistake.message);
+    if mistake.line == 0 {
+        let _ = writeln!(text, "  --> {}", mistake.file);
+    } else {
+        let number = mistake.line.to_string();
+        let margin = " ".repeat(number.len());
+        let _ = writeln!(text, "{margin}--> {}:{}:{}", mistake.file, mistake.line, mistake.column);
+        // Tabs would push the caret away from what it points at, and a config may hold any control character.
+        let line: String = mistake.snippet.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+        let before: String = line.chars().take(mistake.column.saturating_sub(1) as usize).collect();
+        let marked: String = line.chars().skip(before.chars().count()).take(mistake.width as usize).collect();
+        let carets = unicode_width::UnicodeWidthStr::width(marked.as_str()).max(1);
+        let blanks = unicode_width::UnicodeWidthStr::width(before.as_str());
+        let _ =
+            writeln!(text, "{margin} |\n{number} | {line}\n{margin} | {}{}", " ".repeat(blanks), "^".repeat(carets));
+    }
+    if let Some(hint) = &mistake.hint {
+        let _ = writeln!(text, "hint: {hint}");
+    }
+    text.push('\n');
+    text
 }

@@ -57,6 +57,13 @@ impl Failure {
         self
     }
 
+    /// Returns a failure for an output that could not be written.
+    ///
+    /// That nobody reads on (`hotseat logs | head`) is no failure: the caller of all commands sees to it.
+    pub fn output(error: &std::io::Error) -> Self {
+        Self::internal("could not write the output").caused_by(error)
+    }
+
     /// The text for stderr, with a final newline.
     pub fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.message);
@@ -76,5 +83,12 @@ impl Failure {
             FailureKind::Usage => ExitCode::from(2),
             FailureKind::Internal => ExitCode::from(3),
         }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// For `?` after writing to [`crate::cli::output::Output`]; other errors deserve their own words.
+    fn from(error: std::io::Error) -> Self {
+        Self::output(&error)
     }
 }

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod incident;
 pub mod init;
 pub mod keys;
+pub mod logging;
 pub mod logs;
 pub mod man;
 pub mod note;
@@ -31,9 +32,36 @@ use crate::config::{self, Config, Loaded, paths};
 use crate::domain::ids::HostId;
 use crate::registry::node::Commands;
 
+/// What `--version` prints; `-V` prints the first line.
+pub const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nprobes: http, tcp, command",
+    "\nlogs: files, standard input",
+    "\nbackups: file, sqlite",
+    "\ntls: rustls with the host's and the Mozilla roots",
+);
+
+const EXAMPLES: &str = "\
+Examples:
+  hotseat                          open the screen on the config, else on the host's own logs
+  hotseat /var/log/nginx/*.log     open it on these files
+  kubectl logs -f api | hotseat -  open it on a pipe
+  hotseat demo                     watch a scripted outage; needs no config
+  hotseat status --json            what is red, for a script
+
+Exit codes: 0 fine, 1 a check failed, 2 usage or config, 3 internal.
+`hotseat probe` exits like a Nagios plugin (0, 1, 2, 3) and with 3 for everything else.";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "hotseat", version, about, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "hotseat",
+    version,
+    long_version = LONG_VERSION,
+    about,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// Read this config instead of `$XDG_CONFIG_HOME/hotseat/config.toml`
     #[arg(long, global = true, value_name = "FILE", env = "HOTSEAT_CONFIG")]
@@ -46,6 +74,10 @@ pub struct Cli {
     /// When to use colour (also `NO_COLOR`, `CLICOLOR_FORCE`)
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
+
+    /// Say more in the log file (twice: everything); `hotseat doctor` shows where it is
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 
     /// What to do; without it the screen opens
     #[command(subcommand)]
@@ -102,12 +134,14 @@ pub struct Context {
     pub state_dir: Option<PathBuf>,
     /// `--color`.
     pub color: ColorChoice,
+    /// `-v`, counted.
+    pub verbose: u8,
 }
 
 impl Context {
     /// Takes the options that all commands share.
     pub fn new(cli: &Cli) -> Self {
-        Self { config: cli.config.clone(), state_dir: cli.state_dir.clone(), color: cli.color }
+        Self { config: cli.config.clone(), state_dir: cli.state_dir.clone(), color: cli.color, verbose: cli.verbose }
     }
 
     /// Reads the config with everything that is wrong with it.

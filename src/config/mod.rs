@@ -1,6 +1,7 @@
 //! `load() -> Loaded`: the config and everything that is wrong with it; one bad entry does not stop the others.
 
 pub mod paths;
+pub mod secrets;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,6 +17,9 @@ use crate::service::{backup, log, probe};
 
 /// Largest config that is read: a thousand probes fit, a log file named by mistake does not.
 const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// The example that `hotseat init` writes: all comments, and a valid config when they are removed.
+pub const DEFAULT: &str = include_str!("default.toml");
 
 /// Everything a config file says, checked.
 #[derive(Clone, Default)]

@@ -65,7 +65,15 @@ pub fn user_name() -> String {
         let name = clean_name(&std::env::var(it).unwrap_or_default());
         (!name.is_empty()).then_some(name)
     });
-    named.unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+    let uid = rustix::process::getuid().as_raw();
+    named.or_else(|| login_of(uid)).unwrap_or_else(|| format!("uid-{uid}"))
+}
+
+/// Looks a user up where it is without asking a directory service, which may be what is down.
+fn login_of(uid: u32) -> Option<String> {
+    let passwd = fs::read_to_string("/etc/passwd").ok()?;
+    let line = passwd.lines().find(|it| it.split(':').nth(2).is_some_and(|it| it.parse() == Ok(uid)))?;
+    Some(clean_name(line.split(':').next()?)).filter(|it| !it.is_empty())
 }
 
 /// Returns the host's name: the first label of what `uname -n` says.

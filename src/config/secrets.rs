@@ -1,0 +1,66 @@
+//! Finds secrets that stand in a config which others on the host can read.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::domain::config_error::ConfigError;
+use crate::registry::node::{Node, Source};
+
+/// Parts of a key's name that say that its value is a secret.
+const SECRET_WORDS: &[&str] =
+    &["password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "authorization"];
+
+/// Returns a warning for every secret written out in the file, when not the user alone can read the file.
+pub fn warnings(file: &str, text: &str) -> Vec<ConfigError> {
+    let others_read = fs::metadata(file).is_ok_and(|it| it.permissions().mode() & 0o044 != 0);
+    if !others_read { Vec::new() } else { literals(file, text) }
+}
+
+fn literals(file: &str, text: &str) -> Vec<ConfigError> {
+    let source = Source::new(file, text);
+    let mut found = Vec::new();
+    if let Some(root) = source.parse() {
+        visit(&root, &mut found);
+    }
+    found.sort_by_key(|it| (it.line, it.column));
+    found
+}
+
+fn visit(node: &Node<'_>, found: &mut Vec<ConfigError>) {
+    if node.is_array() {
+        for item in node.items() {
+            visit(&item, found);
+        }
+    }
+    for (key, _) in node.keys() {
+        let Some(value) = node.peek(&key) else { continue };
+        let name = key.to_lowercase().replace('-', "_");
+        let is_secret = SECRET_WORDS.iter().any(|it| name.contains(it));
+        // A reference is the cure; an empty string is no secret.
+        let is_literal = value.raw_str().is_some_and(|it| !it.is_empty() && !it.contains("${"));
+        if is_secret && is_literal {
+            let mut warning = value.point(value.span());
+            warning.message = format!("`{key}` is written out and others on this host can read the file");
+            warning.hint =
+                Some("run `chmod 600` on the file, or put the value elsewhere: `${file:/path}`, `${env:NAME}`".into());
+            // The warning itself must not show it.
+            warning.snippet = String::new();
+            found.push(warning);
+        }
+        visit(&value, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_literal_of_a_secret_key_is_found_and_it_is_not_shown() {
+        let text = "[[probe]]\nname = 'token'\nhttp = { url = 'http://x', headers = { Authorization = 'Bearer s3cret' } }\n\
+                    [a]\npassword = '${env:PW}'\nempty_token = ''\n";
+        let found = literals("c.toml", text);
+        assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), [3]);
+        assert!(!format!("{found:?}").contains("s3cret"));
+    }
+}

@@ -1,12 +1,42 @@
 //! The screen's whole state: a board, the panes, what lies over them.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use ratatui::layout::Rect;
 
-use crate::app::effect::Effect;
-use crate::app::event::Event;
+use crate::app::effect::{Effect, Notice};
+use crate::app::keymap::Keymap;
+use crate::app::layout::{Areas, Needs};
+use crate::app::notice::Notices;
+use crate::app::overlay::Overlay;
+use crate::app::summary;
 use crate::domain::board::Board;
-use crate::panes::{PaneId, Panes};
+use crate::domain::config_error::ConfigError;
+use crate::domain::key::{Key, KeyBinding};
+use crate::panes::{Context, PaneId, Panes};
+use crate::theme::Theme;
+use crate::widgets::input::LineInput;
+
+/// What a screen is started with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The time.
+    pub now: Timestamp,
+    /// Times are shown in this zone.
+    pub zone: TimeZone,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// Every theme that can be chosen, already fitted to the terminal's colours.
+    pub themes: Vec<Theme>,
+    /// The theme to begin with; an unknown name is the first of `themes`.
+    pub theme: Option<String>,
+    /// What the config binds.
+    pub keys: Vec<KeyBinding>,
+    /// Mouse reporting from the start.
+    pub mouse: bool,
+    /// What was found wrong before the screen began (themes).
+    pub problems: Vec<ConfigError>,
+}
 
 /// The screen's whole state.
 #[derive(Debug)]
@@ -17,17 +47,205 @@ pub struct Model {
     pub panes: Panes,
     /// The pane that gets keys.
     pub focus: PaneId,
+    /// The person gave it the whole screen.
+    pub zoomed: bool,
+    /// What lies over the panes; the last one gets the keys.
+    pub overlays: Vec<Overlay>,
+    /// One-line notices.
+    pub notices: Notices,
+    /// Keys to commands.
+    pub keymap: Keymap,
+    /// Keys pressed of a sequence that is not complete.
+    pub pending: Vec<Key>,
     /// Times are shown in this zone.
     pub zone: TimeZone,
+    /// The terminal reports the mouse.
+    pub mouse: bool,
+    /// The line last typed behind `:` and the ones before it.
+    pub command_history: LineInput,
+    /// What is wrong with the keys and themes; the config's own mistakes are on the board.
+    pub problems: Vec<ConfigError>,
+    /// When the last event was seen.
+    pub now: Timestamp,
+    /// Every theme that can be chosen.
+    pub themes: Vec<Theme>,
+    // The one in use, also while it is only being tried.
+    theme: Theme,
+    size: (u16, u16),
+    areas: Areas,
+    // The areas that the panes were told of.
+    told: Areas,
+    dirty: bool,
 }
 
 impl Model {
-    /// Folds one event in and says what the world should do about it.
-    pub fn update(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
-        if let Event::Inbound(crate::domain::request::Inbound::Fact(envelope)) = &event {
-            // The runtime that owns the board has carried out its effects already.
-            let _ = self.board.apply(now, envelope);
-        }
-        Vec::new()
+    /// Makes a screen that knows nothing yet.
+    pub fn new(setup: Setup) -> Self {
+        let (keymap, errors) = Keymap::build(&setup.keys);
+        let mut problems = setup.problems;
+        problems.extend(errors);
+        let wanted = setup.theme.as_deref().and_then(|name| setup.themes.iter().find(|it| it.name == name));
+        let theme = wanted.or(setup.themes.first()).cloned().unwrap_or_else(Theme::mono);
+        let mut model = Self {
+            board: Board::default(),
+            panes: Panes::default(),
+            focus: PaneId::Services,
+            zoomed: false,
+            overlays: Vec::new(),
+            notices: Notices::default(),
+            keymap,
+            pending: Vec::new(),
+            zone: setup.zone,
+            mouse: setup.mouse,
+            command_history: LineInput::default(),
+            problems,
+            now: setup.now,
+            themes: setup.themes,
+            theme,
+            size: setup.size,
+            areas: Areas::default(),
+            told: Areas::default(),
+            dirty: true,
+        };
+        model.divide_again();
+        model
     }
+
+    /// The theme in use, also while it is only being tried.
+    pub fn theme(&self) -> &Theme {
+        &self.theme
+    }
+
+    /// Takes a theme into use. `false`: there is none of this name.
+    pub fn set_theme(&mut self, name: &str) -> bool {
+        let Some(found) = self.themes.iter().find(|it| it.name == name) else { return false };
+        self.theme = found.clone();
+        self.dirty = true;
+        true
+    }
+
+    /// Takes other key bindings into use, after the config was read again.
+    pub fn rebind(&mut self, keys: &[KeyBinding]) {
+        let (keymap, errors) = Keymap::build(keys);
+        self.keymap = keymap;
+        self.problems = errors;
+        self.pending.clear();
+        self.dirty = true;
+    }
+
+    /// Columns and rows of the screen.
+    pub fn size(&self) -> (u16, u16) {
+        self.size
+    }
+
+    /// Where everything stands.
+    pub fn areas(&self) -> &Areas {
+        &self.areas
+    }
+
+    /// True when the focused pane has the whole room, by wish or because it shows something large.
+    pub fn is_zoomed(&self) -> bool {
+        self.zoomed || self.panes.wants_zoom(self.focus)
+    }
+
+    /// Everything wrong with the config, the keys and the themes.
+    pub fn config_problems(&self) -> Vec<&ConfigError> {
+        let board = &self.board.config;
+        board.rejected.iter().chain(&board.errors).chain(&self.problems).collect()
+    }
+
+    /// Whether the picture may have changed since this was last asked.
+    pub fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// When the screen must be woken though nothing happens: a notice grows old, a clock on it moves on.
+    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let panes = PaneId::ALL.iter().filter_map(|it| self.panes.next_wake(*it, &self.context(*it)));
+        let tick = summary::ticks(&self.board).then(|| next_second(now));
+        panes.chain(self.notices.next_wake()).chain(tick).min()
+    }
+
+    /// What a pane may look at.
+    pub fn context(&self, pane: PaneId) -> Context<'_> {
+        let body = self.areas.body(pane);
+        Context {
+            now: self.now,
+            zone: &self.zone,
+            board: &self.board,
+            width: body.width,
+            height: body.height,
+            focused: self.focus == pane && self.overlays.is_empty(),
+        }
+    }
+
+    /// Lets a pane change itself.
+    pub(crate) fn with_pane<R>(&mut self, pane: PaneId, change: impl FnOnce(&mut Panes, &Context<'_>) -> R) -> R {
+        let body = self.areas.body(pane);
+        let cx = Context {
+            now: self.now,
+            zone: &self.zone,
+            board: &self.board,
+            width: body.width,
+            height: body.height,
+            focused: self.focus == pane && self.overlays.is_empty(),
+        };
+        change(&mut self.panes, &cx)
+    }
+
+    pub(crate) fn mark_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        self.notices.push(self.now, notice);
+        self.dirty = true;
+    }
+
+    pub(crate) fn resize(&mut self, width: u16, height: u16) {
+        self.size = (width, height);
+        self.dirty = true;
+    }
+
+    /// Divides the screen anew.
+    pub(crate) fn divide_again(&mut self) {
+        self.areas = self.divide();
+    }
+
+    /// Divides the screen anew and tells the panes whose size changed.
+    pub(crate) fn arrange(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        // A pane may answer a new size by wanting another one; twice is enough to settle, and a bound.
+        for _ in 0..2 {
+            self.divide_again();
+            if self.areas == self.told {
+                break;
+            }
+            let before = std::mem::replace(&mut self.told, self.areas.clone());
+            for pane in PaneId::ALL {
+                let (old, new) = (before.body(*pane), self.areas.body(*pane));
+                if (old.width, old.height) != (new.width, new.height) {
+                    effects.extend(self.with_pane(*pane, |panes, cx| panes.resized(*pane, cx)));
+                }
+            }
+        }
+        effects
+    }
+
+    fn divide(&self) -> Areas {
+        let wanted: Vec<u16> = PaneId::ALL.iter().map(|it| self.panes.wanted_rows(*it, &self.context(*it))).collect();
+        let needs = Needs {
+            focus: self.focus,
+            zoomed: self.is_zoomed(),
+            header_rows: summary::header_rows(self),
+            wanted: std::array::from_fn(|at| wanted[at]),
+        };
+        Areas::divide(Rect::new(0, 0, self.size.0, self.size.1), &needs)
+    }
+}
+
+/// The next whole second: clocks on the screen move when a wall clock does.
+fn next_second(now: Timestamp) -> Timestamp {
+    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    whole.checked_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::app;
 use crate::app::effect::{Notice, NoticeSeverity};
 use crate::app::model::Model;
 use crate::cli::Context;
@@ -17,6 +18,7 @@ use crate::config::{self, Loaded, paths};
 use crate::registry::node::Commands;
 use crate::runtime::{Runtime, RuntimeSetup};
 use crate::service::log;
+use crate::theme::Theme;
 use crate::tui::capabilities::{Capabilities, ColorRule};
 use crate::tui::run::{Attached, Exit, Options};
 use crate::tui::terminal::Tty;
@@ -165,13 +167,18 @@ fn connect(setup: RuntimeSetup) -> io::Result<(Attached, (tokio::runtime::Runtim
     Ok((Attached { link, config_rx: Some(runtime.config()) }, (services, runtime)))
 }
 
-fn model(_setup: &RuntimeSetup, _look: &Look, _options: &Options, _size: (u16, u16)) -> Model {
-    Model {
-        board: crate::domain::board::Board::default(),
-        panes: crate::panes::Panes::default(),
-        focus: crate::panes::PaneId::Services,
+fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16)) -> Model {
+    let config = &setup.loaded.config;
+    Model::new(app::model::Setup {
+        now: crate::clock::now(),
         zone: crate::clock::zone(),
-    }
+        size,
+        themes: vec![Theme::mono()],
+        theme: look.theme.clone().or_else(|| config.screen.theme.clone()),
+        keys: config.keys.clone(),
+        mouse: options.mouse,
+        problems: Vec::new(),
+    })
 }
 
 /// What is named on the command line; a pipe on standard input names itself.

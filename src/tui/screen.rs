@@ -7,6 +7,7 @@ use ratatui::layout::{Position, Rect};
 use crate::app::effect::Effect;
 use crate::app::event::Event;
 use crate::app::model::Model;
+use crate::app::view::view;
 use crate::config::Config;
 
 /// A screen without a terminal: events in, effects and pictures out.
@@ -29,26 +30,22 @@ pub trait Screen {
 
 impl Screen for Model {
     fn update(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
-        if matches!(&event, Event::Key(key) if key.typed() == Some('q')) {
-            return vec![Effect::Quit];
-        }
         Model::update(self, now, event)
     }
 
     fn take_dirty(&mut self) -> bool {
-        true
+        Model::take_dirty(self)
     }
 
-    fn next_wake(&self, _now: Timestamp) -> Option<Timestamp> {
-        None
+    fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        Model::next_wake(self, now)
     }
 
-    fn configure(&mut self, _config: &Config) {}
+    fn configure(&mut self, config: &Config) {
+        self.rebind(&config.keys);
+    }
 
     fn view(&self, _now: Timestamp, area: Rect, buf: &mut Buffer) -> Option<Position> {
-        for (pane, y) in crate::panes::PaneId::ALL.iter().zip(area.rows()) {
-            buf.set_string(y.x, y.y, pane.title(), ratatui::style::Style::new());
-        }
-        None
+        view(self, self.theme(), area, buf).cursor
     }
 }

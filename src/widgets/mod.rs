@@ -1,5 +1,10 @@
 //! Drawing and small state that panes share, each a function of data.
 
+pub mod hints;
 pub mod input;
+pub mod list;
+pub mod popup;
 pub mod progress;
+pub mod scroll;
 pub mod spark;
+pub mod wrap;

@@ -1,0 +1,240 @@
+//! Size and model to areas. Pure, so `update` may ask it as well as `view`.
+//!
+//! Logs always get whole rows of the screen: the terminal can then scroll them as a region for a few hundred
+//! bytes. Four shapes, by what the size can hold:
+//!
+//! | shape | when | what |
+//! |---|---|---|
+//! | zoomed | a pane is zoomed or shows something large | that pane |
+//! | accordion | fewer than 16 rows for the panes | titles of all, body of the focused one |
+//! | stacked | narrower than 100 columns or lower than 26 rows | services, logs, backups, incident |
+//! | side by side | 100 columns | services and backups, logs, incident |
+//! | three | 160 columns and 36 rows | services, backups and incident over the logs |
+
+use ratatui::layout::{Position, Rect};
+
+use crate::panes::PaneId;
+
+/// What the layout has to know of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// The pane that gets keys.
+    pub focus: PaneId,
+    /// It takes the whole room.
+    pub zoomed: bool,
+    /// Rows of the header: 1, and 1 more for an open incident, and 1 for a banner.
+    pub header_rows: u16,
+    /// Rows that each pane can fill, in screen order.
+    pub wanted: [u16; PaneId::ALL.len()],
+}
+
+/// Where a pane stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PaneArea {
+    /// Which pane.
+    pub pane: PaneId,
+    /// Its title row.
+    pub title: Rect,
+    /// Everything below the title; may have no rows.
+    pub body: Rect,
+}
+
+/// Where everything stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Areas {
+    /// The header strip.
+    pub header: Rect,
+    /// The panes that are shown, in screen order.
+    pub panes: Vec<PaneArea>,
+    /// One row of key hints, or of what was just done.
+    pub footer: Rect,
+    /// Columns between panes that stand side by side.
+    pub separators: Vec<Rect>,
+}
+
+/// Below this many rows for the panes, four bodies are too small to read.
+const ACCORDION_ROWS: u16 = 16;
+const SIDE_COLUMNS: u16 = 100;
+const SIDE_ROWS: u16 = 26;
+const THREE_COLUMNS: u16 = 160;
+const THREE_ROWS: u16 = 36;
+
+impl Areas {
+    /// Divides a screen.
+    pub fn divide(area: Rect, needs: &Needs) -> Self {
+        // The smallest screens keep at least one row for a pane.
+        let header_rows = needs.header_rows.min(area.height.saturating_sub(2)).max(area.height.min(1));
+        let footer_rows = (area.height - header_rows).min(1);
+        let header = Rect { height: header_rows, ..area };
+        let footer = Rect { y: area.bottom() - footer_rows, height: footer_rows, ..area };
+        let room = Rect { y: header.bottom(), height: area.height - header_rows - footer_rows, ..area };
+        let mut areas = Areas { header, footer, ..Areas::default() };
+        if needs.zoomed {
+            areas.panes.push(pane(needs.focus, room));
+        } else if room.height < ACCORDION_ROWS {
+            areas.accordion(room, needs);
+        } else if room.width >= THREE_COLUMNS && room.height >= THREE_ROWS {
+            areas.three(room, needs);
+        } else if room.width >= SIDE_COLUMNS && room.height >= SIDE_ROWS {
+            areas.side_by_side(room, needs);
+        } else {
+            areas.stacked(room, needs);
+        }
+        areas
+    }
+
+    /// Where a pane stands, when it is shown.
+    pub fn pane(&self, pane: PaneId) -> Option<&PaneArea> {
+        self.panes.iter().find(|it| it.pane == pane)
+    }
+
+    /// The pane's body; empty when it is not shown.
+    pub fn body(&self, pane: PaneId) -> Rect {
+        self.pane(pane).map_or(Rect::default(), |it| it.body)
+    }
+
+    /// The pane at a cell of the screen.
+    pub fn pane_at(&self, at: Position) -> Option<&PaneArea> {
+        self.panes.iter().find(|it| it.title.contains(at) || it.body.contains(at))
+    }
+
+    fn accordion(&mut self, room: Rect, needs: &Needs) {
+        // All titles when the focused body keeps at least two rows, else only its own.
+        let others = PaneId::ALL.len() as u16 - 1;
+        if room.height < others + 3 {
+            self.panes.push(pane(needs.focus, room));
+            return;
+        }
+        self.rows(room, |it| if it == needs.focus { room.height - others } else { 1 });
+    }
+
+    fn stacked(&mut self, room: Rect, needs: &Needs) {
+        let [services, _, backups, incident] = needs.wanted;
+        let bodies = room.height - PaneId::ALL.len() as u16;
+        let services = services.min(share(bodies, 30)).max(2);
+        let backups = backups.min(share(bodies, 12)).max(1);
+        let incident = incident.min(share(bodies, 24)).max(3);
+        self.rows(room, |it| match it {
+            PaneId::Services => services + 1,
+            PaneId::Backups => backups + 1,
+            PaneId::Incident => incident + 1,
+            PaneId::Logs => room.height - services - backups - incident - 3,
+        });
+    }
+
+    fn side_by_side(&mut self, room: Rect, needs: &Needs) {
+        let [services, _, backups, incident] = needs.wanted;
+        let top = services.max(backups).min(share(room.height, 32)).max(4) + 1;
+        let bottom = incident.min(share(room.height, 24)).max(4) + 1;
+        let (left, right) = self.columns(Rect { height: top, ..room }, 60);
+        self.panes.push(pane(PaneId::Services, left));
+        self.panes.push(pane(PaneId::Logs, Rect { y: room.y + top, height: room.height - top - bottom, ..room }));
+        self.panes.push(pane(PaneId::Backups, right));
+        self.panes.push(pane(PaneId::Incident, Rect { y: room.bottom() - bottom, height: bottom, ..room }));
+    }
+
+    fn three(&mut self, room: Rect, needs: &Needs) {
+        let [services, _, backups, incident] = needs.wanted;
+        let top = services.max(backups).max(incident).min(share(room.height, 42)).max(6) + 1;
+        let above = Rect { height: top, ..room };
+        let (left, rest) = self.columns(above, 38);
+        let (middle, right) = self.columns(rest, 48);
+        self.panes.push(pane(PaneId::Services, left));
+        self.panes.push(pane(PaneId::Logs, Rect { y: room.y + top, height: room.height - top, ..room }));
+        self.panes.push(pane(PaneId::Backups, middle));
+        self.panes.push(pane(PaneId::Incident, right));
+    }
+
+    fn rows(&mut self, room: Rect, height: impl Fn(PaneId) -> u16) {
+        let mut y = room.y;
+        for id in PaneId::ALL {
+            let height = height(*id);
+            self.panes.push(pane(*id, Rect { y, height, ..room }));
+            y += height;
+        }
+    }
+
+    /// Splits into two with a separator column between.
+    fn columns(&mut self, area: Rect, left_percent: u16) -> (Rect, Rect) {
+        let left = share(area.width, left_percent);
+        let separator = Rect { x: area.x + left, width: 1, ..area };
+        self.separators.push(separator);
+        let right = Rect { x: separator.right(), width: area.width - left - 1, ..area };
+        (Rect { width: left, ..area }, right)
+    }
+}
+
+fn pane(pane: PaneId, area: Rect) -> PaneArea {
+    let title = Rect { height: area.height.min(1), ..area };
+    let body = Rect { y: title.bottom(), height: area.height - title.height, ..area };
+    PaneArea { pane, title, body }
+}
+
+fn share(whole: u16, percent: u16) -> u16 {
+    (u32::from(whole) * u32::from(percent) / 100) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn divide(width: u16, height: u16, focus: PaneId, zoomed: bool) -> Areas {
+        let needs = Needs { focus, zoomed, header_rows: 2, wanted: [u16::MAX; 4] };
+        Areas::divide(Rect::new(0, 0, width, height), &needs)
+    }
+
+    fn rows(areas: &Areas) -> Vec<u16> {
+        PaneId::ALL.iter().map(|it| areas.body(*it).height).collect()
+    }
+
+    #[test]
+    fn every_pane_has_sensible_rows_at_the_sizes_we_design_for() {
+        assert_eq!(rows(&divide(80, 24, PaneId::Logs, false)), [5, 6, 2, 4]);
+        assert_eq!(rows(&divide(120, 40, PaneId::Logs, false)), [11, 15, 11, 8]);
+        assert_eq!(rows(&divide(200, 60, PaneId::Logs, false)), [23, 32, 23, 23]);
+        assert_eq!(rows(&divide(40, 12, PaneId::Logs, false)), [0, 5, 0, 0]);
+    }
+
+    #[test]
+    fn rows_that_a_pane_cannot_fill_go_to_the_logs() {
+        let needs = Needs { focus: PaneId::Logs, zoomed: false, header_rows: 1, wanted: [3, u16::MAX, 1, 3] };
+        let areas = Areas::divide(Rect::new(0, 0, 80, 24), &needs);
+        assert_eq!(rows(&areas), [3, 11, 1, 3]);
+    }
+
+    #[test]
+    fn logs_always_have_whole_rows() {
+        for (width, height) in [(80, 24), (120, 40), (200, 60), (40, 12), (300, 20), (60, 100)] {
+            for focus in PaneId::ALL {
+                let areas = divide(width, height, *focus, false);
+                if let Some(logs) = areas.pane(PaneId::Logs) {
+                    assert_eq!((logs.body.x, logs.body.width), (0, width), "{width}x{height}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn areas_cover_the_screen_without_overlap_at_any_size() {
+        for width in [1, 5, 40, 99, 100, 159, 160, 400] {
+            for height in 0..80 {
+                for zoomed in [false, true] {
+                    let areas = divide(width, height, PaneId::Incident, zoomed);
+                    let panes = areas.panes.iter().flat_map(|it| [it.title, it.body]);
+                    let all = panes.chain(areas.separators.iter().copied()).chain([areas.header, areas.footer]);
+                    let cells: u32 = all.map(Rect::area).sum();
+                    assert_eq!(cells, u32::from(width) * u32::from(height), "{width}x{height} zoomed {zoomed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_focused_pane_is_shown_at_any_size() {
+        for height in 3..60 {
+            for focus in PaneId::ALL {
+                assert!(divide(40, height, *focus, false).body(*focus).height > 0 || height < 5, "{height}");
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What lies over the panes: a stack of plain data. The top one gets the keys; Esc takes it away.
+
+pub mod command_line;
+pub mod confirm;
+pub mod help;
+pub mod palette;
+pub mod problems;
+pub mod themes;
+pub mod verbs;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+use crate::app::command::Command;
+use crate::app::effect::Effect;
+use crate::app::event::MouseKind;
+use crate::app::model::Model;
+use crate::app::overlay::command_line::CommandLine;
+use crate::app::overlay::confirm::Confirm;
+use crate::app::overlay::help::Help;
+use crate::app::overlay::palette::Palette;
+use crate::app::overlay::problems::Problems;
+use crate::app::overlay::themes::ThemePicker;
+use crate::domain::key::{Key, KeyCode};
+use crate::theme::Theme;
+
+/// Something that lies over the panes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Overlay {
+    /// All keys of the focused pane.
+    Help(Help),
+    /// Commands by fuzzy name.
+    Palette(Palette),
+    /// The line behind `:`.
+    CommandLine(CommandLine),
+    /// Themes with a live preview.
+    Themes(ThemePicker),
+    /// A question.
+    Confirm(Confirm),
+    /// What is wrong with the config.
+    Problems(Problems),
+}
+
+/// What an overlay makes of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It stays open.
+    Stay,
+    /// It is closed.
+    Close,
+    /// It is closed and a command is run.
+    Run(Command),
+    /// It is closed and a typed line is run.
+    Line(String),
+    /// It is closed and these are let out.
+    Effects(Vec<Effect>),
+}
+
+impl Overlay {
+    /// Takes a key.
+    pub fn key(&mut self, model: &mut Model, key: &Key) -> Answer {
+        match self {
+            Overlay::Help(it) => it.key(model, key),
+            Overlay::Palette(it) => it.key(model, key),
+            Overlay::CommandLine(it) => it.key(model, key),
+            Overlay::Themes(it) => it.key(model, key),
+            Overlay::Confirm(it) => it.key(key),
+            Overlay::Problems(it) => it.key(model, key),
+        }
+    }
+
+    /// Takes a paste, where text is typed.
+    pub fn paste(&mut self, text: &str) {
+        match self {
+            Overlay::Help(it) if it.filtering => it.input.paste(text),
+            Overlay::Palette(it) => it.paste(text),
+            Overlay::CommandLine(it) => it.paste(text),
+            Overlay::Help(_) | Overlay::Themes(_) | Overlay::Confirm(_) | Overlay::Problems(_) => {}
+        }
+    }
+
+    /// The key that a turn of the wheel stands for.
+    pub fn wheel(&self, kind: MouseKind) -> Option<Key> {
+        let scrolls = match self {
+            Overlay::Help(_) | Overlay::Problems(_) | Overlay::Palette(_) | Overlay::Themes(_) => true,
+            Overlay::CommandLine(_) | Overlay::Confirm(_) => false,
+        };
+        match kind {
+            MouseKind::WheelUp if scrolls => Some(Key::plain(KeyCode::Up)),
+            MouseKind::WheelDown if scrolls => Some(Key::plain(KeyCode::Down)),
+            _ => None,
+        }
+    }
+
+    /// Key and meaning for the footer.
+    pub fn hints(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Overlay::Help(it) if it.filtering => &[("enter", "keep"), ("esc", "no filter")],
+            Overlay::Help(_) => &[("j k", "scroll"), ("/", "filter"), ("esc", "close")],
+            Overlay::Palette(_) => &[("enter", "run"), ("up down", "choose"), ("esc", "close")],
+            Overlay::CommandLine(_) => &[("enter", "run"), ("tab", "complete"), ("up", "earlier"), ("esc", "close")],
+            Overlay::Themes(_) => &[("j k", "try"), ("enter", "keep"), ("esc", "as before")],
+            Overlay::Confirm(_) => &[("y", "yes"), ("n", "no")],
+            Overlay::Problems(_) => &[("j k", "scroll"), ("esc", "close")],
+        }
+    }
+
+    /// Draws itself over the panes; returns where the cursor belongs.
+    pub fn view(&self, model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {
+        match self {
+            Overlay::Help(it) => it.view(model, theme, area, buf),
+            Overlay::Palette(it) => it.view(model, theme, area, buf),
+            Overlay::CommandLine(it) => it.view(model, theme, area, buf),
+            Overlay::Themes(it) => it.view(model, theme, area, buf),
+            Overlay::Confirm(it) => it.view(theme, area, buf),
+            Overlay::Problems(it) => it.view(model, theme, area, buf),
+        }
+    }
+}

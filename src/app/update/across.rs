@@ -1,0 +1,108 @@
+//! Global commands and typed lines that reach into a pane.
+
+use jiff::Timestamp;
+
+use crate::app::effect::{Effect, Notice};
+use crate::app::model::Model;
+use crate::app::overlay::verbs::{Line, parse_line};
+use crate::domain::format::{parse_when, split_when};
+use crate::domain::ids::IncidentId;
+use crate::domain::incident::{DeclareRequest, NoteRequest};
+use crate::domain::request::Request;
+use crate::panes::{Context, PaneId};
+
+impl Model {
+    /// Marks the selected probe as seen, or the first red one when the services have not the keys.
+    pub(super) fn acknowledge(&mut self) -> Vec<Effect> {
+        vec![Notice::info("nothing is red")]
+    }
+
+    pub(super) fn start_note(&mut self) -> Vec<Effect> {
+        self.go_to(PaneId::Incident);
+        self.with_pane(PaneId::Incident, |panes, cx| panes.incident.start_note(cx))
+    }
+
+    pub(super) fn start_declare(&mut self) -> Vec<Effect> {
+        self.go_to(PaneId::Incident);
+        self.with_pane(PaneId::Incident, |panes, cx| panes.incident.start_declare(cx))
+    }
+
+    pub(super) fn open_editor(&mut self) -> Vec<Effect> {
+        self.go_to(PaneId::Incident);
+        self.with_pane(PaneId::Incident, |panes, cx| panes.incident.open_editor(cx))
+    }
+
+    pub(super) fn editor_closed(&mut self, incident: Option<IncidentId>, text: Result<String, String>) -> Vec<Effect> {
+        self.with_pane(PaneId::Incident, |panes, cx| panes.incident.editor_closed(cx, incident, text))
+    }
+
+    /// Runs what was typed behind `:`.
+    pub(super) fn run_line(&mut self, text: &str) -> Vec<Effect> {
+        let line = match parse_line(text, self.focus) {
+            Ok(line) => line,
+            Err(error) => return vec![Notice::error(error)],
+        };
+        match line {
+            Line::Nothing => Vec::new(),
+            Line::Command(command) => self.run(command),
+            Line::Theme(name) => self.choose_theme(&name),
+            Line::Note(text) => self.note(&text),
+            Line::Declare { title, severity } => {
+                let request = DeclareRequest { title, severity, impact_start: None };
+                vec![Effect::Request(Request::Declare(request))]
+            }
+            Line::Filter(query) => {
+                self.go_to(PaneId::Logs);
+                self.with_pane(PaneId::Logs, |panes, cx| panes.logs.filter(cx, &query))
+            }
+            Line::Goto(time) => match parse_when(&time, self.now, &self.zone) {
+                Ok(at) => {
+                    self.go_to(PaneId::Logs);
+                    self.with_pane(PaneId::Logs, |panes, cx| panes.logs.goto(cx, at))
+                }
+                Err(error) => vec![Notice::error(error)],
+            },
+        }
+    }
+
+    fn note(&mut self, text: &str) -> Vec<Effect> {
+        match split_when(text, self.now, &self.zone) {
+            Ok((_, "")) => vec![Notice::error("a note needs a text: `:note asked storage to fail over`")],
+            Ok((at, text)) => {
+                let request = NoteRequest { incident: None, at, text: text.to_string() };
+                vec![Effect::Request(Request::Note(request))]
+            }
+            Err(error) => vec![Notice::error(error)],
+        }
+    }
+}
+
+/// What the panes answer until they have methods of their own by these names, which then come first.
+trait Silent {
+    fn start_note(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
+        Vec::new()
+    }
+    fn start_declare(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
+        Vec::new()
+    }
+    fn open_editor(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
+        Vec::new()
+    }
+    fn editor_closed(
+        &mut self,
+        _cx: &Context<'_>,
+        _incident: Option<IncidentId>,
+        _text: Result<String, String>,
+    ) -> Vec<Effect> {
+        Vec::new()
+    }
+    fn filter(&mut self, _cx: &Context<'_>, _query: &str) -> Vec<Effect> {
+        Vec::new()
+    }
+    fn goto(&mut self, _cx: &Context<'_>, _at: Timestamp) -> Vec<Effect> {
+        Vec::new()
+    }
+}
+
+impl Silent for crate::panes::incident::IncidentPane {}
+impl Silent for crate::panes::logs::LogsPane {}

@@ -1,0 +1,123 @@
+//! The commands that mean the same in every pane.
+
+use crate::app::command::{Command, GlobalCommand};
+use crate::app::effect::{Effect, Notice};
+use crate::app::model::Model;
+use crate::app::overlay::Overlay;
+use crate::app::overlay::command_line::CommandLine;
+use crate::app::overlay::confirm::Confirm;
+use crate::app::overlay::help::Help;
+use crate::app::overlay::palette::Palette;
+use crate::app::overlay::problems::Problems;
+use crate::app::overlay::themes::ThemePicker;
+use crate::domain::request::Request;
+use crate::panes::PaneId;
+
+impl Model {
+    pub(super) fn run_global(&mut self, command: GlobalCommand) -> Vec<Effect> {
+        match command {
+            GlobalCommand::NextPane => self.step_pane(1),
+            GlobalCommand::PreviousPane => self.step_pane(PaneId::ALL.len() - 1),
+            GlobalCommand::Pane1 => self.go_to(PaneId::Services),
+            GlobalCommand::Pane2 => self.go_to(PaneId::Logs),
+            GlobalCommand::Pane3 => self.go_to(PaneId::Backups),
+            GlobalCommand::Pane4 => self.go_to(PaneId::Incident),
+            GlobalCommand::Zoom => self.zoomed = !self.zoomed,
+            GlobalCommand::Acknowledge => return self.acknowledge(),
+            GlobalCommand::Note => return self.start_note(),
+            GlobalCommand::Editor => return self.open_editor(),
+            GlobalCommand::Declare => return self.start_declare(),
+            GlobalCommand::Help => self.open(Overlay::Help(Help::default())),
+            GlobalCommand::Palette => self.open(Overlay::Palette(Palette::default())),
+            GlobalCommand::CommandLine => {
+                let line = CommandLine::new(self.command_history.clone());
+                self.open(Overlay::CommandLine(line));
+            }
+            GlobalCommand::Theme => {
+                let picker = ThemePicker::new(&self.theme().name);
+                self.open(Overlay::Themes(picker));
+            }
+            GlobalCommand::Mouse => return self.switch_mouse(),
+            GlobalCommand::Reload => return vec![Effect::Request(Request::ReloadConfig)],
+            GlobalCommand::Redraw => return vec![Effect::Redraw],
+            GlobalCommand::Suspend => return vec![Effect::Suspend],
+            GlobalCommand::Problems => return self.show_problems(),
+            GlobalCommand::Back => {
+                return self.close_innermost().unwrap_or_default();
+            }
+            GlobalCommand::Quit => return self.close_innermost().unwrap_or_else(|| self.quit()),
+            GlobalCommand::QuitNow => return self.quit(),
+        }
+        Vec::new()
+    }
+
+    /// Opens an overlay, or closes it when the same one lies on top: the key that opens help also closes it.
+    fn open(&mut self, overlay: Overlay) {
+        let same = |it: &Overlay| std::mem::discriminant(it) == std::mem::discriminant(&overlay);
+        if self.overlays.last().is_some_and(same) {
+            self.overlays.pop();
+        } else {
+            self.overlays.retain(|it| !same(it));
+            self.overlays.push(overlay);
+        }
+        self.pending.clear();
+    }
+
+    fn step_pane(&mut self, step: usize) {
+        let at = PaneId::ALL.iter().position(|it| *it == self.focus).unwrap_or_default();
+        self.go_to(PaneId::ALL[(at + step) % PaneId::ALL.len()]);
+    }
+
+    /// Backs out one level: what the pane has open, the zoom, a notice. `None`: there was nothing to close.
+    fn close_innermost(&mut self) -> Option<Vec<Effect>> {
+        let focus = self.focus;
+        if let Some(effects) = self.with_pane(focus, |panes, cx| panes.close(focus, cx)) {
+            return Some(effects);
+        }
+        if self.zoomed {
+            self.zoomed = false;
+            return Some(Vec::new());
+        }
+        self.notices.dismiss().then(Vec::new)
+    }
+
+    fn quit(&mut self) -> Vec<Effect> {
+        let unsaved: Vec<String> = PaneId::ALL.iter().filter_map(|it| self.panes.unsaved(*it)).collect();
+        // Asked already: pressing Ctrl-C again is an answer.
+        let asked = matches!(self.overlays.last(), Some(Overlay::Confirm(it)) if it.then == [Effect::Quit]);
+        if unsaved.is_empty() || asked {
+            return vec![Effect::Quit];
+        }
+        let question = format!("{} is not saved, only kept as a draft. Quit?", unsaved.join(" and "));
+        self.overlays.push(Overlay::Confirm(Confirm { question, then: vec![Effect::Quit] }));
+        Vec::new()
+    }
+
+    fn switch_mouse(&mut self) -> Vec<Effect> {
+        let on = !self.mouse;
+        let key = self.keymap.label(Command::Global(GlobalCommand::Mouse));
+        let back = key.map_or(String::new(), |it| format!(", {it} switches it off"));
+        let text = if on {
+            format!("mouse on, hold Shift to select text{back}")
+        } else {
+            "mouse off, the terminal selects text again".to_string()
+        };
+        vec![Effect::Mouse(on), Notice::info(text)]
+    }
+
+    fn show_problems(&mut self) -> Vec<Effect> {
+        if self.config_problems().is_empty() {
+            return vec![Notice::info("nothing is wrong with the config")];
+        }
+        self.open(Overlay::Problems(Problems::default()));
+        Vec::new()
+    }
+
+    pub(crate) fn choose_theme(&mut self, name: &str) -> Vec<Effect> {
+        if self.set_theme(name) {
+            return vec![Effect::KeepTheme(name.to_string())];
+        }
+        let names: Vec<&str> = self.themes.iter().map(|it| it.name.as_str()).collect();
+        vec![Notice::error(format!("there is no theme `{name}`, only {}", names.join(", ")))]
+    }
+}

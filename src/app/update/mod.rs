@@ -1,0 +1,145 @@
+//! `Model::update`: one event in, effects out. Decides who gets the event; the work is in the files beside this.
+
+mod across;
+mod global;
+mod keys;
+
+use jiff::Timestamp;
+use ratatui::layout::Position;
+
+use crate::app::command::{Command, GlobalCommand};
+use crate::app::effect::{Effect, Notice};
+use crate::app::event::{Event, Mouse, MouseKind};
+use crate::app::model::Model;
+use crate::app::overlay::Overlay;
+use crate::app::overlay::confirm::Confirm;
+use crate::domain::request::Inbound;
+use crate::panes::{Context, PaneId, Panes};
+
+impl Model {
+    /// Folds one event in and says what the world should do about it.
+    pub fn update(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
+        self.now = now;
+        self.notices.expire(now);
+        self.mark_dirty();
+        let effects = match event {
+            Event::Inbound(inbound) => self.on_inbound(&inbound),
+            Event::Key(key) => self.on_key(&key),
+            Event::Paste(text) => self.on_paste(&text),
+            Event::Mouse(mouse) => self.on_mouse(mouse),
+            Event::Resize { width, height } => {
+                self.resize(width, height);
+                Vec::new()
+            }
+            // What grew old was taken away above; what counts is drawn by the new time.
+            Event::Wake => Vec::new(),
+            Event::EditorClosed { incident, text } => self.editor_closed(incident, text),
+            Event::Failed(text) => vec![Notice::error(text)],
+            Event::Resumed => vec![Effect::Redraw],
+            Event::Notice(notice) => vec![Effect::Notice(notice)],
+            Event::Leaving => self.every_pane(|panes, pane, cx| panes.leaving(pane, cx)),
+        };
+        let mut effects = self.absorb(effects);
+        let resized = self.arrange();
+        effects.extend(self.absorb(resized));
+        effects
+    }
+
+    /// Carries out a command, whoever named it: keys, palette or command line.
+    pub(crate) fn run(&mut self, command: Command) -> Vec<Effect> {
+        match command {
+            Command::Global(command) => self.run_global(command),
+            Command::Pane(command) => {
+                let pane = command.pane();
+                self.go_to(pane);
+                self.with_pane(pane, |panes, cx| panes.update(cx, command))
+            }
+        }
+    }
+
+    /// Gives a pane the keys.
+    pub(crate) fn go_to(&mut self, pane: PaneId) {
+        if self.focus != pane {
+            self.focus = pane;
+            self.pending.clear();
+            // The command that follows must see the pane's new size; the panes are told after the event.
+            self.divide_again();
+        }
+    }
+
+    /// Keeps what the screen does itself and lets the rest out.
+    fn absorb(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
+        let mut out = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Notice(notice) => self.notify(notice),
+                Effect::Focus(pane) => self.go_to(pane),
+                Effect::Confirm { question, then } => {
+                    self.overlays.push(Overlay::Confirm(Confirm { question, then }));
+                }
+                Effect::Mouse(on) => {
+                    self.mouse = on;
+                    out.push(Effect::Mouse(on));
+                }
+                other => out.push(other),
+            }
+        }
+        out
+    }
+
+    fn on_inbound(&mut self, inbound: &Inbound) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match inbound {
+            Inbound::Snapshot(board) => self.board = (**board).clone(),
+            Inbound::Fact(envelope) => {
+                // The runtime that owns the board has carried out its effects already.
+                let _ = self.board.apply(self.now, envelope);
+            }
+            Inbound::Done(text) => effects.push(Notice::info(text)),
+            Inbound::Failed(error) | Inbound::Refused { error, .. } => effects.push(Notice::error(error)),
+            Inbound::Window(_) | Inbound::Document { .. } => {}
+        }
+        effects.extend(self.every_pane(|panes, pane, cx| panes.inbound(pane, cx, inbound)));
+        effects
+    }
+
+    fn every_pane(&mut self, change: impl Fn(&mut Panes, PaneId, &Context<'_>) -> Vec<Effect>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for pane in PaneId::ALL {
+            effects.extend(self.with_pane(*pane, |panes, cx| change(panes, *pane, cx)));
+        }
+        effects
+    }
+
+    fn on_paste(&mut self, text: &str) -> Vec<Effect> {
+        if let Some(overlay) = self.overlays.last_mut() {
+            overlay.paste(text);
+            return Vec::new();
+        }
+        if self.panes.captures_keys(self.focus) {
+            let focus = self.focus;
+            return self.with_pane(focus, |panes, cx| panes.paste(focus, cx, text));
+        }
+        let note = self.keymap.label(Command::Global(GlobalCommand::Note));
+        let way_out = note.map_or(String::new(), |key| format!(", press {key} to write a note first"));
+        vec![Notice::warn(format!("nothing takes text here{way_out}"))]
+    }
+
+    fn on_mouse(&mut self, mouse: Mouse) -> Vec<Effect> {
+        if let Some(overlay) = self.overlays.last() {
+            return overlay.wheel(mouse.kind).map(|key| self.on_key(&key)).unwrap_or_default();
+        }
+        let Some(area) = self.areas().pane_at(Position::new(mouse.column, mouse.row)).copied() else {
+            return Vec::new();
+        };
+        // While something is being typed, a stray touch must not take the keys away from it.
+        if mouse.kind == MouseKind::Press && area.pane != self.focus && !self.panes.captures_keys(self.focus) {
+            self.go_to(area.pane);
+        }
+        if !area.body.contains(Position::new(mouse.column, mouse.row)) {
+            return Vec::new();
+        }
+        let inner = Mouse { column: mouse.column - area.body.x, row: mouse.row - area.body.y, ..mouse };
+        self.with_pane(area.pane, |panes, cx| panes.mouse(area.pane, cx, inner))
+    }
+}

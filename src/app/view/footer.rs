@@ -1,0 +1,70 @@
+//! The last row: what was just done, the keys of a begun chord, or the keys worth knowing here.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+
+use crate::app::command::{Command, GlobalCommand};
+use crate::app::effect::NoticeSeverity;
+use crate::app::model::Model;
+use crate::domain::key::print_sequence;
+use crate::domain::sanitise;
+use crate::theme::Theme;
+use crate::theme::role::Role;
+use crate::widgets::hints;
+use crate::widgets::wrap::cut;
+
+pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {
+    if area.is_empty() {
+        return None;
+    }
+    buf.set_style(area, theme.style(Role::Footer));
+    if !model.pending.is_empty() {
+        let typed = print_sequence(&model.pending);
+        let next = model.keymap.continuations(model.focus, &model.pending);
+        let mut all = vec![(typed, "then".to_string())];
+        all.extend(next.iter().map(|(key, doc)| (key.to_string(), doc.to_string())));
+        hints::draw(theme, &all, Some(&("esc".to_string(), "back".to_string())), area, buf);
+        return None;
+    }
+    if let Some(notice) = model.notices.shown() {
+        let (role, mark) = match notice.severity {
+            NoticeSeverity::Info => (Role::NoticeInfo, ""),
+            NoticeSeverity::Warn => (Role::NoticeWarn, "! "),
+            NoticeSeverity::Error => (Role::NoticeError, "x "),
+        };
+        let text = format!("{mark}{}", sanitise::text(&notice.text));
+        let text = cut(&text, usize::from(area.width), theme.ascii);
+        buf.set_style(area, theme.style(role));
+        buf.set_string(area.x, area.y, text, theme.style(role));
+        return None;
+    }
+    if let Some(overlay) = model.overlays.last() {
+        hints::draw(theme, &owned(overlay.hints()), None, area, buf);
+        return None;
+    }
+    if model.panes.captures_keys(model.focus) {
+        hints::draw(theme, &owned(model.panes.typing_hints(model.focus)), None, area, buf);
+        return None;
+    }
+    let help = hint(model, Command::Global(GlobalCommand::Help));
+    let of_pane = Command::all().into_iter().filter(|it| it.pane() == Some(model.focus));
+    let global = Command::all().into_iter().filter(|it| it.pane().is_none());
+    let all: Vec<(String, String)> = of_pane
+        .chain(global)
+        .filter(|it| *it != Command::Global(GlobalCommand::Help))
+        .filter_map(|it| hint(model, it))
+        .collect();
+    hints::draw(theme, &all, help.as_ref(), area, buf);
+    None
+}
+
+/// The command's first key and its label, when it has both.
+fn hint(model: &Model, command: Command) -> Option<(String, String)> {
+    let label = command.spec().hint;
+    let key = model.keymap.label(command)?;
+    (!label.is_empty()).then(|| (key, label.to_string()))
+}
+
+fn owned(hints: &[(&str, &str)]) -> Vec<(String, String)> {
+    hints.iter().map(|(key, label)| (key.to_string(), label.to_string())).collect()
+}

@@ -1,0 +1,44 @@
+//! Rows of a list: a line with its selection bar.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use crate::theme::Theme;
+use crate::theme::role::Role;
+
+/// Whether a row is selected, and whether its pane has the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Not selected.
+    None,
+    /// Selected in the focused pane.
+    Selected,
+    /// Selected in another pane.
+    Dim,
+}
+
+impl Mark {
+    /// The mark of a row.
+    pub fn of(selected: bool, focused: bool) -> Self {
+        match (selected, focused) {
+            (false, _) => Mark::None,
+            (true, true) => Mark::Selected,
+            (true, false) => Mark::Dim,
+        }
+    }
+}
+
+/// Draws a line into a row; the selection covers the whole row.
+pub fn row(theme: &Theme, line: &Line<'_>, mark: Mark, area: Rect, buf: &mut Buffer) {
+    let area = Rect { height: area.height.min(1), ..area };
+    if area.is_empty() {
+        return;
+    }
+    buf.set_line(area.x, area.y, line, area.width);
+    match mark {
+        Mark::None => {}
+        Mark::Selected => buf.set_style(area, theme.style(Role::Selection)),
+        Mark::Dim => buf.set_style(area, theme.style(Role::SelectionDim)),
+    }
+}

@@ -1,0 +1,82 @@
+//! Moving through rows: a selection that is an id, and an offset that keeps it visible.
+
+use std::ops::Range;
+
+/// Returns the id `step` rows from the selected one, stopping at the ends; the first when none is selected.
+///
+/// Rows come and go while a person looks, so a selection is an id and not a row number. An id that is gone
+/// counts as none.
+pub fn moved<'a, Id: PartialEq>(ids: &'a [Id], selected: Option<&Id>, step: i64) -> Option<&'a Id> {
+    let last = ids.len().checked_sub(1)?;
+    let Some(at) = selected.and_then(|it| ids.iter().position(|id| id == it)) else { return ids.first() };
+    let at = (at as i64).saturating_add(step).clamp(0, last as i64);
+    ids.get(at as usize)
+}
+
+/// Returns the first row to show so that `selected` is among `height` rows and as little as possible moves.
+pub fn keep_visible(top: usize, selected: usize, total: usize, height: usize) -> usize {
+    let lowest = total.saturating_sub(height);
+    let top = top.min(selected);
+    let top = if selected >= top + height { (selected + 1).saturating_sub(height) } else { top };
+    top.min(lowest)
+}
+
+/// How far a text that has no selection was scrolled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scroll {
+    top: usize,
+}
+
+impl Scroll {
+    /// Moves by rows of a text of `total` rows, of which `height` are shown.
+    pub fn by(&mut self, step: i64, total: usize, height: usize) {
+        let lowest = total.saturating_sub(height) as i64;
+        self.top = (self.top as i64).saturating_add(step).clamp(0, lowest) as usize;
+    }
+
+    /// The rows that are shown.
+    pub fn window(&self, total: usize, height: usize) -> Range<usize> {
+        let top = self.top.min(total.saturating_sub(height));
+        top..(top + height).min(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_moves_by_id_and_stops_at_the_ends() {
+        let ids = ["a", "b", "c"];
+        assert_eq!(moved(&ids, Some(&"a"), 1), Some(&"b"));
+        assert_eq!(moved(&ids, Some(&"a"), i64::MIN), Some(&"a"));
+        assert_eq!(moved(&ids, Some(&"a"), i64::MAX), Some(&"c"));
+        assert_eq!(moved(&ids, Some(&"gone"), 1), Some(&"a"));
+        assert_eq!(moved(&[], Some(&"a"), 1), None);
+    }
+
+    #[test]
+    fn the_selected_row_is_always_among_the_shown() {
+        for total in 1..20 {
+            for height in 1..10 {
+                for selected in 0..total {
+                    for top in 0..25 {
+                        let top = keep_visible(top, selected, total, height);
+                        assert!((top..top + height).contains(&selected), "{total} {height} {selected}");
+                        assert!(top == 0 || top + height <= total, "no blank rows below the last one");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_not_scrolled_past_its_end() {
+        let mut scroll = Scroll::default();
+        scroll.by(100, 10, 4);
+        assert_eq!(scroll.window(10, 4), 6..10);
+        scroll.by(-1, 10, 4);
+        assert_eq!(scroll.window(10, 4), 5..9);
+        assert_eq!(scroll.window(3, 4), 0..3);
+    }
+}

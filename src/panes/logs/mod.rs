@@ -1,40 +1,361 @@
 //! The logs pane: a window on all log sources through a stack of filter chips.
+//!
+//! The pane reads nothing itself. It asks for windows of rows and keeps its place by position, so rows may
+//! arrive, be filtered or be loaded again without anything jumping under the reader.
+//!
+//! | file | what belongs there |
+//! |---|---|
+//! | `mod` | the command table and the pane's ways in |
+//! | `feed` | requests that are out, answers that came, what is stale |
+//! | `motion` | following, pausing, moving, keeping rows loaded ahead |
+//! | `chips` | the stack of filter chips |
+//! | `prompt` | the input line: filters, search, comment of a pin, marks |
+//! | `actions` | jumps, the unfiltered detour, copy, pin |
+//! | `layout` | rows to screen lines |
+//! | `view`, `title`, `words` | drawing |
 
+mod actions;
+mod chips;
+mod feed;
+mod layout;
+mod motion;
+mod prompt;
+mod title;
+mod view;
+mod words;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Position as Cell, Rect};
 use ratatui::text::Line;
 
-use crate::app::effect::Effect;
+use crate::app::effect::{Effect, Notice};
+use crate::app::event::{Mouse, MouseKind};
+use crate::domain::fact::Fact;
+use crate::domain::key::Key;
+use crate::domain::log::{Find, Level, LogFact, Position};
+use crate::domain::request::Inbound;
+use crate::panes::logs::actions::Detour;
+use crate::panes::logs::chips::Chips;
+use crate::panes::logs::feed::{Answer, Ask, Feed, Spot};
+use crate::panes::logs::motion::Reading;
+use crate::panes::logs::prompt::{Inputs, Prompt};
 use crate::panes::{Context, Pane};
 use crate::theme::Theme;
 
 crate::commands! {
     /// Commands of the logs pane.
     LogsCommand {
-        Down = "logs.down", "Go down", ["j", "down"], "";
-        Up = "logs.up", "Go up", ["k", "up"], "";
+        Down = "logs.down", "Go down one record", ["j", "down"], "";
+        Up = "logs.up", "Go up one record (pauses following)", ["k", "up"], "";
+        HalfDown = "logs.half-page-down", "Go down half a page", ["ctrl-d"], "";
+        HalfUp = "logs.half-page-up", "Go up half a page", ["ctrl-u"], "";
+        PageDown = "logs.page-down", "Go down a page", ["pgdn", "ctrl-f"], "";
+        PageUp = "logs.page-up", "Go up a page", ["pgup", "ctrl-b"], "";
+        Oldest = "logs.oldest", "Go to the oldest record", ["g g", "home"], "";
+        Newest = "logs.newest", "Go to the newest record and follow", ["G", "end"], "";
+        Follow = "logs.follow", "Follow the newest record, or pause", ["F"], "follow";
+        FilterIn = "logs.filter-in", "Show only records that match", ["f", "&"], "filter";
+        FilterOut = "logs.filter-out", "Hide records that match; with a chip selected, invert it", ["!"], "";
+        LevelDebug = "logs.level-debug", "Show debug and above", ["L d"], "";
+        LevelInfo = "logs.level-info", "Show info and above", ["L i"], "";
+        LevelWarn = "logs.level-warn", "Show warnings and above", ["L w"], "";
+        LevelError = "logs.level-error", "Show errors and above", ["L e"], "";
+        LevelAll = "logs.level-all", "Show every level", ["L a"], "";
+        Chips = "logs.chips", "Select the next filter chip (then space, Enter, x, !, ← →)", ["C"], "";
+        RemoveChip = "logs.remove-chip", "Remove the selected or the newest chip", ["x", "del"], "";
+        ClearChips = "logs.clear-chips", "Remove all chips", ["X"], "";
+        Search = "logs.search", "Search; hits are highlighted", ["/"], "search";
+        NextHit = "logs.next-hit", "Go to the next hit of the search", ["n"], "";
+        PreviousHit = "logs.previous-hit", "Go to the previous hit of the search", ["N"], "";
+        NextError = "logs.next-error", "Go to the next error", ["e"], "";
+        PreviousError = "logs.previous-error", "Go to the previous error", ["E"], "error";
+        MoreContext = "logs.more-context", "Show more lines around each match", ["+"], "";
+        LessContext = "logs.less-context", "Show fewer lines around each match", ["-"], "";
+        Open = "logs.open", "Show the whole log around the record, or go back; edit the selected chip", ["enter"], "";
+        Expand = "logs.expand", "Unfold the record, or fold it; switch the selected chip on or off", ["o", "space"], "";
+        ExpandAll = "logs.expand-all", "Unfold all records, or fold them", ["O"], "";
+        Left = "logs.left", "Scroll left, or select the chip before", ["h", "left"], "";
+        Right = "logs.right", "Scroll right, or select the chip after", ["l", "right"], "";
+        LineStart = "logs.line-start", "Scroll back to the start of the lines", ["0"], "";
+        Wrap = "logs.wrap", "Wrap long lines, or cut them", ["w"], "";
+        Columns = "logs.columns", "Choose which of time, level and source are shown", ["c"], "";
+        Raw = "logs.raw", "Show lines as they are in the file, or tidied", ["r"], "";
+        Mark = "logs.mark", "Mark this place with a letter", ["m"], "";
+        GoToMark = "logs.go-to-mark", "Go to a marked place (`'` again: to the place before the last jump)", ["'"], "";
+        Pin = "logs.pin", "Pin the record with its context to the incident", ["p"], "pin";
+        PinComment = "logs.pin-comment", "Pin the record with a comment", ["P"], "";
+        Copy = "logs.copy", "Copy the record", ["y"], "";
+        LastMinute = "logs.last-1m", "Go to one minute ago", ["t 1"], "";
+        Last5Minutes = "logs.last-5m", "Go to five minutes ago", ["t 2"], "";
+        Last15Minutes = "logs.last-15m", "Go to fifteen minutes ago", ["t 3"], "";
+        Last30Minutes = "logs.last-30m", "Go to half an hour ago", ["t 4"], "";
+        LastHour = "logs.last-1h", "Go to one hour ago", ["t 5"], "";
+        Last6Hours = "logs.last-6h", "Go to six hours ago", ["t 6"], "";
+        Now = "logs.now", "Go to now and follow", ["t 0"], "";
     }
+}
+
+/// Columns that one step of `h` and `l` scrolls: a third of an 80-column screen, so that words stay in sight.
+const SCROLL_COLUMNS: usize = 24;
+/// Unfolded records remembered; the oldest folds again past this.
+const EXPANDED_MAX: usize = 256;
+/// Lines that one turn of the wheel scrolls.
+const WHEEL_LINES: i32 = 3;
+/// Lines of context around each match, at most: past this, `Enter` shows the whole log.
+const CONTEXT_MAX: u32 = 50;
+
+/// Which columns stand before the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Columns {
+    /// Time, level and, with several sources, the source.
+    #[default]
+    All,
+    /// Time and level.
+    NoSource,
+    /// Level only: most room for the message, and the level is never left to colour.
+    LevelOnly,
+}
+
+impl Columns {
+    fn next(self) -> Self {
+        match self {
+            Columns::All => Columns::NoSource,
+            Columns::NoSource => Columns::LevelOnly,
+            Columns::LevelOnly => Columns::All,
+        }
+    }
+}
+
+/// How the rows are shown.
+#[derive(Debug, Clone, Copy, Default)]
+struct Look {
+    wrap: bool,
+    raw: bool,
+    unfold: bool,
+    columns: Columns,
+    // Cells scrolled out to the left.
+    scrolled: usize,
 }
 
 /// The logs pane: a window on all log sources through a stack of filter chips.
 #[derive(Debug, Default)]
-pub struct LogsPane {}
+pub struct LogsPane {
+    feed: Feed,
+    reading: Reading,
+    chips: Chips,
+    search: String,
+    context: u32,
+    prompt: Option<Prompt>,
+    inputs: Inputs,
+    detour: Option<Box<Detour>>,
+    look: Look,
+    expanded: VecDeque<Spot>,
+    marks: BTreeMap<char, Position>,
+    // Where the reader was before the last jump; `None` is the newest row.
+    jumped_from: Option<Spot>,
+    // A jump pressed while another was on its way; the newest wins.
+    queued: Option<(Find, bool)>,
+    // The selection and row count at which the last prefetch was asked for: asking again would bring the same.
+    exhausted: Option<(Spot, usize)>,
+}
 
 impl Pane for LogsPane {
     type Command = LogsCommand;
     const TITLE: &'static str = "LOGS";
 
-    fn update(&mut self, _cx: &Context<'_>, command: LogsCommand) -> Vec<Effect> {
-        match command {
-            LogsCommand::Down | LogsCommand::Up => Vec::new(),
+    fn update(&mut self, cx: &Context<'_>, command: LogsCommand) -> Vec<Effect> {
+        let mut effects = self.start(cx);
+        effects.extend(self.command(cx, command));
+        effects.extend(self.prefetch(cx));
+        effects
+    }
+
+    fn captures_keys(&self) -> bool {
+        self.prompt.is_some()
+    }
+
+    fn key(&mut self, cx: &Context<'_>, key: &Key) -> Vec<Effect> {
+        self.prompt_key(cx, key)
+    }
+
+    fn paste(&mut self, cx: &Context<'_>, text: &str) -> Vec<Effect> {
+        self.prompt_paste(cx, text)
+    }
+
+    fn inbound(&mut self, cx: &Context<'_>, inbound: &Inbound) -> Vec<Effect> {
+        match inbound {
+            Inbound::Snapshot(_) => self.requery(cx),
+            Inbound::Fact(envelope) => match &envelope.fact {
+                // A view that reads all sources must be told that there is another one.
+                Fact::Log(LogFact::Opened { .. } | LogFact::Closed { .. }) => self.requery(cx),
+                _ => Vec::new(),
+            },
+            Inbound::Window(window) => {
+                let answer = self.feed.take(window);
+                self.answered(cx, answer)
+            }
+            _ => Vec::new(),
         }
     }
 
-    fn title(&self, _cx: &Context<'_>, _theme: &Theme) -> Line<'static> {
-        Line::default()
+    fn resized(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        let mut effects = self.start(cx);
+        self.settle(cx);
+        effects.extend(self.prefetch(cx));
+        effects
     }
 
-    fn view(&self, _cx: &Context<'_>, _theme: &Theme, _area: Rect, _buf: &mut Buffer) -> Option<Position> {
-        None
+    fn mouse(&mut self, cx: &Context<'_>, mouse: Mouse) -> Vec<Effect> {
+        let mut effects = self.start(cx);
+        match mouse.kind {
+            MouseKind::Press => self.select_line(cx, mouse.row),
+            MouseKind::WheelUp => effects.extend(self.scroll(cx, -WHEEL_LINES)),
+            MouseKind::WheelDown => effects.extend(self.scroll(cx, WHEEL_LINES)),
+        }
+        effects.extend(self.prefetch(cx));
+        effects
+    }
+
+    fn back(&mut self, cx: &Context<'_>) -> bool {
+        self.close(cx).is_some()
+    }
+
+    fn close(&mut self, cx: &Context<'_>) -> Option<Vec<Effect>> {
+        self.step_back(cx)
+    }
+
+    fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
+        title::line(self, cx, theme)
+    }
+
+    fn view(&self, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Cell> {
+        view::draw(self, cx, theme, area, buf)
+    }
+}
+
+impl LogsPane {
+    /// Goes to the first record at or after a time (`:goto`).
+    pub fn goto(&mut self, cx: &Context<'_>, at: Timestamp) -> Vec<Effect> {
+        let mut effects = self.start(cx);
+        effects.extend(self.jump_to_time(cx, at));
+        effects
+    }
+
+    /// Replaces all chips by a query in its text form (`:filter`); an empty one removes them.
+    pub fn filter(&mut self, cx: &Context<'_>, query: &str) -> Vec<Effect> {
+        match Chips::parse(query) {
+            Ok(chips) => {
+                self.prompt = None;
+                self.set_chips(cx, chips)
+            }
+            Err(error) => vec![Notice::error(error)],
+        }
+    }
+
+    /// Asks for the first rows, once.
+    fn start(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        if self.feed.tail.rows.loaded || self.feed.tail.want.is_some() {
+            return Vec::new();
+        }
+        vec![self.feed.ask_tail(&self.ask(cx))]
+    }
+
+    /// What every request has in common: the query in force and the amount.
+    fn ask(&self, cx: &Context<'_>) -> Ask {
+        let (query, context) = match self.detour {
+            Some(_) => (String::new(), 0),
+            None => (self.chips.query(), self.context),
+        };
+        Ask { query, search: self.search.clone(), context, records: Ask::records_for(cx.height) }
+    }
+
+    fn command(&mut self, cx: &Context<'_>, command: LogsCommand) -> Vec<Effect> {
+        use LogsCommand as C;
+        let page = i32::from(self.body_height(cx).max(2)) - 1;
+        match command {
+            C::Down => self.step(cx, 1),
+            C::Up => self.step(cx, -1),
+            C::HalfDown => self.travel(cx, (page + 1) / 2),
+            C::HalfUp => self.travel(cx, -(page + 1) / 2),
+            C::PageDown => self.travel(cx, page),
+            C::PageUp => self.travel(cx, -page),
+            C::Oldest => self.oldest(cx),
+            C::Newest | C::Now => self.follow(cx),
+            C::Follow => self.toggle_follow(cx),
+            C::FilterIn => self.open_filter(cx, false),
+            C::FilterOut if self.chips.selected().is_some() => self.change_chips(cx, Chips::invert),
+            C::FilterOut => self.open_filter(cx, true),
+            C::LevelDebug => self.change_chips(cx, |it| it.set_level(Some(Level::Debug))),
+            C::LevelInfo => self.change_chips(cx, |it| it.set_level(Some(Level::Info))),
+            C::LevelWarn => self.change_chips(cx, |it| it.set_level(Some(Level::Warn))),
+            C::LevelError => self.change_chips(cx, |it| it.set_level(Some(Level::Error))),
+            C::LevelAll => self.change_chips(cx, |it| it.set_level(None)),
+            C::Chips => self.select_chip(1),
+            C::RemoveChip => self.remove_chip(cx),
+            C::ClearChips => self.change_chips(cx, Chips::clear),
+            C::Search => self.open_search(cx),
+            C::NextHit => self.find(cx, Find::Search, false),
+            C::PreviousHit => self.find(cx, Find::Search, true),
+            C::NextError => self.find(cx, Find::LevelAtLeast(Level::Error), false),
+            C::PreviousError => self.find(cx, Find::LevelAtLeast(Level::Error), true),
+            C::MoreContext => self.set_context(cx, (self.context + 1).min(CONTEXT_MAX)),
+            C::LessContext => self.set_context(cx, self.context.saturating_sub(1)),
+            C::Open if self.chips.selected().is_some() => self.edit_chip(cx),
+            C::Open => self.open(cx),
+            C::Expand if self.chips.selected().is_some() => self.change_chips(cx, Chips::toggle),
+            C::Expand => self.expand(cx),
+            C::ExpandAll => self.look(cx, |look| look.unfold = !look.unfold),
+            C::Left if self.chips.selected().is_some() => self.select_chip(-1),
+            C::Right if self.chips.selected().is_some() => self.select_chip(1),
+            C::Left => self.look(cx, |look| look.scrolled = look.scrolled.saturating_sub(SCROLL_COLUMNS)),
+            C::Right => self.scroll_right(cx),
+            C::LineStart => self.look(cx, |look| look.scrolled = 0),
+            C::Wrap => self.look(cx, |look| (look.wrap, look.scrolled) = (!look.wrap, 0)),
+            C::Columns => self.look(cx, |look| look.columns = look.columns.next()),
+            C::Raw => self.look(cx, |look| look.raw = !look.raw),
+            C::Mark => self.open_mark(cx, false),
+            C::GoToMark => self.open_mark(cx, true),
+            C::Pin => self.pin(cx, ""),
+            C::PinComment => self.open_comment(cx),
+            C::Copy => self.copy(cx),
+            C::LastMinute => self.jump_back(cx, 60),
+            C::Last5Minutes => self.jump_back(cx, 5 * 60),
+            C::Last15Minutes => self.jump_back(cx, 15 * 60),
+            C::Last30Minutes => self.jump_back(cx, 30 * 60),
+            C::LastHour => self.jump_back(cx, 3600),
+            C::Last6Hours => self.jump_back(cx, 6 * 3600),
+        }
+    }
+
+    /// Takes an answer into the state.
+    fn answered(&mut self, cx: &Context<'_>, answer: Answer) -> Vec<Effect> {
+        match answer {
+            Answer::Stale | Answer::Counts => Vec::new(),
+            Answer::Tail => {
+                // Rows may have come that were not there when the end of the page was asked for.
+                self.exhausted = None;
+                Vec::new()
+            }
+            Answer::Refused(error) => match &mut self.prompt {
+                Some(prompt) => {
+                    prompt.error = Some(error);
+                    Vec::new()
+                }
+                None => vec![Notice::error(error)],
+            },
+            Answer::Page { want, rows, anchor_row, missing } => {
+                let mut effects = self.arrived(cx, want, rows, anchor_row, missing);
+                effects.extend(self.prefetch(cx));
+                effects
+            }
+        }
     }
 }

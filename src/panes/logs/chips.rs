@@ -1,0 +1,232 @@
+//! The stack of filter chips as it is worked on with keys: selected, switched, edited, removed.
+
+use crate::domain::log::Level;
+use crate::domain::query::matcher::Pattern;
+use crate::domain::query::{Chip, ChipKind, Comparison, Query};
+
+/// Characters that make a typed text a regex. A lone dot does not: `10.0.0.1` and `api.log` mean themselves.
+const REGEX_SIGNS: &[char] = &['\\', '^', '$', '|', '?', '*', '+', '(', ')', '[', ']', '{', '}'];
+/// Beginnings that only the query language gives a meaning to.
+const FORMS: &[&str] =
+    &["level>", "level<", "level=", "level:", "source:", "since:", "until:", "/", "\"", "-", "!", "~"];
+/// Chips in a stack: a title row shows no more, and each costs time on every record.
+const CHIPS_MAX: usize = 32;
+
+/// The stack of filter chips and which one is selected.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chips {
+    query: Query,
+    selected: Option<usize>,
+}
+
+impl Chips {
+    /// Reads the text form of a whole stack.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let query = Query::parse(text).map_err(|error| error.to_string())?;
+        Self { query, selected: None }.bounded()
+    }
+
+    /// The text form of the chips that are switched on: what is asked for.
+    pub fn query(&self) -> String {
+        Query { chips: self.query.chips.iter().filter(|it| it.enabled).cloned().collect() }.to_string()
+    }
+
+    /// All chips.
+    pub fn all(&self) -> &[Chip] {
+        &self.query.chips
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.query.chips.is_empty()
+    }
+
+    /// How many are switched on.
+    pub fn active(&self) -> usize {
+        self.query.chips.iter().filter(|it| it.enabled).count()
+    }
+
+    /// What the newest chip that is switched on says.
+    pub fn newest(&self) -> Option<String> {
+        self.query.chips.iter().rev().find(|it| it.enabled).map(Chip::to_string)
+    }
+
+    /// Index of the selected chip.
+    pub fn selected(&self) -> Option<usize> {
+        self.selected
+    }
+
+    /// Selects none.
+    pub fn deselect(&mut self) {
+        self.selected = None;
+    }
+
+    /// Selects the chip after or before; from none it is the first or the last.
+    pub fn select_next(&mut self, step: i32) {
+        let count = self.query.chips.len();
+        self.selected = match self.selected {
+            _ if count == 0 => None,
+            None if step > 0 => Some(0),
+            None => Some(count - 1),
+            Some(at) if step > 0 => Some((at + 1) % count),
+            Some(at) => Some((at + count - 1) % count),
+        };
+    }
+
+    /// Switches the selected chip on or off.
+    pub fn toggle(&mut self) {
+        if let Some(chip) = self.selected_mut() {
+            chip.enabled = !chip.enabled;
+        }
+    }
+
+    /// Makes the selected chip keep out what it kept in, or the reverse.
+    pub fn invert(&mut self) {
+        if let Some(chip) = self.selected_mut() {
+            chip.out = !chip.out;
+        }
+    }
+
+    /// Removes the selected chip, or the newest; the selection goes to the one after it.
+    pub fn remove(&mut self) {
+        let Some(at) = self.selected.or(self.query.chips.len().checked_sub(1)) else { return };
+        self.query.chips.remove(at);
+        let last = self.query.chips.len().checked_sub(1);
+        self.selected = self.selected.and_then(|at| last.map(|last| at.min(last)));
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Shows this level and above, or every level.
+    pub fn set_level(&mut self, level: Option<Level>) {
+        let is_level = |chip: &Chip| matches!(chip.kind, ChipKind::Level(..)) && !chip.out;
+        let at = self.query.chips.iter().position(is_level);
+        self.query.chips.retain(|chip| !is_level(chip));
+        self.selected = None;
+        if let Some(level) = level {
+            // A new one goes on top, where `x` finds it; a changed one stays where it was.
+            let at = at.unwrap_or(usize::MAX).min(self.query.chips.len());
+            self.query.chips.insert(at, Chip::keep(ChipKind::Level(Comparison::AtLeast, level)));
+        }
+    }
+
+    /// The text to edit a chip by, and whether it keeps out.
+    pub fn editable(&self, at: usize) -> (String, bool) {
+        let Some(chip) = self.query.chips.get(at) else { return (String::new(), false) };
+        let plain = match &chip.kind {
+            ChipKind::Text(text) | ChipKind::Regex(text) => {
+                typed(text).ok().filter(|it| *it == [chip.kind.clone()]).map(|_| text)
+            }
+            _ => None,
+        };
+        (plain.cloned().unwrap_or_else(|| chip.kind.to_string()), chip.out)
+    }
+
+    /// The stack with what was typed: as new chips on top, or in the place of chip `at`.
+    pub fn with(&self, at: Option<usize>, out: bool, text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let mut chips = self.clone();
+        let enabled = at.and_then(|at| self.query.chips.get(at)).is_none_or(|it| it.enabled);
+        let added = if FORMS.iter().any(|it| text.starts_with(it)) {
+            let parsed = Query::parse(text).map_err(|error| error.to_string())?.chips;
+            parsed.into_iter().map(|it| Chip { out: it.out != out, ..it }).collect()
+        } else {
+            let kinds = if text.is_empty() { Vec::new() } else { typed(text)? };
+            kinds.into_iter().map(|kind| Chip { out, enabled, kind }).collect::<Vec<_>>()
+        };
+        match at.filter(|at| *at < chips.query.chips.len()) {
+            Some(at) => drop(chips.query.chips.splice(at..=at, added)),
+            None => chips.query.chips.extend(added),
+        }
+        chips.selected = chips.selected.filter(|at| *at < chips.query.chips.len());
+        chips.bounded()
+    }
+
+    fn selected_mut(&mut self) -> Option<&mut Chip> {
+        self.query.chips.get_mut(self.selected?)
+    }
+
+    fn bounded(self) -> Result<Self, String> {
+        if self.query.chips.len() > CHIPS_MAX {
+            return Err(format!("{} filter chips are too many: at most {CHIPS_MAX}", self.query.chips.len()));
+        }
+        Ok(self)
+    }
+}
+
+/// What a text without any form of the query language means: itself, or a regex when it has signs of one.
+fn typed(text: &str) -> Result<Vec<ChipKind>, String> {
+    if FORMS.iter().any(|it| text.starts_with(it)) {
+        return Err("not plain text".to_string());
+    }
+    if !text.contains(REGEX_SIGNS) {
+        return Ok(vec![ChipKind::Text(text.to_string())]);
+    }
+    let checked = Pattern::regex(text);
+    checked.map_err(|error| format!("{error} (quote it to search for plain text: \"…\")"))?;
+    Ok(vec![ChipKind::Regex(text.to_string())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_typed(text: &str, out: bool, expected: &str) {
+        let chips = Chips::default().with(None, out, text);
+        assert_eq!(chips.map(|it| it.query()), Ok(expected.to_string()), "{text}");
+    }
+
+    #[test]
+    fn typed_text_means_what_fingers_expect() {
+        check_typed("pool exhausted", false, "\"pool exhausted\"");
+        check_typed("10.0.0.1", true, "-10.0.0.1");
+        check_typed("pool.*(64|128)", false, "/pool.*(64|128)/");
+        check_typed("level>=warn", false, "level>=warn");
+        check_typed("-healthz", false, "-healthz");
+        check_typed("source:api timeout", false, "source:api timeout");
+        check_typed("  ", false, "");
+    }
+
+    #[test]
+    fn a_bad_regex_says_so_and_how_to_search_for_the_text() {
+        let error = Chips::default().with(None, false, "pool(").expect_err("an open group");
+        assert!(error.contains("unclosed group") && error.contains("quote it"), "{error}");
+    }
+
+    #[test]
+    fn what_is_edited_comes_back_as_it_was_typed() {
+        for text in ["pool exhausted", "a|b", "10.0.0.1", "level>=warn", "\"-x\"", "/plain/"] {
+            let chips = Chips::default().with(None, true, text).expect("a valid chip");
+            let (edited, out) = chips.editable(0);
+            assert_eq!(chips.with(Some(0), out, &edited), Ok(chips.clone()), "{text} {edited}");
+        }
+    }
+
+    #[test]
+    fn one_level_replaces_another() {
+        let mut chips = Chips::parse("timeout -level=debug").expect("valid");
+        chips.set_level(Some(Level::Warn));
+        chips.set_level(Some(Level::Error));
+        assert_eq!(chips.query(), "timeout -level=debug level>=error");
+        chips.set_level(None);
+        assert_eq!(chips.query(), "timeout -level=debug");
+    }
+
+    #[test]
+    fn removing_moves_the_selection_to_what_is_left() {
+        let mut chips = Chips::parse("a b c").expect("valid");
+        chips.select_next(-1);
+        chips.remove();
+        assert_eq!((chips.query().as_str(), chips.selected()), ("a b", Some(1)));
+        chips.toggle();
+        assert_eq!(chips.query(), "a");
+        chips.deselect();
+        chips.remove();
+        chips.remove();
+        chips.remove();
+        assert!(chips.is_empty());
+    }
+}

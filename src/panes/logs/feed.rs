@@ -1,0 +1,258 @@
+//! What the pane asked the log engine for, what came back, and which answers are too late.
+//!
+//! Two views are kept. The *tail* follows the newest records all the time, also while the person reads
+//! further up: so `F` shows the newest line at once, and the title can say how many records are new. The *page*
+//! holds the rows around the place being read. A newer request of a view cancels its older one, and an
+//! answer with another generation than the last request's is dropped.
+
+use crate::app::effect::Effect;
+use crate::domain::log::{Anchor, Counts, Position, Row, ViewId, Window, WindowRequest};
+use crate::domain::request::Request;
+
+/// The view that follows the newest records.
+pub const TAIL: ViewId = ViewId(1);
+/// The view around the place being read.
+pub const PAGE: ViewId = ViewId(2);
+
+/// Records asked for on each side of a place, at least: a held-down PgDn on a small pane outruns less.
+const RECORDS_MIN: u32 = 100;
+/// Records asked for on each side of a place, at most: bounds what one answer copies (about 1 MB of text).
+const RECORDS_MAX: u32 = 500;
+
+/// Rows by which a view names a place: a record or the gap that stands at the same position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spot {
+    /// Where.
+    pub position: Position,
+    /// The gap row there, not the record.
+    pub gap: bool,
+}
+
+impl Spot {
+    /// The place of a row; a break has none.
+    pub fn of(row: &Row) -> Option<Self> {
+        row.position().map(|it| Self { position: it.clone(), gap: matches!(row, Row::Gap(_)) })
+    }
+
+    /// True when this is the place of `row`.
+    pub fn is(&self, row: &Row) -> bool {
+        row.position() == Some(&self.position) && self.gap == matches!(row, Row::Gap(_))
+    }
+}
+
+/// Why rows were asked for; decides what happens to selection and scroll when they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The newest rows, for as long as they come.
+    Tail,
+    /// More rows around the selection, which stays where it is on the screen.
+    Around {
+        /// The selection was not in the first answer, so this is the second try.
+        again: bool,
+    },
+    /// The same place under another query.
+    Requery,
+    /// Another place, wherever it turns out to be.
+    Jump,
+}
+
+/// The rows of one view.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rows {
+    /// In display order.
+    pub rows: Vec<Row>,
+    /// Nothing older exists.
+    pub at_head: bool,
+    /// Nothing newer exists (as of the answer).
+    pub at_tail: bool,
+    /// An answer has come.
+    pub loaded: bool,
+}
+
+impl Rows {
+    /// Finds the row at a place.
+    pub fn find(&self, spot: &Spot) -> Option<usize> {
+        self.rows.iter().position(|row| spot.is(row))
+    }
+
+    /// The newest place.
+    pub fn last(&self) -> Option<Spot> {
+        self.rows.iter().rev().find_map(Spot::of)
+    }
+}
+
+/// What is the same in every request: the query in force and how much to load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// The query in its text form.
+    pub query: String,
+    /// The search, as a regex.
+    pub search: String,
+    /// Lines of context around matches.
+    pub context: u32,
+    /// Records on each side of the anchor.
+    pub records: u32,
+}
+
+impl Ask {
+    /// How many records to load for a body of this height.
+    pub fn records_for(height: u16) -> u32 {
+        // Four screens on each side: two to scroll through while the next answer is on its way.
+        (u32::from(height) * 4).clamp(RECORDS_MIN, RECORDS_MAX)
+    }
+}
+
+/// One view: its rows and the request that is out.
+#[derive(Debug, Clone, Default)]
+pub struct Slot {
+    /// The rows of the last answer in time.
+    pub rows: Rows,
+    /// What is awaited; `None` when everything asked for has come.
+    pub want: Option<Want>,
+    generation: u64,
+}
+
+/// An answer that was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Too late, or not for this pane.
+    Stale,
+    /// Only counts or words were news.
+    Counts,
+    /// The newest rows were replaced.
+    Tail,
+    /// The query could not be run; the rows stay as they were.
+    Refused(String),
+    /// Rows around a place.
+    Page {
+        /// Why they were asked for.
+        want: Want,
+        /// They.
+        rows: Rows,
+        /// Which of them is at the anchor.
+        anchor_row: Option<usize>,
+        /// What could not be found, in words.
+        missing: Option<String>,
+    },
+}
+
+/// Both views and what is known of the whole.
+#[derive(Debug, Clone, Default)]
+pub struct Feed {
+    /// The newest records.
+    pub tail: Slot,
+    /// The place being read.
+    pub page: Slot,
+    /// Counts of the query in force.
+    pub counts: Counts,
+    /// Records that came since reading was paused; a lower bound when `new_more`.
+    pub new: u64,
+    /// More came at once than the tail holds.
+    pub new_more: bool,
+    generation: u64,
+}
+
+impl Feed {
+    /// Asks for the newest rows, now and whenever more come.
+    pub fn ask_tail(&mut self, ask: &Ask) -> Effect {
+        self.counts = Counts::default();
+        (self.new, self.new_more) = (0, false);
+        // Counting reads everything there is: only worth it when the number says something.
+        let count = !ask.query.is_empty();
+        let generation = self.next();
+        self.tail.generation = generation;
+        self.tail.want = Some(Want::Tail);
+        let request = request(TAIL, generation, ask, Anchor::Tail, (ask.records, 0));
+        window(WindowRequest { follow: true, count, ..request })
+    }
+
+    /// Asks for rows at a place.
+    pub fn ask_page(&mut self, ask: &Ask, anchor: Anchor, want: Want) -> Effect {
+        let generation = self.next();
+        self.page.generation = generation;
+        self.page.want = Some(want);
+        window(request(PAGE, generation, ask, anchor, (ask.records, ask.records)))
+    }
+
+    /// Starts reading at the newest rows, which stay loaded while more arrive.
+    pub fn freeze(&mut self) {
+        self.page.rows = self.tail.rows.clone();
+        self.drop_page_request();
+        (self.new, self.new_more) = (0, false);
+    }
+
+    /// Forgets the request that is out: its answer would move the screen to a place no longer wanted.
+    pub fn drop_page_request(&mut self) {
+        self.page.generation = self.next();
+        self.page.want = None;
+    }
+
+    /// Takes an answer in.
+    pub fn take(&mut self, window: &Window) -> Answer {
+        let slot = match window.view {
+            TAIL => &mut self.tail,
+            PAGE => &mut self.page,
+            _ => return Answer::Stale,
+        };
+        if slot.generation != window.generation {
+            return Answer::Stale;
+        }
+        if window.view == TAIL && (window.rows.is_none() || window.counts != Counts::default()) {
+            self.counts = window.counts;
+        }
+        if let Some(error) = &window.query_error {
+            slot.want = None;
+            return Answer::Refused(error.clone());
+        }
+        let Some(rows) = &window.rows else { return Answer::Counts };
+        let rows = Rows { rows: rows.clone(), at_head: window.at_head, at_tail: window.at_tail, loaded: true };
+        let want = slot.want.take();
+        if window.view == TAIL {
+            if want.is_none() {
+                self.count_new(&rows);
+            }
+            self.tail.rows = rows;
+            return Answer::Tail;
+        }
+        // A second answer to one request can only bring fresher rows of the same place.
+        let want = want.unwrap_or(Want::Around { again: true });
+        Answer::Page { want, rows, anchor_row: window.anchor_row, missing: window.missing.clone() }
+    }
+
+    /// Counts what stands behind the newest place that was known.
+    fn count_new(&mut self, rows: &Rows) {
+        let is_record = |row: &&Row| matches!(row, Row::Record(record) if !record.context);
+        let known = self.tail.rows.last().and_then(|it| rows.find(&it));
+        let added = rows.rows[known.map_or(0, |at| at + 1)..].iter().filter(is_record).count() as u64;
+        self.new += added;
+        self.new_more |= known.is_none() && !self.tail.rows.rows.is_empty();
+        if added > 0 {
+            self.page.rows.at_tail = false;
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+}
+
+fn request(view: ViewId, generation: u64, ask: &Ask, anchor: Anchor, (before, after): (u32, u32)) -> WindowRequest {
+    WindowRequest {
+        view,
+        generation,
+        query: ask.query.clone(),
+        search: ask.search.clone(),
+        sources: Vec::new(),
+        anchor,
+        before,
+        after,
+        context: ask.context,
+        follow: false,
+        count: false,
+    }
+}
+
+fn window(request: WindowRequest) -> Effect {
+    Effect::Request(Request::Window(request))
+}

@@ -1,0 +1,389 @@
+//! Lays rows out into screen lines: what is cut, wrapped, folded, and which row stands where.
+//!
+//! Pure arithmetic over text and widths. Widths are counted in cells by grapheme, so a CJK character is never
+//! split between two lines and never overflows the pane.
+
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::log::{Record, Row};
+
+/// Lines of text wrap no further than this per record line: a line of `MAX_LINE_CHARS` at 40 columns fits.
+const WRAP_LINES_MAX: usize = 512;
+
+/// How records become screen lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Columns of the pane.
+    pub width: u16,
+    /// Long lines continue on the next screen line.
+    pub wrap: bool,
+    /// Lines are shown as they are on disk: nothing cut out, no columns before them.
+    pub raw: bool,
+    /// Cells before the message: time, level and source with their blanks.
+    pub prefix: u16,
+    /// Every record shows all its lines.
+    pub unfold: bool,
+}
+
+/// One screen line of a record: which line of it and which bytes of that line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Index into `Record::lines`.
+    pub line: usize,
+    /// Byte ranges of that line, one after another; two where the timestamp was cut out.
+    pub ranges: Vec<Range<usize>>,
+    /// First screen line of its line (the first of the record carries time, level and source).
+    pub start: bool,
+}
+
+impl Layout {
+    /// Cells for the message of a record.
+    pub fn room(&self) -> usize {
+        usize::from(self.width.saturating_sub(self.prefix)).max(1)
+    }
+
+    /// Screen lines that a row takes.
+    pub fn height(&self, row: &Row, expanded: bool) -> usize {
+        match row {
+            Row::Gap(_) | Row::Break => 1,
+            Row::Record(record) => {
+                let open = expanded || self.unfold;
+                let lines = if open { record.lines.len().max(1) } else { 1 };
+                let cut = usize::from(open && record.cut_bytes > 0);
+                if !self.wrap {
+                    return lines + cut;
+                }
+                let wrapped = record.lines.iter().take(lines).enumerate();
+                let wrapped: usize = wrapped.map(|(at, _)| self.wrapped(record, at, open).len()).sum();
+                wrapped.max(1) + cut
+            }
+        }
+    }
+
+    /// The screen lines of a record without the horizontal scroll, which is the view's own.
+    pub fn pieces(&self, record: &Record, expanded: bool) -> Vec<Piece> {
+        let open = expanded || self.unfold;
+        let lines = if open { record.lines.len() } else { record.lines.len().min(1) };
+        let mut pieces = Vec::new();
+        for line in 0..lines {
+            let wrapped = if self.wrap { self.wrapped(record, line, open) } else { vec![self.shown(record, line)] };
+            for (at, ranges) in wrapped.into_iter().enumerate() {
+                pieces.push(Piece { line, ranges, start: at == 0 });
+            }
+        }
+        if pieces.is_empty() {
+            pieces.push(Piece { line: 0, ranges: Vec::new(), start: true });
+        }
+        pieces
+    }
+
+    /// The bytes of a line that are shown: all of them, less the timestamp of the first one.
+    pub fn shown(&self, record: &Record, line: usize) -> Vec<Range<usize>> {
+        let Some(text) = record.lines.get(line) else { return Vec::new() };
+        match (&record.time_span, line) {
+            (Some(span), 0) if !self.raw => {
+                let cut = time_cut(text, span.clone());
+                [0..cut.start, cut.end..text.len()].into_iter().filter(|it| !it.is_empty()).collect()
+            }
+            _ => std::iter::once(0..text.len()).collect(),
+        }
+    }
+
+    fn wrapped(&self, record: &Record, line: usize, open: bool) -> Vec<Vec<Range<usize>>> {
+        let Some(text) = record.lines.get(line) else { return Vec::new() };
+        // The folded count stands behind the text, so it must fit there.
+        let note = if open { 0 } else { folded_note(record).map_or(0, |it| it.width()) };
+        let mut lines = wrap(text, &self.shown(record, line), self.room());
+        let last = lines.last().map_or(0, |it| it.iter().map(|range| cells(slice(text, range))).sum::<usize>());
+        if note > 0 && last + note > self.room() && lines.len() < WRAP_LINES_MAX {
+            lines.push(Vec::new());
+        }
+        lines
+    }
+}
+
+/// `(+14 lines)` for a record whose further lines are folded away.
+pub fn folded_note(record: &Record) -> Option<String> {
+    match record.lines.len() {
+        0 | 1 => (record.cut_bytes > 0).then(|| " (cut)".to_string()),
+        2 => Some(" (+1 line)".to_string()),
+        more => Some(format!(" (+{} lines)", more - 1)),
+    }
+}
+
+/// Returns the bytes to leave out so that a line does not show its time a second time.
+///
+/// Besides the timestamp itself these are its brackets or quotes, the key it stands behind (`time=`,
+/// `"ts":`), and one separator after it. Where cutting would leave something odd, only the span goes.
+fn time_cut(text: &str, span: Range<usize>) -> Range<usize> {
+    let (mut start, mut end) = (floor_char(text, span.start), floor_char(text, span.end.max(span.start)));
+    let bytes = text.as_bytes();
+    let before = |at: usize| at.checked_sub(1).map(|it| bytes[it]);
+    let pairs = [(b'[', b']'), (b'(', b')'), (b'"', b'"'), (b'<', b'>')];
+    let pair = pairs.iter().find(|(open, close)| before(start) == Some(*open) && bytes.get(end) == Some(close));
+    if pair.is_some() {
+        (start, end) = (start - 1, end + 1);
+    }
+    // A key before it: `time=…` or `"time": …`.
+    let head = text[..start].trim_end();
+    if let Some(head) = head.strip_suffix('=') {
+        start = head.rfind(|it: char| !it.is_ascii_alphanumeric() && it != '_').map_or(0, |at| at + 1);
+        start = floor_next(text, start);
+    } else if let Some(head) = head.strip_suffix(':').map(str::trim_end).and_then(|it| it.strip_suffix('"'))
+        && let Some(quote) = head.rfind('"')
+    {
+        start = quote;
+    }
+    while bytes.get(end).is_some_and(|it| matches!(it, b' ' | b',' | b'|')) {
+        end += 1;
+    }
+    start..end
+}
+
+fn floor_next(text: &str, mut at: usize) -> usize {
+    while at < text.len() && !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The largest character boundary at or before `at`: ranges come from outside and are not trusted.
+pub fn floor_char(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// The bytes of a range, wherever it points.
+pub fn slice<'a>(text: &'a str, range: &Range<usize>) -> &'a str {
+    let (start, end) = (floor_char(text, range.start), floor_char(text, range.end));
+    if start < end { &text[start..end] } else { "" }
+}
+
+/// Cells that a text takes when it is drawn.
+pub fn cells(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.bytes().filter(|it| !it.is_ascii_control()).count();
+    }
+    text.graphemes(true).map(grapheme_cells).sum()
+}
+
+fn grapheme_cells(grapheme: &str) -> usize {
+    // The buffer leaves controls out, so they take no room here either.
+    if grapheme.chars().any(char::is_control) { 0 } else { grapheme.width() }
+}
+
+/// Breaks the ranges of a text into lines of at most `room` cells; never empty.
+fn wrap(text: &str, ranges: &[Range<usize>], room: usize) -> Vec<Vec<Range<usize>>> {
+    let mut lines: Vec<Vec<Range<usize>>> = vec![Vec::new()];
+    let mut used = 0;
+    'ranges: for range in ranges {
+        let mut start = range.start;
+        for (at, grapheme) in slice(text, range).grapheme_indices(true) {
+            let width = grapheme_cells(grapheme);
+            if used + width > room && used > 0 {
+                let at = range.start + at;
+                push(&mut lines, start..at);
+                if lines.len() == WRAP_LINES_MAX {
+                    break 'ranges;
+                }
+                lines.push(Vec::new());
+                (start, used) = (at, 0);
+            }
+            used += width;
+        }
+        push(&mut lines, start..range.end);
+    }
+    lines
+}
+
+/// Breaks our own words into lines of at most `room` cells, at blanks.
+pub fn wrap_words(text: &str, room: usize) -> Vec<Range<usize>> {
+    let mut lines = Vec::new();
+    let (mut start, mut end) = (0, 0);
+    for (at, word) in text.split_word_bound_indices() {
+        let next = at + word.len();
+        if cells(&text[start..next]) > room && !word.trim().is_empty() && end > start {
+            lines.push(start..end);
+            start = at;
+        }
+        end = next;
+    }
+    lines.push(start..end);
+    lines
+}
+
+fn push(lines: &mut [Vec<Range<usize>>], range: Range<usize>) {
+    if let Some(line) = lines.last_mut()
+        && !range.is_empty()
+    {
+        line.push(range);
+    }
+}
+
+/// What of a line is visible after `skip` cells in `room` cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visible {
+    /// Byte ranges to draw.
+    pub ranges: Vec<Range<usize>>,
+    /// Blank cells before them: half of a wide character that is scrolled out.
+    pub pad: usize,
+    /// Text is hidden to the left.
+    pub more_left: bool,
+    /// Text is hidden to the right.
+    pub more_right: bool,
+}
+
+/// Cuts the ranges of a text to a window of cells.
+pub fn visible(text: &str, ranges: &[Range<usize>], skip: usize, room: usize) -> Visible {
+    let mut visible = Visible { ranges: Vec::new(), pad: 0, more_left: false, more_right: false };
+    let mut column = 0;
+    for range in ranges {
+        let mut start = None;
+        let mut end = range.start;
+        for (at, grapheme) in slice(text, range).grapheme_indices(true) {
+            let (at, width) = (range.start + at, grapheme_cells(grapheme));
+            if column < skip {
+                visible.more_left = true;
+                column += width;
+                if column > skip {
+                    visible.pad = column - skip;
+                }
+                continue;
+            }
+            if column + width > skip + room {
+                visible.more_right = true;
+                break;
+            }
+            start.get_or_insert(at);
+            end = at + grapheme.len();
+            column += width;
+        }
+        if let Some(start) = start {
+            visible.ranges.push(start..end);
+        }
+        if visible.more_right {
+            break;
+        }
+    }
+    visible
+}
+
+/// Which row stands at the top of the body and where the selected one stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Arranged {
+    /// Index of the topmost row.
+    pub first: usize,
+    /// Screen lines of it that are scrolled out.
+    pub skip: usize,
+    /// Screen line of the selected row's first line; negative when that is scrolled out.
+    pub offset: i32,
+}
+
+/// Arranges rows so that `selected` begins at screen line `offset`, without blank lines while there are rows.
+pub fn arrange(
+    rows: usize,
+    height_of: impl Fn(usize) -> usize,
+    selected: usize,
+    offset: i32,
+    height: usize,
+) -> Arranged {
+    if rows == 0 || height == 0 {
+        return Arranged::default();
+    }
+    let selected = selected.min(rows - 1);
+    let own = height_of(selected) as i32;
+    let offset = offset.clamp(1 - own, height as i32 - 1);
+    let mut at = Arranged { first: selected, skip: (-offset).max(0) as usize, offset };
+    let unfilled = climb(&mut at, &height_of, offset.max(0) as usize);
+    at.offset -= unfilled as i32;
+    let mut below = 0;
+    for row in at.first..rows {
+        below += height_of(row);
+        if below - at.skip >= height {
+            return at;
+        }
+    }
+    let missing = height - (below - at.skip);
+    let unfilled = climb(&mut at, &height_of, missing);
+    at.offset += (missing - unfilled) as i32;
+    at
+}
+
+/// Moves the top up by some screen lines; returns how many there were no rows for.
+fn climb(at: &mut Arranged, height_of: &impl Fn(usize) -> usize, lines: usize) -> usize {
+    let mut wanted = lines;
+    while wanted > 0 {
+        if at.skip >= wanted {
+            at.skip -= wanted;
+            return 0;
+        }
+        wanted -= at.skip;
+        at.skip = 0;
+        if at.first == 0 {
+            return wanted;
+        }
+        at.first -= 1;
+        at.skip = height_of(at.first);
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_cut(line: &str, time: &str, expected: &str) {
+        let start = line.find(time).expect("the fixture contains its time");
+        let cut = time_cut(line, start..start + time.len());
+        assert_eq!(format!("{}{}", &line[..cut.start], &line[cut.end..]), expected);
+    }
+
+    #[test]
+    fn the_time_is_cut_with_its_brackets_and_key() {
+        check_cut("2024-08-19T14:51:30Z E pool", "2024-08-19T14:51:30Z", "E pool");
+        check_cut("[2024-08-19 14:51:30] E pool", "2024-08-19 14:51:30", "E pool");
+        check_cut("1.2.3.4 - [19/Aug/2024:14:51:30 +0800] \"GET", "19/Aug/2024:14:51:30 +0800", "1.2.3.4 - \"GET");
+        check_cut("time=14:51:30 level=warn", "14:51:30", "level=warn");
+        check_cut("time=\"14:51:30\" level=warn", "14:51:30", "level=warn");
+        check_cut("{\"ts\":\"14:51:30\",\"msg\":\"x\"}", "14:51:30", "{\"msg\":\"x\"}");
+        check_cut("{\"ts\": 1724050290, \"msg\":\"x\"}", "1724050290", "{\"msg\":\"x\"}");
+    }
+
+    #[test]
+    fn wide_characters_are_never_split_between_lines() {
+        let text = "a数据库b";
+        let lines = wrap(text, std::slice::from_ref(&(0..text.len())), 4);
+        let lines: Vec<String> = lines.iter().map(|it| it.iter().map(|range| slice(text, range)).collect()).collect();
+        assert_eq!(lines, ["a数", "据库", "b"]);
+    }
+
+    #[test]
+    fn half_a_wide_character_becomes_a_blank_when_scrolled() {
+        let text = "数据";
+        let shown = visible(text, std::slice::from_ref(&(0..text.len())), 1, 4);
+        assert_eq!((shown.pad, slice(text, &shown.ranges[0]), shown.more_left), (1, "据", true));
+    }
+
+    #[test]
+    fn rows_fill_the_body_from_the_tail_and_from_the_head() {
+        let one = |_: usize| 1;
+        assert_eq!(arrange(100, one, 99, 4, 5), Arranged { first: 95, skip: 0, offset: 4 });
+        // The last row asked for at the top: there is nothing below it, so it goes to the bottom.
+        assert_eq!(arrange(100, one, 99, 0, 5), Arranged { first: 95, skip: 0, offset: 4 });
+        assert_eq!(arrange(100, one, 1, 4, 5), Arranged { first: 0, skip: 0, offset: 1 });
+        assert_eq!(arrange(2, one, 1, 4, 5), Arranged { first: 0, skip: 0, offset: 1 });
+    }
+
+    #[test]
+    fn a_row_taller_than_the_body_scrolls_inside() {
+        let height_of = |row: usize| if row == 1 { 20 } else { 1 };
+        assert_eq!(arrange(3, height_of, 1, -7, 5), Arranged { first: 1, skip: 7, offset: -7 });
+        assert_eq!(arrange(3, height_of, 2, 4, 5), Arranged { first: 1, skip: 16, offset: 4 });
+    }
+}

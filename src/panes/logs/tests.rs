@@ -1,0 +1,492 @@
+//! Key scripts: what the pane does, told by what stands on the screen.
+
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::app::effect::Effect;
+use crate::app::event::{Mouse, MouseKind};
+use crate::domain::log::{Anchor, GapKind, Row, SgrSpan};
+use crate::domain::request::Request;
+use crate::panes::Pane;
+use crate::panes::logs::feed::{PAGE, TAIL};
+use crate::panes::logs::fixture::Desk;
+use crate::theme::Theme;
+
+fn check_selected(desk: &Desk, end: &str) {
+    let selected = desk.selected();
+    assert!(selected.as_ref().is_some_and(|it| it.ends_with(end)), "{end} in {selected:?}\n{}", desk.screen());
+}
+
+fn check_last(desk: &Desk, end: &str) {
+    let lines = desk.lines();
+    let last = lines.iter().rev().find(|it| !it.trim().is_empty());
+    assert!(last.is_some_and(|it| it.ends_with(end)), "{end} in {last:?}\n{}", desk.screen());
+}
+
+#[test]
+fn the_newest_line_is_followed_until_the_reader_scrolls_up() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    check_last(&desk, "number 49");
+    desk.arrives("INFO newer");
+    check_last(&desk, "newer");
+    desk.press("k");
+    check_selected(&desk, "number 49");
+    desk.arrives("INFO newest");
+    check_last(&desk, "newer");
+    check_selected(&desk, "number 49");
+    assert!(desk.title().contains("paused +1 new"), "{}", desk.title());
+    desk.press("F");
+    check_last(&desk, "newest");
+    assert!(desk.title().contains("follow") && desk.selected().is_none(), "{}", desk.title());
+}
+
+#[test]
+fn going_down_past_the_newest_line_follows_again() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("k k j j j");
+    assert!(desk.title().contains("follow"), "{}", desk.screen());
+    desk.press("ctrl-u");
+    desk.press("pgdn pgdn");
+    assert!(desk.title().contains("follow"), "{}", desk.screen());
+}
+
+#[test]
+fn scrolling_to_the_oldest_line_loads_rows_on_the_way() {
+    let mut desk = Desk::numbered(80, 8, 1_000);
+    for _ in 0..200 {
+        desk.press("pgup");
+    }
+    check_selected(&desk, "number 0");
+    desk.press("G");
+    check_last(&desk, "number 999");
+    desk.press("g g");
+    check_selected(&desk, "number 0");
+    assert!(desk.lines()[0].ends_with("number 0"), "{}", desk.screen());
+    for _ in 0..200 {
+        desk.press("ctrl-d");
+    }
+    check_selected(&desk, "number 800");
+}
+
+#[test]
+fn scrolling_inside_loaded_rows_waits_for_nothing() {
+    let mut desk = Desk::numbered(80, 8, 1_000);
+    desk.answers = false;
+    for _ in 0..12 {
+        desk.press("pgup");
+    }
+    check_selected(&desk, "number 915");
+    // More was asked for once, not once a key.
+    let asked: Vec<_> = desk.asked.iter().filter(|it| it.view == PAGE).collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    desk.answer_all();
+    check_selected(&desk, "number 915");
+}
+
+#[test]
+fn what_is_typed_in_the_filter_shows_at_once_and_esc_restores() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("k k");
+    let before = desk.screen();
+    desk.press("f \"ber\" space");
+    desk.press("\"4\"");
+    assert!(desk.title().contains("[\"ber 4\" ×] 11 of 50"), "{}", desk.title());
+    assert!(desk.lines().iter().take(7).all(|it| it.is_empty() || it.contains("ber 4")), "{}", desk.screen());
+    desk.press("esc");
+    assert_eq!(desk.screen(), before);
+}
+
+#[test]
+fn a_kept_chip_narrows_and_the_chosen_line_comes_back_when_it_goes() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("k k k");
+    check_selected(&desk, "number 46");
+    desk.press("f \"ERROR\" enter");
+    assert!(desk.title().contains("[ERROR ×] 5 of 50"), "{}", desk.title());
+    check_selected(&desk, "number 40");
+    desk.press("x");
+    check_selected(&desk, "number 46");
+}
+
+#[test]
+fn chips_are_switched_inverted_edited_and_removed_by_keys() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("f \"INFO\" enter ! \"7$\" enter");
+    assert!(desk.title().contains("[INFO ×] [-/7$/ ×] 40 of 50"), "{}", desk.title());
+    desk.press("C l space");
+    assert!(desk.title().contains("[INFO ×] [~-/7$/ ×] 45 of 50"), "{}", desk.title());
+    desk.press("space h !");
+    assert!(desk.title().contains("[-INFO ×] [-/7$/ ×] 5 of 50"), "{}", desk.title());
+    desk.press("right enter backspace backspace \"40$\" enter");
+    assert!(desk.title().contains("[-INFO ×] [-/40$/ ×] 4 of 50"), "{}", desk.title());
+    desk.press("x esc x");
+    assert!(!desk.title().contains('['), "{}", desk.title());
+}
+
+#[test]
+fn a_level_threshold_is_two_keys_and_replaces_the_one_before() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("L e");
+    assert!(desk.title().contains("[level>=error ×] 5 of 50"), "{}", desk.title());
+    desk.press("L i");
+    assert!(desk.title().contains("[level>=info ×] 50 of 50"), "{}", desk.title());
+    desk.press("L a");
+    assert!(!desk.title().contains("level"), "{}", desk.title());
+}
+
+#[test]
+fn a_bad_regex_is_said_in_place_and_the_rows_stay() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("f \"number.*(4\"");
+    let screen = desk.screen();
+    assert!(screen.contains("unclosed group"), "{screen}");
+    assert!(screen.contains("number 49"), "{screen}");
+    desk.press("enter");
+    assert!(desk.pane.captures_keys(), "a bad chip is not kept");
+    desk.press("\")\" enter");
+    assert!(desk.title().contains("14 of 50"), "{}", desk.title());
+}
+
+#[test]
+fn enter_shows_the_whole_log_at_the_record_and_goes_back_to_the_place() {
+    let mut desk = Desk::numbered(80, 8, 200);
+    desk.press("f \"ERROR\" enter k k k k k");
+    let before = desk.screen();
+    check_selected(&desk, "number 140");
+    desk.press("enter");
+    check_selected(&desk, "number 140");
+    assert!(desk.screen().contains("INFO number 141"), "{}", desk.screen());
+    desk.press("k k k esc");
+    assert_eq!(desk.screen(), before);
+    desk.press("enter enter");
+    assert_eq!(desk.screen(), before);
+}
+
+#[test]
+fn context_grows_and_shrinks_around_the_matches() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("f \"ERROR\" enter +");
+    let lines = desk.lines();
+    let ends: Vec<&str> = lines.iter().map(|it| it.rsplit(' ').next().unwrap_or_default()).collect();
+    assert_eq!(ends, ["--", "29", "30", "31", "--", "39", "40", "41"], "{}", desk.screen());
+    desk.press("-");
+    assert!(!desk.screen().contains("--"), "{}", desk.screen());
+}
+
+#[test]
+fn answers_to_older_questions_are_dropped() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.answers = false;
+    desk.press("f \"E\"");
+    let stale = desk.asked.last().cloned().expect("a request");
+    desk.press("\"RROR\"");
+    let fresh = desk.asked.last().cloned().expect("a request");
+    assert!(stale.generation < fresh.generation);
+    let window = desk.answer(&fresh);
+    desk.deliver(window);
+    let screen = desk.screen();
+    let window = desk.answer(&stale);
+    desk.deliver(window);
+    assert_eq!(desk.screen(), screen);
+}
+
+#[test]
+fn the_selection_stays_on_its_record_when_rows_arrive_and_the_size_changes() {
+    let mut desk = Desk::numbered(80, 8, 300);
+    desk.press("pgup pgup k");
+    let selected = desk.selected();
+    for at in 0..300 {
+        desk.arrives(&format!("INFO more {at}"));
+    }
+    assert_eq!(desk.selected(), selected);
+    desk.size = (40, 3);
+    desk.with(|pane, cx| pane.resized(cx));
+    assert_eq!(desk.selected(), selected);
+    assert!(desk.title().contains("+300 new"), "{}", desk.title());
+}
+
+#[test]
+fn search_goes_to_the_newest_hit_and_on_from_there() {
+    let mut desk = Desk::numbered(80, 8, 500);
+    desk.press("/ \"ber\" space \"1\" \".3\" enter");
+    check_selected(&desk, "number 193");
+    desk.press("N");
+    check_selected(&desk, "number 183");
+    desk.press("n");
+    check_selected(&desk, "number 193");
+    desk.press("n");
+    check_selected(&desk, "number 193");
+    assert!(desk.notices().iter().any(|it| it == "no match after this"), "{:?}", desk.notices());
+    desk.press("esc n");
+    assert!(desk.notices().iter().any(|it| it.contains("`/` starts a search")), "{:?}", desk.notices());
+}
+
+#[test]
+fn errors_are_gone_through_with_one_key() {
+    let mut desk = Desk::numbered(80, 8, 500);
+    desk.press("e");
+    assert!(desk.notices()[0].contains("`E` looks back"), "{:?}", desk.notices());
+    desk.press("E");
+    check_selected(&desk, "number 490");
+    desk.press("E E e");
+    check_selected(&desk, "number 480");
+}
+
+#[test]
+fn jumps_pressed_faster_than_answers_come_are_not_lost() {
+    let mut desk = Desk::numbered(80, 8, 500);
+    desk.press("k");
+    desk.answers = false;
+    desk.press("E E");
+    desk.answer_all();
+    check_selected(&desk, "number 480");
+}
+
+#[test]
+fn times_and_marks_are_places_to_go_to() {
+    let mut desk = Desk::numbered(80, 8, 1_000);
+    desk.press("t 2");
+    check_selected(&desk, "number 699");
+    desk.press("m a G E");
+    desk.press("' a");
+    check_selected(&desk, "number 699");
+    desk.press("' '");
+    check_selected(&desk, "number 990");
+    desk.press("' b");
+    assert!(desk.notices().iter().any(|it| it.contains("no mark `b`; there are: a")), "{:?}", desk.notices());
+    desk.press("t 0");
+    assert!(desk.title().contains("follow"), "{}", desk.title());
+}
+
+#[test]
+fn a_pin_holds_the_record_and_what_stands_around_it() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("k k P \"why\" enter");
+    let pin = desk.effects.iter().find_map(|it| match it {
+        Effect::Request(Request::Pin(pin)) => Some(pin.clone()),
+        _ => None,
+    });
+    let pin = pin.expect("a pin");
+    assert_eq!((pin.comment.as_str(), pin.incident.is_none()), ("why", true));
+    let texts: Vec<(&str, bool)> =
+        pin.records.iter().map(|it| (it.text.rsplit(' ').next().unwrap_or_default(), it.chosen)).collect();
+    assert_eq!(
+        texts,
+        [("44", false), ("45", false), ("46", false), ("47", true), ("48", false), ("49", false)],
+        "three before, what there is after"
+    );
+    assert_eq!(pin.records[0].source, "api");
+}
+
+#[test]
+fn a_copy_is_the_whole_record() {
+    let mut desk = Desk::new(80, 8, &["ERROR boom\n  at a\n  at b"]);
+    desk.press("y");
+    let Some(Effect::Copy { text, what }) = desk.effects.last() else { panic!("{:?}", desk.effects) };
+    assert!(text.ends_with("ERROR boom\n  at a\n  at b"), "{text}");
+    assert_eq!(what, "1 record, 3 lines");
+}
+
+#[test]
+fn a_stack_trace_is_one_row_until_it_is_unfolded() {
+    let mut desk = Desk::new(60, 8, &["INFO one", "ERROR boom\n  at a\n  at b", "INFO two"]);
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · follow
+     14:51:28 I INFO one
+     14:51:29 E ERROR boom (+2 lines)
+     14:51:30 I INFO two
+    "#);
+    desk.press("k o");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · paused
+     14:51:28 I INFO one
+    >14:51:29 E ERROR boom
+    >             at a
+    >             at b
+     14:51:30 I INFO two
+    "#);
+}
+
+#[test]
+fn gaps_and_sources_are_said_in_words() {
+    let mut desk = Desk::new(80, 8, &["INFO pool exhausted waiting=812"]);
+    desk.source("edge-lb");
+    desk.append("edge-lb", "ERROR 数据库连接失败: timeout after 30000 ms");
+    desk.gap("api", GapKind::Rotated);
+    desk.gap("edge-lb", GapKind::Dropped { lines: 1_312 });
+    desk.gap("api", GapKind::Truncated { unread_bytes: 5_000 });
+    desk.append("api", "WARN upstream api marked down");
+    desk.with(|pane, cx| pane.requery(cx));
+    insta::assert_snapshot!(desk.screen(), @r#"
+    2 sources · follow
+     14:51:30 I api     INFO pool exhausted waiting=812
+     14:51:31 E edge-lb ERROR 数据库连接失败: timeout after 30000 ms
+     ~ api rotated, old file read to its end ~
+     ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
+     ~ api truncated, 4.9K gone before they were read ~
+     14:51:32 W api     WARN upstream api marked down
+    "#);
+    desk.press("c c");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    2 sources · follow
+     I INFO pool exhausted waiting=812
+     E ERROR 数据库连接失败: timeout after 30000 ms
+     ~ api rotated, old file read to its end ~
+     ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
+     ~ api truncated, 4.9K gone before they were read ~
+     W WARN upstream api marked down
+    "#);
+    desk.press("c r");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    2 sources · follow
+     2024-08-19T14:51:30Z INFO pool exhausted waiting=812
+     2024-08-19T14:51:31Z ERROR 数据库连接失败: timeout after 30000 ms
+     ~ api rotated, old file read to its end ~
+     ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
+     ~ api truncated, 4.9K gone before they were read ~
+     2024-08-19T14:51:32Z WARN upstream api marked down
+    "#);
+}
+
+#[test]
+fn long_lines_are_marked_scrolled_and_wrapped() {
+    let mut desk = Desk::new(40, 6, &["INFO abcdefghijklmnopqrstuvwxyz数据库连接失败abcdefghijklmnopqrstuvwxyz end"]);
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · follow
+     14:51:30 I INFO abcdefghijklmnopqrstuvw…
+    "#);
+    desk.press("l");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · follow
+     14:51:30 I …uvwxyz数据库连接失败abcdefg…
+    "#);
+    desk.press("h w");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · follow
+     14:51:30 I INFO abcdefghijklmnopqrstuvwx
+                yz数据库连接失败abcdefghijklm
+                nopqrstuvwxyz end
+    "#);
+}
+
+#[test]
+fn a_wide_screen_shows_everything_in_the_title() {
+    let mut desk = Desk::numbered(200, 30, 100);
+    desk.press("L w ! \"healthz\" enter k");
+    desk.arrives("ERROR new");
+    insta::assert_snapshot!(desk.title(), @"api · paused +1 new [level>=warn ×] [-healthz ×] 11 of 101");
+}
+
+#[test]
+fn an_empty_body_says_why() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("f \"nowhere\" enter");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · follow [nowhere ×] 0 of 50
+     nothing matches in 50 records
+     `x` removes [nowhere]
+    "#);
+    desk.press("L e");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · follow [nowhere ×] [level>=error ×] 0 of 50
+     nothing matches in 50 records
+     `x` removes the newest chip [level>=error], `C` selects another
+    "#);
+    let mut desk = Desk::new(40, 6, &[]);
+    insta::assert_snapshot!(desk.screen(), @r#"
+    api · follow
+     api (/var/log/api): no lines yet
+    "#);
+    desk.board.logs.sources.clear();
+    insta::assert_snapshot!(desk.screen(), @r#"
+    follow
+     no log sources
+     name files on the command line, or add a
+     [[log]] entry to the config (`hotseat
+     init` writes one)
+    "#);
+}
+
+#[test]
+fn the_wheel_scrolls_and_a_click_selects() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    let mouse = |kind, row| Mouse { kind, column: 3, row };
+    desk.with(|pane, cx| pane.mouse(cx, mouse(MouseKind::WheelUp, 0)));
+    check_last(&desk, "number 46");
+    desk.with(|pane, cx| pane.mouse(cx, mouse(MouseKind::Press, 2)));
+    check_selected(&desk, "number 41");
+    desk.with(|pane, cx| pane.mouse(cx, mouse(MouseKind::WheelDown, 0)));
+    desk.with(|pane, cx| pane.mouse(cx, mouse(MouseKind::WheelDown, 0)));
+    assert!(desk.title().contains("follow"), "{}", desk.screen());
+}
+
+#[test]
+fn a_record_taller_than_the_body_is_read_line_by_line() {
+    let trace: Vec<String> = (0..30).map(|at| format!("  at frame {at}")).collect();
+    let mut desk = Desk::new(60, 6, &["INFO before", &format!("ERROR boom\n{}", trace.join("\n")), "INFO after"]);
+    desk.press("k o");
+    assert!(desk.lines()[0].contains("boom"), "{}", desk.screen());
+    desk.press("j j");
+    assert!(desk.lines()[0].contains("frame 1"), "{}", desk.screen());
+    for _ in 0..30 {
+        desk.press("j");
+    }
+    check_last(&desk, "INFO after");
+    for _ in 0..40 {
+        desk.press("k");
+    }
+    check_selected(&desk, "INFO before");
+}
+
+#[test]
+fn the_first_request_follows_the_tail_of_all_sources() {
+    let mut desk = Desk::numbered(80, 8, 3);
+    desk.answers = false;
+    desk.with(|pane, cx| pane.filter(cx, "level>=warn"));
+    let request = desk.asked.pop().expect("a request");
+    assert_eq!((request.view, request.anchor, request.follow, request.count), (TAIL, Anchor::Tail, true, true));
+    assert_eq!((request.query.as_str(), request.sources.len()), ("level>=warn", 0));
+    desk.with(|pane, cx| pane.filter(cx, "level>=what"));
+    assert!(desk.notices()[0].contains("unknown level"), "{:?}", desk.notices());
+}
+
+proptest! {
+    #[test]
+    fn no_size_and_no_text_makes_the_view_panic_or_overflow(
+        size in (1u16..90, 1u16..12),
+        lines in proptest::collection::vec("[a-z数据\u{301}👩🏽‍🚒 ]{0,80}(\n[a-z数 ]{0,50}){0,3}", 0..12),
+        keys in proptest::collection::vec(0usize..12, 0..12),
+        span in (0u32..200, 0u32..200),
+        cut in any::<bool>(),
+    ) {
+        let texts: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let mut desk = Desk::new(size.0, size.1, &texts);
+        for row in &mut desk.rows {
+            if let Row::Record(record) = row {
+                // Ranges that point anywhere must not matter.
+                record.styles.push(SgrSpan { line: 0, range: span.0..span.1, foreground: Some(3), bold: true });
+                record.hits.push((1, span.0..span.1));
+                record.time_span = Some(span.0 as usize..span.1 as usize);
+                record.cut_bytes = u64::from(cut);
+            }
+        }
+        desk.with(|pane, cx| pane.requery(cx));
+        for key in keys {
+            desk.press(["k", "j", "w", "o", "O", "l", "r", "c", "ctrl-u", "g g", "G", "f \"a\" enter"][key]);
+        }
+        let area = Rect::new(0, 0, size.0 + 2, size.1 + 2);
+        let mut buf = Buffer::filled(area, ratatui::buffer::Cell::new("#"));
+        let inner = Rect::new(1, 1, size.0, size.1);
+        desk.with(|pane, cx| {
+            pane.view(cx, &Theme::mono(), inner, &mut buf);
+            Vec::new()
+        });
+        for y in 0..area.height {
+            for x in 0..area.width {
+                let outside = x < 1 || y < 1 || x > size.0 || y > size.1;
+                prop_assert!(!outside || buf[(x, y)].symbol() == "#", "drawn outside at {x},{y}");
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The title row: where the reader is, the chips, how much matches.
+
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::format;
+use crate::domain::log::SourceState;
+use crate::panes::Context;
+use crate::panes::logs::LogsPane;
+use crate::panes::logs::feed::Want;
+use crate::panes::logs::motion::Reading;
+use crate::theme::Theme;
+use crate::theme::role::Role;
+
+/// Cells that the screen keeps for itself in the title row: the pane's word and its number.
+const RESERVED: usize = 12;
+/// Cells of a chip in a crowded title row.
+const CHIP_CELLS: usize = 14;
+
+/// What stands after the pane's word.
+pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
+    let room = usize::from(cx.width).saturating_sub(RESERVED);
+    let state = Span::raw(state(pane, theme));
+    let sources = sources(cx);
+    let counts = counts(pane, theme);
+    let place = place(pane);
+    let build = |with_sources: bool, with_counts: bool, chip_cells: usize| {
+        let mut spans = Vec::new();
+        if with_sources && !sources.is_empty() {
+            spans.extend([Span::raw(sources.clone()), Span::raw(separator(theme))]);
+        }
+        spans.push(state.clone());
+        if let Some(place) = &place {
+            spans.extend([Span::raw(separator(theme)), Span::styled(place.clone(), theme.style(Role::Chip))]);
+        }
+        for chip in chips(pane, theme, chip_cells) {
+            spans.extend([Span::raw(" "), chip]);
+        }
+        if with_counts && !counts.is_empty() {
+            spans.push(Span::raw(format!(" {counts}")));
+        }
+        spans
+    };
+    // What says least goes first when the row is narrow.
+    for (with_sources, with_counts, chip_cells) in
+        [(true, true, usize::MAX), (false, true, usize::MAX), (false, true, CHIP_CELLS), (false, false, CHIP_CELLS)]
+    {
+        let spans = build(with_sources, with_counts, chip_cells);
+        if spans.iter().map(|it| it.content.width()).sum::<usize>() <= room {
+            return Line::from(spans);
+        }
+    }
+    Line::from(build(false, false, CHIP_CELLS))
+}
+
+fn separator(theme: &Theme) -> &'static str {
+    if theme.ascii { " - " } else { " · " }
+}
+
+fn state(pane: &LogsPane, theme: &Theme) -> String {
+    let mut text = match &pane.reading {
+        Reading::Following => "follow".to_string(),
+        Reading::Paused(_) if pane.feed.new == 0 => "paused".to_string(),
+        Reading::Paused(_) => {
+            let more = if pane.feed.new_more { " or more" } else { "" };
+            format!("paused +{}{more} new", format::count_short(pane.feed.new))
+        }
+    };
+    if matches!(pane.feed.page.want, Some(Want::Jump)) {
+        text.push_str(separator(theme));
+        text.push_str(if theme.ascii { "searching..." } else { "searching…" });
+    }
+    text
+}
+
+fn place(pane: &LogsPane) -> Option<String> {
+    if pane.detour.is_some() {
+        return Some("all records, Enter goes back".to_string());
+    }
+    (pane.context > 0 && pane.chips.active() > 0).then(|| format!("±{} lines", pane.context))
+}
+
+fn sources(cx: &Context<'_>) -> String {
+    let sources = &cx.board.logs.sources;
+    let failed = sources.iter().filter(|it| matches!(it.state, SourceState::Failed(_))).count();
+    let waiting = sources.iter().filter(|it| matches!(it.state, SourceState::Waiting(_))).count();
+    let mut text = match sources.as_slice() {
+        [] => return String::new(),
+        [only] => only.name.clone(),
+        many => format::plural(many.len() as u64, "source"),
+    };
+    if failed > 0 {
+        text.push_str(&format!(", {failed} failed"));
+    }
+    if waiting > 0 {
+        text.push_str(&format!(", {waiting} waiting"));
+    }
+    text
+}
+
+fn chips(pane: &LogsPane, theme: &Theme, cells: usize) -> Vec<Span<'static>> {
+    let close = if theme.ascii { " x]" } else { " ×]" };
+    let chip = |(at, chip): (usize, &crate::domain::query::Chip)| {
+        // While the whole log is shown the chips wait, and look like it.
+        let role = match (chip.enabled && pane.detour.is_none(), chip.out) {
+            (false, _) => Role::ChipOff,
+            (true, true) => Role::ChipOut,
+            (true, false) => Role::Chip,
+        };
+        let mut style = theme.style(role);
+        if pane.chips.selected() == Some(at) {
+            style = style.patch(theme.style(Role::Selection));
+        }
+        Span::styled(format!("[{}{close}", shortened(&chip.to_string(), cells, theme)), style)
+    };
+    pane.chips.all().iter().enumerate().map(chip).collect()
+}
+
+fn shortened(text: &str, cells: usize, theme: &Theme) -> String {
+    if text.width() <= cells {
+        return text.to_string();
+    }
+    let mut short = String::new();
+    for it in text.chars() {
+        if short.width() + 2 > cells {
+            break;
+        }
+        short.push(it);
+    }
+    short.push(if theme.ascii { '>' } else { '…' });
+    short
+}
+
+fn counts(pane: &LogsPane, theme: &Theme) -> String {
+    let counts = pane.feed.counts;
+    if pane.detour.is_some() || pane.chips.active() == 0 {
+        return String::new();
+    }
+    let dots = match (counts.complete, theme.ascii) {
+        (true, _) => "",
+        (false, true) => "...",
+        (false, false) => "…",
+    };
+    if counts.scanned == 0 && !counts.complete {
+        return dots.to_string();
+    }
+    // The second number is not final either while the first is not.
+    format!("{}{dots} of {}{dots}", format::count(counts.matched), format::count_short(counts.scanned))
+}

@@ -1,0 +1,417 @@
+//! Draws the rows and the input line.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position as Cell, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::format;
+use crate::domain::log::{Level, Record, Row};
+use crate::panes::Context;
+use crate::panes::logs::layout::{self, Layout, Piece};
+use crate::panes::logs::motion::Reading;
+use crate::panes::logs::prompt::PromptKind;
+use crate::panes::logs::{Columns, LogsPane, words};
+use crate::theme::Theme;
+use crate::theme::role::Role;
+use crate::widgets::input;
+
+/// Cells of the source column, at most; half of it on a narrow screen.
+const SOURCE_CELLS_MAX: usize = 16;
+/// Below this the columns shrink so that the message keeps half of the row.
+const NARROW: u16 = 60;
+/// `HH:MM:SS`
+const TIME_CELLS: usize = 8;
+/// `MM-DD HH:MM:SS`
+const DATE_CELLS: usize = 14;
+
+/// Draws the pane's body.
+pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Cell> {
+    let area = area.intersection(buf.area);
+    if area.is_empty() {
+        return None;
+    }
+    // The pane's arithmetic and the area drawn into must agree even when the caller's do not.
+    let cx = &Context { width: area.width, height: area.height, ..*cx };
+    let body = Rect { height: pane.body_height(cx).min(area.height), ..area };
+    if pane.rows().rows.is_empty() {
+        draw_empty(pane, cx, theme, body, buf);
+    } else {
+        draw_rows(pane, cx, theme, body, buf);
+    }
+    draw_prompt(pane, theme, area, buf)
+}
+
+/// Cells before the message of a record.
+pub fn prefix_width(pane: &LogsPane, cx: &Context<'_>) -> u16 {
+    if pane.look.raw {
+        return 0;
+    }
+    let time = time_cells(pane, cx);
+    let time = if time > 0 { time + 1 } else { 0 };
+    let source = source_cells(pane, cx);
+    let source = if source > 0 { source + 1 } else { 0 };
+    (time + 2 + source) as u16
+}
+
+/// Cells of the time column: none when no loaded record has a time, more when one is of another day.
+fn time_cells(pane: &LogsPane, cx: &Context<'_>) -> usize {
+    if pane.look.columns == Columns::LevelOnly {
+        return 0;
+    }
+    let mut times = pane.rows().rows.iter().filter_map(|row| match row {
+        Row::Record(record) => record.position.time,
+        Row::Gap(_) | Row::Break => None,
+    });
+    let Some(first) = times.next() else { return 0 };
+    let today = today(cx);
+    if today.contains(&first) && times.all(|it| today.contains(&it)) { TIME_CELLS } else { DATE_CELLS }
+}
+
+fn today(cx: &Context<'_>) -> Range<Timestamp> {
+    let start = cx.now.to_zoned(cx.zone.clone()).start_of_day();
+    let end = start.as_ref().ok().and_then(|it| it.tomorrow().ok());
+    match (start, end) {
+        (Ok(start), Some(end)) => start.timestamp()..end.timestamp(),
+        _ => Timestamp::MIN..Timestamp::MAX,
+    }
+}
+
+fn source_cells(pane: &LogsPane, cx: &Context<'_>) -> usize {
+    let sources = &cx.board.logs.sources;
+    if sources.len() < 2 || pane.look.columns != Columns::All {
+        return 0;
+    }
+    let most = if cx.width < NARROW { SOURCE_CELLS_MAX / 2 } else { SOURCE_CELLS_MAX };
+    sources.iter().map(|it| it.name.width()).max().unwrap_or_default().min(most)
+}
+
+fn draw_rows(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let layout = pane.layout(cx);
+    let arranged = pane.arranged(cx);
+    let rows = &pane.rows().rows;
+    let selected = match &pane.reading {
+        // Nothing is highlighted while following: the highlight would have to be moved with every line.
+        Reading::Following => None,
+        Reading::Paused(_) => pane.current(),
+    };
+    let mut y = area.y;
+    let mut skip = arranged.skip;
+    for (at, row) in rows.iter().enumerate().skip(arranged.first) {
+        if y >= area.bottom() {
+            return;
+        }
+        let selection =
+            (selected == Some(at)).then(|| theme.style(if cx.focused { Role::Selection } else { Role::SelectionDim }));
+        let painter = Painter { pane, cx, theme, layout: &layout, selection };
+        y = painter.row(row, skip, Rect { y, height: area.bottom() - y, ..area }, buf);
+        skip = 0;
+    }
+}
+
+struct Painter<'a> {
+    pane: &'a LogsPane,
+    cx: &'a Context<'a>,
+    theme: &'a Theme,
+    layout: &'a Layout,
+    selection: Option<Style>,
+}
+
+impl Painter<'_> {
+    /// Draws a row without its first `skip` lines; returns the line after it.
+    fn row(&self, row: &Row, skip: usize, area: Rect, buf: &mut Buffer) -> u16 {
+        match row {
+            Row::Record(record) => self.record(row, record, skip, area, buf),
+            Row::Gap(gap) => {
+                let text = words::gap(self.cx.board, gap);
+                self.words(&text, Role::LogGap, area, buf)
+            }
+            Row::Break => self.words("--", Role::TextDim, area, buf),
+        }
+    }
+
+    fn words(&self, text: &str, role: Role, area: Rect, buf: &mut Buffer) -> u16 {
+        let style = self.theme.style(role).patch(self.selection.unwrap_or_default());
+        self.highlight(area, buf);
+        let text = if self.theme.ascii { text.replace('…', "...") } else { text.to_string() };
+        buf.set_stringn(area.x, area.y, text, usize::from(area.width), style);
+        area.y + 1
+    }
+
+    fn record(&self, row: &Row, record: &Record, skip: usize, area: Rect, buf: &mut Buffer) -> u16 {
+        let open = self.pane.is_expanded(row) || self.layout.unfold;
+        let pieces = self.layout.pieces(record, open);
+        let mut y = area.y;
+        let last = pieces.len() - 1;
+        for (at, piece) in pieces.iter().enumerate().skip(skip) {
+            if y >= area.bottom() {
+                return y;
+            }
+            let line = Rect { y, height: 1, ..area };
+            self.highlight(line, buf);
+            if at == 0 {
+                self.prefix(record, line, buf);
+            }
+            let note = if at == last && !open { layout::folded_note(record) } else { None };
+            self.message(record, piece, note.as_deref(), line, buf);
+            y += 1;
+        }
+        if open && record.cut_bytes > 0 && y < area.bottom() {
+            let text = format!("({} more of this record are not shown)", format::bytes(record.cut_bytes));
+            let indent = self.layout.prefix.min(area.width);
+            let line = Rect { x: area.x + indent, y, width: area.width - indent, height: 1 };
+            self.highlight(Rect { y, height: 1, ..area }, buf);
+            y = self.words(&text, Role::LogGap, line, buf);
+        }
+        y
+    }
+
+    /// Lays the selection under a line.
+    fn highlight(&self, area: Rect, buf: &mut Buffer) {
+        if let Some(style) = self.selection {
+            buf.set_style(Rect { height: 1, ..area }, style);
+        }
+    }
+
+    fn style(&self, role: Role) -> Style {
+        self.theme.style(role).patch(self.selection.unwrap_or_default())
+    }
+
+    fn prefix(&self, record: &Record, area: Rect, buf: &mut Buffer) {
+        if self.layout.raw {
+            return;
+        }
+        let mut x = area.x;
+        let mut put = |text: &str, cells: usize, style: Style| {
+            let room = usize::from(area.right().saturating_sub(x)).min(cells);
+            buf.set_stringn(x, area.y, text, room, style);
+            x = x.saturating_add(cells as u16 + 1).min(area.right());
+        };
+        let cells = time_cells(self.pane, self.cx);
+        if cells > 0 {
+            let hit = record.time_span.as_ref().is_some_and(|span| {
+                record
+                    .hits
+                    .iter()
+                    .any(|(line, hit)| *line == 0 && (hit.start as usize) < span.end && (hit.end as usize) > span.start)
+            });
+            let role = match (hit, record.context) {
+                (true, _) => Role::LogHit,
+                (false, true) => Role::LogContext,
+                (false, false) => Role::LogTime,
+            };
+            let form = if cells == TIME_CELLS { "%H:%M:%S" } else { "%m-%d %H:%M:%S" };
+            let time = record.position.time.map(|it| it.to_zoned(self.cx.zone.clone()).strftime(form).to_string());
+            put(&time.unwrap_or_default(), cells, self.style(role));
+        }
+        let (letter, role) = level(record.level);
+        put(letter, 1, self.style(if record.context { Role::LogContext } else { role }));
+        let cells = source_cells(self.pane, self.cx);
+        if cells > 0 {
+            let name = words::source_name(self.cx.board, &record.position.source);
+            let role = if record.context { Role::LogContext } else { Role::LogSource };
+            put(&shortened(name, cells, self.theme), cells, self.style(role));
+        }
+    }
+
+    fn message(&self, record: &Record, piece: &Piece, note: Option<&str>, area: Rect, buf: &mut Buffer) {
+        let indent = self.layout.prefix.min(area.width);
+        let mut x = area.x + indent;
+        let end = area.right();
+        let base = match (record.context, record.level) {
+            (true, _) => Role::LogContext,
+            (false, Some(Level::Fatal)) => Role::LogFatal,
+            _ => Role::Text,
+        };
+        let base = self.theme.style(base);
+        let Some(text) = record.lines.get(piece.line) else { return };
+        let note_cells = note.map_or(0, UnicodeWidthStr::width).min(usize::from(end - x) / 2);
+        let room = usize::from(end - x).saturating_sub(note_cells);
+        let dim = self.style(Role::TextDim);
+        if self.layout.wrap {
+            for range in &piece.ranges {
+                x = self.run(record, piece.line, range, base, (x, area.y, end), buf);
+            }
+        } else {
+            let visible = layout::visible(text, &piece.ranges, self.pane.look.scrolled, room);
+            let start = x;
+            x += visible.pad as u16;
+            for range in &visible.ranges {
+                x = self.run(record, piece.line, range, base, (x, area.y, start + room as u16), buf);
+            }
+            let more = if self.theme.ascii { ">" } else { "…" };
+            if visible.more_left && room > 1 {
+                mark(buf, start, area.y, if self.theme.ascii { "<" } else { "…" }, dim);
+            }
+            if visible.more_right && room > 0 {
+                // The last cell may hold the right half of a wide character: the mark stands behind what fits.
+                x = x.min(start + room as u16 - 1);
+                mark(buf, x, area.y, more, dim);
+                x += 1;
+            }
+        }
+        if let Some(note) = note {
+            buf.set_stringn(x, area.y, note, usize::from(end.saturating_sub(x)), dim);
+        }
+    }
+
+    /// Draws bytes of a line in the log's own colours with the hits on top; returns the column after them.
+    fn run(
+        &self,
+        record: &Record,
+        line: usize,
+        range: &Range<usize>,
+        base: Style,
+        (mut x, y, end): (u16, u16, u16),
+        buf: &mut Buffer,
+    ) -> u16 {
+        let text = &record.lines[line];
+        let of_line = |it: u32| it as usize == line;
+        let mut edges = vec![range.start, range.end];
+        let spans = record.styles.iter().filter(|it| of_line(it.line)).map(|it| &it.range);
+        let hits = record.hits.iter().filter(|it| of_line(it.0)).map(|it| &it.1);
+        for span in spans.chain(hits) {
+            edges.extend([span.start as usize, span.end as usize].into_iter().filter(|it| range.contains(it)));
+        }
+        edges.sort_unstable();
+        edges.dedup();
+        for pair in edges.windows(2) {
+            if x >= end {
+                break;
+            }
+            let covers = |it: &Range<u32>| it.start as usize <= pair[0] && pair[0] < it.end as usize;
+            let mut style = base;
+            if !record.context {
+                for span in record.styles.iter().filter(|it| of_line(it.line) && covers(&it.range)) {
+                    style = style.patch(sgr(span.foreground, span.bold));
+                }
+            }
+            style = style.patch(self.selection.unwrap_or_default());
+            if record.hits.iter().any(|it| of_line(it.0) && covers(&it.1)) {
+                style = style.patch(self.theme.style(Role::LogHit));
+            }
+            let piece = layout::slice(text, &(pair[0]..pair[1]));
+            (x, _) = buf.set_stringn(x, y, piece, usize::from(end - x), style);
+        }
+        x
+    }
+}
+
+/// Puts a mark over a cell; half of a wide character that it covers becomes a blank.
+fn mark(buf: &mut Buffer, x: u16, y: u16, symbol: &str, style: Style) {
+    if let Some(cell) = buf.cell_mut((x, y)) {
+        let wide = cell.symbol().width() > 1;
+        cell.set_symbol(symbol).set_style(style);
+        if wide && let Some(next) = buf.cell_mut((x + 1, y)) {
+            next.set_symbol(" ");
+        }
+    }
+}
+
+/// The log's own colour. The sixteen named ones stay named, so that the terminal's palette decides.
+fn sgr(foreground: Option<u8>, bold: bool) -> Style {
+    const NAMED: [Color; 16] = [
+        Color::Black,
+        Color::Red,
+        Color::Green,
+        Color::Yellow,
+        Color::Blue,
+        Color::Magenta,
+        Color::Cyan,
+        Color::Gray,
+        Color::DarkGray,
+        Color::LightRed,
+        Color::LightGreen,
+        Color::LightYellow,
+        Color::LightBlue,
+        Color::LightMagenta,
+        Color::LightCyan,
+        Color::White,
+    ];
+    let mut style = Style::default();
+    if let Some(code) = foreground {
+        style = style.fg(NAMED.get(usize::from(code)).copied().unwrap_or(Color::Indexed(code)));
+    }
+    if bold { style.add_modifier(Modifier::BOLD) } else { style }
+}
+
+/// The letter and the role of a level.
+fn level(level: Option<Level>) -> (&'static str, Role) {
+    match level {
+        None => (" ", Role::Text),
+        Some(Level::Trace) => ("T", Role::LogTrace),
+        Some(Level::Debug) => ("D", Role::LogDebug),
+        Some(Level::Info) => ("I", Role::LogInfo),
+        Some(Level::Warn) => ("W", Role::LogWarn),
+        Some(Level::Error) => ("E", Role::LogError),
+        Some(Level::Fatal) => ("F", Role::LogFatal),
+    }
+}
+
+fn shortened(text: &str, cells: usize, theme: &Theme) -> String {
+    if text.width() <= cells {
+        return text.to_string();
+    }
+    let mut short = String::new();
+    for it in text.chars() {
+        let mut longer = short.clone();
+        longer.push(it);
+        if longer.width() + 1 > cells {
+            break;
+        }
+        short = longer;
+    }
+    short.push(if theme.ascii { '>' } else { '…' });
+    short
+}
+
+fn draw_empty(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let style = theme.style(Role::TextDim);
+    let mut y = area.y;
+    for text in words::empty(pane, cx.board) {
+        let text = if theme.ascii { text.replace('…', "...") } else { text };
+        let ranges: Vec<_> = layout::wrap_words(&text, usize::from(area.width));
+        for range in ranges {
+            if y >= area.bottom() {
+                return;
+            }
+            buf.set_stringn(area.x, y, &text[range], usize::from(area.width), style);
+            y += 1;
+        }
+    }
+}
+
+fn draw_prompt(pane: &LogsPane, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Cell> {
+    let prompt = pane.prompt.as_ref()?;
+    let row = Rect { y: area.bottom() - 1, height: 1, ..area };
+    if let Some(error) = &prompt.error
+        && area.height > 1
+    {
+        let line = Rect { y: row.y - 1, ..row };
+        for x in line.left()..line.right() {
+            buf[(x, line.y)].reset();
+        }
+        buf.set_stringn(line.x, line.y, error, usize::from(line.width), theme.style(Role::NoticeError));
+    }
+    for x in row.left()..row.right() {
+        buf[(x, row.y)].reset();
+    }
+    match pane.input() {
+        Some(text) => Some(input::draw(theme, prompt.label(), text, row, buf)),
+        None => {
+            let marks: Vec<String> = pane.marks.keys().map(char::to_string).collect();
+            let hint = match prompt.kind {
+                PromptKind::GoToMark if marks.is_empty() => "' goes back to before the last jump".to_string(),
+                PromptKind::GoToMark => format!("{} or '", marks.join(" ")),
+                _ => String::new(),
+            };
+            let (x, y) = buf.set_stringn(row.x, row.y, prompt.label(), usize::from(row.width), theme.style(Role::Key));
+            let room = usize::from(row.right().saturating_sub(x));
+            buf.set_stringn(x, y, hint, room, theme.style(Role::InputHint));
+            Some(Cell::new(x.min(row.right() - 1), y))
+        }
+    }
+}

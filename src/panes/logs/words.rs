@@ -1,0 +1,87 @@
+//! What the pane says in words: gaps, empty states, names.
+
+use crate::domain::board::Board;
+use crate::domain::format;
+use crate::domain::ids::SourceId;
+use crate::domain::log::{Gap, GapKind, SourceState};
+use crate::panes::logs::LogsPane;
+
+/// Sources listed one by one when there is nothing else to show.
+const LISTED_MAX: usize = 5;
+
+/// The name under which a source is shown.
+pub fn source_name<'a>(board: &'a Board, source: &'a SourceId) -> &'a str {
+    board.logs.get(source).map_or_else(|| source.name(), |it| it.name.as_str())
+}
+
+/// What a gap row says.
+pub fn gap(board: &Board, gap: &Gap) -> String {
+    let name = source_name(board, &gap.position.source);
+    let text = match &gap.kind {
+        GapKind::Rotated => format!("{name} rotated, old file read to its end"),
+        GapKind::Truncated { unread_bytes: 0 } => format!("{name} truncated, nothing was unread"),
+        GapKind::Truncated { unread_bytes } => {
+            format!("{name} truncated, {} gone before they were read", format::bytes(*unread_bytes))
+        }
+        GapKind::Deleted => format!("{name} deleted, waiting for it to come back"),
+        GapKind::Missing => format!("{name} does not exist yet, waiting for it"),
+        GapKind::PermissionDenied => format!("{name} may not be read: permission denied"),
+        GapKind::Dropped { lines } => {
+            format!("{} lines not shown: {name} outgrew its spool, oldest dropped", format::count(*lines))
+        }
+        GapKind::Ended => format!("{name} ended"),
+        GapKind::Failed(why) => format!("{name}: {why}"),
+    };
+    format!("~ {text} ~")
+}
+
+/// What stands in the body when there is no row to show.
+pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
+    let sources = &board.logs.sources;
+    if sources.is_empty() {
+        return vec![
+            "no log sources".to_string(),
+            "name files on the command line, or add a [[log]] entry to the config (`hotseat init` writes one)"
+                .to_string(),
+        ];
+    }
+    if !pane.rows().loaded {
+        return vec!["reading …".to_string()];
+    }
+    if pane.detour.is_none() && !pane.chips.query().is_empty() {
+        return nothing_matches(pane);
+    }
+    let mut lines = Vec::new();
+    for source in sources.iter().take(LISTED_MAX) {
+        let state = match &source.state {
+            SourceState::Connected => "no lines yet".to_string(),
+            SourceState::Waiting(why) => format!("waiting: {why}"),
+            SourceState::Ended => "ended without a line".to_string(),
+            SourceState::Failed(why) => format!("cannot be read: {why}"),
+        };
+        lines.push(format!("{} ({}): {state}", source.name, source.origin));
+    }
+    if sources.len() > LISTED_MAX {
+        lines.push(format!("and {} more", format::plural((sources.len() - LISTED_MAX) as u64, "source")));
+    }
+    lines
+}
+
+fn nothing_matches(pane: &LogsPane) -> Vec<String> {
+    let counts = pane.feed.counts;
+    let scanned = match (counts.complete, counts.scanned) {
+        (_, 0) => "nothing matches".to_string(),
+        (true, scanned) => format!("nothing matches in {}", format::plural(scanned, "record")),
+        (false, scanned) => format!("nothing matches in {} so far …", format::plural(scanned, "record")),
+    };
+    let mut lines = vec![scanned];
+    if pane.prompt.is_some() {
+        return lines;
+    }
+    lines.push(match (pane.chips.newest(), pane.chips.active()) {
+        (Some(label), 1) => format!("`x` removes [{label}]"),
+        (Some(label), _) => format!("`x` removes the newest chip [{label}], `C` selects another"),
+        (None, _) => "`X` removes all chips".to_string(),
+    });
+    lines
+}

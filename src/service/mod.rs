@@ -48,6 +48,11 @@ impl FactSender {
         let _ = self.facts_tx.blocking_send((Actor::Runtime, fact));
     }
 
+    /// Sends a fact that a person caused from a plain thread, waiting for room. Not for a tokio worker.
+    pub fn send_blocking_as(&self, actor: Actor, fact: Fact) {
+        let _ = self.facts_tx.blocking_send((actor, fact));
+    }
+
     /// Sends if there is room; `false` means that the caller should coalesce and try again.
     pub fn try_send(&self, fact: Fact) -> bool {
         self.facts_tx.try_send((Actor::Runtime, fact)).is_ok()

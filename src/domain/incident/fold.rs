@@ -73,7 +73,7 @@ impl Incident {
             document_sha256: String::new(),
             id,
         };
-        incident.entries.sort_by(|left, right| order(left).cmp(&order(right)));
+        incident.entries.sort_by_key(order);
         incident.entries.dedup_by_key(|it| it.id);
         incident.cut();
         incident.derive();

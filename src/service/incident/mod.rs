@@ -1,43 +1,121 @@
 //! Incidents on disk: journals, documents, pins, drafts.
+//!
+//! [`store`] is the plain, synchronous library that commands call. A running screen or agent goes through
+//! [`IncidentService`]: one thread owns the store, so that an fsync never holds up a probe or a frame, and
+//! everything asked of it waits in one bounded queue.
 
+pub mod document;
+pub mod files;
+pub mod journal_file;
+pub mod pins;
+mod queue;
+pub mod store;
+mod watch;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::clock;
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::{DeclareRequest, IncidentChange, MachineEntry, NoteRequest, PinRequest};
+use crate::domain::request::{Inbound, Request};
+use crate::service::incident::queue::{Job, Queue};
+use crate::service::incident::store::IncidentStore;
+use crate::service::incident::worker::Worker;
 use crate::service::{Reply, ServiceSetup};
+
+/// How long a shutdown waits for the disk. A hanging disk must not keep the terminal.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
 /// Reads and writes the incident folders and watches them for what others write.
 #[derive(Clone)]
-pub struct IncidentService {}
+pub struct IncidentService {
+    handle: Arc<Handle>,
+}
+
+/// Closes the queue when the last clone of the service is gone.
+struct Handle {
+    queue: Arc<Queue>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
 
 impl IncidentService {
     /// Reads what is there and starts watching it.
-    pub fn start(_setup: &ServiceSetup) -> Self {
-        Self {}
+    pub fn start(setup: &ServiceSetup) -> Self {
+        let queue = Arc::new(Queue::default());
+        let store = IncidentStore::new(&setup.state_dir, &setup.host, &setup.user, clock::zone());
+        let worker = Worker::new(store, setup.facts.clone(), setup.cancel.clone(), queue.clone());
+        let started = std::thread::Builder::new().name("incidents".into()).spawn(move || worker.run());
+        if started.is_err() {
+            // Without the thread nothing would ever answer: a closed queue refuses at once and says so.
+            queue.close();
+        }
+        Self { handle: Arc::new(Handle { queue }) }
     }
 
     /// Opens an incident.
-    pub fn declare(&self, _request: DeclareRequest, _reply: Reply) {}
+    pub fn declare(&self, request: DeclareRequest, reply: Reply) {
+        self.ask(Request::Declare(request), reply);
+    }
 
     /// Adds a note; replies after it is on disk.
-    pub fn note(&self, _request: NoteRequest, _reply: Reply) {}
+    pub fn note(&self, request: NoteRequest, reply: Reply) {
+        self.ask(Request::Note(request), reply);
+    }
 
     /// Copies log lines into an incident.
-    pub fn pin(&self, _request: PinRequest, _reply: Reply) {}
+    pub fn pin(&self, request: PinRequest, reply: Reply) {
+        self.ask(Request::Pin(request), reply);
+    }
 
     /// Changes a field.
-    pub fn change(&self, _incident: IncidentId, _change: IncidentChange, _reply: Reply) {}
+    pub fn change(&self, incident: IncidentId, change: IncidentChange, reply: Reply) {
+        self.ask(Request::ChangeIncident(incident, change), reply);
+    }
 
-    /// Saves the document unless it changed on disk.
-    pub fn save_document(&self, _incident: Option<IncidentId>, _text: String, _base_sha256: String, _reply: Reply) {}
+    /// Saves the document; an edit of others meanwhile is merged, or comes back beside this one.
+    pub fn save_document(&self, incident: Option<IncidentId>, text: String, base_sha256: String, reply: Reply) {
+        self.ask(Request::SaveDocument { incident, text, base_sha256 }, reply);
+    }
 
     /// Replies with `Inbound::Document`.
-    pub fn load_document(&self, _incident: Option<IncidentId>, _reply: Reply) {}
+    pub fn load_document(&self, incident: Option<IncidentId>, reply: Reply) {
+        self.ask(Request::LoadDocument(incident), reply);
+    }
 
     /// Keeps the unsaved text of an editor.
-    pub fn save_draft(&self, _incident: Option<IncidentId>, _text: String, _reply: Reply) {}
+    pub fn save_draft(&self, incident: Option<IncidentId>, text: String, reply: Reply) {
+        self.ask(Request::SaveDraft { incident, text }, reply);
+    }
 
-    /// Appends what a machine saw.
-    pub fn append_machine(&self, _incident: IncidentId, _entry: MachineEntry) {}
+    /// Appends what a machine saw. When the disk cannot keep up the oldest waiting ones are dropped and counted.
+    pub fn append_machine(&self, incident: IncidentId, entry: MachineEntry) {
+        self.handle.queue.push_machine(incident, entry);
+    }
 
-    /// Waits until everything accepted is on disk (at shutdown).
-    pub async fn flushed(&self) {}
+    /// Waits until everything accepted is on disk (at shutdown), at most two seconds.
+    pub async fn flushed(&self) {
+        let (done_tx, done_rx) = oneshot::channel();
+        self.handle.queue.push_flush(done_tx);
+        // An error means that the thread is gone, and with it everything that could be waited for.
+        let _ = tokio::time::timeout(FLUSH_WAIT, done_rx).await;
+    }
+
+    fn ask(&self, request: Request, reply: Reply) {
+        if let Err(job) = self.handle.queue.push(Job { request, reply }) {
+            let error = "too much is waiting for the disk: try again in a moment".to_string();
+            (job.reply)(Inbound::Refused { request: Box::new(job.request), error });
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,11 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Returns a reading of the clock that tokio's timers run by, which tests can pause.
+pub fn timer() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// Returns the zone in which times are shown: `TZ` or the host's own.
 pub fn zone() -> TimeZone {
     TimeZone::system()

@@ -166,7 +166,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
 }
 
 /// Keys of `[defaults]`, for the config that has none of the entries that would read them.
-const DEFAULTS: &[&str] = &["interval", "timeout", "fail"];
+const DEFAULTS: &[&str] = &["interval", "timeout", "retry", "fail", "recover"];
 
 /// Reads the entries of one kind and drops those whose name was taken before.
 fn entries<T>(root: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>) -> Vec<T> {

@@ -99,7 +99,7 @@ pub struct ProbeSetup {
     pub prefer: Vec<String>,
 }
 
-/// A change of health, for the incident timeline.
+/// A change of health or an acknowledgement, for the incident timeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Flip {
     /// Which probe.
@@ -240,14 +240,20 @@ impl ProbeBoard {
                 it.missed_at = Some(*at);
             }),
             ProbeFact::Burst { probe, until } => self.change(probe, |it| it.burst_until = *until),
-            ProbeFact::Acknowledged { probe, by, at } => self.change(probe, |it| {
-                // What is up needs no mark, and one that comes late must not stick to the next failure.
-                if it.health() != Health::Up {
-                    it.acked = Some(Ack { by: by.clone(), at: *at });
-                }
-            }),
+            ProbeFact::Acknowledged { probe, by, at } => return self.acknowledge(probe, by, *at).into_iter().collect(),
         }
         Vec::new()
+    }
+
+    fn acknowledge(&mut self, probe: &ProbeId, by: &str, at: Timestamp) -> Option<Flip> {
+        let state = self.probes.get_mut(probe)?;
+        // What is up needs no mark, and one that comes late must not stick to the next failure.
+        if state.health() == Health::Up {
+            return None;
+        }
+        let by_another = state.acked.as_ref().is_none_or(|it| it.by != by);
+        state.acked = Some(Ack { by: by.to_string(), at });
+        by_another.then(|| Flip { probe: probe.clone(), since: at, text: format!("acknowledged by {by}") })
     }
 
     fn change(&mut self, probe: &ProbeId, what: impl FnOnce(&mut ProbeState)) {

@@ -140,6 +140,30 @@ impl<'a> Node<'a> {
         self.source.report(span, message.into(), hint);
     }
 
+    /// Reports a mistake at a key of this table.
+    pub fn error_at_key(&self, key: &str, message: impl Into<String>, hint: Option<String>) {
+        let span = self.keys().into_iter().find(|(name, _)| name == key).map_or_else(|| self.span(), |(_, span)| span);
+        self.error_at(span, message, hint);
+    }
+
+    /// This value as JSON, with `${…}` put into its strings. A mistake is reported and gives `None`.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        use serde_json::Value;
+        let value = match self.value.get_ref() {
+            DeValue::String(_) => Value::from(self.string()?),
+            DeValue::Integer(_) => Value::from(self.integer(i64::MIN..i64::MAX)?),
+            DeValue::Float(it) => Value::from(it.as_str().parse::<f64>().ok()?),
+            DeValue::Boolean(it) => Value::from(*it),
+            DeValue::Datetime(it) => Value::from(it.to_string()),
+            DeValue::Array(_) => Value::Array(self.items().iter().map(Self::json).collect::<Option<_>>()?),
+            DeValue::Table(_) => {
+                let member = |(key, _): (String, _)| Some((key.clone(), self.get(&key)?.json()?));
+                Value::Object(self.keys().into_iter().map(member).collect::<Option<_>>()?)
+            }
+        };
+        Some(value)
+    }
+
     /// True for a table, also an inline one.
     pub fn is_table(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(_))

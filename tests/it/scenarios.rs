@@ -81,7 +81,9 @@ fn play(name: &str, text: &str) {
             flips.push(((flip.since.as_second() - start.as_second()) / STEP_S, flip.text));
         }
         if scenario.ack_after.contains(&index) {
-            board.apply(now, &ProbeFact::Acknowledged { probe: probe.clone(), by: "bob".into(), at: now });
+            for flip in board.apply(now, &ProbeFact::Acknowledged { probe: probe.clone(), by: "bob".into(), at: now }) {
+                flips.push((index as i64, flip.text));
+            }
         }
         let state = board.get(&probe).expect("configured");
         health.push(state.health().word());

@@ -1,42 +1,112 @@
-//! Probes: the trait, its kinds, and the task that runs each on its schedule.
+//! Probes: the trait, its kinds, and the tasks that run each on its schedule.
+//!
+//! A kind observes and nothing else: it gets a deadline and answers with what it saw. What that means is
+//! decided in `domain::probe`, when it happens in [`schedule`], and who is told in [`prober`].
 
-use crate::domain::fact::Actor;
-use crate::domain::ids::ProbeId;
-use crate::registry::node::Node;
-use crate::service::ServiceSetup;
+pub mod acks;
+pub mod command;
+pub mod http;
+pub mod net;
+pub mod prober;
+pub mod read;
+pub mod redact;
+pub mod run;
+pub mod schedule;
+mod task;
+pub mod tcp;
+
+use std::future::Future;
+use std::hash::Hasher;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::probe::ProbeSetup;
+use crate::domain::probe::expect::{Expression, Subjects};
+use crate::domain::probe::health::Thresholds;
+use crate::domain::probe::judge::Observation;
+use crate::registry::Kind;
+
+pub use prober::Prober;
+pub use read::read;
+
+/// What an observation is awaited as.
+pub type Observing<'a> = Pin<Box<dyn Future<Output = Observation> + Send + 'a>>;
+
+/// One way to look at a service.
+///
+/// Dropping the future must leave nothing behind: no process, no connection.
+pub trait Probe: Send + Sync {
+    /// Looks once. Must answer by the deadline; a command may take a moment longer to die.
+    fn observe(&self, deadline: Instant) -> Observing<'_>;
+
+    /// What is spoken to, without secrets.
+    fn target(&self) -> String;
+
+    /// What `expect` and `prefer` may compare.
+    fn subjects(&self) -> Subjects;
+
+    /// Feeds every setting, so that a reload can tell an unchanged probe.
+    fn fingerprint(&self, hasher: &mut dyn Hasher);
+}
+
+/// What a `[[probe]]` can be.
+pub const KINDS: &[Kind<dyn Probe>] = &[http::KIND, tcp::KIND, command::KIND];
 
 /// One `[[probe]]` of the config, checked and ready to run.
 #[derive(Clone)]
 pub struct ProbeSpec {
     /// Unique name.
     pub name: String,
+    /// The key that names the kind.
+    pub kind: &'static str,
+    /// How it looks.
+    pub probe: Arc<dyn Probe>,
+    /// Pace while up.
+    pub interval: Duration,
+    /// Pace while not up.
+    pub retry: Duration,
+    /// Deadline of one run.
+    pub timeout: Duration,
+    /// When it counts as down and as up again.
+    pub thresholds: Thresholds,
+    /// What must hold.
+    pub expect: Vec<Expression>,
+    /// What should hold.
+    pub prefer: Vec<Expression>,
 }
 
-/// Reads one `[[probe]]`; `defaults` is the `[defaults]` table. Mistakes are reported through the nodes.
-pub fn read(entry: &Node<'_>, _defaults: Option<&Node<'_>>) -> Option<ProbeSpec> {
-    let name = entry.require("name")?.string()?;
-    Some(ProbeSpec { name })
-}
-
-/// Runs probes on their schedule. Dropping it does not stop it; `ServiceSetup::cancel` does.
-#[derive(Clone)]
-pub struct Prober {}
-
-impl Prober {
-    /// Starts a task for every probe.
-    pub fn start(_setup: &ServiceSetup, _specs: Vec<ProbeSpec>) -> Self {
-        Self {}
+impl ProbeSpec {
+    /// The settings as a person wants to see them.
+    pub fn setup(&self) -> ProbeSetup {
+        ProbeSetup {
+            kind: self.kind.to_string(),
+            target: self.probe.target(),
+            interval: self.interval,
+            retry: self.retry,
+            timeout: self.timeout,
+            thresholds: self.thresholds,
+            expect: self.expect.iter().map(Expression::to_string).collect(),
+            prefer: self.prefer.iter().map(Expression::to_string).collect(),
+        }
     }
 
-    /// Takes changed specs into use: unchanged probes go on undisturbed.
-    pub fn reload(&self, _specs: Vec<ProbeSpec>) {}
-
-    /// Runs a probe now; an unknown id is ignored.
-    pub fn run_now(&self, _probe: &ProbeId) {}
-
-    /// Starts or ends a burst of one check a second.
-    pub fn burst(&self, _probe: &ProbeId) {}
-
-    /// Records that a person has seen the failure.
-    pub fn acknowledge(&self, _probe: &ProbeId, _actor: Actor) {}
+    /// A number that is another one when a setting is another one.
+    pub fn fingerprint(&self) -> u64 {
+        use std::hash::Hash;
+        // Compared within this process only, so the hasher need not be stable between releases.
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.kind.hash(&mut hasher);
+        self.probe.fingerprint(&mut hasher);
+        (self.interval, self.retry, self.timeout, self.thresholds).hash(&mut hasher);
+        for (what, lines) in [("expect", &self.expect), ("prefer", &self.prefer)] {
+            what.hash(&mut hasher);
+            for line in lines {
+                line.to_string().hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
 }

@@ -1,0 +1,93 @@
+//! Acknowledgements on disk: how `hotseat ack` tells a screen that runs, and how a mark outlives a restart.
+//!
+//! One small JSON file in the state directory, replaced as a whole under a lock. A probe that is not up looks
+//! at it after each of its runs, so nothing wakes up for it and a mark shows within the retry pace.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::domain::probe::Ack;
+
+/// The file in the state directory.
+const FILE: &str = "acks.json";
+/// Its lock; the file itself is replaced and cannot carry one.
+const LOCK: &str = "acks.lock";
+/// Marks kept, the newest ones: more probes than one screen is used for.
+const ACKS_MAX: usize = 2_000;
+/// Largest file that is read: `ACKS_MAX` marks with long names.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// Marks by the name of the probe.
+pub type Acks = BTreeMap<String, Ack>;
+
+/// Writes a mark down; it is on disk when this returns.
+///
+/// # Errors
+/// When the state directory cannot be written.
+pub fn record(state_dir: &Path, probe: &str, ack: Ack) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(state_dir.join(LOCK))?;
+    lock.lock()?;
+    // A file that cannot be understood is replaced: marks are worth less than being able to set one.
+    let mut acks = read(state_dir).unwrap_or_default();
+    acks.insert(probe.to_string(), ack);
+    while acks.len() > ACKS_MAX {
+        let oldest = acks.iter().min_by_key(|(_, it)| it.at).map(|(name, _)| name.clone());
+        let Some(oldest) = oldest else { break };
+        acks.remove(&oldest);
+    }
+    let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
+    serde_json::to_writer(&mut file, &acks)?;
+    file.flush()?;
+    file.as_file().sync_all()?;
+    file.persist(state_dir.join(FILE)).map_err(|it| it.error)?;
+    Ok(())
+}
+
+/// Reads all marks; none when there is no file.
+///
+/// # Errors
+/// When the file cannot be read or understood.
+pub fn read(state_dir: &Path) -> io::Result<Acks> {
+    let file = match File::open(state_dir.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Acks::new()),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    file.take(FILE_MAX_BYTES).read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_back_and_private() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = dir.path().join("state");
+        let ack = Ack { by: "bob".into(), at: Timestamp::UNIX_EPOCH };
+        record(&state, "api", ack.clone()).expect("written");
+        record(&state, "db", ack.clone()).expect("written");
+        assert_eq!(read(&state).expect("read").get("api"), Some(&ack));
+        let mode = std::fs::metadata(state.join(FILE)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_broken_file_does_not_stop_a_new_mark() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join(FILE), "{").expect("written");
+        assert!(read(dir.path()).is_err());
+        record(dir.path(), "api", Ack { by: "bob".into(), at: Timestamp::UNIX_EPOCH }).expect("written");
+        assert_eq!(read(dir.path()).expect("read").len(), 1);
+    }
+}

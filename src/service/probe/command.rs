@@ -1,0 +1,409 @@
+//! `command = ["check_disk", "-w", "10%"]`: a program of one's own or a Nagios plugin, unchanged.
+//!
+//! No shell. The exit code says 0 ok, 1 degraded, 2 fail, 3 unknown; the first line is the text, what
+//! stands after `|` is performance data. The program gets its own process group, an environment without
+//! what our own holds, no input, and no terminal. At the deadline the group gets SIGTERM, a moment later
+//! SIGKILL. What it prints is read to its end but kept only up to 8 KiB, as Nagios does.
+
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::domain::probe::expect::{Subjects, shorten};
+use crate::domain::probe::judge::Observation;
+use crate::domain::probe::outcome::{Cause, PERF_MAX, Perf, Phase, ProbeResult, Trouble};
+use crate::domain::sanitise;
+use crate::registry::Kind;
+use crate::registry::node::Node;
+use crate::service::probe::net::{self, Verdict, fail};
+use crate::service::probe::{Observing, Probe, redact};
+
+/// Bytes of output that are kept, as many as Nagios keeps.
+const OUTPUT_MAX: usize = 8 << 10;
+/// Between SIGTERM and SIGKILL: enough to remove a temporary file, short enough to stay within the run's own overrun.
+const TERM_GRACE: Duration = Duration::from_millis(500);
+/// How long the rest of the output may take after the exit; a grandchild that keeps the pipe open is not waited for.
+const OUTPUT_GRACE: Duration = Duration::from_millis(100);
+/// Variables that a plugin needs to find its files and to write plain text. Everything else may be a secret.
+const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER"];
+/// Where plugins live; added to the PATH, because packages put them nowhere else.
+const PLUGIN_PATHS: &[&str] = &["/usr/lib/nagios/plugins", "/usr/lib64/nagios/plugins", "/usr/lib/monitoring-plugins"];
+/// Characters of a plugin's first line in a narrow column.
+const BRIEF_MAX: usize = 40;
+
+/// `command` in the config.
+pub const KIND: Kind<dyn Probe> = Kind {
+    name: "command",
+    summary: "run a program or a Nagios plugin: exit code and performance data, no shell",
+    example: "[[probe]]\nname = \"disk\"\ncommand = [\"check_disk\", \"-w\", \"10%\", \"-c\", \"5%\", \"-p\", \"/\"]\ninterval = \"5m\"\n",
+    build,
+};
+
+/// Runs a program.
+#[derive(Debug, Clone, Hash)]
+struct CommandProbe {
+    // Never empty.
+    argv: Vec<String>,
+    folder: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+}
+
+fn build(node: &Node<'_>) -> Option<Box<dyn Probe>> {
+    if node.is_str() {
+        let words: Vec<String> = node.raw_string()?.split_whitespace().map(|it| format!("\"{it}\"")).collect();
+        node.error_with_hint(
+            "`command` must be an array, because no shell takes it apart",
+            format!("write `command = [{}]`", words.join(", ")),
+        );
+        return None;
+    }
+    if !node.is_table() {
+        let argv = argv(node)?;
+        return Some(Box::new(CommandProbe { argv, folder: None, environment: Vec::new() }));
+    }
+    let argv = node.require("argv").and_then(|it| argv(&it));
+    let folder = node.get("cwd").map(|it| it.string());
+    let environment = node.get("env").map(|table| {
+        let pair = |(key, _): (String, _)| Some((key.clone(), table.get(&key)?.string()?));
+        table.keys().into_iter().map(pair).collect::<Option<Vec<_>>>()
+    });
+    node.finish(&[]);
+    let folder = folder.map_or(Some(None), |it| it.map(|it| Some(PathBuf::from(it))))?;
+    Some(Box::new(CommandProbe { argv: argv?, folder, environment: environment.unwrap_or(Some(Vec::new()))? }))
+}
+
+fn argv(node: &Node<'_>) -> Option<Vec<String>> {
+    let words: Option<Vec<String>> = node.items().iter().map(Node::string).collect();
+    let words = words?;
+    if words.first().is_none_or(String::is_empty) || words.iter().any(|it| it.contains('\0')) {
+        node.error_with_hint("the command names no program", "write `[\"program\", \"argument\"]`");
+        return None;
+    }
+    Some(words)
+}
+
+impl Probe for CommandProbe {
+    fn observe(&self, deadline: Instant) -> Observing<'_> {
+        Box::pin(async move {
+            let mut seen = Observation::default();
+            let begun = clock::monotonic();
+            let verdict = self.look(deadline, &mut seen).await;
+            seen.values.phases.add(Phase::Run, clock::monotonic() - begun);
+            seen.verdict = verdict;
+            seen
+        })
+    }
+
+    fn target(&self) -> String {
+        sanitise::text(&redact::redact(&self.argv.join(" "), &[]))
+    }
+
+    fn subjects(&self) -> Subjects {
+        Subjects::Command
+    }
+
+    fn fingerprint(&self, mut hasher: &mut dyn Hasher) {
+        self.hash(&mut hasher);
+    }
+}
+
+impl CommandProbe {
+    async fn look(&self, deadline: Instant, seen: &mut Observation) -> Option<Verdict> {
+        let begun = clock::timer();
+        let mut child = match self.start() {
+            Ok(child) => child,
+            Err(error) => return Some(start_trouble(&self.argv[0], &error)),
+        };
+        let mut group = Group::of(&child);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (mut output, mut complaint) = (Capture::default(), Capture::default());
+        let mut ended = None;
+        {
+            let reading = async {
+                tokio::join!(drain(stdout, &mut output), drain(stderr, &mut complaint));
+            };
+            tokio::pin!(reading);
+            let mut read_all = false;
+            let waited = tokio::time::timeout_at(deadline, async {
+                loop {
+                    tokio::select! {
+                        () = &mut reading, if !read_all => read_all = true,
+                        status = child.wait() => return status,
+                    }
+                }
+            })
+            .await;
+            match waited {
+                Ok(status) => {
+                    ended = Some(status);
+                    if !read_all && tokio::time::timeout(OUTPUT_GRACE, &mut reading).await.is_ok() {
+                        read_all = true;
+                    }
+                    if read_all {
+                        // Nobody holds the pipes: the group is empty and its number may already be another's.
+                        group.release();
+                    }
+                }
+                Err(_) => {
+                    group.signal(Signal::TERM);
+                    let _ = tokio::time::timeout(TERM_GRACE, child.wait()).await;
+                    group.signal(Signal::KILL);
+                    // Reaped, so that nothing is left behind; SIGKILL does not fail to end it.
+                    let _ = tokio::time::timeout(TERM_GRACE, child.wait()).await;
+                }
+            }
+        }
+        drop(group);
+        let secrets: Vec<String> = self.environment.iter().map(|(_, value)| value.clone()).collect();
+        let text = output.text();
+        let (line, perf) = take_apart(&text);
+        seen.evidence.text = match redact::evidence(&line, &secrets) {
+            it if it.is_empty() => redact::evidence(&complaint.text(), &secrets),
+            it => it,
+        };
+        seen.evidence.body_bytes = output.total;
+        seen.evidence.cut = output.total > output.bytes.len() as u64;
+        seen.evidence.perf.clone_from(&perf);
+        seen.values.perf = perf;
+        seen.values.text = text;
+        let said = seen.evidence.text.clone();
+        match ended {
+            None => Some(net::timeout(Phase::Run, clock::timer() - begun)),
+            Some(Err(error)) => Some(start_trouble(&self.argv[0], &error)),
+            Some(Ok(status)) => {
+                seen.values.exit = status.code();
+                seen.evidence.exit = status.code();
+                verdict(&self.argv[0], status, &said)
+            }
+        }
+    }
+
+    fn start(&self) -> io::Result<Child> {
+        let mut command = Command::new(&self.argv[0]);
+        command.args(&self.argv[1..]).env_clear();
+        for name in ENVIRONMENT {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into());
+        command.env("PATH", format!("{path}:{}", PLUGIN_PATHS.join(":")));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true).spawn()
+    }
+}
+
+/// The process group of a command: killed when dropped, so that a cancelled run leaves nothing behind.
+struct Group {
+    leader: Option<Pid>,
+}
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|it| i32::try_from(it).ok());
+        Self { leader: id.and_then(Pid::from_raw) }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.leader {
+            // An empty group is what is wanted.
+            let _ = kill_process_group(leader, signal);
+        }
+    }
+
+    fn release(&mut self) {
+        self.leader = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// The beginning of a stream, and how much there was.
+#[derive(Default)]
+struct Capture {
+    bytes: Vec<u8>,
+    total: u64,
+}
+
+impl Capture {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Reads a stream to its end and keeps its beginning. A plugin that is not read would wait for ever.
+async fn drain(stream: Option<impl AsyncRead + Unpin>, capture: &mut Capture) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; OUTPUT_MAX];
+    loop {
+        let Ok(length) = stream.read(&mut buffer).await else { return };
+        if length == 0 {
+            return;
+        }
+        let room = OUTPUT_MAX - capture.bytes.len();
+        capture.bytes.extend_from_slice(&buffer[..length.min(room)]);
+        capture.total += length as u64;
+    }
+}
+
+fn start_trouble(program: &str, error: &io::Error) -> Verdict {
+    // Whatever keeps us from running the plugin says nothing about the service.
+    let text = match error.kind() {
+        io::ErrorKind::NotFound => format!("could not run `{program}`: no such program in the PATH"),
+        _ => format!("could not run `{program}`: {error}"),
+    };
+    (ProbeResult::Unknown, Trouble::new(Cause::Own, "cannot run", sanitise::text(&text)))
+}
+
+fn verdict(program: &str, status: ExitStatus, said: &str) -> Option<Verdict> {
+    let own = |brief: String, text: String| {
+        Some((ProbeResult::Unknown, Trouble::new(Cause::Own, brief, sanitise::text(&text))))
+    };
+    let words = |code: i32| if said.is_empty() { format!("exit {code}") } else { said.to_string() };
+    let brief = |code: i32| {
+        // Plugins begin with `DISK CRITICAL - `; the column already says how bad it is.
+        let rest = said.split_once(" - ").map_or(said, |(_, rest)| rest);
+        if rest.is_empty() { format!("exit {code}") } else { shorten(rest, BRIEF_MAX) }
+    };
+    match status.code() {
+        Some(0) => None,
+        Some(1) => Some((ProbeResult::Degraded, Trouble::new(Cause::Exit, brief(1), words(1)))),
+        Some(2) => Some(fail(Cause::Exit, &brief(2), words(2))),
+        Some(3) => Some((ProbeResult::Unknown, Trouble::new(Cause::Exit, brief(3), words(3)))),
+        Some(code) => {
+            let text = format!("`{program}` ended with {code}, plugins end with 0 to 3: {}", words(code));
+            Some((ProbeResult::Unknown, Trouble::new(Cause::Exit, format!("exit {code}"), sanitise::text(&text))))
+        }
+        None => {
+            let signal = status.signal().unwrap_or_default();
+            own(format!("signal {signal}"), format!("`{program}` was ended by signal {signal}"))
+        }
+    }
+}
+
+/// Takes a plugin's output apart: the text of its first line, and the performance data of all lines.
+pub fn take_apart(output: &str) -> (String, Vec<Perf>) {
+    let mut lines = output.lines();
+    let first = lines.next().unwrap_or_default();
+    let (text, data) = first.split_once('|').unwrap_or((first, ""));
+    let mut perf = Vec::new();
+    parse_perf(data, &mut perf);
+    // Long output: lines of text, then `|` once, then lines of data.
+    let mut in_data = false;
+    for line in lines {
+        if in_data {
+            parse_perf(line, &mut perf);
+        } else if let Some((_, data)) = line.split_once('|') {
+            in_data = true;
+            parse_perf(data, &mut perf);
+        }
+    }
+    (text.trim().to_string(), perf)
+}
+
+/// Parses `'label'=value[unit];warn;crit;min;max`, separated by blanks. What does not fit is skipped.
+fn parse_perf(data: &str, perf: &mut Vec<Perf>) {
+    let mut rest = data.trim_start();
+    while !rest.is_empty() && perf.len() < PERF_MAX {
+        let (label, after) = match rest.strip_prefix('\'') {
+            // A doubled quote inside a quoted label is one quote.
+            Some(quoted) => {
+                let mut end = None;
+                let mut at = 0;
+                while let Some(found) = quoted[at..].find('\'') {
+                    at += found;
+                    if quoted[at + 1..].starts_with('\'') {
+                        at += 2;
+                        continue;
+                    }
+                    end = Some(at);
+                    break;
+                }
+                let Some(end) = end else { return };
+                (quoted[..end].replace("''", "'"), &quoted[end + 1..])
+            }
+            None => {
+                let end = rest.find(|it: char| it == '=' || it.is_whitespace()).unwrap_or(rest.len());
+                (rest[..end].to_string(), &rest[end..])
+            }
+        };
+        let end = after.find(char::is_whitespace).unwrap_or(after.len());
+        if let Some(found) = after[..end].strip_prefix('=').and_then(|it| perf_value(&label, it)) {
+            perf.push(found);
+        }
+        rest = after[end..].trim_start();
+    }
+}
+
+fn perf_value(label: &str, text: &str) -> Option<Perf> {
+    let mut parts = text.split(';');
+    let value = parts.next()?;
+    let unit_at =
+        value.find(|it: char| !(it.is_ascii_digit() || matches!(it, '.' | '-' | '+' | ','))).unwrap_or(value.len());
+    // Plugins follow the locale of the host: a comma is a point.
+    let number: f64 = value[..unit_at].replace(',', ".").parse().ok()?;
+    let mut threshold =
+        || parts.next().map(str::trim).filter(|it| !it.is_empty()).map(|it| shorten(&sanitise::text(it), 40));
+    let (warn, crit) = (threshold(), threshold());
+    let label = shorten(&sanitise::text(label), 40);
+    (!label.is_empty()).then(|| Perf {
+        label,
+        value: number,
+        unit: shorten(&sanitise::text(&value[unit_at..]), 8),
+        warn,
+        crit,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn performance_data_of_real_plugins_is_understood() {
+        let (text, perf) = take_apart(
+            "DISK OK - free space: / 3326 MB (56%); | /=2643MB;5948;5958;0;5968 'C:\\ used'=41,5%;80;90\nlong text | time=0.012s;;;0.0\n'it''s'=3c\n",
+        );
+        assert_eq!(text, "DISK OK - free space: / 3326 MB (56%);");
+        let shown: Vec<String> =
+            perf.iter().map(|it| format!("{}|{}|{}|{:?}", it.label, it.value, it.unit, it.warn)).collect();
+        assert_eq!(
+            shown,
+            ["/|2643|MB|Some(\"5948\")", "C:\\ used|41.5|%|Some(\"80\")", "time|0.012|s|None", "it's|3|c|None"]
+        );
+    }
+
+    #[test]
+    fn a_brief_leaves_out_what_the_column_says() {
+        let status = ExitStatus::from_raw(2 << 8);
+        let (result, trouble) = verdict("check_disk", status, "DISK CRITICAL - free space: / 1%").expect("a verdict");
+        assert_eq!((result, trouble.brief.as_str()), (ProbeResult::Fail, "free space: / 1%"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_output_makes_the_parser_panic(output in "[\\PC\n|'=; ]{0,200}") {
+            let (_, perf) = take_apart(&output);
+            prop_assert!(perf.len() <= PERF_MAX);
+        }
+    }
+}

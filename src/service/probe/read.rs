@@ -1,0 +1,216 @@
+//! Reads one `[[probe]]`: its kind, its pace, its thresholds and what it expects.
+
+use std::time::Duration;
+
+use crate::domain::probe::expect::{Expression, Subjects};
+use crate::domain::probe::health::{Thresholds, Window};
+use crate::registry;
+use crate::registry::node::Node;
+use crate::service::probe::{KINDS, Probe, ProbeSpec};
+
+/// Pace while up, when nothing is said.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// Deadline of one run, when nothing is said.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Pace while not up, when nothing is said.
+const RETRY: Duration = Duration::from_secs(5);
+/// Shortest pace and deadline: a mistyped unit must not become a flood.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// Longest pace and deadline: what is looked at less often than daily is no probe.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Expressions of one probe; each costs a scan of the body.
+const EXPRESSIONS_MAX: usize = 32;
+
+/// Reads one `[[probe]]`; `defaults` is the `[defaults]` table. Mistakes are reported through the nodes.
+///
+/// Without an expression about `status`, an http probe expects `status >= 200` and `status < 400`.
+pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> {
+    let name = entry.require("name").and_then(|it| read_name(&it));
+    let pace = read_pace(entry, defaults);
+    let usual = Thresholds::default();
+    let fail = window(entry, defaults, "fail", usual.fail);
+    let recover = window(entry, defaults, "recover", usual.recover);
+    let (expect, prefer) = (entry.get("expect"), entry.get("prefer"));
+    // Last of the keys: what nobody else took may be a misspelt kind.
+    let kind = read_kind(entry);
+    entry.finish(&[]);
+    let (kind, probe) = kind?;
+    let subjects = probe.subjects();
+    let mut expect = expressions(expect.as_ref(), subjects)?;
+    let prefer = expressions(prefer.as_ref(), subjects)?;
+    if subjects == Subjects::Http && !expect.iter().any(Expression::is_about_status) {
+        let default = ["status >= 200", "status < 400"];
+        expect.splice(0..0, default.iter().filter_map(|it| Expression::parse(it, subjects).ok()));
+    }
+    let (interval, timeout, retry) = pace?;
+    let thresholds = Thresholds { fail: fail?, recover: recover? };
+    Some(ProbeSpec { name: name?, kind, probe: probe.into(), interval, retry, timeout, thresholds, expect, prefer })
+}
+
+fn read_name(node: &Node<'_>) -> Option<String> {
+    let name = node.string()?;
+    if name.trim().is_empty() || name.chars().any(|it| it.is_control() || it == '/') {
+        node.error("`name` must be a short text without `/` and control characters");
+        return None;
+    }
+    Some(name)
+}
+
+fn read_kind(entry: &Node<'_>) -> Option<(&'static str, Box<dyn Probe>)> {
+    let (kind, node) = registry::pick(entry, "probe", KINDS)?;
+    (kind.build)(&node).map(|probe| (kind.name, probe))
+}
+
+fn read_pace(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<(Duration, Duration, Duration)> {
+    let own_timeout = entry.get("timeout");
+    let interval = pace(entry, defaults, "interval", INTERVAL);
+    let timeout = pace(entry, defaults, "timeout", TIMEOUT);
+    let retry = pace(entry, defaults, "retry", RETRY);
+    let (interval, timeout, retry) = (interval?, timeout?, retry?);
+    if timeout > interval
+        && let Some(node) = own_timeout
+    {
+        node.error_with_hint(
+            "`timeout` is longer than `interval`",
+            "a run must be over before the next is due: shorten the one or lengthen the other",
+        );
+        return None;
+    }
+    // What comes from the defaults gives way to the probe's own interval.
+    Some((interval, timeout.min(interval), retry.min(interval)))
+}
+
+fn either<'a>(entry: &Node<'a>, defaults: Option<&Node<'a>>, key: &str) -> Option<Node<'a>> {
+    // Both are taken, so that neither is reported as unknown.
+    let default = defaults.and_then(|it| it.get(key));
+    entry.get(key).or(default)
+}
+
+fn pace(entry: &Node<'_>, defaults: Option<&Node<'_>>, key: &str, otherwise: Duration) -> Option<Duration> {
+    let Some(node) = either(entry, defaults, key) else { return Some(otherwise) };
+    let found = node.duration()?;
+    if !(SHORTEST..=LONGEST).contains(&found) {
+        node.error(format!("`{key}` must be from 100ms to 24h"));
+        return None;
+    }
+    Some(found)
+}
+
+fn window(entry: &Node<'_>, defaults: Option<&Node<'_>>, key: &str, otherwise: Window) -> Option<Window> {
+    let Some(node) = either(entry, defaults, key) else { return Some(otherwise) };
+    match node.string()?.parse() {
+        Ok(window) => Some(window),
+        Err(message) => {
+            node.error_with_hint(message, "`2/3` means: two of the last three results");
+            None
+        }
+    }
+}
+
+/// Reads lines of expressions; `None` after a mistake.
+fn expressions(node: Option<&Node<'_>>, subjects: Subjects) -> Option<Vec<Expression>> {
+    let Some(node) = node else { return Some(Vec::new()) };
+    let lines = node.one_or_many();
+    if lines.len() > EXPRESSIONS_MAX {
+        node.error(format!("more than {EXPRESSIONS_MAX} expressions"));
+        return None;
+    }
+    let mut good = true;
+    let mut result = Vec::with_capacity(lines.len());
+    for line in lines {
+        let Some(text) = line.string() else {
+            good = false;
+            continue;
+        };
+        match Expression::parse(&text, subjects) {
+            Ok(expression) => result.push(expression),
+            Err(error) => {
+                line.error_within(error.range, error.message, error.hint);
+                good = false;
+            }
+        }
+    }
+    good.then_some(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::node::Source;
+
+    fn parse(text: &str) -> (Option<ProbeSpec>, Vec<String>) {
+        let source = Source::new("c.toml", text);
+        let root = source.parse().expect("valid TOML");
+        let entry = root.get("probe").expect("a probe").items().remove(0);
+        let spec = read(&entry, root.get("defaults").as_ref());
+        (spec, source.errors().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_short_form_takes_the_defaults() {
+        let (spec, errors) =
+            parse("[defaults]\ninterval = \"15s\"\nfail = \"3/5\"\n[[probe]]\nname = \"api\"\nhttp = \"http://h/x\"\n");
+        assert_eq!(errors, Vec::<String>::new());
+        let setup = spec.expect("a spec").setup();
+        assert_eq!((setup.interval.as_secs(), setup.timeout.as_secs(), setup.retry.as_secs()), (15, 5, 5));
+        assert_eq!(setup.thresholds.fail.to_string(), "3/5");
+        assert_eq!(setup.expect, ["status >= 200", "status < 400"]);
+    }
+
+    #[test]
+    fn every_mistake_has_a_position_and_a_hint() {
+        for (text, wanted) in [
+            (
+                "[[probe]]\nname = \"a\"\nhtpp = \"http://h/\"\n",
+                "c.toml:3:1: unknown kind `htpp`, expected one of http, tcp, command (did you mean `http`?)",
+            ),
+            (
+                "[[probe]]\nname = \"a\"\n",
+                "c.toml:1:1: a probe needs a kind: one of http, tcp, command (run `hotseat check --kinds` to see an example of each)",
+            ),
+            (
+                "[[probe]]\nname = \"a\"\ntcp = \"h:1\"\nhttp = \"http://h/\"\n",
+                "c.toml:3:7: a probe has one kind, not both `http` and `tcp` (make two entries of it)",
+            ),
+            (
+                "[[probe]]\nname = \"a\"\ntcp = \"h:1\"\nintervall = \"5s\"\n",
+                "c.toml:4:1: unknown key `intervall` in `probe` (did you mean `interval`?)",
+            ),
+            (
+                "[[probe]]\nname = \"a\"\nhttp = \"http://h/\"\nexpect = [\"status == 200\", \"body =~ '['\"]\n",
+                "c.toml:4:37: bad regex: unclosed character class",
+            ),
+            (
+                "[[probe]]\nname = \"a\"\ntcp = \"h:1\"\nfail = \"4/3\"\n",
+                "c.toml:4:8: `4/3` is not a window of the form `k/n` with 1 <= k <= n <= 20 (`2/3` means: two of the last three results)",
+            ),
+            (
+                "[[probe]]\nname = \"a\"\ntcp = \"h:1\"\ninterval = \"5s\"\ntimeout = \"6s\"\n",
+                "c.toml:5:11: `timeout` is longer than `interval` (a run must be over before the next is due: shorten the one or lengthen the other)",
+            ),
+            ("[[probe]]\nname = \"a\"\ntcp = \"h\"\n", "c.toml:3:7: `h` has no port (write `host:port`)"),
+        ] {
+            let (spec, errors) = parse(text);
+            assert!(spec.is_none() || wanted.contains("unknown key"), "{text}");
+            assert_eq!(errors, [wanted], "{text}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_accepted() {
+        for kind in KINDS {
+            let (spec, errors) = parse(kind.example);
+            assert_eq!(errors, Vec::<String>::new(), "{}", kind.name);
+            assert_eq!(spec.expect("a spec").kind, kind.name);
+        }
+    }
+
+    #[test]
+    fn a_changed_setting_changes_the_fingerprint() {
+        let spec = |text: &str| parse(text).0.expect("a spec").fingerprint();
+        let one = "[[probe]]\nname = \"a\"\ncommand = [\"true\"]\n";
+        assert_eq!(spec(one), spec(one));
+        assert_ne!(spec(one), spec("[[probe]]\nname = \"a\"\ncommand = [\"true\", \"x\"]\n"));
+        assert_ne!(spec(one), spec("[[probe]]\nname = \"a\"\ncommand = [\"true\"]\nprefer = \"total < 1s\"\n"));
+    }
+}

@@ -1,0 +1,35 @@
+//! Runs one probe once: the deadline, the panic that must not spread, the verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::clock;
+use crate::domain::probe::judge::{Observation, judge};
+use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
+use crate::service::probe::ProbeSpec;
+
+/// How long after its deadline a run may take to clean up (a command between SIGTERM and SIGKILL).
+const OVERRUN_MAX: Duration = Duration::from_secs(2);
+
+/// Runs a probe once, `lag` late. Dropping the future ends the run.
+pub async fn run_once(spec: &ProbeSpec, lag: Duration) -> Outcome {
+    let at = clock::now();
+    let deadline = clock::timer() + spec.timeout;
+    let probe = Arc::clone(&spec.probe);
+    // A task of its own, so that a panic in a kind becomes an outcome and not the end of the schedule.
+    let task = AbortOnDropHandle::new(tokio::spawn(async move { probe.observe(deadline).await }));
+    let own_fault = |text: &str| Observation::failed(ProbeResult::Unknown, Trouble::new(Cause::Own, "broken", text));
+    let mut seen = match tokio::time::timeout_at(deadline + OVERRUN_MAX, task).await {
+        Ok(Ok(seen)) => seen,
+        Ok(Err(_)) => own_fault("the probe panicked: this is a bug in hotseat"),
+        Err(_) => own_fault("the run did not end by its deadline: this machine is too busy"),
+    };
+    let about_exit = spec.expect.iter().any(|it| it.is_about_exit());
+    if about_exit && seen.verdict.as_ref().is_some_and(|(_, trouble)| trouble.cause == Cause::Exit) {
+        // What the config says about the exit code stands above the Nagios convention.
+        seen.verdict = None;
+    }
+    judge(at, lag, seen, &spec.expect, &spec.prefer)
+}

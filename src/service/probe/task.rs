@@ -1,0 +1,150 @@
+//! The task of one probe: sleeps until it is due, runs it, says what it found.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::domain::fact::{Actor, Fact};
+use crate::domain::ids::ProbeId;
+use crate::domain::probe::ProbeFact;
+use crate::domain::probe::health::{Health, HealthMachine};
+use crate::domain::probe::outcome::Outcome;
+use crate::service::FactSender;
+use crate::service::probe::run::run_once;
+use crate::service::probe::schedule::Schedule;
+use crate::service::probe::{ProbeSpec, acks};
+
+/// What a person asks of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Run now.
+    Run,
+    /// Begin a burst, or end it.
+    Burst,
+}
+
+/// One probe and what is needed to run it.
+pub(super) struct ProbeTask {
+    pub id: ProbeId,
+    pub spec: ProbeSpec,
+    pub facts: FactSender,
+    pub state_dir: PathBuf,
+    pub asks_rx: mpsc::Receiver<Ask>,
+    pub cancel: CancellationToken,
+}
+
+impl ProbeTask {
+    /// Runs until it is cancelled.
+    pub(super) async fn run(mut self) {
+        self.fact(ProbeFact::Configured { probe: self.id.clone(), setup: self.spec.setup() }).await;
+        let unix = Duration::try_from(clock::now().as_duration()).unwrap_or_default();
+        let mut schedule = Schedule::start(&self.spec.name, self.spec.interval, self.spec.retry, unix, clock::timer());
+        let mut health = HealthMachine::new(self.spec.thresholds);
+        let mut acked_at = None;
+        loop {
+            let asked = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return,
+                ask = self.asks_rx.recv() => match ask {
+                    None => return,
+                    Some(ask) => self.answer(ask, &mut schedule, &health).await,
+                },
+                () = tokio::time::sleep_until(schedule.wake_at()) => false,
+            };
+            let now = clock::timer();
+            if schedule.burst_is_over(now) {
+                schedule.end_burst(now, health.health() == Health::Up);
+                self.fact(ProbeFact::Burst { probe: self.id.clone(), until: None }).await;
+            }
+            if !asked && !schedule.is_due(now) {
+                continue;
+            }
+            let begun_at = clock::timer();
+            let lag = if asked { Duration::ZERO } else { self.begin(&schedule, begun_at).await };
+            let Some(outcome) = self.one_run(lag, &mut schedule, &health).await else { return };
+            health.apply(outcome.at, outcome.result);
+            let now = clock::timer();
+            schedule.end(begun_at, now, health.health() == Health::Up);
+            let next = in_wall_time(now, schedule.due());
+            let fact = ProbeFact::Outcome { probe: self.id.clone(), outcome: Box::new(outcome), next };
+            self.fact(fact).await;
+            if health.health() == Health::Up {
+                acked_at = None;
+            } else {
+                self.look_for_ack(&health, &mut acked_at).await;
+            }
+        }
+    }
+
+    async fn fact(&self, fact: ProbeFact) {
+        self.facts.send(Fact::Probe(fact)).await;
+    }
+
+    /// Says how late a scheduled run is, and reports what passed before it.
+    async fn begin(&self, schedule: &Schedule, begun_at: Instant) -> Duration {
+        let begun = schedule.begin(begun_at);
+        if begun.missed > 0 {
+            let (probe, at) = (self.id.clone(), clock::now());
+            self.fact(ProbeFact::Missed { probe, at, count: begun.missed }).await;
+        }
+        begun.lag
+    }
+
+    /// Runs once and listens meanwhile; `None` when it was cancelled.
+    async fn one_run(&mut self, lag: Duration, schedule: &mut Schedule, health: &HealthMachine) -> Option<Outcome> {
+        let spec = self.spec.clone();
+        let run = run_once(&spec, lag);
+        tokio::pin!(run);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return None,
+                ask = self.asks_rx.recv() => {
+                    // One run at a time: the one on its way is the answer to `Ask::Run`.
+                    let _ = self.answer(ask?, schedule, health).await;
+                }
+                outcome = &mut run => return Some(outcome),
+            }
+        }
+    }
+
+    /// Takes a person's wish; true when it means a run outside the schedule.
+    async fn answer(&self, ask: Ask, schedule: &mut Schedule, health: &HealthMachine) -> bool {
+        let probe = self.id.clone();
+        match ask {
+            Ask::Run => {
+                self.fact(ProbeFact::Asked { probe }).await;
+                true
+            }
+            Ask::Burst => {
+                let now = clock::timer();
+                let until = schedule.toggle_burst(now, health.health() == Health::Up);
+                let until = until.and_then(|until| in_wall_time(now, until));
+                self.fact(ProbeFact::Burst { probe, until }).await;
+                false
+            }
+        }
+    }
+
+    /// Takes a mark that `hotseat ack` or another screen has written for the failure that lasts.
+    async fn look_for_ack(&self, health: &HealthMachine, acked_at: &mut Option<jiff::Timestamp>) {
+        let (state_dir, name) = (self.state_dir.clone(), self.spec.name.clone());
+        let read = tokio::task::spawn_blocking(move || acks::read(&state_dir).ok()?.remove(&name)).await;
+        let Ok(Some(ack)) = read else { return };
+        let belongs = health.since().is_some_and(|since| ack.at >= since);
+        if !belongs || *acked_at == Some(ack.at) {
+            return;
+        }
+        *acked_at = Some(ack.at);
+        let fact = ProbeFact::Acknowledged { probe: self.id.clone(), by: ack.by.clone(), at: ack.at };
+        self.facts.send_as(Actor::Person(ack.by), Fact::Probe(fact)).await;
+    }
+}
+
+fn in_wall_time(now: Instant, then: Instant) -> Option<jiff::Timestamp> {
+    clock::now().checked_add(then.saturating_duration_since(now)).ok()
+}

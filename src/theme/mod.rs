@@ -3,6 +3,7 @@
 //! A theme maps dotted names to styles through a palette; a name that is not given falls back by dropping
 //! its last part (`probe.down.text` → `probe.down` → `probe`), and a theme may inherit another.
 
+pub mod load;
 pub mod role;
 
 use ratatui::style::{Modifier, Style};

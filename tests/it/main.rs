@@ -2,3 +2,4 @@
 
 mod runtime;
 mod scenarios;
+mod tidy;

@@ -187,11 +187,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Arrows against the table, each with its reason.
-const ALLOWED_ARROWS: &[(&str, &str)] = &[
-    // `service::supervise` and the state directory need nothing of config but how to make a private folder.
-];
-
 #[test]
 fn a_layer_uses_only_what_stands_left_of_it() {
     let mut found = Vec::new();
@@ -209,7 +204,6 @@ fn a_layer_uses_only_what_stands_left_of_it() {
         for used in crate_paths(&flat) {
             let fine = used == layer
                 || allowed.contains(&used.as_str())
-                || ALLOWED_ARROWS.contains(&(source.path.as_str(), used.as_str()))
                 // Macros and the crate's own items stand at the top.
                 || !LAYERS.iter().any(|(name, _)| *name == used);
             if !fine {
@@ -259,7 +253,7 @@ fn first_word(text: &str) -> String {
 #[test]
 fn the_parser_of_this_test_sees_what_it_should() {
     assert_eq!(crate_paths("use crate::{a::{b, c}, d}; use crate::e::f; crate::g!()"), ["a", "d", "e", "g"]);
-    assert_eq!(strip("a // b\n\"c\" 'd' '\\n' 'e: r#\"f\"# g").replace(' ', ""), "a\n'e:g");
+    assert_eq!(strip("a // b\n\"c\" 'd' '\\n' 'e: r#\"f\"# g").replace(' ', ""), "a\ne:g");
     assert!(names("x = Instant::now();", "Instant::now") && !names("MyInstant::now()", "Instant::now"));
 }
 
@@ -345,7 +339,10 @@ fn no_program_is_run_through_a_shell() {
 const LINES_MAX: usize = 600;
 
 /// Longer files, each with its reason.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[
+    ("domain/probe/expect.rs", "one small language: what is read and what it means are understood together"),
+    ("tui/run.rs", "the loop: the order of its arms is the rule, and it is seen only in one piece"),
+];
 
 #[test]
 fn a_file_can_be_read_in_one_sitting() {
@@ -354,10 +351,9 @@ fn a_file_can_be_read_in_one_sitting() {
         all.iter().filter(|it| it.code.len() > LINES_MAX && !LONG_FILES.iter().any(|(path, _)| *path == it.path));
     let found: Vec<String> = long.map(|it| format!("src/{}: {} lines", it.path, it.code.len())).collect();
     assert_none("split it by purpose, or add it to LONG_FILES with a reason", &found);
-    let stale =
-        LONG_FILES.iter().filter(|(path, _)| !all.iter().any(|it| it.path == *path && it.code.len() > LINES_MAX));
-    let stale: Vec<String> = stale.map(|(path, _)| (*path).to_string()).collect();
-    assert_none("no longer long, take it off LONG_FILES", &stale);
+    let gone = LONG_FILES.iter().filter(|(path, _)| !all.iter().any(|it| it.path == *path));
+    let gone: Vec<String> = gone.map(|(path, _)| (*path).to_string()).collect();
+    assert_none("the file is gone, take it off LONG_FILES", &gone);
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Global commands and typed lines that reach into a pane.
 
-use jiff::Timestamp;
-
 use crate::app::effect::{Effect, Notice};
 use crate::app::model::Model;
 use crate::app::overlay::verbs::{Line, parse_line};
@@ -96,13 +94,6 @@ trait Silent {
     ) -> Vec<Effect> {
         Vec::new()
     }
-    fn filter(&mut self, _cx: &Context<'_>, _query: &str) -> Vec<Effect> {
-        Vec::new()
-    }
-    fn goto(&mut self, _cx: &Context<'_>, _at: Timestamp) -> Vec<Effect> {
-        Vec::new()
-    }
 }
 
 impl Silent for crate::panes::incident::IncidentPane {}
-impl Silent for crate::panes::logs::LogsPane {}

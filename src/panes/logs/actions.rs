@@ -67,7 +67,11 @@ impl LogsPane {
         if self.chips.is_empty() {
             return vec![Notice::info("no filter chips yet: `f` adds one, `!` hides what matches")];
         }
+        let first = self.chips.selected().is_none();
         self.chips.select_next(step);
+        if first {
+            return vec![Notice::info("space switches the chip, Enter edits, ! inverts, x removes, h l go on")];
+        }
         Vec::new()
     }
 

@@ -205,8 +205,13 @@ impl Feed {
             return Answer::Refused(error.clone());
         }
         let Some(rows) = &window.rows else { return Answer::Counts };
+        // A slow answer comes in parts: the engine shows what it has before it knows where the ends are.
+        let partial = window.anchor_row.is_none() && window.missing.is_none() && !window.at_head && !window.at_tail;
+        let want = if partial { slot.want } else { slot.want.take() };
+        if partial && window.view == PAGE && want != Some(Want::Requery) {
+            return Answer::Counts;
+        }
         let rows = Rows { rows: rows.clone(), at_head: window.at_head, at_tail: window.at_tail, loaded: true };
-        let want = slot.want.take();
         if window.view == TAIL {
             if want.is_none() {
                 self.count_new(&rows);

@@ -22,8 +22,10 @@ pub struct Layout {
     pub wrap: bool,
     /// Lines are shown as they are on disk: nothing cut out, no columns before them.
     pub raw: bool,
-    /// Cells before the message: time, level and source with their blanks.
-    pub prefix: u16,
+    /// Cells of the time column; 0 is none.
+    pub time: u16,
+    /// Cells of the source column; 0 is none.
+    pub source: u16,
     /// Every record shows all its lines.
     pub unfold: bool,
 }
@@ -40,9 +42,15 @@ pub struct Piece {
 }
 
 impl Layout {
+    /// Cells before the message: time, level and source with their blanks.
+    pub fn prefix(&self) -> u16 {
+        let column = |cells: u16| if cells > 0 { cells + 1 } else { 0 };
+        if self.raw { 0 } else { column(self.time) + 2 + column(self.source) }
+    }
+
     /// Cells for the message of a record.
     pub fn room(&self) -> usize {
-        usize::from(self.width.saturating_sub(self.prefix)).max(1)
+        usize::from(self.width.saturating_sub(self.prefix())).max(1)
     }
 
     /// Screen lines that a row takes.
@@ -184,6 +192,21 @@ fn wrap(text: &str, ranges: &[Range<usize>], room: usize) -> Vec<Vec<Range<usize
     let mut used = 0;
     'ranges: for range in ranges {
         let mut start = range.start;
+        // Most long lines are ASCII, where a cell is a byte: they must not cost a walk over graphemes.
+        if slice(text, range).bytes().all(|it| it.is_ascii_graphic() || it == b' ') {
+            while range.end - start > room - used.min(room) {
+                let at = start + (room - used.min(room));
+                push(&mut lines, start..at);
+                if lines.len() == WRAP_LINES_MAX {
+                    break 'ranges;
+                }
+                lines.push(Vec::new());
+                (start, used) = (at, 0);
+            }
+            used += range.end - start;
+            push(&mut lines, start..range.end);
+            continue;
+        }
         for (at, grapheme) in slice(text, range).grapheme_indices(true) {
             let width = grapheme_cells(grapheme);
             if used + width > room && used > 0 {
@@ -361,6 +384,15 @@ mod tests {
         let lines = wrap(text, std::slice::from_ref(&(0..text.len())), 4);
         let lines: Vec<String> = lines.iter().map(|it| it.iter().map(|range| slice(text, range)).collect()).collect();
         assert_eq!(lines, ["a数", "据库", "b"]);
+    }
+
+    #[test]
+    fn ascii_wraps_as_other_text_does() {
+        let count = |text: &str, room| wrap(text, std::slice::from_ref(&(0..text.len())), room).len();
+        assert_eq!((count("", 4), count("abcd", 4), count("abcde", 4), count("abcdefghi", 4)), (1, 1, 2, 3));
+        let lines = wrap("ab12345", &[0..2, 2..7], 4);
+        assert_eq!(lines.concat(), [0..2, 2..4, 4..7]);
+        assert_eq!(lines.len(), 2);
     }
 
     #[test]

@@ -38,9 +38,8 @@ use ratatui::text::Line;
 
 use crate::app::effect::{Effect, Notice};
 use crate::app::event::{Mouse, MouseKind};
-use crate::domain::fact::Fact;
 use crate::domain::key::Key;
-use crate::domain::log::{Find, Level, LogFact, Position};
+use crate::domain::log::{Find, Level, Position};
 use crate::domain::request::Inbound;
 use crate::panes::logs::actions::Detour;
 use crate::panes::logs::chips::Chips;
@@ -161,6 +160,8 @@ pub struct LogsPane {
     marks: BTreeMap<char, Position>,
     // Where the reader was before the last jump; `None` is the newest row.
     jumped_from: Option<Spot>,
+    // The first snapshot has come.
+    attached: bool,
     // A jump pressed while another was on its way; the newest wins.
     queued: Option<(Find, bool)>,
     // The selection and row count at which the last prefetch was asked for: asking again would bring the same.
@@ -192,12 +193,9 @@ impl Pane for LogsPane {
 
     fn inbound(&mut self, cx: &Context<'_>, inbound: &Inbound) -> Vec<Effect> {
         match inbound {
-            Inbound::Snapshot(_) => self.requery(cx),
-            Inbound::Fact(envelope) => match &envelope.fact {
-                // A view that reads all sources must be told that there is another one.
-                Fact::Log(LogFact::Opened { .. } | LogFact::Closed { .. }) => self.requery(cx),
-                _ => Vec::new(),
-            },
+            // A second snapshot means that this screen was too slow: windows may have been lost as well.
+            Inbound::Snapshot(_) if std::mem::replace(&mut self.attached, true) => self.requery(cx),
+            Inbound::Snapshot(_) => self.start(cx),
             Inbound::Window(window) => {
                 let answer = self.feed.take(window);
                 self.answered(cx, answer)
@@ -230,6 +228,10 @@ impl Pane for LogsPane {
 
     fn close(&mut self, cx: &Context<'_>) -> Option<Vec<Effect>> {
         self.step_back(cx)
+    }
+
+    fn typing_hints(&self) -> &'static [(&'static str, &'static str)] {
+        prompt::hints(self.prompt.as_ref())
     }
 
     fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {

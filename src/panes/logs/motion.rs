@@ -62,7 +62,8 @@ impl LogsPane {
             width: cx.width,
             wrap: self.look.wrap,
             raw: self.look.raw,
-            prefix: super::view::prefix_width(self, cx),
+            time: super::view::time_cells(self, cx),
+            source: super::view::source_cells(self, cx),
             unfold: self.look.unfold,
         }
     }

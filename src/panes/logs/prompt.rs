@@ -298,6 +298,22 @@ impl LogsPane {
     }
 }
 
+/// What the keys of an input mean.
+pub fn hints(prompt: Option<&Prompt>) -> &'static [(&'static str, &'static str)] {
+    match prompt.map(|it| it.kind) {
+        Some(PromptKind::Filter { .. }) => &[
+            ("enter", "keep"),
+            ("esc", "as before"),
+            ("up", "earlier"),
+            ("text", "regex level>=warn source:api since:-10m"),
+        ],
+        Some(PromptKind::Search) => &[("enter", "go to the hit"), ("esc", "as before"), ("up", "earlier")],
+        Some(PromptKind::Comment) => &[("enter", "pin"), ("esc", "cancel")],
+        Some(PromptKind::Mark | PromptKind::GoToMark) => &[("a-z", "mark"), ("esc", "cancel")],
+        None => &[("esc", "back")],
+    }
+}
+
 /// Says what is wrong with a search.
 fn check_search(text: &str) -> Result<(), String> {
     Pattern::regex(text).map(|_| ())

@@ -192,6 +192,35 @@ fn answers_to_older_questions_are_dropped() {
 }
 
 #[test]
+fn a_part_of_an_answer_does_not_end_a_jump() {
+    let mut desk = Desk::numbered(80, 8, 500);
+    desk.press("k");
+    let before = desk.screen();
+    desk.answers = false;
+    desk.press("E");
+    assert!(desk.title().contains("searching…"), "{}", desk.title());
+    let request = desk.asked.last().cloned().expect("a request");
+    let mut part = desk.answer(&request);
+    (part.anchor_row, part.at_head, part.at_tail) = (None, false, false);
+    desk.deliver(part);
+    assert_eq!(desk.screen().lines().skip(1).collect::<Vec<_>>(), before.lines().skip(1).collect::<Vec<_>>());
+    desk.answer_all();
+    check_selected(&desk, "number 490");
+}
+
+#[test]
+fn esc_stops_a_search_that_takes_too_long() {
+    let mut desk = Desk::numbered(80, 8, 500);
+    desk.answers = false;
+    desk.press("E");
+    let request = desk.asked.last().cloned().expect("a request");
+    desk.press("esc");
+    let late = desk.answer(&request);
+    desk.deliver(late);
+    assert_eq!(desk.title(), "api · follow");
+}
+
+#[test]
 fn the_selection_stays_on_its_record_when_rows_arrive_and_the_size_changes() {
     let mut desk = Desk::numbered(80, 8, 300);
     desk.press("pgup pgup k");

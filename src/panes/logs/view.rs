@@ -20,13 +20,13 @@ use crate::theme::role::Role;
 use crate::widgets::input;
 
 /// Cells of the source column, at most; half of it on a narrow screen.
-const SOURCE_CELLS_MAX: usize = 16;
+const SOURCE_CELLS_MAX: u16 = 16;
 /// Below this the columns shrink so that the message keeps half of the row.
 const NARROW: u16 = 60;
 /// `HH:MM:SS`
-const TIME_CELLS: usize = 8;
+const TIME_CELLS: u16 = 8;
 /// `MM-DD HH:MM:SS`
-const DATE_CELLS: usize = 14;
+const DATE_CELLS: u16 = 14;
 
 /// Draws the pane's body.
 pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Cell> {
@@ -45,20 +45,8 @@ pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &
     draw_prompt(pane, theme, area, buf)
 }
 
-/// Cells before the message of a record.
-pub fn prefix_width(pane: &LogsPane, cx: &Context<'_>) -> u16 {
-    if pane.look.raw {
-        return 0;
-    }
-    let time = time_cells(pane, cx);
-    let time = if time > 0 { time + 1 } else { 0 };
-    let source = source_cells(pane, cx);
-    let source = if source > 0 { source + 1 } else { 0 };
-    (time + 2 + source) as u16
-}
-
 /// Cells of the time column: none when no loaded record has a time, more when one is of another day.
-fn time_cells(pane: &LogsPane, cx: &Context<'_>) -> usize {
+pub fn time_cells(pane: &LogsPane, cx: &Context<'_>) -> u16 {
     if pane.look.columns == Columns::LevelOnly {
         return 0;
     }
@@ -80,13 +68,14 @@ fn today(cx: &Context<'_>) -> Range<Timestamp> {
     }
 }
 
-fn source_cells(pane: &LogsPane, cx: &Context<'_>) -> usize {
+/// Cells of the source column: none when there is one source, else as many as the longest name needs.
+pub fn source_cells(pane: &LogsPane, cx: &Context<'_>) -> u16 {
     let sources = &cx.board.logs.sources;
     if sources.len() < 2 || pane.look.columns != Columns::All {
         return 0;
     }
     let most = if cx.width < NARROW { SOURCE_CELLS_MAX / 2 } else { SOURCE_CELLS_MAX };
-    sources.iter().map(|it| it.name.width()).max().unwrap_or_default().min(most)
+    sources.iter().map(|it| it.name.width() as u16).max().unwrap_or_default().min(most)
 }
 
 fn draw_rows(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -161,7 +150,7 @@ impl Painter<'_> {
         }
         if open && record.cut_bytes > 0 && y < area.bottom() {
             let text = format!("({} more of this record are not shown)", format::bytes(record.cut_bytes));
-            let indent = self.layout.prefix.min(area.width);
+            let indent = self.layout.prefix().min(area.width);
             let line = Rect { x: area.x + indent, y, width: area.width - indent, height: 1 };
             self.highlight(Rect { y, height: 1, ..area }, buf);
             y = self.words(&text, Role::LogGap, line, buf);
@@ -185,12 +174,12 @@ impl Painter<'_> {
             return;
         }
         let mut x = area.x;
-        let mut put = |text: &str, cells: usize, style: Style| {
-            let room = usize::from(area.right().saturating_sub(x)).min(cells);
+        let mut put = |text: &str, cells: u16, style: Style| {
+            let room = usize::from(area.right().saturating_sub(x).min(cells));
             buf.set_stringn(x, area.y, text, room, style);
-            x = x.saturating_add(cells as u16 + 1).min(area.right());
+            x = x.saturating_add(cells + 1).min(area.right());
         };
-        let cells = time_cells(self.pane, self.cx);
+        let cells = self.layout.time;
         if cells > 0 {
             let hit = record.time_span.as_ref().is_some_and(|span| {
                 record
@@ -209,16 +198,16 @@ impl Painter<'_> {
         }
         let (letter, role) = level(record.level);
         put(letter, 1, self.style(if record.context { Role::LogContext } else { role }));
-        let cells = source_cells(self.pane, self.cx);
+        let cells = self.layout.source;
         if cells > 0 {
             let name = words::source_name(self.cx.board, &record.position.source);
             let role = if record.context { Role::LogContext } else { Role::LogSource };
-            put(&shortened(name, cells, self.theme), cells, self.style(role));
+            put(&shortened(name, usize::from(cells), self.theme), cells, self.style(role));
         }
     }
 
     fn message(&self, record: &Record, piece: &Piece, note: Option<&str>, area: Rect, buf: &mut Buffer) {
-        let indent = self.layout.prefix.min(area.width);
+        let indent = self.layout.prefix().min(area.width);
         let mut x = area.x + indent;
         let end = area.right();
         let base = match (record.context, record.level) {

@@ -8,10 +8,13 @@ pub mod retention;
 pub mod run;
 pub mod slot;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::backup::run::{CopyState, Progress, Run, RunState, Verification};
+use crate::domain::format;
 use crate::domain::ids::{JobId, RunId};
 
 /// Rows kept per job: a year of daily runs with a few failures.
@@ -271,8 +274,9 @@ fn ended_at(now: Timestamp, run: &Run) -> Timestamp {
 
 fn ended_text(run: &Run) -> String {
     let why = run.error.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
-    let size = run.raw_bytes.map(|it| format!(", {}", bytes_text(it))).unwrap_or_default();
-    let took = run.duration_ms.map(|it| format!(" in {}", duration_text(it))).unwrap_or_default();
+    let size = run.raw_bytes.map(|it| format!(", {}", format::bytes(it))).unwrap_or_default();
+    let took =
+        run.duration_ms.map(|it| format!(" in {}", format::duration(Duration::from_millis(it)))).unwrap_or_default();
     match run.state {
         RunState::Ok if run.verification() == Verification::Verified => format!("backup ok{size}{took}, verified"),
         RunState::Ok => format!("backup ok{size}{took}, {}", run.verification().word()),
@@ -294,34 +298,6 @@ fn verified_text(run: &Run) -> Option<String> {
         .map(|it| format!("{} on `{}`: {}", it.state.word(), it.destination, it.state.error().unwrap_or_default()))
         .collect();
     (!bad.is_empty()).then(|| format!("backup {} is {}", run.id.name(), bad.join("; ")))
-}
-
-/// `1.2 GB`, in powers of 1000.
-pub fn bytes_text(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    // 999.5 would print as 1000.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 || value >= 9.95 {
-        format!("{value:.0} {}", UNITS[unit])
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
-}
-
-/// `3m12s`, `1h04m`, `850ms`.
-pub fn duration_text(ms: u64) -> String {
-    let s = ms / 1000;
-    match s {
-        0 => format!("{ms}ms"),
-        1..60 => format!("{}.{}s", s, ms % 1000 / 100),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        _ => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
-    }
 }
 
 #[cfg(test)]
@@ -413,13 +389,5 @@ mod tests {
         it.copies[0].state = CopyState::Corrupt { error: "the stored sha256 differs".into() };
         let news = board.apply(now, &BackupFact::Verified { run: Box::new(it) });
         assert_eq!(news[0].text, "backup orders@2 is corrupt on `disk`: the stored sha256 differs");
-    }
-
-    #[test]
-    fn sizes_and_durations_read_well_at_their_edges() {
-        let sizes: Vec<String> = [0, 999, 1000, 9_949, 9_950, 999_499, 999_500, 1_200_000_000].map(bytes_text).into();
-        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "999 kB", "1.0 MB", "1.2 GB"]);
-        let durations: Vec<String> = [850, 1_900, 192_000, 3_840_000].map(duration_text).into();
-        assert_eq!(durations, ["850ms", "1.9s", "3m12s", "1h04m"]);
     }
 }

@@ -55,7 +55,17 @@ impl FactSender {
 
     /// Sends if there is room; `false` means that the caller should coalesce and try again.
     pub fn try_send(&self, fact: Fact) -> bool {
-        self.facts_tx.try_send((Actor::Runtime, fact)).is_ok()
+        self.try_send_as(Actor::Runtime, fact)
+    }
+
+    /// Sends a fact that a person caused if there is room; `false` as for [`FactSender::try_send`].
+    pub fn try_send_as(&self, actor: Actor, fact: Fact) -> bool {
+        self.facts_tx.try_send((actor, fact)).is_ok()
+    }
+
+    /// True when nobody takes facts any more: everything stops.
+    pub fn is_closed(&self) -> bool {
+        self.facts_tx.is_closed()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::ids::RunId;
+use crate::domain::sanitise;
 
 /// Version of the manifest that this program writes and the newest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -102,7 +103,7 @@ impl Manifest {
             &mut manifest.consistency,
         ];
         for text in texts.into_iter().chain(manifest.restore_commands.iter_mut()) {
-            text.retain(|it| !it.is_control());
+            *text = sanitise::text(text);
         }
         Ok(manifest)
     }

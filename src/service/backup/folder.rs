@@ -68,11 +68,11 @@ impl Folder {
         Ok(text)
     }
 
-    /// True when a name is taken, by whatever.
-    pub fn exists(&self, name: &str) -> io::Result<bool> {
+    /// Bytes of what has a name, whatever it is; `None` when the name is free.
+    pub fn size_bytes(&self, name: &str) -> io::Result<Option<u64>> {
         match rustix::fs::statat(&self.fd, bare(name)?, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Ok(stat) => Ok(Some(u64::try_from(stat.st_size).unwrap_or_default())),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -82,7 +82,7 @@ impl Folder {
         match renameat_with(&self.fd, bare(from)?, &self.fd, bare(to)?, RenameFlags::NOREPLACE) {
             // Some network filesystems do not know the flag; the job's lock keeps our own runs apart there.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                if self.exists(to)? {
+                if self.size_bytes(to)?.is_some() {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
                 Ok(rustix::fs::renameat(&self.fd, bare(from)?, &self.fd, bare(to)?)?)
@@ -141,6 +141,18 @@ impl Folder {
     pub fn free_bytes(&self) -> io::Result<u64> {
         let stat = fstatvfs(&self.fd)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// An I/O error in our words: lower case, no number.
+pub fn io_text(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "no space left on device".into(),
+        io::ErrorKind::QuotaExceeded => "the disk quota is used up".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "the filesystem is read-only".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::NotFound if error.raw_os_error().is_some() => "no such file or directory".into(),
+        _ => error.to_string(),
     }
 }
 

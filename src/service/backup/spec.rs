@@ -10,6 +10,7 @@ use crate::domain::backup::JobInfo;
 use crate::domain::backup::retention::Keep;
 use crate::domain::backup::slot::Schedule;
 use crate::domain::ids::{HostId, JobId};
+use crate::registry;
 use crate::registry::node::Node;
 use crate::service::backup::destination::{self, Destination};
 use crate::service::backup::source::{self, BackupSource};
@@ -117,25 +118,8 @@ fn read_name(entry: &Node<'_>) -> Option<String> {
 }
 
 fn read_source(entry: &Node<'_>) -> Option<Arc<dyn BackupSource>> {
-    let found: Vec<_> = source::KINDS.iter().filter_map(|kind| entry.get(kind.name).map(|node| (kind, node))).collect();
-    let names = || source::KINDS.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
-    match found.as_slice() {
-        [] => {
-            entry.error_with_hint(
-                format!("the backup job names no source, expected one of {}", names()),
-                "add `file = \"/path\"` or `sqlite = \"/path/to.db\"`",
-            );
-            None
-        }
-        [(kind, node)] => (kind.build)(node).map(Arc::from),
-        [_, (kind, node), ..] => {
-            node.error_with_hint(
-                format!("a backup job has one source, `{}` is the second", kind.name),
-                "make a second `[[backup]]` of it",
-            );
-            None
-        }
-    }
+    let (kind, node) = registry::pick(entry, "backup job", source::KINDS)?;
+    (kind.build)(&node).map(Arc::from)
 }
 
 fn read_zone(node: &Node<'_>) -> Option<TimeZone> {
@@ -281,7 +265,7 @@ mod tests {
         check(
             "name = 'x'\nfile = '/a'\nsqlite = '/a'\nto = ['/b', '/b']\nkeep = {}\n",
             &[
-                "c.toml:4:10: a backup job has one source, `sqlite` is the second (make a second `[[backup]]` of it)",
+                "c.toml:4:10: a backup job has one kind, not both `file` and `sqlite` (make two entries of it)",
                 "c.toml:5:13: `/b` is named twice",
                 "c.toml:6:8: `keep` keeps nothing (say how many, as in `{ last = 7 }`, or leave `keep` out to keep all)",
             ],

@@ -106,8 +106,8 @@ impl Place for LocalPlace {
         self.folder.names()
     }
 
-    fn exists(&self, name: &str) -> io::Result<bool> {
-        self.folder.exists(name)
+    fn size_bytes(&self, name: &str) -> io::Result<Option<u64>> {
+        self.folder.size_bytes(name)
     }
 
     fn free_bytes(&self) -> Option<u64> {

@@ -4,8 +4,8 @@ pub mod local;
 
 use std::io::{self, Read, Write};
 
-use crate::registry::Kind;
 use crate::registry::node::Node;
+use crate::registry::{self, Kind};
 
 /// Every kind of destination that `to` can name.
 pub const KINDS: &[Kind<dyn Destination>] = &[local::KIND];
@@ -44,8 +44,8 @@ pub trait Place {
     /// The names in it, sorted.
     fn names(&self) -> io::Result<Vec<String>>;
 
-    /// True when a name is taken.
-    fn exists(&self, name: &str) -> io::Result<bool>;
+    /// Bytes of a file; `None` when the name is free.
+    fn size_bytes(&self, name: &str) -> io::Result<Option<u64>>;
 
     /// Bytes that may still be written, when that is known.
     fn free_bytes(&self) -> Option<u64>;
@@ -90,12 +90,8 @@ pub(super) fn read(node: &Node<'_>) -> Option<(Option<String>, Box<dyn Destinati
         return Some((None, (local::KIND.build)(node)?));
     }
     let name = node.get("name").and_then(|it| it.string());
-    let found: Vec<_> = KINDS.iter().filter_map(|kind| node.get(kind.name).map(|value| (kind, value))).collect();
+    let picked = registry::pick(node, "destination", KINDS);
     node.finish(&[]);
-    let Some((kind, value)) = found.first() else {
-        let names: Vec<&str> = KINDS.iter().map(|it| it.name).collect();
-        node.error(format!("the destination names no kind, expected one of {}", names.join(", ")));
-        return None;
-    };
-    Some((name, (kind.build)(value)?))
+    let (kind, value) = picked?;
+    Some((name, (kind.build)(&value)?))
 }

@@ -51,8 +51,8 @@ impl BackupSource for FileSource {
     }
 
     fn open(&self, cx: &SourceContext<'_>) -> Result<Opened, SourceError> {
-        let file = open_regular(&self.path).map_err(|error| SourceError::on(&self.path, error))?;
-        let mut before = file.metadata().map_err(|error| SourceError::on(&self.path, error))?;
+        let file = open_regular(&self.path).map_err(|error| SourceError::io(&self.path, &error))?;
+        let mut before = file.metadata().map_err(|error| SourceError::io(&self.path, &error))?;
         if before.size() == 0 {
             return Err(SourceError::Failed(format!("`{}` is empty", self.path.display())));
         }
@@ -62,7 +62,7 @@ impl BackupSource for FileSource {
         let changed_ns = i128::from(before.mtime()) * 1_000_000_000 + i128::from(before.mtime_nsec());
         if clock::now().as_nanosecond() - changed_ns < TIMESTAMP_STEP.as_nanos() as i128 {
             std::thread::sleep(TIMESTAMP_STEP);
-            before = file.metadata().map_err(|error| SourceError::on(&self.path, error))?;
+            before = file.metadata().map_err(|error| SourceError::io(&self.path, &error))?;
         }
         Ok(Opened {
             size_bytes: Some(before.size()),
@@ -115,7 +115,7 @@ impl Read for WatchedFile {
 
 impl SourceReader for WatchedFile {
     fn finish(&mut self) -> Result<Consistency, SourceError> {
-        let after = self.file.metadata().map_err(|error| SourceError::on(&self.path, error))?;
+        let after = self.file.metadata().map_err(|error| SourceError::io(&self.path, &error))?;
         let signs = |it: &Metadata| (it.size(), it.mtime(), it.mtime_nsec(), it.ino(), it.dev());
         let same = signs(&self.before) == signs(&after) && self.read_bytes == after.size();
         Ok(if same { Consistency::Consistent } else { Consistency::Changed })

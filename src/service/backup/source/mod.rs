@@ -4,7 +4,7 @@ pub mod file;
 pub mod sqlite;
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::backup::run::Progress;
 use crate::registry::Kind;
 use crate::registry::node::Node;
+use crate::service::backup::folder::io_text;
 
 /// Every kind of source that a `[[backup]]` can name.
 pub const KINDS: &[Kind<dyn BackupSource>] = &[file::KIND, sqlite::KIND];
@@ -88,6 +89,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// A failed system call on a path.
+    pub fn io(path: &Path, error: &io::Error) -> Self {
+        Self::on(path, io_text(error))
+    }
+
     /// A failure on a path.
     pub fn on(path: &Path, error: impl fmt::Display) -> Self {
         Self::Failed(format!("could not read `{}`: {error}", path.display()))

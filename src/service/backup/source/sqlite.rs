@@ -58,8 +58,8 @@ impl BackupSource for SqliteSource {
 
     fn open(&self, cx: &SourceContext<'_>) -> Result<Opened, SourceError> {
         // SQLite would make a missing database, and copy it as an empty one.
-        let file = open_regular(&self.path).map_err(|error| SourceError::on(&self.path, error))?;
-        let size_bytes = file.metadata().map_err(|error| SourceError::on(&self.path, error))?.len();
+        let file = open_regular(&self.path).map_err(|error| SourceError::io(&self.path, &error))?;
+        let size_bytes = file.metadata().map_err(|error| SourceError::io(&self.path, &error))?.len();
         if size_bytes == 0 {
             return Err(SourceError::Failed(format!("`{}` is empty", self.path.display())));
         }

@@ -6,9 +6,11 @@
 //! the one spins on a hang-up and tears arrow keys, the other asks the terminal and waits.
 
 pub mod capabilities;
+mod carry_out;
 pub mod clipboard;
 pub mod draw;
 pub mod editor_handoff;
+mod event_loop;
 pub mod frame;
 pub mod glyph;
 pub mod input;

@@ -1,0 +1,174 @@
+//! What the screen asks of the world around it, carried out without waiting.
+
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::app::effect::{Effect, Notice, NoticeSeverity};
+use crate::app::event::Event;
+use crate::domain::ids::IncidentId;
+use crate::domain::request::Request;
+use crate::runtime::LINK_REQUESTS_MAX;
+use crate::tui::clipboard;
+use crate::tui::editor_handoff::Handoff;
+use crate::tui::event_loop::{Due, Editing, EventLoop};
+use crate::tui::input::Reader;
+use crate::tui::run::Exit;
+use crate::tui::terminal;
+
+/// Tasks of the screen's own (files of copies and themes) at a time.
+const TASKS_MAX: usize = 16;
+
+/// Remembers the chosen theme in the state directory.
+pub const THEME_FILE: &str = "theme";
+
+impl EventLoop<'_> {
+    pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Request(request) => return self.request(request),
+            Effect::Copy { text, what } => return self.copy(text, &what),
+            Effect::OpenEditor { incident, text } => return self.edit(incident, &text),
+            Effect::Redraw => {
+                self.painter.forget();
+                self.due = Due::Now;
+            }
+            Effect::Mouse(on) => {
+                self.mouse = on;
+                self.send(terminal::mouse_bytes(on));
+            }
+            Effect::KeepTheme(name) => {
+                let path = self.options.state_dir.join(THEME_FILE);
+                return self.task(move || match clipboard::write_private(&path, &format!("{name}\n")) {
+                    Ok(()) => Event::Notice(Notice { severity: NoticeSeverity::Info, text: format!("theme `{name}`") }),
+                    Err(error) => Event::Failed(format!("could not keep the theme in `{}`: {error}", path.display())),
+                });
+            }
+            Effect::Suspend if terminal::can_suspend() => self.suspend(),
+            Effect::Suspend => {
+                return Some(warn("no shell to come back from: suspend is off".into()));
+            }
+            Effect::Quit => self.exit = Some(Exit::Quit),
+            // The screen keeps these to itself.
+            Effect::Notice(notice) => return Some(Event::Notice(notice)),
+            Effect::Focus(_) | Effect::Confirm { .. } => {}
+        }
+        None
+    }
+
+    /// Hands a request to the runtime; before there is one, keeps it.
+    pub(super) fn request(&mut self, request: Request) -> Option<Event> {
+        let Some(link) = &self.link else {
+            if self.early.len() == LINK_REQUESTS_MAX {
+                self.early.pop_front();
+            }
+            self.early.push_back(request);
+            return None;
+        };
+        match link.requests_tx.try_send(request) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_)) => Some(Event::Failed("too busy for that; press the key again".into())),
+            Err(TrySendError::Closed(_)) => Some(Event::Failed("the services have ended; restart hotseat".into())),
+        }
+    }
+
+    fn copy(&mut self, text: String, what: &str) -> Option<Event> {
+        let sequence = clipboard::sequence(&text);
+        let (sent, multiplexed) = (sequence.is_some(), self.options.capabilities.multiplexed);
+        if let Some(sequence) = sequence {
+            self.send(&sequence);
+        }
+        let (state_dir, what) = (self.options.state_dir.clone(), what.to_string());
+        self.task(move || {
+            let kept = clipboard::keep(&state_dir, &text);
+            let severity = if kept.is_ok() { NoticeSeverity::Info } else { NoticeSeverity::Warn };
+            let text = clipboard::notice(&what, kept.as_deref(), sent, multiplexed);
+            Event::Notice(Notice { severity, text })
+        })
+    }
+
+    fn task(&mut self, work: impl FnOnce() -> Event + Send + 'static) -> Option<Event> {
+        if self.tasks.len() >= TASKS_MAX {
+            return Some(warn("the disk is too slow for that; try again".into()));
+        }
+        self.tasks.spawn_blocking(work);
+        None
+    }
+
+    fn edit(&mut self, incident: Option<IncidentId>, text: &str) -> Option<Event> {
+        if self.editing.is_some() {
+            return None;
+        }
+        // Really stopped, not only left alone: otherwise it would steal keys from the editor.
+        if let Some(reader) = self.reader.take() {
+            reader.stop();
+        }
+        terminal::leave();
+        match Handoff::start(&self.options.state_dir, text) {
+            Ok(handoff) => {
+                self.editing = Some(Editing { handoff, incident });
+                None
+            }
+            Err(error) => {
+                self.take_back();
+                Some(Event::EditorClosed { incident, text: Err(error) })
+            }
+        }
+    }
+
+    pub(super) fn editor_closed(&mut self, text: Result<String, String>) {
+        let Some(editing) = self.editing.take() else { return };
+        self.take_back();
+        self.feed(Event::EditorClosed { incident: editing.incident, text });
+        self.due = Due::Now;
+    }
+
+    /// Takes the terminal over again after somebody else had it.
+    fn take_back(&mut self) {
+        let back = terminal::enter(self.tty, self.mouse).and_then(|()| {
+            if self.reader.is_none() {
+                self.reader = Some(Reader::start(self.tty, self.options.esc_wait)?);
+            }
+            Ok(())
+        });
+        if let Err(error) = back {
+            tracing::error!("the terminal could not be taken back: {error}");
+            self.exit = Some(Exit::HungUp);
+        }
+        self.painter.forget();
+        self.due = Due::Now;
+        self.resized();
+    }
+
+    pub(super) fn suspend(&mut self) {
+        self.suspended = true;
+        if self.editing.is_none() {
+            terminal::leave();
+        }
+        // Returns when somebody continued us; SIGCONT then takes the terminal back.
+        if let Err(error) = terminal::stop_job() {
+            tracing::error!("could not stop: {error}");
+            self.resumed();
+        }
+    }
+
+    pub(super) fn resumed(&mut self) {
+        self.suspended = false;
+        if self.editing.is_some() {
+            return;
+        }
+        self.take_back();
+        self.feed(Event::Resumed);
+    }
+
+    pub(super) fn resized(&mut self) {
+        let (width, height) = self.tty.size();
+        let area = self.painter.area();
+        if (area.width, area.height) != (width, height) {
+            self.painter.resize(width, height);
+            self.feed(Event::Resize { width, height });
+            self.due = self.due.max(Due::NextFrame);
+        }
+    }
+}
+
+pub(super) fn warn(text: String) -> Event {
+    Event::Notice(Notice { severity: NoticeSeverity::Warn, text })
+}

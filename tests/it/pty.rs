@@ -1,0 +1,202 @@
+//! The real binary in a pseudo-terminal: how it starts, lives and ends.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::pty::Launch;
+
+/// Long enough that only a machine that stands still could take a torn key for Esc.
+const PATIENT_ESC: &[&str] = &["--esc-wait", "5000"];
+
+#[test]
+fn the_screen_opens_and_quitting_gives_the_terminal_back() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.wait_for("LOGS");
+    assert!(pty.look(|screen| screen.alternate_screen() && screen.hide_cursor() && screen.bracketed_paste()));
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+    pty.assert_given_back();
+}
+
+#[test]
+fn sigterm_and_sigint_give_the_terminal_back_and_say_so_in_the_exit_code() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut pty = Launch::new(&["--mouse"]).start();
+        pty.wait_for("SERVICES");
+        pty.signal(signal);
+        assert_eq!(pty.exit_code(), code);
+        pty.assert_given_back();
+    }
+}
+
+#[test]
+fn a_dropped_connection_ends_it() {
+    let pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    assert_eq!(pty.hang_up(), 129);
+}
+
+#[test]
+fn a_dropped_connection_is_noticed_when_sighup_is_ignored() {
+    // As under nohup: the shell's `trap ''` is inherited, and only the terminal itself tells.
+    let pty = Launch::new(&[]).shell("trap '' HUP; \"$HOTSEAT\"; exit $?").start();
+    pty.wait_for("SERVICES");
+    assert_eq!(pty.hang_up(), 129);
+}
+
+#[test]
+fn a_storm_of_sizes_ends_with_the_last_one_drawn() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    for step in 0..100u16 {
+        pty.resize(40 + step, 12 + step % 30);
+    }
+    pty.resize(120, 40);
+    // What was drawn for sizes in between may have hit the emulated screen in another size; the last word counts.
+    pty.keys("\x0c");
+    pty.wait_until("a title row of 120 columns", |screen| {
+        screen.size() == (40.try_into().expect("rows"), 120.try_into().expect("columns"))
+            && screen.contents().contains("SERVICES")
+            && screen.contents().contains("INCIDENT")
+    });
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn an_arrow_torn_by_the_link_is_still_an_arrow() {
+    let mut pty = Launch::new(PATIENT_ESC).start();
+    pty.wait_for("SERVICES");
+    pty.keys(":zo");
+    pty.wait_for(":zo");
+    pty.keys("\x1b");
+    pty.wait_silent(Duration::from_millis(100));
+    pty.keys("[D");
+    pty.wait_silent(Duration::from_millis(100));
+    pty.keys("x");
+    pty.wait_for(":zxo");
+    pty.keys("\x03");
+}
+
+#[test]
+fn a_lone_esc_closes_what_is_open() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.keys(":qqq");
+    pty.wait_for(":qqq");
+    pty.keys("\x1b");
+    pty.wait_gone(":qqq");
+}
+
+#[test]
+fn a_paste_is_typed_and_never_obeyed() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.keys(":");
+    pty.keys("\x1b[200~quit\r\nq\x1b[31m\x1b[201~");
+    pty.wait_for(":quit q[31m");
+}
+
+#[test]
+fn an_idle_screen_sends_nothing() {
+    let pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.wait_silent(Duration::from_secs(2));
+}
+
+#[test]
+fn keys_work_while_standard_input_is_a_pipe_of_logs() {
+    let mut pty = Launch::new(&[]).shell("printf 'one\\ntwo\\n' | \"$HOTSEAT\" -; echo exit $?").start();
+    pty.wait_for("SERVICES");
+    pty.keys("\x03");
+    pty.wait_for("exit 0");
+}
+
+#[test]
+fn without_colours_the_selection_still_shows() {
+    let mut pty = Launch::new(&[]).variable("NO_COLOR", "1").variable("COLORTERM", "truecolor").start();
+    pty.wait_for("SERVICES");
+    pty.keys("\x10");
+    pty.wait_until("something in reverse", |screen| cells(screen).any(|it| it.inverse()));
+    pty.look(|screen| {
+        for cell in cells(screen) {
+            assert_eq!((cell.fgcolor(), cell.bgcolor()), (vt100::Color::Default, vt100::Color::Default));
+        }
+    });
+}
+
+fn cells(screen: &vt100::Screen) -> impl Iterator<Item = &vt100::Cell> {
+    let (rows, columns) = screen.size();
+    (0..rows.get()).flat_map(move |row| (0..columns.get()).filter_map(move |column| screen.cell(row, column)))
+}
+
+#[test]
+fn a_terminal_that_cannot_draw_is_refused_with_the_way_out() {
+    let mut pty = Launch::new(&[]).variable("TERM", "dumb").shell("\"$HOTSEAT\"; echo exit $?").start();
+    pty.wait_for("exit 2");
+    let text = pty.text();
+    assert!(text.contains("hotseat status") && text.contains("hotseat logs"), "{text}");
+    assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn a_panic_of_the_screen_gives_the_terminal_back_and_says_what_happened() {
+    let mut pty = Launch::new(&[]).variable("HOTSEAT_TEST_PANIC", "screen").start();
+    assert_eq!(pty.exit_code(), 3);
+    pty.assert_given_back();
+    let text = pty.text();
+    assert!(text.contains("a panic on purpose") && text.contains("error: the screen failed"), "{text}");
+}
+
+#[test]
+fn a_panic_of_a_task_is_told_on_a_screen_that_lives_on() {
+    let mut pty = Launch::new(&[]).variable("HOTSEAT_TEST_PANIC", "task").start();
+    pty.wait_for("a task of the screen failed");
+    assert!(!pty.text().contains("panicked at"));
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+    pty.assert_given_back();
+}
+
+#[test]
+fn it_can_be_suspended_and_comes_back_painted() {
+    let script = "set -m; \"$HOTSEAT\"; echo stopped; read answer; fg; echo exit $?";
+    let mut pty = Launch::new(&[]).shell(script).start();
+    pty.wait_for("SERVICES");
+    pty.keys("\x1a");
+    pty.wait_for("stopped");
+    assert!(pty.look(|screen| !screen.alternate_screen() && !screen.hide_cursor()));
+    pty.keys("\r");
+    pty.wait_until("the screen", |screen| screen.alternate_screen() && screen.contents().contains("INCIDENT"));
+    pty.keys("\x03");
+    pty.wait_for("exit 0");
+}
+
+#[test]
+fn without_a_shell_to_come_back_from_it_does_not_suspend() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.keys("\x1a");
+    pty.wait_for("suspend is off");
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn a_stop_that_nobody_announced_is_repaired() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.wait_silent(Duration::from_millis(200));
+    let before = pty.bytes();
+    pty.signal(Signal::STOP);
+    pty.signal(Signal::CONT);
+    pty.wait_until("a full repaint", |_| true);
+    while pty.bytes() < before + 200 {
+        pty.wait_silent(Duration::from_millis(20));
+    }
+    pty.wait_for("SERVICES");
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+}

@@ -19,7 +19,7 @@ use crate::registry::node::Commands;
 use crate::runtime::{Runtime, RuntimeSetup};
 use crate::service::log;
 use crate::theme::Theme;
-use crate::tui::capabilities::{Capabilities, ColorRule, Glyphs};
+use crate::tui::capabilities::{Capabilities, ColorRule};
 use crate::tui::run::{Attached, Exit, Options};
 use crate::tui::terminal::Tty;
 use crate::tui::{frame, input, run};
@@ -173,7 +173,7 @@ fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16))
         now: crate::clock::now(),
         zone: crate::clock::zone(),
         size,
-        themes: vec![Theme::mono().with_ascii(options.capabilities.glyphs != Glyphs::Unicode)],
+        themes: vec![Theme::mono()],
         theme: look.theme.clone().or_else(|| config.screen.theme.clone()),
         keys: config.keys.clone(),
         mouse: options.mouse,

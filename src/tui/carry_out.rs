@@ -11,14 +11,11 @@ use crate::tui::clipboard;
 use crate::tui::editor_handoff::Handoff;
 use crate::tui::event_loop::{Due, Editing, EventLoop};
 use crate::tui::input::Reader;
-use crate::tui::run::Exit;
+use crate::tui::run::{Exit, THEME_FILE};
 use crate::tui::terminal;
 
 /// Tasks of the screen's own (files of copies and themes) at a time.
 const TASKS_MAX: usize = 16;
-
-/// Remembers the chosen theme in the state directory.
-pub const THEME_FILE: &str = "theme";
 
 impl EventLoop<'_> {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {

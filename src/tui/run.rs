@@ -23,6 +23,9 @@ use crate::tui::event_loop::{EventLoop, Signals};
 use crate::tui::screen::Screen;
 use crate::tui::terminal::{self, Tty};
 
+/// Remembers the chosen theme in the state directory.
+pub const THEME_FILE: &str = "theme";
+
 /// How the screen runs.
 #[derive(Debug, Clone)]
 pub struct Options {

@@ -7,6 +7,7 @@ pub mod expect;
 pub mod health;
 pub mod judge;
 pub mod outcome;
+pub mod waterfall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

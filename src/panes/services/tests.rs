@@ -1,0 +1,235 @@
+//! What the services pane does and shows, on boards folded from facts.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::*;
+use crate::domain::fact::{Actor, Envelope, Fact};
+use crate::domain::ids::HostId;
+use crate::domain::probe::health::Thresholds;
+use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
+use crate::domain::probe::{ProbeFact, ProbeSetup};
+
+struct World {
+    board: Board,
+    now: Timestamp,
+    zone: TimeZone,
+    width: u16,
+    height: u16,
+}
+
+fn probe(name: &str) -> ProbeId {
+    ProbeId::new(&HostId::new("h"), name)
+}
+
+impl World {
+    fn new(width: u16, height: u16) -> Self {
+        let now = "2024-08-19T06:43:50Z".parse().expect("a time");
+        Self { board: Board::default(), now, zone: TimeZone::UTC, width, height }
+    }
+
+    fn fact(&mut self, fact: ProbeFact) {
+        let seq = self.board.seq + 1;
+        let fact = Fact::Probe(fact);
+        let envelope = Envelope { host: HostId::new("h"), seq, at: self.now, actor: Actor::Runtime, fact };
+        self.board.apply(self.now, &envelope);
+    }
+
+    fn configured(&mut self, name: &str) {
+        let setup = ProbeSetup {
+            kind: "http".into(),
+            target: format!("http://{name}.example/health"),
+            interval: Duration::from_secs(15),
+            retry: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
+            thresholds: Thresholds::default(),
+            expect: vec!["status == 200".into()],
+            prefer: vec!["total < 800ms".into()],
+        };
+        self.fact(ProbeFact::Configured { probe: probe(name), setup });
+    }
+
+    /// Outcomes a second apart: `o` 31 ms, `d` slow, `f` refused, `u` unknown.
+    fn outcomes(&mut self, name: &str, letters: &str) {
+        for letter in letters.chars() {
+            self.now = self.now.checked_add(SignedDuration::from_secs(1)).expect("in range");
+            let (result, ms, trouble) = match letter {
+                'o' => (ProbeResult::Ok, 31, None),
+                'd' => (
+                    ProbeResult::Degraded,
+                    4100,
+                    Some((Cause::Slow, "slow 4.1s", "total is 4.1s, expected total < 800ms")),
+                ),
+                'f' => (
+                    ProbeResult::Fail,
+                    1,
+                    Some((Cause::Refused, "refused", "refused: nothing listens on 127.0.0.1:9000")),
+                ),
+                _ => (ProbeResult::Unknown, 0, Some((Cause::Own, "cannot run", "could not run `check_disk`"))),
+            };
+            let mut phases = Phases::default();
+            phases.add(Phase::Connect, Duration::from_millis(1));
+            phases.add(Phase::Wait, Duration::from_millis(ms));
+            let outcome = Outcome {
+                at: self.now,
+                result,
+                phases,
+                trouble: trouble.map(|(cause, brief, text)| Trouble::new(cause, brief, text)),
+                evidence: Evidence { status: (letter == 'o').then_some(200), ..Evidence::default() },
+                lag: Duration::ZERO,
+                latency_suspect: false,
+            };
+            self.fact(ProbeFact::Outcome { probe: probe(name), outcome: Box::new(outcome), next: Some(self.now) });
+        }
+    }
+
+    fn outage(width: u16, height: u16) -> Self {
+        let mut world = Self::new(width, height);
+        for name in ["storage-a", "api", "edge-lb", "search", "login"] {
+            world.configured(name);
+            world.outcomes(name, "ooo");
+        }
+        world.outcomes("storage-a", "ff");
+        world.outcomes("api", "ff");
+        world.outcomes("search", "dd");
+        world.outcomes("edge-lb", "f");
+        world
+    }
+
+    fn cx(&self) -> Context<'_> {
+        Context {
+            now: self.now,
+            zone: &self.zone,
+            board: &self.board,
+            width: self.width,
+            height: self.height,
+            focused: true,
+        }
+    }
+
+    fn shown(&self, pane: &ServicesPane) -> Vec<String> {
+        let area = Rect::new(0, 0, self.width, self.height);
+        let mut buf = Buffer::empty(area);
+        pane.view(&self.cx(), &Theme::mono(), area, &mut buf);
+        let row = |y: u16| (0..self.width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_string();
+        (0..self.height).map(row).collect()
+    }
+}
+
+#[test]
+fn rows_are_red_first_with_columns_aligned() {
+    let pane = ServicesPane::default();
+    assert_eq!(
+        World::outage(80, 5).shown(&pane),
+        [
+            "x storage-a down     refused      06:44:06      ▃▃▃██ FIRST RED refused: nothin…",
+            "x api       down     refused      06:44:08      ▃▃▃██ refused: nothing listens …",
+            "? edge-lb   suspect  refused      06:44:12       ▃▃▃█ refused: nothing listens …",
+            "! search    degraded slow 4.1s    06:44:10      ▁▁▁██ total is 4.1s, expected t…",
+            "o login     up       32ms         06:44:03        ▃▃▃",
+        ]
+    );
+}
+
+#[test]
+fn a_narrow_screen_keeps_name_trouble_and_time() {
+    let pane = ServicesPane::default();
+    assert_eq!(
+        World::outage(40, 5).shown(&pane),
+        [
+            "x storage-a refused             06:44:06",
+            "x api       refused             06:44:08",
+            "? edge-lb   refused             06:44:12",
+            "! search    slow 4.1s           06:44:10",
+            "o login     32ms                06:44:03",
+        ]
+    );
+}
+
+#[test]
+fn no_probes_is_a_friendly_line() {
+    let shown = World::new(80, 2).shown(&ServicesPane::default());
+    assert_eq!(shown[0], "no probes: `hotseat init` writes a config to start from");
+}
+
+#[test]
+fn selection_stays_on_the_probe_when_rows_move() {
+    let mut world = World::outage(80, 5);
+    let mut pane = ServicesPane::default();
+    assert_eq!(pane.selected(&world.board), Some(probe("storage-a")));
+    pane.update(&world.cx(), ServicesCommand::Bottom);
+    assert_eq!(pane.selected(&world.board), Some(probe("login")));
+    world.outcomes("login", "ff");
+    assert_eq!(pane.selected(&world.board), Some(probe("login")));
+    world.fact(ProbeFact::Removed { probe: probe("login") });
+    assert_eq!(pane.selected(&world.board), Some(probe("storage-a")));
+}
+
+#[test]
+fn the_selected_row_is_scrolled_into_view() {
+    let world = World::outage(80, 2);
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Bottom);
+    assert!(world.shown(&pane)[1].starts_with("o login"));
+    pane.update(&world.cx(), ServicesCommand::Top);
+    assert!(world.shown(&pane)[0].starts_with("x storage-a"));
+}
+
+#[test]
+fn run_and_burst_ask_for_the_selected_probe() {
+    let world = World::outage(80, 5);
+    let mut pane = ServicesPane::default();
+    let effects = pane.update(&world.cx(), ServicesCommand::RunNow);
+    assert_eq!(effects, [Effect::Request(Request::RunProbe(probe("storage-a")))]);
+    let effects = pane.update(&world.cx(), ServicesCommand::Burst);
+    assert_eq!(effects, [Effect::Request(Request::BurstProbe(probe("storage-a")))]);
+}
+
+#[test]
+fn a_burst_counts_down_and_wakes_the_screen() {
+    let mut world = World::outage(120, 5);
+    let pane = ServicesPane::default();
+    assert_eq!(pane.next_wake(&world.cx()), None);
+    let until = world.now.checked_add(SignedDuration::from_secs(42)).expect("in range");
+    world.fact(ProbeFact::Burst { probe: probe("api"), until: Some(until) });
+    assert!(world.shown(&pane)[1].contains("burst 42s"));
+    assert!(pane.next_wake(&world.cx()).is_some());
+}
+
+#[test]
+fn acknowledge_means_the_selected_trouble_then_the_first_unseen() {
+    let mut world = World::outage(80, 5);
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Bottom);
+    assert_eq!(pane.to_acknowledge(&world.board), Some(probe("storage-a")), "login is up");
+    let now = world.now;
+    world.fact(ProbeFact::Acknowledged { probe: probe("storage-a"), by: "bob".into(), at: now });
+    assert_eq!(pane.to_acknowledge(&world.board), Some(probe("api")));
+    assert!(world.shown(&pane)[0].contains("ack bob"));
+}
+
+#[test]
+fn the_detail_says_why_and_where_the_time_went() {
+    let world = World::outage(80, 24);
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Detail);
+    assert!(pane.wants_zoom());
+    let shown = world.shown(&pane).join("\n");
+    for part in [
+        "x storage-a  down since 06:44:06",
+        "http      http://storage-a.example/health",
+        "every 15s, timeout 5.0s, retry 5.0s; down at 2/3, up at 2/2",
+        "why       refused: nothing listens on 127.0.0.1:9000",
+        "connect    1.0ms",
+        "last 5 outcomes",
+        "06:43:53 ok          32ms  connect 1.0ms, wait 31ms",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    assert!(pane.back(&world.cx()));
+    assert!(!pane.back(&world.cx()));
+}

@@ -12,7 +12,10 @@ use crate::panes::{Context, PaneId};
 impl Model {
     /// Marks the selected probe as seen, or the first red one when the services have not the keys.
     pub(super) fn acknowledge(&mut self) -> Vec<Effect> {
-        vec![Notice::info("nothing is red")]
+        match self.panes.services.to_acknowledge(&self.board) {
+            Some(probe) => vec![Effect::Request(Request::AcknowledgeProbe(probe))],
+            None => vec![Notice::info("nothing is red that was not seen")],
+        }
     }
 
     pub(super) fn start_note(&mut self) -> Vec<Effect> {

@@ -1,1 +1,24 @@
 //! The log engine: bytes on disk to windows of records. Threads and `pread`; no tokio, no screen.
+//!
+//! A [`source`] is a row of [`segment`]s (a file, and what it was before each rotation). Segments are read
+//! by [`block`]; a block is split into [`record`]s by their [`stamp`]s when somebody looks at it, and
+//! searched whole before that. A [`walk`] goes through the matching records outward from a place, and
+//! several walks are merged by time. A [`window`] is built of walks, a [`view`] answers requests and
+//! follows, a [`scan`] counts in the background. Nothing is read that is not shown or counted.
+
+pub mod block;
+pub mod engine;
+pub mod hints;
+pub mod json;
+pub mod level;
+pub mod present;
+pub mod record;
+pub mod scan;
+pub mod segment;
+pub mod source;
+pub mod spool;
+pub mod stamp;
+pub mod tail;
+pub mod view;
+pub mod walk;
+pub mod window;

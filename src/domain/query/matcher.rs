@@ -21,7 +21,7 @@ const MAX_REGEX_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub enum Pattern {
     /// Exact bytes.
-    Literal(memmem::Finder<'static>),
+    Literal(Box<memmem::Finder<'static>>),
     /// A regex; `whole_blocks` when searching a block finds the same records as searching each of them.
     Regex {
         /// Compiled.
@@ -35,14 +35,14 @@ impl Pattern {
     /// Plain text, smart case.
     pub fn text(text: &str) -> Self {
         if text.chars().any(char::is_uppercase) || !text.chars().any(char::is_alphabetic) {
-            return Self::Literal(memmem::Finder::new(text.as_bytes()).into_owned());
+            return Self::Literal(Box::new(memmem::Finder::new(text.as_bytes()).into_owned()));
         }
         let mut builder = RegexBuilder::new(&regex::escape(text));
         // ASCII folding keeps the literal prefilters; `K` is not meant to find the Kelvin sign in a log.
         builder.case_insensitive(true).unicode(!text.is_ascii());
         match builder.build() {
             Ok(regex) => Self::Regex { regex, whole_blocks: true },
-            Err(_) => Self::Literal(memmem::Finder::new(text.as_bytes()).into_owned()),
+            Err(_) => Self::Literal(Box::new(memmem::Finder::new(text.as_bytes()).into_owned())),
         }
     }
 
@@ -154,6 +154,23 @@ impl Matcher {
         Ok(matcher)
     }
 
+    /// Also asks for this level or above.
+    #[must_use]
+    pub fn and_level(mut self, level: Level) -> Self {
+        self.conditions.push((false, Condition::Level(Comparison::AtLeast, level)));
+        self
+    }
+
+    /// Also asks for a match of this pattern, which then leads.
+    #[must_use]
+    pub fn and_pattern(mut self, pattern: Pattern) -> Self {
+        if pattern.leads() {
+            self.lead = Some(self.conditions.len());
+        }
+        self.conditions.push((false, Condition::Pattern(pattern)));
+        self
+    }
+
     /// True when every record of every source passes.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty() && self.conditions.is_empty()
@@ -166,7 +183,9 @@ impl Matcher {
 
     /// True when records of the source of this name may pass.
     pub fn takes_source(&self, name: &str) -> bool {
-        self.sources.iter().all(|(out, pattern)| glob(pattern, name) != *out)
+        // The files of one config entry are named `entry:file`; the entry's name stands for all of them.
+        let entry = name.split_once(':').map_or(name, |(entry, _)| entry);
+        self.sources.iter().all(|(out, pattern)| (glob(pattern, name) || glob(pattern, entry)) != *out)
     }
 
     /// The pattern to search whole blocks for: a record without a match cannot pass.

@@ -1,0 +1,392 @@
+//! Blocks: the unit in which a segment is read, split into records and searched.
+//!
+//! A block owns the records that begin in it. Where the first of them begins is worked out by looking
+//! back as far as the grouping rule does, so a block can be read without the ones before it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::domain::log::Level;
+use crate::domain::query::matcher::{Matcher, Subject};
+use crate::logstore::level;
+use crate::logstore::record::{GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, continues, split};
+use crate::logstore::segment::{Segment, lock};
+use crate::logstore::stamp::{STAMP_BYTES, StampReader};
+
+/// Bytes of a block: read in 30 µs, split in about a millisecond, a summary for 4 GB stays near a megabyte.
+pub const BLOCK_BYTES: u64 = 256 * 1024;
+/// Blocks kept after use (16 MiB): scrolling back and forth does not read again.
+const MAX_CACHED_BLOCKS: usize = 64;
+/// Bytes read around a boundary in one go.
+const MARGIN_BYTES: u64 = 8 * 1024;
+
+/// The records that begin in one block.
+#[derive(Debug)]
+pub struct Block {
+    /// Offset of the first record.
+    pub base: u64,
+    /// Offset of the first record that belongs to a later block.
+    pub next: u64,
+    /// The bytes `base..next`, fewer when the last record is longer than `LINE_BYTES`.
+    pub bytes: Vec<u8>,
+    spans: OnceLock<Vec<Span>>,
+    zone: TimeZone,
+    reference: Timestamp,
+}
+
+impl Block {
+    /// The records, split when first asked for.
+    pub fn spans(&self) -> &[Span] {
+        self.spans.get_or_init(|| {
+            let mut reader = StampReader::new(self.zone.clone(), self.reference);
+            split(&self.bytes, self.base, &mut reader)
+        })
+    }
+
+    /// A record's bytes.
+    pub fn bytes_of(&self, span: &Span) -> &[u8] {
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+
+    /// A record's length on disk.
+    pub fn length_of(&self, index: usize) -> u64 {
+        let spans = self.spans();
+        let end = spans.get(index + 1).map_or(self.next, |it| self.base + u64::from(it.start));
+        end.saturating_sub(self.base + u64::from(spans[index].start))
+    }
+
+    /// A record's own time.
+    pub fn time_of(span: &Span) -> Option<Timestamp> {
+        (span.nanos != NO_TIME).then(|| Timestamp::from_nanosecond(i128::from(span.nanos)).ok()).flatten()
+    }
+
+    /// A record's level.
+    pub fn level_of(&self, span: &Span) -> Option<Level> {
+        level::of(self.bytes_of(span), usize::from(span.stamp_end))
+    }
+
+    /// Indices of the records that pass. `arrival` places records without a time of their own.
+    pub fn matches(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> Vec<u32> {
+        let all = || 0..u32::try_from(self.spans().len()).unwrap_or(u32::MAX);
+        if matcher.takes_all_records() {
+            return all().collect();
+        }
+        let passes = |index: u32| {
+            let span = &self.spans()[index as usize];
+            matcher.passes(&RecordView { block: self, span, arrival })
+        };
+        let Some(lead) = matcher.lead() else { return all().filter(|it| passes(*it)).collect() };
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let Some(hit) = lead.find_at(&self.bytes, at) else { break };
+            let spans = self.spans();
+            let index = spans.partition_point(|it| (it.start as usize) <= hit.start).saturating_sub(1);
+            let Some(span) = spans.get(index) else { break };
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            if passes(index) {
+                found.push(index);
+            }
+            at = span.end as usize;
+        }
+        found
+    }
+}
+
+struct RecordView<'a> {
+    block: &'a Block,
+    span: &'a Span,
+    arrival: &'a dyn Fn(u64) -> Timestamp,
+}
+
+impl Subject for RecordView<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.block.bytes_of(self.span)
+    }
+    fn level(&self) -> Option<Level> {
+        self.block.level_of(self.span)
+    }
+    fn time(&self) -> Option<Timestamp> {
+        Block::time_of(self.span).or_else(|| Some((self.arrival)(self.block.base + u64::from(self.span.start))))
+    }
+}
+
+/// Reads blocks and keeps the last ones.
+#[derive(Debug)]
+pub struct BlockReader {
+    zone: TimeZone,
+    cache: Mutex<VecDeque<(Key, Arc<Block>)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    segment: u64,
+    block: u64,
+    next: u64,
+}
+
+impl BlockReader {
+    /// Times without a zone are read in `zone`.
+    pub fn new(zone: TimeZone) -> Self {
+        Self { zone, cache: Mutex::default() }
+    }
+
+    /// Reads a block of a segment that is `size` bytes long, and keeps it for the next who asks.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn block(&self, segment: &Segment, size: u64, block: u64) -> io::Result<Arc<Block>> {
+        let next = self.first_record(segment, size, block + 1)?;
+        let key = Key { segment: segment.uid, block, next };
+        {
+            let mut cache = lock(&self.cache);
+            if let Some(at) = cache.iter().position(|(it, _)| *it == key)
+                && let Some(entry) = cache.remove(at)
+            {
+                let found = entry.1.clone();
+                cache.push_back(entry);
+                return Ok(found);
+            }
+        }
+        let found = Arc::new(self.read(segment, size, block, next)?);
+        let mut cache = lock(&self.cache);
+        // An earlier, shorter state of the block that is being written is of no use any more.
+        cache.retain(|(it, _)| it.segment != key.segment || it.block != key.block);
+        while cache.len() >= MAX_CACHED_BLOCKS {
+            cache.pop_front();
+        }
+        // A block that holds a giant record is not kept: 64 of them would be a gigabyte.
+        if found.bytes.len() as u64 <= 4 * BLOCK_BYTES {
+            cache.push_back((key, found.clone()));
+        }
+        Ok(found)
+    }
+
+    /// Reads a block for one pass over everything, past the cache.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn block_once(&self, segment: &Segment, size: u64, block: u64) -> io::Result<Block> {
+        let next = self.first_record(segment, size, block + 1)?;
+        self.read(segment, size, block, next)
+    }
+
+    fn read(&self, segment: &Segment, size: u64, block: u64, next: u64) -> io::Result<Block> {
+        let base = self.first_record(segment, size, block)?.min(next);
+        let end = next.min((block + 1) * BLOCK_BYTES + LINE_BYTES);
+        let bytes = segment.read(base, end)?;
+        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone: self.zone.clone(), reference: segment.modified() })
+    }
+
+    /// Number of blocks in a segment of this size.
+    pub fn blocks(size: u64) -> u64 {
+        size.div_ceil(BLOCK_BYTES)
+    }
+
+    /// The block that owns the record at an offset.
+    pub fn block_at(offset: u64) -> u64 {
+        offset / BLOCK_BYTES
+    }
+
+    /// Where the first record begins that starts at or after a block's boundary.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn first_record(&self, segment: &Segment, size: u64, block: u64) -> io::Result<u64> {
+        let boundary = block * BLOCK_BYTES;
+        if block == 0 || boundary >= size {
+            return Ok(boundary.min(size));
+        }
+        if let Some(known) = segment.boundary(block) {
+            return Ok(known);
+        }
+        let mut region = Region::new(segment, size, boundary);
+        let mut reader = StampReader::new(self.zone.clone(), segment.modified());
+        let Some(line_start) = region.line_start_from(boundary)? else { return Ok(size) };
+        let found = region.first_record_from(line_start, &mut reader)?;
+        // The line must be whole, or long enough that what comes cannot change what it is.
+        if region.line_end(found)? < size || size - found > STAMP_BYTES as u64 {
+            segment.keep_boundary(block, found);
+            // A line longer than a block covers the boundaries behind it as well.
+            for covered in block + 1..=Self::block_at(found.saturating_sub(1)) {
+                segment.keep_boundary(covered, found);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A growing stretch of a segment around a boundary.
+struct Region<'a> {
+    segment: &'a Segment,
+    size: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Region<'a> {
+    fn new(segment: &'a Segment, size: u64, around: u64) -> Self {
+        Self { segment, size, start: around, bytes: Vec::new() }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// Extends the stretch to hold `start..end`; returns false when the bytes are not there any more.
+    fn cover(&mut self, start: u64, end: u64) -> io::Result<bool> {
+        let end = end.min(self.size);
+        if self.bytes.is_empty() {
+            self.start = start.saturating_sub(MARGIN_BYTES);
+            self.bytes = self.segment.read(self.start, (end + MARGIN_BYTES).min(self.size))?;
+        }
+        if start < self.start {
+            // At least doubling keeps the copying linear.
+            let length = (self.bytes.len() as u64).max(self.start - start);
+            let from = self.start.saturating_sub(length);
+            let mut bytes = self.segment.read(from, self.start)?;
+            bytes.append(&mut self.bytes);
+            self.bytes = bytes;
+            self.start = from;
+        }
+        if end > self.end() {
+            let to = (end + self.bytes.len() as u64).min(self.size);
+            let more = self.segment.read(self.end(), to)?;
+            self.bytes.extend_from_slice(&more);
+        }
+        Ok(self.start <= start && end <= self.end())
+    }
+
+    fn slice(&self, start: u64, end: u64) -> &[u8] {
+        let at = |offset: u64| usize::try_from(offset.saturating_sub(self.start)).unwrap_or(0).min(self.bytes.len());
+        &self.bytes[at(start)..at(end).max(at(start))]
+    }
+
+    /// The first line that starts at or after an offset, `None` when there is none.
+    fn line_start_from(&mut self, offset: u64) -> io::Result<Option<u64>> {
+        let end = self.line_end(offset - 1)?;
+        Ok((end < self.size).then_some(end))
+    }
+
+    /// Behind the line end of the line around an offset; the size when there is none.
+    ///
+    /// Lines longer than the stretch are read through in pieces that are not kept.
+    fn line_end(&mut self, offset: u64) -> io::Result<u64> {
+        self.cover(offset, offset + MARGIN_BYTES)?;
+        if let Some(at) = memchr::memchr(b'\n', self.slice(offset, self.end())) {
+            return Ok(offset + at as u64 + 1);
+        }
+        let mut at = self.end();
+        while at < self.size {
+            let piece = self.segment.read(at, (at + BLOCK_BYTES).min(self.size))?;
+            if let Some(found) = memchr::memchr(b'\n', &piece) {
+                return Ok(at + found as u64 + 1);
+            }
+            if piece.is_empty() {
+                break;
+            }
+            at += piece.len() as u64;
+        }
+        Ok(self.size)
+    }
+
+    /// The start of the line that ends at `end` (behind its line end), or `None` when it is too long to matter.
+    fn line_start_before(&mut self, end: u64) -> io::Result<Option<u64>> {
+        let mut reach = MARGIN_BYTES;
+        loop {
+            let from = end.saturating_sub(reach);
+            if !self.cover(from, end)? {
+                return Ok(None);
+            }
+            if let Some(at) = memchr::memrchr(b'\n', self.slice(from, end - 1)) {
+                return Ok(Some(from + at as u64 + 1));
+            }
+            if from == 0 {
+                return Ok(Some(0));
+            }
+            if reach > LINE_BYTES {
+                return Ok(None);
+            }
+            reach *= 4;
+        }
+    }
+
+    fn has_stamp(&mut self, start: u64, reader: &mut StampReader) -> io::Result<bool> {
+        self.cover(start, start + STAMP_BYTES as u64)?;
+        let line = self.slice(start, start + STAMP_BYTES as u64);
+        let line = &line[..memchr::memchr(b'\n', line).map_or(line.len(), |it| it + 1)];
+        Ok(reader.read(line).is_some())
+    }
+
+    fn shape_continues(&mut self, start: u64) -> io::Result<bool> {
+        self.cover(start, start + 16)?;
+        Ok(continues(self.slice(start, start + 16)))
+    }
+
+    /// The first record at or after a line start.
+    fn first_record_from(&mut self, start: u64, reader: &mut StampReader) -> io::Result<u64> {
+        if self.has_stamp(start, reader)? {
+            return Ok(start);
+        }
+        let (stamped, plain) = self.look_back(start, reader)?;
+        let mut grouping = Grouping::after(stamped, plain);
+        let mut at = start;
+        while at < self.size {
+            let end = self.line_end(at)?;
+            let has_stamp = self.has_stamp(at, reader)?;
+            let length = (end - at).min(STAMP_BYTES as u64);
+            if grouping.begins(self.slice(at, at + length), has_stamp, at, end) {
+                return Ok(at);
+            }
+            at = end;
+        }
+        Ok(self.size)
+    }
+
+    /// Finds the first line that the line at `start` may belong to, as going forward would have.
+    fn look_back(&mut self, start: u64, reader: &mut StampReader) -> io::Result<(Option<Reach>, Option<Reach>)> {
+        let stamped = self.stamped_before(start, reader)?;
+        if stamped.is_some() || !self.shape_continues(start)? {
+            return Ok((stamped, None));
+        }
+        let mut end = start;
+        let mut lines = 0;
+        while end > 0 && Reach::holds(end, lines + 1, start) {
+            let Some(line) = self.line_start_before(end)? else {
+                return Ok((None, Some(Reach { end, lines })));
+            };
+            if end - line > LINE_BYTES {
+                return Ok((None, Some(Reach { end, lines })));
+            }
+            if !self.shape_continues(line)? {
+                // That line may itself belong to a record with a timestamp further up; then it leads nothing.
+                let swallowed = self.stamped_before(line, reader)?.is_some();
+                return Ok((None, (!swallowed).then_some(Reach { end, lines })));
+            }
+            lines += 1;
+            end = line;
+        }
+        Ok((None, None))
+    }
+
+    fn stamped_before(&mut self, start: u64, reader: &mut StampReader) -> io::Result<Option<Reach>> {
+        let mut end = start;
+        let mut lines = 0;
+        while end > 0 && lines < GROUP_LINES && start - end <= GROUP_BYTES {
+            let Some(line) = self.line_start_before(end)? else { return Ok(None) };
+            if end - line > LINE_BYTES {
+                return Ok(None);
+            }
+            if self.has_stamp(line, reader)? {
+                return Ok(Some(Reach { end, lines }));
+            }
+            lines += 1;
+            end = line;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,204 @@
+//! Finds the level of a record in its first line.
+
+use crate::domain::log::Level;
+use crate::logstore::json;
+use crate::logstore::stamp::logfmt_value;
+
+/// Bytes of the first line in which a level is looked for; behind that stands the message.
+const LEVEL_BYTES: usize = 256;
+/// JSON lines may carry the level behind other keys.
+const JSON_BYTES: usize = 2048;
+
+/// Returns the level of a line. `stamp_end` is where its timestamp ends, 0 without one.
+pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
+    let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
+    match line.first()? {
+        b'{' => return of_json(&line[..line.len().min(JSON_BYTES)]),
+        b'<' => {
+            if let Some(level) = of_priority(line) {
+                return Some(level);
+            }
+        }
+        letter @ (b'I' | b'W' | b'E' | b'F') if is_klog(line) => return of_letter(*letter),
+        _ => {}
+    }
+    let head = &line[..line.len().min(stamp_end + LEVEL_BYTES)];
+    if let Some(at) = logfmt_value(head, &[b"level=", b"lvl=", b"severity=", b"loglevel="]) {
+        return of_word(word(&head[at..]));
+    }
+    if let Some(level) = of_access(line, stamp_end) {
+        return Some(level);
+    }
+    of_text(head, stamp_end)
+}
+
+fn of_json(line: &[u8]) -> Option<Level> {
+    let keys = ["level", "severity", "lvl", "log.level", "levelname", "loglevel", "severity_text", "levelName"];
+    let value = &line[json::find(line, &keys)?];
+    match value.first()? {
+        b'0'..=b'9' => of_number(std::str::from_utf8(value).ok()?.parse().ok()?),
+        _ => of_word(value),
+    }
+}
+
+/// Numbers as pino and bunyan write them (10 to 60) or syslog does (0 to 7).
+fn of_number(number: u32) -> Option<Level> {
+    match number {
+        0..=2 | 60 => Some(Level::Fatal),
+        3 | 50 => Some(Level::Error),
+        4 | 40 => Some(Level::Warn),
+        5 | 6 | 30 => Some(Level::Info),
+        7 | 20 => Some(Level::Debug),
+        10 => Some(Level::Trace),
+        _ => None,
+    }
+}
+
+fn of_priority(line: &[u8]) -> Option<Level> {
+    let close = line.iter().take(5).position(|byte| *byte == b'>')?;
+    let priority: u32 = std::str::from_utf8(&line[1..close]).ok()?.parse().ok()?;
+    of_number(priority & 7)
+}
+
+fn is_klog(line: &[u8]) -> bool {
+    line.len() > 8 && line[1..5].iter().all(u8::is_ascii_digit) && line[5] == b' ' && line[8] == b':'
+}
+
+/// The status of a web server's access line: it stands behind the quoted request.
+fn of_access(line: &[u8], stamp_end: usize) -> Option<Level> {
+    let rest = line.get(stamp_end..)?.strip_prefix(b"] \"")?;
+    let quote = memchr::memmem::find(rest, b"\" ")?;
+    match rest.get(quote + 2..quote + 6)? {
+        [b'5', _, _, b' '] => Some(Level::Error),
+        [b'4', _, _, b' '] => Some(Level::Warn),
+        [b'1'..=b'3', _, _, b' '] => Some(Level::Info),
+        _ => None,
+    }
+}
+
+/// A level word that is set off from the text: upper case, in brackets, before a colon, or the first word.
+fn of_text(head: &[u8], stamp_end: usize) -> Option<Level> {
+    let mut at = 0;
+    let mut is_first = true;
+    while at < head.len() {
+        if !head[at].is_ascii_alphabetic() {
+            at += 1;
+            continue;
+        }
+        let token = word(&head[at..]);
+        let end = at + token.len();
+        let before = at.checked_sub(1).map(|it| head[it]);
+        let after = head.get(end).copied();
+        // Inside the timestamp stand only names of days and months.
+        let counts = at >= stamp_end || end <= 8;
+        let starts =
+            before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'_' | b'/' | b'-' | b'.'));
+        let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'_' | b'=' | b'-' | b'.'));
+        if counts && starts && ends {
+            let in_brackets =
+                matches!(before, Some(b'[' | b'<' | b'(' | b'|')) && matches!(after, Some(b']' | b'>' | b')' | b'|'));
+            // Apache writes `[core:error]`.
+            let after_colon = before == Some(b':') && after == Some(b']');
+            let leads = is_first && at >= stamp_end && matches!(after, None | Some(b' ' | b'\t' | b':' | b'|'));
+            if token.len() == 1 {
+                if (in_brackets || (leads && stamp_end > 0))
+                    && let Some(level) = of_letter(token[0])
+                {
+                    return Some(level);
+                }
+            } else if let Some(level) = of_word(token) {
+                let upper = token.iter().all(u8::is_ascii_uppercase);
+                if upper || in_brackets || after_colon || leads || after == Some(b':') {
+                    return Some(level);
+                }
+            }
+        }
+        is_first &= at < stamp_end;
+        at = end;
+    }
+    None
+}
+
+fn word(text: &[u8]) -> &[u8] {
+    let length = text.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len());
+    &text[..length]
+}
+
+fn of_letter(letter: u8) -> Option<Level> {
+    match letter {
+        b'T' | b'V' => Some(Level::Trace),
+        b'D' => Some(Level::Debug),
+        b'I' => Some(Level::Info),
+        b'W' => Some(Level::Warn),
+        b'E' => Some(Level::Error),
+        b'F' | b'C' => Some(Level::Fatal),
+        _ => None,
+    }
+}
+
+fn of_word(word: &[u8]) -> Option<Level> {
+    let is = |names: &[&str]| names.iter().any(|it| word.eq_ignore_ascii_case(it.as_bytes()));
+    // The length sorts out nearly every word before any comparison.
+    match word.len() {
+        3 if is(&["err"]) => Some(Level::Error),
+        3 if is(&["wrn"]) => Some(Level::Warn),
+        3 if is(&["inf"]) => Some(Level::Info),
+        3 if is(&["dbg"]) => Some(Level::Debug),
+        3 if is(&["trc"]) => Some(Level::Trace),
+        4 if is(&["info"]) => Some(Level::Info),
+        4 if is(&["warn"]) => Some(Level::Warn),
+        4 if is(&["erro"]) => Some(Level::Error),
+        4 if is(&["crit"]) => Some(Level::Fatal),
+        4 if is(&["fine"]) => Some(Level::Debug),
+        5 if is(&["error"]) => Some(Level::Error),
+        5 if is(&["debug"]) => Some(Level::Debug),
+        5 if is(&["trace"]) => Some(Level::Trace),
+        5 if is(&["fatal", "panic", "alert", "emerg"]) => Some(Level::Fatal),
+        6 if is(&["severe"]) => Some(Level::Error),
+        6 if is(&["notice"]) => Some(Level::Info),
+        7 if is(&["warning"]) => Some(Level::Warn),
+        7 if is(&["verbose"]) => Some(Level::Trace),
+        8 if is(&["critical"]) => Some(Level::Fatal),
+        9 if is(&["emergency"]) => Some(Level::Fatal),
+        11 if is(&["information"]) => Some(Level::Info),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::logstore::stamp::StampReader;
+
+    #[test]
+    fn levels_are_found_where_loggers_put_them() {
+        let mut reader = StampReader::new(TimeZone::UTC, Timestamp::from_second(1_800_000_000).unwrap());
+        let mut check = |line: &str, expected: Option<Level>| {
+            let stamp_end = reader.read(line.as_bytes()).map_or(0, |it| it.range.end);
+            assert_eq!(of(line.as_bytes(), stamp_end), expected, "{line}");
+        };
+        check("2026-08-19 14:30:01,123 ERROR api: x", Some(Level::Error));
+        check("2026-08-19T14:30:01Z  WARN api: no error here", Some(Level::Warn));
+        check("2026-08-19T14:30:01Z info api started", Some(Level::Info));
+        check("2026-08-19T14:30:01Z [main] [debug] x", Some(Level::Debug));
+        check("14:30:01 E api   pool exhausted", Some(Level::Error));
+        check("2026/08/19 14:30:01 [crit] 7#7: x", Some(Level::Fatal));
+        check("[Wed Aug 19 14:30:01.1 2026] [core:error] [pid 7] x", Some(Level::Error));
+        check("I0819 14:30:01.123456       1 main.go:1] x", Some(Level::Info));
+        check("<11>Aug 19 14:30:01 host app: x", Some(Level::Error));
+        check(r#"{"ts":1,"level":"warning","msg":"fatal"}"#, Some(Level::Warn));
+        check(r#"{"level":50,"msg":"x"}"#, Some(Level::Error));
+        check("ts=2026-08-19T06:30:01Z level=debug msg=\"an ERROR\"", Some(Level::Debug));
+        check("10.0.0.1 - - [19/Aug/2026:14:30:01 +0800] \"GET /error HTTP/1.1\" 502 1 \"-\"", Some(Level::Error));
+        check("10.0.0.1 - - [19/Aug/2026:14:30:01 +0800] \"GET / HTTP/1.1\" 200 1 \"-\"", Some(Level::Info));
+        check("Aug 19 14:30:01 host sshd[1]: error: no keys", Some(Level::Error));
+        check("Aug 19 14:30:01 host sshd[1]: the error was small", None);
+        check("INFO  [2026-08-19 14:30:01,123] x", Some(Level::Info));
+        check("WARNING:root:careful", Some(Level::Warn));
+        check("plain text", None);
+        check("2026-08-19T14:30:01Z level-headed error_count=3", None);
+    }
+}

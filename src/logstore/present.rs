@@ -1,0 +1,107 @@
+//! Makes rows of what a walk met: sanitised, bounded, with hits.
+
+use jiff::tz::TimeZone;
+
+use crate::domain::log::{Gap, MAX_LINE_CHARS, MAX_RECORD_LINES, Record, Row};
+use crate::domain::query::matcher::{Matcher, Pattern};
+use crate::domain::sanitise;
+use crate::logstore::source::Snapshot;
+use crate::logstore::stamp::StampReader;
+use crate::logstore::walk::{Found, Item, Placed, position};
+
+/// Hits marked in one line: a screen of 200 columns has no room for more.
+const MAX_LINE_HITS: usize = 200;
+
+/// What all rows of a view share.
+pub struct Presenter<'a> {
+    /// Sources of the view.
+    pub snapshots: &'a [Snapshot],
+    /// Its query, whose hits are marked.
+    pub matcher: &'a Matcher,
+    /// Its search, marked as well.
+    pub search: Option<&'a Pattern>,
+    /// Times without a zone are read in it.
+    pub zone: &'a TimeZone,
+}
+
+impl Presenter<'_> {
+    /// Makes a row.
+    pub fn row(&self, placed: &Placed, context: bool) -> Row {
+        match &placed.item {
+            Item::Record(found) => Row::Record(self.record(placed.source, found, context)),
+            Item::Gap { mark, place, .. } => Row::Gap(Gap {
+                position: position(&self.snapshots[placed.source], *place, Some(mark.at)),
+                kind: mark.kind.clone(),
+            }),
+        }
+    }
+
+    fn record(&self, source: usize, found: &Found, context: bool) -> Record {
+        let span = &found.block.spans()[found.index];
+        let bytes = found.block.bytes_of(span);
+        let length_bytes = found.block.length_of(found.index);
+        let mut record = Record {
+            position: position(&self.snapshots[source], found.place, found.time()),
+            level: found.level(),
+            lines: Vec::new(),
+            time_span: None,
+            styles: Vec::new(),
+            hits: Vec::new(),
+            length_bytes,
+            cut_bytes: length_bytes.saturating_sub(bytes.len() as u64),
+            context,
+        };
+        let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
+            if index >= MAX_RECORD_LINES {
+                record.cut_bytes += line.len() as u64 + 1;
+                continue;
+            }
+            self.push_line(&mut record, line);
+        }
+        if span.stamp_end > 0
+            && let Some(first) = record.lines.first()
+        {
+            let mut reader = StampReader::new(self.zone.clone(), record.position.time.unwrap_or_default());
+            record.time_span = reader.read(first.as_bytes()).map(|it| it.range);
+        }
+        record
+    }
+
+    fn push_line(&self, record: &mut Record, line: &[u8]) {
+        let number = u32::try_from(record.lines.len()).unwrap_or(u32::MAX);
+        // A character has at most four bytes: what lies behind can not be shown.
+        let shown = &line[..line.len().min(MAX_LINE_CHARS * 4)];
+        let mut clean = sanitise::line(shown);
+        if let Some((at, _)) = clean.text.char_indices().nth(MAX_LINE_CHARS) {
+            clean.text.truncate(at);
+            record.cut_bytes += (line.len() as u64).saturating_sub(at as u64);
+        } else {
+            record.cut_bytes += (line.len() - shown.len()) as u64;
+        }
+        let length = u32::try_from(clean.text.len()).unwrap_or(u32::MAX);
+        for mut span in clean.styles {
+            span.line = number;
+            span.range.end = span.range.end.min(length);
+            if span.range.start < span.range.end {
+                record.styles.push(span);
+            }
+        }
+        let before = record.hits.len();
+        for pattern in self.matcher.highlights().chain(self.search) {
+            let mut at = 0;
+            while let Some(hit) = pattern.find_at(clean.text.as_bytes(), at) {
+                if record.hits.len() - before >= MAX_LINE_HITS {
+                    break;
+                }
+                at = hit.end.max(hit.start + 1);
+                let bounds = (u32::try_from(hit.start), u32::try_from(hit.end));
+                if let ((Ok(start), Ok(end)), Some(false)) = (bounds, clean.text.get(hit.clone()).map(str::is_empty)) {
+                    record.hits.push((number, start..end));
+                }
+            }
+        }
+        record.hits[before..].sort_by_key(|(_, range)| (range.start, range.end));
+        record.lines.push(clean.text);
+    }
+}

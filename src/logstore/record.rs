@@ -1,0 +1,172 @@
+//! Which lines make one record.
+//!
+//! A line with a timestamp begins a record, and the lines without one that follow it belong to it. Where
+//! no timestamp is near, every line is a record, but an indented line (or `Caused by:`) continues the one
+//! before. The rule looks back only so far, so the answer is the same wherever reading begins.
+
+use crate::logstore::stamp::StampReader;
+
+/// Lines a record may have behind its first: a Java trace with its causes fits, a runaway dump does not.
+pub const GROUP_LINES: u32 = 500;
+/// Bytes between the end of a record's first line and the start of a line that still belongs to it.
+pub const GROUP_BYTES: u64 = 128 * 1024;
+/// A line longer than this is a record without a timestamp, for those who come after it.
+pub const LINE_BYTES: u64 = 16 << 20;
+
+/// Decides line by line, going forward from the start of a record.
+#[derive(Debug, Clone, Default)]
+pub struct Grouping {
+    stamped: Option<Reach>,
+    plain: Option<Reach>,
+}
+
+/// How far a first line reaches.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    /// Offset behind the first line.
+    pub end: u64,
+    /// Lines taken since.
+    pub lines: u32,
+}
+
+impl Reach {
+    /// True when a line that starts at `start` as number `lines` behind the first still belongs.
+    pub fn holds(end: u64, lines: u32, start: u64) -> bool {
+        lines <= GROUP_LINES && start.saturating_sub(end) <= GROUP_BYTES
+    }
+
+    fn take(&mut self, start: u64) -> bool {
+        self.lines += 1;
+        Self::holds(self.end, self.lines, start)
+    }
+}
+
+impl Grouping {
+    /// Goes on behind a first line, as found by looking back.
+    pub fn after(stamped: Option<Reach>, plain: Option<Reach>) -> Self {
+        Self { stamped, plain }
+    }
+
+    /// Takes the next line (`start..end` in the file, `has_stamp` when a timestamp was found in it).
+    ///
+    /// Returns true when it begins a record.
+    pub fn begins(&mut self, line: &[u8], has_stamp: bool, start: u64, end: u64) -> bool {
+        if end - start > LINE_BYTES {
+            *self = Self { stamped: None, plain: Some(Reach { end, lines: 0 }) };
+            return true;
+        }
+        if has_stamp {
+            *self = Self { stamped: Some(Reach { end, lines: 0 }), plain: None };
+            return true;
+        }
+        if let Some(reach) = &mut self.stamped {
+            if reach.take(start) {
+                return false;
+            }
+            *self = Self::default();
+        }
+        if !continues(line) {
+            self.plain = Some(Reach { end, lines: 0 });
+            return true;
+        }
+        if self.plain.as_mut().is_some_and(|reach| reach.take(start)) {
+            return false;
+        }
+        self.plain = None;
+        true
+    }
+}
+
+/// True for the shape of a continuation: indented, empty, or part of a stack trace.
+pub fn continues(line: &[u8]) -> bool {
+    match line.first() {
+        None | Some(b' ' | b'\t' | b'\n' | b'\r') => true,
+        Some(b'C') => line.starts_with(b"Caused by:"),
+        Some(b'a') => line.starts_with(b"at "),
+        Some(b'.') => line.starts_with(b"... "),
+        _ => false,
+    }
+}
+
+/// A record in a stretch of bytes.
+#[derive(Debug, Clone)]
+pub struct Span {
+    /// First byte, counted from the start of the stretch.
+    pub start: u32,
+    /// Behind the last byte, line end included.
+    pub end: u32,
+    /// Nanoseconds since the epoch, `NO_TIME` without a timestamp.
+    pub nanos: i64,
+    /// Where the timestamp ends in the first line, 0 without one.
+    pub stamp_end: u16,
+}
+
+/// Stands for a record without a time.
+pub const NO_TIME: i64 = i64::MIN;
+
+/// Splits bytes that begin with a record; `base` is their offset in the file.
+pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let mut grouping = Grouping::default();
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length + 1);
+        let line = &bytes[at..end];
+        let stamp = reader.read(line);
+        let begins = grouping.begins(line, stamp.is_some(), base + at as u64, base + end as u64);
+        let (start, end_offset) = (offset(at), offset(end));
+        match spans.last_mut() {
+            Some(span) if !begins => span.end = end_offset,
+            _ => {
+                let nanos = stamp.as_ref().and_then(|it| it.time).map(|it| it.as_nanosecond());
+                spans.push(Span {
+                    start,
+                    end: end_offset,
+                    nanos: nanos.and_then(|it| i64::try_from(it).ok()).unwrap_or(NO_TIME),
+                    stamp_end: stamp.map_or(0, |it| u16::try_from(it.range.end).unwrap_or(0)),
+                });
+            }
+        }
+        at = end;
+    }
+    spans
+}
+
+/// Stretches are blocks with one record of at most `LINE_BYTES` behind them: far below 4 GiB.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    fn records(text: &str) -> Vec<&str> {
+        let mut reader = StampReader::new(TimeZone::UTC, Timestamp::from_second(1_800_000_000).unwrap());
+        split(text.as_bytes(), 0, &mut reader).iter().map(|it| &text[it.start as usize..it.end as usize]).collect()
+    }
+
+    #[test]
+    fn a_stack_trace_is_one_record() {
+        let text = "2026-08-19T00:00:00Z ERROR x\njava.lang.X: y\n\tat a\nCaused by: z\n2026-08-19T00:00:01Z INFO k\n";
+        assert_eq!(records(text).len(), 2);
+    }
+
+    #[test]
+    fn without_timestamps_only_indented_lines_continue() {
+        assert_eq!(records("a\nb\n  c\nCaused by: d\ne"), ["a\n", "b\n  c\nCaused by: d\n", "e"]);
+        assert_eq!(records("  c\n d\n"), ["  c\n", " d\n"]);
+    }
+
+    #[test]
+    fn a_runaway_record_ends_at_the_bound() {
+        let mut text = "2026-08-19T00:00:00Z dump\n".to_string();
+        for _ in 0..GROUP_LINES + 2 {
+            text.push_str("x\n");
+        }
+        assert_eq!(records(&text).len(), 3);
+    }
+}

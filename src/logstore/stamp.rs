@@ -1,0 +1,463 @@
+//! Finds the timestamp of a line, in the shapes that logs have.
+//!
+//! Hand-written over bytes: this runs once for every line of every block that is looked at, where a regex
+//! or a general parser would cost ten times as much. Only civil times without an offset ask the zone, and
+//! the answer is kept for the hour.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::logstore::json;
+
+/// Bytes of a line in which a timestamp is looked for; JSON lines carry it behind other keys.
+pub const STAMP_BYTES: usize = 1024;
+/// A prefix (level word, container name, client address) before the timestamp is at most this long.
+const PREFIX_BYTES: usize = 120;
+
+/// The timestamp of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// When; `None` for a time of day without a date.
+    pub time: Option<Timestamp>,
+    /// Where it stands in the line.
+    pub range: Range<usize>,
+}
+
+/// Reads timestamps. Keeps what it learnt about the zone and the year.
+#[derive(Debug, Clone)]
+pub struct StampReader {
+    zone: TimeZone,
+    /// Times without a year are taken to be the last before this instant.
+    reference: Timestamp,
+    /// Seconds to subtract for civil times of an hour (hours since the epoch).
+    hour_offset: Option<(i64, i64)>,
+}
+
+impl StampReader {
+    /// Civil times are in `zone`; times without a year lie before `reference` (a day of slack).
+    pub fn new(zone: TimeZone, reference: Timestamp) -> Self {
+        Self { zone, reference, hour_offset: None }
+    }
+
+    /// Finds the timestamp of a line.
+    pub fn read(&mut self, line: &[u8]) -> Option<Stamp> {
+        let line = &line[..line.len().min(STAMP_BYTES)];
+        match *line.first()? {
+            // Indented: belongs to the line before.
+            b' ' | b'\t' => None,
+            b'{' => self.read_json(line),
+            b'<' => self.read_priority(line),
+            b'[' => self.read_at(line, 1).or_else(|| self.read_prefixed(line)),
+            _ => self.read_at(line, 0).or_else(|| self.read_prefixed(line)),
+        }
+    }
+
+    fn read_at(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
+        match line.get(at)? {
+            b'0'..=b'9' => self
+                .read_iso(line, at)
+                .or_else(|| self.read_day_first(line, at))
+                .or_else(|| read_epoch(line, at))
+                .or_else(|| read_clock(line, at)),
+            b'A'..=b'Z' => self.read_month_first(line, at).or_else(|| self.read_klog(line, at)),
+            _ => None,
+        }
+    }
+
+    /// `<34>1 2003-…` and `<34>Oct 11 …`.
+    fn read_priority(&mut self, line: &[u8]) -> Option<Stamp> {
+        let close = line.iter().take(6).position(|byte| *byte == b'>')?;
+        let at = close + 1;
+        let versioned = line.get(at).is_some_and(u8::is_ascii_digit) && line.get(at + 1) == Some(&b' ');
+        self.read_at(line, if versioned { at + 2 } else { at })
+    }
+
+    fn read_json(&mut self, line: &[u8]) -> Option<Stamp> {
+        let value = json::find(line, &["time", "ts", "timestamp", "@timestamp", "datetime", "asctime", "t"])?;
+        self.read_at(line, value.start).map(|stamp| Stamp { range: value, ..stamp })
+    }
+
+    /// Something short stands before it: a level, a container, a client (`host - - [10/Oct/2000:…`), `time=`.
+    fn read_prefixed(&mut self, line: &[u8]) -> Option<Stamp> {
+        let prefix = &line[..line.len().min(PREFIX_BYTES)];
+        if let Some(at) = logfmt_value(prefix, &[b"time=", b"ts=", b"timestamp=", b"t="]) {
+            return self.read_at(line, at);
+        }
+        for open in memchr::memchr_iter(b'[', prefix).take(3) {
+            if line.get(open + 1).is_some_and(u8::is_ascii_digit)
+                && let Some(stamp) = self.read_iso(line, open + 1).or_else(|| self.read_day_first(line, open + 1))
+            {
+                return Some(stamp);
+            }
+        }
+        // `INFO 2026-…`, `api-1  | 2026-…`: after the first word and what separates it.
+        let word = prefix.iter().position(|byte| matches!(byte, b' ' | b'\t' | b':' | b'|'))?;
+        let gap = prefix[word..].iter().position(|byte| !matches!(byte, b' ' | b'\t' | b':' | b'|' | b'['))?;
+        let at = word + gap;
+        self.read_iso(line, at).or_else(|| self.read_month_first(line, at))
+    }
+
+    /// `2026-08-19T14:30:01.123+08:00`, `2026-08-19 14:30:01,123`, `2026/08/19 14:30:01`, `20260819T143001`.
+    fn read_iso(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
+        let year = number(line, at, 4)?;
+        let separator = *line.get(at + 4)?;
+        if !matches!(separator, b'-' | b'/') || line.get(at + 7) != Some(&separator) {
+            return None;
+        }
+        let (month, day) = (number(line, at + 5, 2)?, number(line, at + 8, 2)?);
+        if !matches!(line.get(at + 10)?, b'T' | b't' | b' ' | b'_' | b':' | b'-') {
+            return None;
+        }
+        let clock = Clock::read(line, at + 11)?;
+        self.finish(line, at, (year, month, day), clock)
+    }
+
+    /// `10/Oct/2000:13:55:36 -0700`, `22-Nov-2026 10:00:00.123`, `22 Nov 2026 10:00:00`.
+    fn read_day_first(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
+        let day = number(line, at, 2)?;
+        let separator = *line.get(at + 2)?;
+        if !matches!(separator, b'/' | b'-' | b' ') || line.get(at + 6) != Some(&separator) {
+            return None;
+        }
+        let month = month(line, at + 3)?;
+        let year = number(line, at + 7, 4)?;
+        let clock = Clock::read(line, at + 12)?;
+        self.finish(line, at, (year, month, day), clock)
+    }
+
+    /// `Oct 11 22:14:15`, `Fri Sep 09 10:42:29.902 2011`, `Sun Nov 22 21:10:16 UTC 2026`, `Oct 11 2026 22:14:15`.
+    fn read_month_first(&mut self, line: &[u8], start: usize) -> Option<Stamp> {
+        let mut at = start;
+        if is_weekday(line, at) {
+            at += if line.get(at + 3) == Some(&b',') { 5 } else { 4 };
+            if line.get(at).is_some_and(u8::is_ascii_digit) {
+                return self.read_day_first(line, at).map(|stamp| Stamp { range: start..stamp.range.end, ..stamp });
+            }
+        }
+        let month = month(line, at)?;
+        if line.get(at + 3) != Some(&b' ') {
+            return None;
+        }
+        let day = if line.get(at + 4) == Some(&b' ') { number(line, at + 5, 1)? } else { number(line, at + 4, 2)? };
+        at += 7;
+        let early_year = (line.get(at + 4) == Some(&b' ')).then(|| number(line, at, 4)).flatten();
+        if early_year.is_some() {
+            at += 5;
+        }
+        let clock = Clock::read(line, at)?;
+        let mut end = clock.end;
+        let mut year = early_year;
+        if year.is_none() && line.get(end) == Some(&b' ') {
+            let zone = line[end + 1..].iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+            let year_at = if zone > 0 { end + 1 + zone + 1 } else { end + 1 };
+            let ends = line.get(year_at + 4).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+            year = number(line, year_at, 4).filter(|it| ends && (1970..2200).contains(it));
+            if year.is_some() {
+                end = year_at + 4;
+            }
+        }
+        let stamp = match year {
+            Some(year) => self.finish(line, start, (year, month, day), clock)?,
+            None => self.finish_without_year(line, start, (month, day), clock)?,
+        };
+        Some(Stamp { range: start..stamp.range.end.max(end), ..stamp })
+    }
+
+    /// `I0819 14:30:01.123456`.
+    fn read_klog(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
+        if !matches!(line.get(at)?, b'I' | b'W' | b'E' | b'F') || line.get(at + 5) != Some(&b' ') {
+            return None;
+        }
+        let (month, day) = (number(line, at + 1, 2)?, number(line, at + 3, 2)?);
+        let clock = Clock::read(line, at + 6)?;
+        let stamp = self.finish_without_year(line, at + 1, (month, day), clock)?;
+        Some(stamp)
+    }
+
+    fn finish_without_year(&mut self, line: &[u8], start: usize, date: (i64, i64), clock: Clock) -> Option<Stamp> {
+        let year = i64::from(self.zone.to_datetime(self.reference).year());
+        let limit = self.reference.as_second() + 86_400;
+        let stamp = self.finish(line, start, (year, date.0, date.1), clock);
+        match stamp {
+            Some(stamp) if stamp.time.is_some_and(|it| it.as_second() <= limit) => Some(stamp),
+            _ => self.finish(line, start, (year - 1, date.0, date.1), clock),
+        }
+    }
+
+    fn finish(&mut self, line: &[u8], start: usize, date: (i64, i64, i64), clock: Clock) -> Option<Stamp> {
+        let (year, month, day) = date;
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        let civil = days_from_civil(year, month, day) * 86_400 + clock.seconds;
+        let (offset, end) = match zone_offset(line, clock.end) {
+            Some(found) => found,
+            None => (self.civil_offset(civil, date, clock)?, clock.end),
+        };
+        let time = Timestamp::new(civil - offset, clock.nanos).ok();
+        time.map(|time| Stamp { time: Some(time), range: start..end })
+    }
+
+    fn civil_offset(&mut self, civil: i64, date: (i64, i64, i64), clock: Clock) -> Option<i64> {
+        let hour = civil.div_euclid(3600);
+        if let Some((known, offset)) = self.hour_offset
+            && known == hour
+        {
+            return Some(offset);
+        }
+        let at = |value: i64| i8::try_from(value).ok();
+        let datetime = DateTime::new(
+            i16::try_from(date.0).ok()?,
+            at(date.1)?,
+            at(date.2)?,
+            at(clock.seconds / 3600)?,
+            at(clock.seconds / 60 % 60)?,
+            at((clock.seconds % 60).min(59))?,
+            0,
+        );
+        let instant = self.zone.to_timestamp(datetime.ok()?).ok()?;
+        let offset = civil - instant.as_second();
+        // A zone change inside an hour (Lord Howe moves by 30 minutes) is off by that much for that hour.
+        self.hour_offset = Some((hour, offset));
+        Some(offset)
+    }
+}
+
+/// A time of day.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    seconds: i64,
+    nanos: i32,
+    end: usize,
+}
+
+impl Clock {
+    /// `14:30`, `14:30:01`, `14:30:01.123`, `14:30:01,123`.
+    fn read(line: &[u8], at: usize) -> Option<Self> {
+        let (hour, minute) = (number(line, at, 2)?, number(line, at + 3, 2)?);
+        if line.get(at + 2) != Some(&b':') || hour > 23 || minute > 59 {
+            return None;
+        }
+        let mut clock = Self { seconds: hour * 3600 + minute * 60, nanos: 0, end: at + 5 };
+        if line.get(at + 5) != Some(&b':') {
+            return Some(clock);
+        }
+        let second = number(line, at + 6, 2).filter(|it| *it <= 60)?;
+        clock.seconds += second;
+        clock.end = at + 8;
+        if matches!(line.get(clock.end), Some(b'.' | b',')) {
+            let digits = line[clock.end + 1..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
+            if digits > 0 {
+                let value = number(line, clock.end + 1, digits)?;
+                let scale = 10_i64.pow(9 - u32::try_from(digits).ok()?);
+                clock.nanos = i32::try_from(value * scale).ok()?;
+                clock.end += 1 + digits;
+            }
+        }
+        Some(clock)
+    }
+}
+
+/// `Z`, `+08:00`, `-0700`, ` +0800`, ` UTC`, and where it ends.
+fn zone_offset(line: &[u8], at: usize) -> Option<(i64, usize)> {
+    let spaced = line.get(at) == Some(&b' ');
+    let at = if spaced { at + 1 } else { at };
+    match line.get(at)? {
+        b'Z' | b'z' if !spaced => Some((0, at + 1)),
+        b'U' if spaced && line[at..].starts_with(b"UTC") => Some((0, at + 3)),
+        b'G' if spaced && line[at..].starts_with(b"GMT") => Some((0, at + 3)),
+        sign @ (b'+' | b'-') => {
+            let hours = number(line, at + 1, 2).filter(|it| *it <= 18)?;
+            let (minutes, end) = match line.get(at + 3) {
+                Some(b':') => (number(line, at + 4, 2)?, at + 6),
+                Some(b'0'..=b'9') => (number(line, at + 3, 2)?, at + 5),
+                _ if spaced => return None,
+                _ => (0, at + 3),
+            };
+            let offset = hours * 3600 + minutes * 60;
+            Some((if *sign == b'-' { -offset } else { offset }, end))
+        }
+        _ => None,
+    }
+}
+
+/// `1700000000`, `1700000000.123`, `1700000000123`, followed by something that is no digit.
+fn read_epoch(line: &[u8], at: usize) -> Option<Stamp> {
+    let digits = line[at..].iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
+    let value = number(line, at, digits)?;
+    let (seconds, nanos) = match digits {
+        10 => (value, 0),
+        13 => (value / 1_000, value % 1_000 * 1_000_000),
+        16 => (value / 1_000_000, value % 1_000_000 * 1_000),
+        19 => (value / 1_000_000_000, value % 1_000_000_000),
+        _ => return None,
+    };
+    // 2001 to 2286: other ten-digit numbers at the start of a line are rarer than times.
+    if !(1_000_000_000..9_999_999_999).contains(&seconds) {
+        return None;
+    }
+    let mut end = at + digits;
+    let mut nanos = nanos;
+    if digits == 10 && line.get(end) == Some(&b'.') {
+        let places = line[end + 1..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
+        if places > 0 {
+            nanos = number(line, end + 1, places)? * 10_i64.pow(9 - u32::try_from(places).ok()?);
+            end += 1 + places;
+        }
+    }
+    if line.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let time = Timestamp::new(seconds, i32::try_from(nanos).ok()?).ok()?;
+    Some(Stamp { time: Some(time), range: at..end })
+}
+
+/// `14:30:01` without a date: marks a record, but says too little to be a time.
+fn read_clock(line: &[u8], at: usize) -> Option<Stamp> {
+    let clock = Clock::read(line, at)?;
+    (clock.end >= at + 8).then_some(Stamp { time: None, range: at..clock.end })
+}
+
+/// Where the value of a logfmt key begins.
+pub fn logfmt_value(line: &[u8], keys: &[&[u8]]) -> Option<usize> {
+    for equals in memchr::memchr_iter(b'=', line) {
+        for key in keys {
+            let Some(start) = (equals + 1).checked_sub(key.len()) else { continue };
+            let begins = start == 0 || line[start - 1] == b' ';
+            if begins && line[start..].starts_with(key) {
+                let quoted = line.get(equals + 1) == Some(&b'"');
+                return Some(equals + 1 + usize::from(quoted));
+            }
+        }
+    }
+    None
+}
+
+fn number(line: &[u8], at: usize, digits: usize) -> Option<i64> {
+    let mut value = 0_i64;
+    if digits == 0 || digits > 19 {
+        return None;
+    }
+    for byte in line.get(at..at + digits)? {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(i64::from(digit))?;
+    }
+    Some(value)
+}
+
+fn month(line: &[u8], at: usize) -> Option<i64> {
+    let name = line.get(at..at + 3)?;
+    let months: [&[u8; 3]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let index = months.iter().position(|it| name == *it)?;
+    i64::try_from(index + 1).ok()
+}
+
+fn is_weekday(line: &[u8], at: usize) -> bool {
+    let days: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+    line.get(at..at + 3).is_some_and(|name| days.contains(&name))
+}
+
+/// Days since 1970-01-01 of a date of the Gregorian calendar.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader() -> StampReader {
+        StampReader::new(TimeZone::fixed(jiff::tz::offset(8)), "2026-08-20T00:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn the_common_shapes_are_read() {
+        let check = |line: &str, expected: &str, text: &str| {
+            let stamp = reader().read(line.as_bytes()).unwrap_or_else(|| panic!("no stamp in {line}"));
+            assert_eq!(stamp.time.map(|it| it.to_string()).as_deref(), Some(expected), "{line}");
+            assert_eq!(&line[stamp.range], text, "{line}");
+        };
+        let t = "2026-08-19T06:30:01Z";
+        let ms = "2026-08-19T06:30:01.123Z";
+        check("2026-08-19T06:30:01Z x", t, "2026-08-19T06:30:01Z");
+        check("2026-08-19T14:30:01.123+08:00 x", ms, "2026-08-19T14:30:01.123+08:00");
+        check("2026-08-19 14:30:01,123 ERROR x", ms, "2026-08-19 14:30:01,123");
+        check("2026-08-19 06:30:01.123 UTC [12] LOG: x", ms, "2026-08-19 06:30:01.123 UTC");
+        check("[2026-08-19 14:30:01 +0800] x", t, "2026-08-19 14:30:01 +0800");
+        check("2026/08/19 14:30:01 [error] 7#7: x", t, "2026/08/19 14:30:01");
+        check("Aug 19 14:30:01 host sshd[1]: x", t, "Aug 19 14:30:01");
+        check("<34>Aug 19 14:30:01 host x", t, "Aug 19 14:30:01");
+        check("Dec 31 14:30:01 host x", "2025-12-31T06:30:01Z", "Dec 31 14:30:01");
+        check("<34>1 2026-08-19T06:30:01.123Z host app - - - x", ms, "2026-08-19T06:30:01.123Z");
+        check("10.0.0.1 - bob [19/Aug/2026:14:30:01 +0800] \"GET / HTTP/1.1\" 200 1", t, "19/Aug/2026:14:30:01 +0800");
+        check("[Wed Aug 19 14:30:01.123 2026] [core:error] x", ms, "Wed Aug 19 14:30:01.123 2026");
+        check("Wed, 19 Aug 2026 06:30:01 GMT x", t, "Wed, 19 Aug 2026 06:30:01 GMT");
+        check("19-Aug-2026 14:30:01.123 INFO [main] x", ms, "19-Aug-2026 14:30:01.123");
+        check("I0819 14:30:01.123000       1 main.go:1] x", ms, "0819 14:30:01.123000");
+        check(r#"{"level":"info","ts":1787121001.123,"msg":"x"}"#, ms, "1787121001.123");
+        check(r#"{"time":"2026-08-19T06:30:01Z","msg":"x"}"#, t, "2026-08-19T06:30:01Z");
+        check(r#"{"@timestamp": "2026-08-19T06:30:01.123Z"}"#, ms, "2026-08-19T06:30:01.123Z");
+        check("level=info ts=2026-08-19T06:30:01Z msg=x", t, "2026-08-19T06:30:01Z");
+        check("time=\"2026-08-19T06:30:01Z\" level=info", t, "2026-08-19T06:30:01Z");
+        check("1787121001.123    12 10.0.0.1 TCP_MISS/200", ms, "1787121001.123");
+        check("1787121001123 x", ms, "1787121001123");
+        check("INFO  [2026-08-19 14:30:01,123] x", ms, "2026-08-19 14:30:01,123");
+        check("api-1  | 2026-08-19T06:30:01Z x", t, "2026-08-19T06:30:01Z");
+    }
+
+    #[test]
+    fn other_lines_have_no_timestamp() {
+        for line in [
+            "",
+            "\tat java.lang.X(2026-08-19 10:00:00)",
+            "java.lang.Foo: x",
+            "12345 items",
+            "2026-13-40 99:00",
+            "10.0.0.1 x",
+        ] {
+            assert_eq!(reader().read(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_marks_a_record_without_saying_when() {
+        assert_eq!(reader().read(b"14:30:01 x"), Some(Stamp { time: None, range: 0..8 }));
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (date, days) in [((1970, 1, 1), 0), ((2000, 2, 29), 11_016), ((2026, 8, 19), 20_684), ((1969, 12, 31), -1)]
+        {
+            assert_eq!(days_from_civil(date.0, date.1, date.2), days, "{date:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(line in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
+            if let Some(stamp) = reader().read(&line) {
+                proptest::prop_assert!(stamp.range.end <= line.len());
+            }
+        }
+
+        #[test]
+        fn damaged_stamps_are_read_without_a_panic(cut in 0_usize..60, extra in "[0-9:. +Z-]{0,12}") {
+            let line = "10.0.0.1 - bob [19/Aug/2026:14:30:01 +0800] 2026-08-19T14:30:01.123456789+08:00";
+            let damaged = format!("{}{extra}", &line[cut..]);
+            if let Some(stamp) = reader().read(damaged.as_bytes()) {
+                proptest::prop_assert!(stamp.range.end <= damaged.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! Walking through the matching records of sources, outward from a place, merged by time.
+//!
+//! Nothing is sorted globally: each source is walked in its own order, and the walk with the next time
+//! goes first. A source whose clock jumps keeps its order, because its time never runs against the walk.
+
+use std::io;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::log::{Cursor, Level, Position};
+use crate::domain::query::matcher::Matcher;
+use crate::logstore::block::{Block, BlockReader};
+use crate::logstore::scan::QueryCounts;
+use crate::logstore::source::{GapMark, Snapshot};
+
+/// A place between records of a source: index of the part, offset in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// Index into `Snapshot::parts`.
+    pub part: usize,
+    /// Byte offset in its segment.
+    pub offset: u64,
+}
+
+impl Place {
+    /// Before everything.
+    pub const START: Self = Self { part: 0, offset: 0 };
+
+    /// Behind everything.
+    pub fn end_of(snapshot: &Snapshot) -> Self {
+        match snapshot.parts.last() {
+            Some(last) => Self { part: snapshot.parts.len() - 1, offset: last.size_bytes },
+            None => Self::START,
+        }
+    }
+}
+
+/// A record that passed.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where it is.
+    pub place: Place,
+    /// The block that owns it.
+    pub block: Arc<Block>,
+    /// Its index there.
+    pub index: usize,
+}
+
+impl Found {
+    /// Its level.
+    pub fn level(&self) -> Option<Level> {
+        self.block.level_of(&self.block.spans()[self.index])
+    }
+
+    /// Its own time.
+    pub fn time(&self) -> Option<Timestamp> {
+        Block::time_of(&self.block.spans()[self.index])
+    }
+}
+
+/// What a walk meets.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// A record that passed.
+    Record(Found),
+    /// Something missing; `is_tail` when it stands at the end of the source and may go away again.
+    Gap {
+        /// What.
+        mark: GapMark,
+        /// Where.
+        place: Place,
+        /// At the very end.
+        is_tail: bool,
+    },
+}
+
+/// An item with the time it is merged by.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// Index of the source in the view.
+    pub source: usize,
+    /// Its time, or one that keeps it in its source's order.
+    pub at: Timestamp,
+    /// What was met.
+    pub item: Item,
+}
+
+/// One step of a walk.
+#[derive(Debug)]
+pub enum Step {
+    /// Something was met.
+    Item(Placed),
+    /// A block without matches was passed; there may be more.
+    Pending,
+    /// Nothing is left in this direction.
+    End,
+}
+
+/// The way of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards newer records.
+    Forward,
+    /// Towards older records.
+    Backward,
+}
+
+/// What all walks of a view share.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Reads blocks.
+    pub reader: &'a BlockReader,
+    /// What passes.
+    pub matcher: &'a Matcher,
+    /// Blocks known to hold no match are passed without reading.
+    pub counts: Option<&'a QueryCounts>,
+}
+
+/// A walk through one source.
+pub struct Walk<'a> {
+    ground: Ground<'a>,
+    snapshot: &'a Snapshot,
+    source: usize,
+    direction: Direction,
+    /// Forward: next block to load. Backward: blocks below this one are left.
+    block: u64,
+    part: usize,
+    /// Records before (backward: at or after) this place were passed already.
+    from: Place,
+    /// Backward: records before this place are not wanted.
+    floor: Place,
+    loaded: Option<Arc<Block>>,
+    /// Matches of the loaded block still to be met, the next one last.
+    hits: Vec<u32>,
+    /// The gap between this part and the next one in the direction was met.
+    gap_met: bool,
+    tail_met: bool,
+    ended: bool,
+    last_at: Option<Timestamp>,
+}
+
+impl<'a> Walk<'a> {
+    /// Starts at a place: forward meets records that begin at or after it, backward those before it.
+    pub fn new(ground: Ground<'a>, snapshot: &'a Snapshot, source: usize, from: Place, direction: Direction) -> Self {
+        let part = from.part.min(snapshot.parts.len().saturating_sub(1));
+        let size = snapshot.parts.get(part).map_or(0, |it| it.size_bytes);
+        let block = match direction {
+            Direction::Forward => BlockReader::block_at(from.offset),
+            Direction::Backward => BlockReader::block_at(from.offset).saturating_add(1).min(BlockReader::blocks(size)),
+        };
+        Self {
+            ground,
+            snapshot,
+            source,
+            direction,
+            block,
+            part,
+            from,
+            floor: Place::START,
+            loaded: None,
+            hits: Vec::new(),
+            gap_met: direction == Direction::Forward,
+            tail_met: direction == Direction::Backward,
+            ended: false,
+            last_at: None,
+        }
+    }
+
+    /// Starts at the very end (forward: at the very start) and meets the gap that stands there as well.
+    #[must_use]
+    pub fn from_the_edge(mut self) -> Self {
+        match self.direction {
+            Direction::Forward => self.gap_met = false,
+            Direction::Backward => self.tail_met = false,
+        }
+        self
+    }
+
+    /// Backward: leaves out records before this place.
+    #[must_use]
+    pub fn down_to(mut self, floor: Place) -> Self {
+        self.floor = floor;
+        self
+    }
+
+    /// True when nothing is left, as far as can be told without reading.
+    pub fn is_over(&self) -> bool {
+        self.ended
+            || (self.hits.is_empty()
+                && match self.direction {
+                    Direction::Forward => {
+                        self.part + 1 >= self.snapshot.parts.len() && self.block >= self.blocks() && self.tail_is_met()
+                    }
+                    Direction::Backward => self.part == 0 && self.block == 0,
+                })
+    }
+
+    fn tail_is_met(&self) -> bool {
+        self.tail_met || self.snapshot.tail.is_none()
+    }
+
+    fn blocks(&self) -> u64 {
+        self.snapshot.parts.get(self.part).map_or(0, |it| BlockReader::blocks(it.size_bytes))
+    }
+
+    /// Goes on to the next item, through at most one block.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn step(&mut self) -> io::Result<Step> {
+        if self.ended {
+            return Ok(Step::End);
+        }
+        if self.direction == Direction::Backward && !self.tail_met {
+            self.tail_met = true;
+            if let Some(mark) = self.snapshot.tail.clone() {
+                return Ok(Step::Item(self.gap(mark, Place::end_of(self.snapshot), true)));
+            }
+        }
+        if let Some(placed) = self.next_hit() {
+            return Ok(Step::Item(placed));
+        }
+        match self.direction {
+            Direction::Forward => self.step_forward(),
+            Direction::Backward => self.step_backward(),
+        }
+    }
+
+    fn step_forward(&mut self) -> io::Result<Step> {
+        if !self.gap_met {
+            self.gap_met = true;
+            if let Some(mark) = self.snapshot.parts.get(self.part).and_then(|it| it.gap.clone()) {
+                return Ok(Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false)));
+            }
+        }
+        if self.block < self.blocks() {
+            self.load(self.block)?;
+            self.hits.reverse();
+            self.block += 1;
+            return Ok(Step::Pending);
+        }
+        if self.part + 1 < self.snapshot.parts.len() {
+            self.part += 1;
+            self.block = 0;
+            self.gap_met = false;
+            return Ok(Step::Pending);
+        }
+        if !self.tail_met {
+            self.tail_met = true;
+            if let Some(mark) = self.snapshot.tail.clone() {
+                return Ok(Step::Item(self.gap(mark, Place::end_of(self.snapshot), true)));
+            }
+        }
+        self.ended = true;
+        Ok(Step::End)
+    }
+
+    fn step_backward(&mut self) -> io::Result<Step> {
+        let below_floor =
+            (Place { part: self.part, offset: self.block.saturating_mul(crate::logstore::block::BLOCK_BYTES) })
+                <= self.floor;
+        if self.block > 0 && !below_floor {
+            self.block -= 1;
+            self.load(self.block)?;
+            return Ok(Step::Pending);
+        }
+        if self.part < self.floor.part || (self.part == self.floor.part && self.floor.offset > 0) {
+            self.ended = true;
+            return Ok(Step::End);
+        }
+        if !self.gap_met {
+            self.gap_met = true;
+            if let Some(mark) = self.snapshot.parts.get(self.part).and_then(|it| it.gap.clone()) {
+                return Ok(Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false)));
+            }
+        }
+        if self.part > 0 {
+            self.part -= 1;
+            self.block = self.blocks();
+            self.gap_met = false;
+            return Ok(Step::Pending);
+        }
+        self.ended = true;
+        Ok(Step::End)
+    }
+
+    fn load(&mut self, block: u64) -> io::Result<()> {
+        let part = &self.snapshot.parts[self.part];
+        let is_closed = block + 1 < BlockReader::blocks(part.size_bytes);
+        if is_closed && self.ground.counts.is_some_and(|it| it.has_none(part.segment.uid, block)) {
+            return Ok(());
+        }
+        // Matches are looked for before the records are split: most blocks of a rare match end here.
+        let loaded = self.ground.reader.block(&part.segment, part.size_bytes, block)?;
+        self.hits = loaded.matches(self.ground.matcher, &|offset| self.snapshot.arrival(part, offset));
+        if !self.hits.is_empty() {
+            let (index, from, floor) = (self.part, self.from, self.floor);
+            let place =
+                |it: u32| Place { part: index, offset: loaded.base + u64::from(loaded.spans()[it as usize].start) };
+            match self.direction {
+                Direction::Forward => self.hits.retain(|it| place(*it) >= from),
+                Direction::Backward => self.hits.retain(|it| place(*it) < from && place(*it) >= floor),
+            }
+        }
+        self.loaded = Some(loaded);
+        Ok(())
+    }
+
+    fn next_hit(&mut self) -> Option<Placed> {
+        let index = self.hits.pop()? as usize;
+        let block = self.loaded.clone()?;
+        let span = &block.spans()[index];
+        let place = Place { part: self.part, offset: block.base + u64::from(span.start) };
+        let own = Block::time_of(span);
+        let at = own.unwrap_or_else(|| match self.direction {
+            // Lines without a time stay with the timed ones before them; without any, they stand where they arrived.
+            Direction::Forward => {
+                let arrived = self.snapshot.arrival(&self.snapshot.parts[self.part], place.offset);
+                self.last_at.unwrap_or(arrived)
+            }
+            Direction::Backward => self.snapshot.arrival(&self.snapshot.parts[self.part], place.offset),
+        });
+        let at = self.in_order(at);
+        Some(Placed { source: self.source, at, item: Item::Record(Found { place, block, index }) })
+    }
+
+    fn gap(&mut self, mark: GapMark, place: Place, is_tail: bool) -> Placed {
+        let at = if is_tail { mark.at } else { self.last_at.unwrap_or(mark.at) };
+        let at = self.in_order(at);
+        Placed { source: self.source, at, item: Item::Gap { mark, place, is_tail } }
+    }
+
+    fn in_order(&mut self, at: Timestamp) -> Timestamp {
+        let at = match (self.last_at, self.direction) {
+            (Some(last), Direction::Forward) => at.max(last),
+            (Some(last), Direction::Backward) => at.min(last),
+            (None, _) => at,
+        };
+        self.last_at = Some(at);
+        at
+    }
+}
+
+/// Several walks in one direction, merged by time.
+pub struct Merge<'a> {
+    walks: Vec<Walk<'a>>,
+    heads: Vec<Head>,
+    direction: Direction,
+}
+
+enum Head {
+    Unknown,
+    Item(Placed),
+    End,
+}
+
+impl<'a> Merge<'a> {
+    /// Merges walks; all go in `direction`.
+    pub fn new(walks: Vec<Walk<'a>>, direction: Direction) -> Self {
+        let heads = walks.iter().map(|_| Head::Unknown).collect();
+        Self { walks, heads, direction }
+    }
+
+    /// The way all walks go.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// True when nothing is left, as far as can be told without reading.
+    pub fn is_over(&self) -> bool {
+        self.heads.iter().zip(&self.walks).all(|(head, walk)| match head {
+            Head::Unknown => walk.is_over(),
+            Head::Item(_) => false,
+            Head::End => true,
+        })
+    }
+
+    /// Goes on, through at most one block.
+    ///
+    /// # Errors
+    /// When a file can not be read.
+    pub fn step(&mut self) -> io::Result<Step> {
+        for (head, walk) in self.heads.iter_mut().zip(&mut self.walks) {
+            if matches!(head, Head::Unknown) {
+                match walk.step()? {
+                    Step::Item(placed) => *head = Head::Item(placed),
+                    Step::End => *head = Head::End,
+                    Step::Pending => return Ok(Step::Pending),
+                }
+            }
+        }
+        let heads = self.heads.iter().enumerate().filter_map(|(index, head)| match head {
+            Head::Item(placed) => Some((placed.at, index)),
+            _ => None,
+        });
+        let chosen = match self.direction {
+            Direction::Forward => heads.min(),
+            Direction::Backward => heads.max(),
+        };
+        let Some((_, index)) = chosen else { return Ok(Step::End) };
+        match std::mem::replace(&mut self.heads[index], Head::Unknown) {
+            Head::Item(placed) => Ok(Step::Item(placed)),
+            Head::Unknown | Head::End => Ok(Step::Pending),
+        }
+    }
+}
+
+/// The position of a place, as others see it.
+pub fn position(snapshot: &Snapshot, place: Place, time: Option<Timestamp>) -> Position {
+    let segment = snapshot.parts.get(place.part).map(|it| &it.segment);
+    Position {
+        time,
+        source: snapshot.source.id.clone(),
+        cursor: Cursor::File {
+            segment: segment.map_or(0, |it| it.number),
+            device: segment.map_or(0, |it| it.device),
+            inode: segment.map_or(0, |it| it.inode),
+            offset: place.offset,
+        },
+    }
+}
+
+/// The place of a position of this source; the nearest one when its segment is gone.
+pub fn place(snapshot: &Snapshot, cursor: &Cursor) -> Place {
+    let Cursor::File { segment, device, inode, offset } = cursor else { return Place::START };
+    let is_same = |it: &crate::logstore::source::Part| it.segment.device == *device && it.segment.inode == *inode;
+    let by_number = snapshot.parts.iter().position(|it| it.segment.number == *segment && is_same(it));
+    // After a restart the numbers begin again, but the file is still the same one.
+    let part = by_number.or_else(|| snapshot.parts.iter().position(is_same));
+    match part {
+        Some(part) => Place { part, offset: (*offset).min(snapshot.parts[part].size_bytes) },
+        None if snapshot.parts.first().is_some_and(|it| *segment < it.segment.number) => Place::START,
+        None => Place::end_of(snapshot),
+    }
+}
+
+/// The place before the first record at or after a time (`after_equal`: after those of the same time).
+///
+/// # Errors
+/// When a file can not be read.
+pub fn seek(reader: &BlockReader, snapshot: &Snapshot, time: Timestamp, after_equal: bool) -> io::Result<Place> {
+    let is_before = |it: Timestamp| if after_equal { it <= time } else { it < time };
+    for (index, part) in snapshot.parts.iter().enumerate().rev() {
+        // Blocks `..low` begin before the time.
+        let (mut low, mut high) = (0, BlockReader::blocks(part.size_bytes));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let block = reader.block(&part.segment, part.size_bytes, middle)?;
+            let first =
+                block.spans().iter().find_map(Block::time_of).unwrap_or_else(|| snapshot.arrival(part, block.base));
+            if is_before(first) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low == 0 {
+            continue;
+        }
+        let block = reader.block(&part.segment, part.size_bytes, low - 1)?;
+        let mut last = None;
+        for span in block.spans() {
+            let offset = block.base + u64::from(span.start);
+            let at = Block::time_of(span).or(last).unwrap_or_else(|| snapshot.arrival(part, offset));
+            last = Some(at);
+            if !is_before(at) {
+                return Ok(Place { part: index, offset });
+            }
+        }
+        return Ok(Place { part: index, offset: block.next });
+    }
+    Ok(Place::START)
+}

@@ -1,0 +1,368 @@
+//! Builds the rows of a window: the matches around an anchor, their context, and what is missing between.
+
+use std::collections::HashSet;
+use std::io;
+
+use jiff::Timestamp;
+
+use crate::domain::log::{Anchor, Find, Row, WindowRequest};
+use crate::domain::query::matcher::{Matcher, Pattern};
+use crate::logstore::present::Presenter;
+use crate::logstore::source::Snapshot;
+use crate::logstore::walk::{Direction, Ground, Item, Merge, Place, Placed, Step, Walk, place, seek};
+
+/// Records a window may be asked for: ten screens of 200 rows.
+pub const MAX_WINDOW_RECORDS: u32 = 2000;
+/// Records of context on each side of a match.
+const MAX_CONTEXT: u32 = 100;
+
+/// A row with what places it.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// Time it is merged by.
+    pub at: Timestamp,
+    /// Index of its source in the view.
+    pub source: usize,
+    /// Where it is.
+    pub place: Place,
+    /// A gap at the end of its source, which may go away again.
+    pub is_tail: bool,
+    /// The row itself.
+    pub row: Row,
+}
+
+/// What was built.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// Rows in display order.
+    pub rows: Vec<Keyed>,
+    /// Index of the record at the anchor.
+    pub anchor_row: Option<usize>,
+    /// Nothing older passes.
+    pub at_head: bool,
+    /// Nothing newer passes.
+    pub at_tail: bool,
+    /// What could not be given, in words.
+    pub missing: Option<String>,
+}
+
+/// Why building stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// A newer request came.
+    Cancelled,
+    /// A file can not be read.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What a window is built from.
+pub struct Builder<'a> {
+    /// Where walks go.
+    pub ground: Ground<'a>,
+    /// The sources.
+    pub snapshots: &'a [Snapshot],
+    /// Makes rows.
+    pub presenter: &'a Presenter<'a>,
+    /// Asked after every block; `false` stops. It is shown the rows found so far, in display order.
+    pub go_on: &'a dyn Fn(&mut dyn FnMut() -> Built) -> bool,
+}
+
+impl<'a> Builder<'a> {
+    /// Builds the window of a request.
+    ///
+    /// # Errors
+    /// When it was cancelled or a file can not be read.
+    pub fn build(&self, request: &WindowRequest, search: Option<&Pattern>) -> Result<Built, Stop> {
+        let before = request.before.min(MAX_WINDOW_RECORDS) as usize;
+        let after = request.after.min(MAX_WINDOW_RECORDS) as usize;
+        let context = request.context.min(MAX_CONTEXT) as usize;
+        let mut built = match &request.anchor {
+            Anchor::Tail => self.tail(before + after, None)?,
+            Anchor::Head => self.head(before + after)?,
+            Anchor::At(position) => self.around(&self.places_at(position)?, before, after)?,
+            Anchor::Time(time) => self.around(&self.places_of(*time, false)?, before, after)?,
+            Anchor::Find { from, backwards, find } => {
+                let start = match from {
+                    Some(position) => Some((self.places_at(position)?, Some(position))),
+                    None => None,
+                };
+                match self.find(
+                    start.as_ref().map(|(places, _)| places.as_slice()),
+                    from.as_ref(),
+                    *backwards,
+                    find,
+                    search,
+                )? {
+                    Some(places) => self.around(&places, before, after)?,
+                    None => {
+                        let mut built = match start {
+                            Some((places, _)) => self.around(&places, before, after)?,
+                            None => self.tail(before + after, None)?,
+                        };
+                        built.missing = Some(nothing_found(find, *backwards));
+                        built
+                    }
+                }
+            }
+        };
+        if context > 0 {
+            self.add_context(&mut built, context)?;
+        }
+        Ok(built)
+    }
+
+    /// The newest `want` records; with `floors` only those at or behind them.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn tail(&self, want: usize, floors: Option<&[Place]>) -> Result<Built, Stop> {
+        let walks = self.snapshots.iter().enumerate().map(|(index, snapshot)| {
+            let walk =
+                Walk::new(self.ground, snapshot, index, Place::end_of(snapshot), Direction::Backward).from_the_edge();
+            match floors {
+                Some(floors) => walk.down_to(floors[index]),
+                None => walk,
+            }
+        });
+        let mut merge = Merge::new(walks.collect(), Direction::Backward);
+        let mut rows = self.collect(&mut merge, want, &[])?;
+        rows.reverse();
+        Ok(Built { rows, at_tail: true, at_head: merge.is_over(), ..Built::default() })
+    }
+
+    fn head(&self, want: usize) -> Result<Built, Stop> {
+        let walks = self.snapshots.iter().enumerate().map(|(index, snapshot)| {
+            Walk::new(self.ground, snapshot, index, Place::START, Direction::Forward).from_the_edge()
+        });
+        let mut merge = Merge::new(walks.collect(), Direction::Forward);
+        let rows = self.collect(&mut merge, want, &[])?;
+        let anchor_row = rows.iter().position(|it| matches!(it.row, Row::Record(_)));
+        Ok(Built { rows, anchor_row, at_head: true, at_tail: merge.is_over(), ..Built::default() })
+    }
+
+    fn around(&self, places: &[Place], before: usize, after: usize) -> Result<Built, Stop> {
+        let mut newer = self.merge(places, Direction::Forward);
+        let mut older = self.merge(places, Direction::Backward);
+        let mut behind = self.collect(&mut newer, after, &[])?;
+        // What one side lacks is taken from the other, so that the screen is full.
+        let lacking = after - records(&behind);
+        let mut ahead = self.collect(&mut older, before + lacking, &behind)?;
+        let lacking = before.saturating_sub(records(&ahead));
+        if lacking > 0 {
+            let more = self.collect(&mut newer, lacking, &[])?;
+            behind.extend(more);
+        }
+        ahead.reverse();
+        let first = ahead.len();
+        let anchor = behind.iter().position(|it| matches!(it.row, Row::Record(_))).map(|it| first + it);
+        let mut rows = ahead;
+        rows.extend(behind);
+        let anchor_row = anchor.or_else(|| rows.iter().rposition(|it| matches!(it.row, Row::Record(_))));
+        Ok(Built { rows, anchor_row, at_head: older.is_over(), at_tail: newer.is_over(), missing: None })
+    }
+
+    fn merge(&self, places: &[Place], direction: Direction) -> Merge<'a> {
+        let walks = self
+            .snapshots
+            .iter()
+            .enumerate()
+            .map(|(index, snapshot)| Walk::new(self.ground, snapshot, index, places[index], direction));
+        Merge::new(walks.collect(), direction)
+    }
+
+    fn collect(&self, merge: &mut Merge<'_>, want: usize, shown: &[Keyed]) -> Result<Vec<Keyed>, Stop> {
+        let mut rows: Vec<Keyed> = Vec::new();
+        let mut left = want;
+        let backward = merge.direction() == Direction::Backward;
+        while left > 0 {
+            match merge.step()? {
+                Step::Item(placed) => {
+                    left -= usize::from(matches!(placed.item, Item::Record(_)));
+                    rows.push(self.keyed(&placed, false));
+                }
+                Step::Pending => {
+                    let mut so_far = || {
+                        let mut found = rows.clone();
+                        if backward {
+                            found.reverse();
+                            found.extend_from_slice(shown);
+                        }
+                        Built { rows: found, ..Built::default() }
+                    };
+                    if !(self.go_on)(&mut so_far) {
+                        return Err(Stop::Cancelled);
+                    }
+                }
+                Step::End => break,
+            }
+        }
+        Ok(rows)
+    }
+
+    fn keyed(&self, placed: &Placed, context: bool) -> Keyed {
+        let (place, is_tail) = match &placed.item {
+            Item::Record(found) => (found.place, false),
+            Item::Gap { place, is_tail, .. } => (*place, *is_tail),
+        };
+        Keyed { at: placed.at, source: placed.source, place, is_tail, row: self.presenter.row(placed, context) }
+    }
+
+    fn places_at(&self, position: &crate::domain::log::Position) -> Result<Vec<Place>, Stop> {
+        let own = self.snapshots.iter().position(|it| it.source.id == position.source);
+        let own_place = own.map(|index| place(&self.snapshots[index], &position.cursor));
+        let time = match (position.time, own, own_place) {
+            (Some(time), _, _) => Some(time),
+            (None, Some(index), Some(at)) => {
+                self.snapshots[index].parts.get(at.part).map(|part| self.snapshots[index].arrival(part, at.offset))
+            }
+            _ => None,
+        };
+        let mut places = Vec::new();
+        for (index, snapshot) in self.snapshots.iter().enumerate() {
+            places.push(match (own_place, time) {
+                (Some(place), _) if own == Some(index) => place,
+                // Of one time, sources go in their order: those before the position's are older.
+                (_, Some(time)) => seek(self.ground.reader, snapshot, time, own.is_some_and(|own| index < own))?,
+                _ => Place::end_of(snapshot),
+            });
+        }
+        Ok(places)
+    }
+
+    fn places_of(&self, time: Timestamp, after_equal: bool) -> Result<Vec<Place>, Stop> {
+        self.snapshots.iter().map(|it| Ok(seek(self.ground.reader, it, time, after_equal)?)).collect()
+    }
+
+    /// The places around the record that is looked for.
+    fn find(
+        &self,
+        start: Option<&[Place]>,
+        from: Option<&crate::domain::log::Position>,
+        backwards: bool,
+        find: &Find,
+        search: Option<&Pattern>,
+    ) -> Result<Option<Vec<Place>>, Stop> {
+        let wanted: Matcher = match (find, search) {
+            (Find::LevelAtLeast(level), _) => self.ground.matcher.clone().and_level(*level),
+            (Find::Search, Some(pattern)) => self.ground.matcher.clone().and_pattern(pattern.clone()),
+            (Find::Search, None) => return Ok(None),
+        };
+        let direction = if backwards { Direction::Backward } else { Direction::Forward };
+        let ground = Ground { matcher: &wanted, ..self.ground };
+        let walks = self.snapshots.iter().enumerate().map(|(index, snapshot)| {
+            let place = match (start, backwards) {
+                (Some(places), _) => places[index],
+                (None, true) => Place::end_of(snapshot),
+                (None, false) => Place::START,
+            };
+            Walk::new(ground, snapshot, index, place, direction)
+        });
+        let mut merge = Merge::new(walks.collect(), direction);
+        loop {
+            match merge.step()? {
+                Step::Item(Placed { source, item: Item::Record(found), .. }) => {
+                    let snapshot = &self.snapshots[source];
+                    let position = crate::logstore::walk::position(snapshot, found.place, found.time());
+                    if from.is_some_and(|it| it.source == position.source && it.cursor == position.cursor) {
+                        continue;
+                    }
+                    return self.places_at(&position).map(Some);
+                }
+                Step::Item(_) => {}
+                Step::Pending => {
+                    if !(self.go_on)(&mut Built::default) {
+                        return Err(Stop::Cancelled);
+                    }
+                }
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Puts the neighbours of each match beside it, as `grep -C` does.
+    fn add_context(&self, built: &mut Built, context: usize) -> Result<(), Stop> {
+        let everything = Matcher::default();
+        let ground = Ground { matcher: &everything, counts: None, ..self.ground };
+        let anchor = built.anchor_row.map(|it| (built.rows[it].source, built.rows[it].place));
+        let matches: HashSet<(usize, Place)> =
+            built.rows.iter().filter(|it| is_record(it)).map(|it| (it.source, it.place)).collect();
+        let mut shown: HashSet<(usize, Place)> = HashSet::new();
+        let mut rows: Vec<Keyed> = Vec::new();
+        for keyed in std::mem::take(&mut built.rows) {
+            if !is_record(&keyed) {
+                rows.push(keyed);
+                continue;
+            }
+            let neighbours = |direction, from: Place| -> Result<Vec<Keyed>, Stop> {
+                let snapshot = &self.snapshots[keyed.source];
+                let mut walk = Walk::new(ground, snapshot, keyed.source, from, direction);
+                let mut found = Vec::new();
+                while found.len() < context {
+                    match walk.step()? {
+                        Step::Item(placed) => {
+                            let neighbour = self.keyed(&placed, true);
+                            if is_record(&neighbour) && neighbour.place != keyed.place {
+                                found.push(neighbour);
+                            }
+                        }
+                        Step::Pending => {}
+                        Step::End => break,
+                    }
+                }
+                Ok(found)
+            };
+            let mut older = neighbours(Direction::Backward, keyed.place)?;
+            older.reverse();
+            older.retain(|it| !matches.contains(&(it.source, it.place)) && !shown.contains(&(it.source, it.place)));
+            let mut group = older;
+            let newer = neighbours(Direction::Forward, keyed.place)?;
+            let (source, place) = (keyed.source, keyed.place);
+            group.push(keyed);
+            group.extend(newer.into_iter().take_while(|it| !matches.contains(&(it.source, it.place))));
+            shown.extend(group.iter().map(|it| (it.source, it.place)));
+            let touches =
+                rows.last().is_none_or(|last| !is_record(last) || self.touch(last, &group[0]).unwrap_or(true));
+            if !touches {
+                rows.push(Keyed { at: group[0].at, source, place, is_tail: false, row: Row::Break });
+            }
+            rows.append(&mut group);
+        }
+        built.anchor_row =
+            anchor.and_then(|anchor| rows.iter().position(|it| is_record(it) && (it.source, it.place) == anchor));
+        built.rows = rows;
+        Ok(())
+    }
+
+    /// True when nothing stands between two rows of one source; rows of different sources do not touch.
+    fn touch(&self, left: &Keyed, right: &Keyed) -> Result<bool, Stop> {
+        if left.source != right.source || left.place.part != right.place.part {
+            return Ok(false);
+        }
+        let Row::Record(record) = &left.row else { return Ok(true) };
+        Ok(left.place.offset + record.length_bytes == right.place.offset)
+    }
+}
+
+fn records(rows: &[Keyed]) -> usize {
+    rows.iter().filter(|it| is_record(it)).count()
+}
+
+fn is_record(keyed: &Keyed) -> bool {
+    matches!(keyed.row, Row::Record(_))
+}
+
+fn nothing_found(find: &Find, backwards: bool) -> String {
+    let what = match find {
+        Find::LevelAtLeast(level) => {
+            format!("no record at level {} or above", crate::domain::query::level_word(*level))
+        }
+        Find::Search => "no match".to_string(),
+    };
+    format!("{what} {} this", if backwards { "before" } else { "after" })
+}

@@ -1,0 +1,227 @@
+//! What a `[[log]]` or an operand names, before anything is opened.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::registry::Kind;
+use crate::registry::node::Node;
+use crate::service::log::glob;
+
+/// Logs of the host that are opened without a config: more would not be read by anyone.
+const MAX_HOST_LOGS: usize = 12;
+
+/// One `[[log]]` of the config, or one operand of the command line, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSpec {
+    /// Short name for the row prefix. With several files each is `name:file`; when empty, `file` alone.
+    pub name: String,
+    /// What is read.
+    pub inputs: Vec<LogInput>,
+}
+
+/// One thing to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogInput {
+    /// A file, a pipe, or the files of a directory.
+    Path(PathBuf),
+    /// All files that match.
+    Pattern(String),
+    /// This process's standard input.
+    Stdin,
+}
+
+/// What a kind builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogInputs(pub Vec<LogInput>);
+
+/// The kinds of log source.
+pub const KINDS: &[Kind<LogInputs>] = &[
+    Kind {
+        name: "file",
+        summary: "files, patterns and directories, followed through rotation and truncation",
+        example: "[[log]]\nname = \"api\"\nfile = [\"/var/log/api/*.log\", \"/var/log/api.log\"]\n",
+        build: build_file,
+    },
+    Kind {
+        name: "stdin",
+        summary: "what is piped into hotseat, kept in a spool of at most 256 MiB",
+        example: "[[log]]\nname  = \"pipe\"\nstdin = true\n",
+        build: build_stdin,
+    },
+];
+
+/// Reads one `[[log]]`. Mistakes are reported through the node.
+pub fn read(entry: &Node<'_>, _defaults: Option<&Node<'_>>) -> Option<LogSpec> {
+    let name = entry.require("name").and_then(|node| {
+        let name = node.string()?;
+        if name.is_empty() || name.contains(['/', ':']) || name.chars().any(char::is_control) {
+            node.error_with_hint(
+                format!("`{}` is no name for a log", crate::domain::sanitise::text(&name)),
+                "use a short word without `/` and `:`",
+            );
+            return None;
+        }
+        Some(name)
+    });
+    let values: Vec<_> = KINDS.iter().filter_map(|kind| Some((kind, entry.get(kind.name)?))).collect();
+    let known: Vec<&str> = KINDS.iter().map(|it| it.name).collect();
+    let has_unknown = entry.keys().iter().any(|(key, _)| key != "name" && !known.contains(&key.as_str()));
+    entry.finish(&[]);
+    let inputs = match values.as_slice() {
+        [] => {
+            // An unknown key was reported already; it is most likely the kind, misspelt.
+            if !has_unknown {
+                entry.error_with_hint("a log without a source", format!("add one of {}", known.join(", ")));
+            }
+            return None;
+        }
+        [(kind, value)] => (kind.build)(value)?,
+        [_, (_, second), ..] => {
+            second.error_with_hint("a log with two sources", "write one `[[log]]` for each");
+            return None;
+        }
+    };
+    Some(LogSpec { name: name?, inputs: inputs.0 })
+}
+
+fn build_file(value: &Node<'_>) -> Option<Box<LogInputs>> {
+    let mut inputs = Vec::new();
+    let nodes = value.one_or_many();
+    if value.is_array() && nodes.is_empty() {
+        value.error_with_hint("`file` names no file", "write a path or a pattern as `/var/log/*.log`");
+    }
+    for node in &nodes {
+        let text = node.string()?;
+        if text.is_empty() {
+            node.error_with_hint("an empty path", "write a path or a pattern as `/var/log/*.log`");
+            return None;
+        }
+        let path = expand_home(&text);
+        inputs.push(if glob::is_pattern(&text) {
+            LogInput::Pattern(path)
+        } else {
+            LogInput::Path(PathBuf::from(path))
+        });
+    }
+    (!inputs.is_empty()).then(|| Box::new(LogInputs(inputs)))
+}
+
+fn build_stdin(value: &Node<'_>) -> Option<Box<LogInputs>> {
+    if !value.boolean()? {
+        value.error_with_hint("`stdin = false` reads nothing", "remove the entry, or write `stdin = true`");
+        return None;
+    }
+    Some(Box::new(LogInputs(vec![LogInput::Stdin])))
+}
+
+fn expand_home(text: &str) -> String {
+    match (text.strip_prefix("~/"), std::env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
+        _ => text.to_string(),
+    }
+}
+
+/// Makes specs of the operands of `hotseat [PATH|-]…`: files, patterns, directories, `-` for stdin.
+pub fn from_operands(operands: &[String]) -> Vec<LogSpec> {
+    let spec = |operand: &String| {
+        if operand == "-" {
+            return LogSpec { name: "stdin".into(), inputs: vec![LogInput::Stdin] };
+        }
+        let path = Path::new(operand);
+        // A file may have a star in its name.
+        if glob::is_pattern(operand) && !path.exists() {
+            return LogSpec { name: String::new(), inputs: vec![LogInput::Pattern(operand.clone())] };
+        }
+        let name = if path.is_dir() { String::new() } else { short_name(path) };
+        LogSpec { name, inputs: vec![LogInput::Path(path.to_path_buf())] }
+    };
+    operands.iter().map(spec).collect()
+}
+
+/// The name of a file in the row prefix: without `.log`, sanitised.
+pub fn short_name(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| path.to_string_lossy(), |it| it.to_string_lossy());
+    let name = name.strip_suffix(".log").filter(|it| !it.is_empty()).unwrap_or(&name);
+    crate::domain::sanitise::text(name).replace(':', "-")
+}
+
+/// Makes specs of the host's own logs, for a start without config and operands.
+pub fn host_logs() -> Vec<LogSpec> {
+    logs_below(Path::new("/var/log"))
+}
+
+/// The logs of a directory like `/var/log` that can be read and are in use, the system's first.
+pub fn logs_below(directory: &Path) -> Vec<LogSpec> {
+    let well_known = ["syslog", "messages", "auth.log", "secure", "kern.log", "daemon.log", "system.log"];
+    let mut paths: Vec<PathBuf> = well_known.iter().map(|it| directory.join(it)).collect();
+    let mut others: Vec<(SystemTime, PathBuf)> = ["*.log", "*/*.log"]
+        .iter()
+        .flat_map(|it| glob::expand(&directory.join(it).to_string_lossy()))
+        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .collect();
+    // What was written last is what somebody asks about.
+    others.sort_by(|left, right| right.cmp(left));
+    paths.extend(others.into_iter().map(|(_, path)| path));
+    let mut specs: Vec<LogSpec> = Vec::new();
+    for path in paths {
+        let is_known = specs.iter().any(|it| it.inputs == [LogInput::Path(path.clone())]);
+        let has_text = fs::metadata(&path).is_ok_and(|it| it.is_file() && it.len() > 0);
+        if specs.len() < MAX_HOST_LOGS && !is_known && has_text && fs::File::open(&path).is_ok() {
+            specs.push(LogSpec { name: short_name(&path), inputs: vec![LogInput::Path(path)] });
+        }
+    }
+    specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::node::Source;
+
+    fn parse(text: &str) -> (Vec<LogSpec>, Vec<String>) {
+        let source = Source::new("c.toml", text);
+        let root = source.parse().unwrap();
+        let specs = root.get("log").unwrap().items().iter().filter_map(|it| read(it, None)).collect();
+        let errors = source.errors();
+        (specs, errors.iter().map(|it| format!("{}:{} {}", it.line, it.column, it.message)).collect())
+    }
+
+    #[test]
+    fn the_examples_of_all_kinds_are_read() {
+        for kind in KINDS {
+            let (specs, errors) = parse(kind.example);
+            assert_eq!((specs.len(), errors), (1, Vec::new()), "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let check = |text: &str, expected: &[&str]| assert_eq!(parse(text).1, expected, "{text}");
+        check("[[log]]\nname = \"a\"\n", &["1:1 a log without a source"]);
+        check("[[log]]\nname = \"a\"\nfil = \"x\"\n", &["3:1 unknown key `fil` in `log`"]);
+        check("[[log]]\nname = \"a/b\"\nfile = \"x\"\n", &["2:8 `a/b` is no name for a log"]);
+        check("[[log]]\nname = \"a\"\nfile = 3\n", &["3:8 `log.file` must be a string, not an integer"]);
+        check("[[log]]\nname = \"a\"\nfile = \"x\"\nstdin = true\n", &["4:9 a log with two sources"]);
+    }
+
+    #[test]
+    fn operands_are_files_patterns_directories_and_stdin() {
+        let operands: Vec<String> = ["-", "/tmp", "x/*.log", "x/api.log"].map(String::from).into();
+        let specs = from_operands(&operands);
+        assert_eq!(specs[0].inputs, [LogInput::Stdin]);
+        assert_eq!((specs[1].name.as_str(), &specs[1].inputs[..]), ("", &[LogInput::Path("/tmp".into())][..]));
+        assert_eq!(specs[2].inputs, [LogInput::Pattern("x/*.log".into())]);
+        assert_eq!(specs[3].name, "api");
+    }
+
+    #[test]
+    fn the_hosts_logs_are_those_with_text_in_them() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [("syslog", "x"), ("empty.log", ""), ("app.log", "x")] {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        let names: Vec<String> = logs_below(directory.path()).into_iter().map(|it| it.name).collect();
+        assert_eq!(names, ["syslog", "app"]);
+    }
+}

@@ -22,3 +22,6 @@ pub mod tail;
 pub mod view;
 pub mod walk;
 pub mod window;
+
+#[cfg(test)]
+mod tests;

@@ -106,17 +106,14 @@ impl Spool {
     /// Appends bytes. Never fails: without a disk they stay in memory.
     pub fn append(&mut self, mut bytes: &[u8], now: Timestamp) {
         while !bytes.is_empty() {
-            let room = self.room(now);
-            // Segments end with a line when they can, so that a record is not torn between two files.
-            let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
-            let count = if fits < bytes.len() {
-                memchr::memrchr(b'\n', &bytes[..fits]).map_or(fits, |at| at + 1)
-            } else {
-                fits
-            };
+            if self.newest.is_none() {
+                let file = tempfile::tempfile_in(&self.directory).ok();
+                self.start_segment(file, now);
+            }
+            let (count, is_full) = self.fitting(bytes);
             let (piece, rest) = bytes.split_at(count);
             self.put(piece, now);
-            if !rest.is_empty() {
+            if is_full {
                 self.newest = None;
             }
             bytes = rest;
@@ -124,19 +121,29 @@ impl Spool {
         self.source.arrived(now);
     }
 
-    fn room(&mut self, now: Timestamp) -> u64 {
-        let limit = |newest: &Newest, bounds: SpoolBounds| match newest.file {
-            Some(_) => bounds.segment_bytes,
-            None => MEMORY_SEGMENT_BYTES.min(bounds.segment_bytes),
+    /// How many of the bytes go into the newest segment, and whether it is full then.
+    ///
+    /// A segment ends with a line, so that a record is not torn; for that it may grow to twice its size.
+    fn fitting(&self, bytes: &[u8]) -> (usize, bool) {
+        let Some(newest) = &self.newest else { return (bytes.len(), true) };
+        let limit = match newest.file {
+            Some(_) => self.bounds.segment_bytes,
+            None => MEMORY_SEGMENT_BYTES.min(self.bounds.segment_bytes),
         };
-        if let Some(newest) = &self.newest
-            && newest.size_bytes < limit(newest, self.bounds)
-        {
-            return limit(newest, self.bounds) - newest.size_bytes;
+        let left = |limit: u64| usize::try_from(limit.saturating_sub(newest.size_bytes)).unwrap_or(usize::MAX);
+        let (soft, hard) = (left(limit), left(limit * 2).max(1));
+        if bytes.len() < soft {
+            return (bytes.len(), false);
         }
-        let file = tempfile::tempfile_in(&self.directory).ok();
-        self.start_segment(file, now);
-        self.newest.as_ref().map_or(1, |it| limit(it, self.bounds))
+        let head = &bytes[..soft.min(bytes.len())];
+        if let Some(at) = memchr::memrchr(b'\n', head) {
+            return (at + 1, true);
+        }
+        match memchr::memchr(b'\n', &bytes[..hard.min(bytes.len())]) {
+            Some(at) => (at + 1, true),
+            None if bytes.len() < hard => (bytes.len(), false),
+            None => (hard, true),
+        }
     }
 
     fn start_segment(&mut self, file: Option<File>, now: Timestamp) {
@@ -209,7 +216,7 @@ mod tests {
             panic!("no gap row");
         };
         assert_eq!(kept, lines[usize::try_from(dropped).unwrap()..].concat());
-        assert!(snapshot.size_bytes() <= 3 * 64);
+        assert!(snapshot.size_bytes() <= 3 * 2 * 64);
     }
 
     #[test]

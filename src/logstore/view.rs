@@ -51,7 +51,7 @@ struct Job {
 }
 
 enum Wake {
-    Job(Job),
+    Job(Box<Job>),
     Growth,
     Closed,
 }
@@ -92,7 +92,7 @@ impl View {
             }
             if let Some(job) = slot.job.take() {
                 slot.grown = false;
-                return Wake::Job(job);
+                return Wake::Job(Box::new(job));
             }
             let mut pause = None;
             if follows && slot.grown {
@@ -143,7 +143,7 @@ pub fn run(inner: &Arc<Inner>, view: &Arc<View>) {
         let not_before = following.as_ref().map(|it| it.pushed_at + FOLLOW_INTERVAL);
         following = match view.wait(following.is_some(), not_before) {
             Wake::Closed => return,
-            Wake::Job(job) => answer(inner, view, job),
+            Wake::Job(job) => answer(inner, view, *job),
             Wake::Growth => following.take().and_then(|it| follow(inner, view, it)),
         };
     }

@@ -315,7 +315,8 @@ fn files_of(pattern: &str, is_directory: bool) -> Vec<PathBuf> {
         let packed = [".gz", ".xz", ".zst", ".bz2", ".zip"].iter().any(|it| name.ends_with(it));
         let rotated = path.extension().is_some_and(|it| it.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()));
         let is_copy = rotated && names.contains(&path.with_extension(""));
-        !packed && !is_copy && !(is_directory && name.starts_with('.'))
+        let hidden = is_directory && name.starts_with('.');
+        !(packed || is_copy || hidden)
     };
     found.iter().filter(|it| is_wanted(it)).cloned().collect()
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::registry::Kind;
 use crate::registry::node::Node;
+use crate::registry::{Kind, pick};
 use crate::service::log::glob;
 
 /// Logs of the host that are opened without a config: more would not be read by anyone.
@@ -64,24 +64,10 @@ pub fn read(entry: &Node<'_>, _defaults: Option<&Node<'_>>) -> Option<LogSpec> {
         }
         Some(name)
     });
-    let values: Vec<_> = KINDS.iter().filter_map(|kind| Some((kind, entry.get(kind.name)?))).collect();
-    let known: Vec<&str> = KINDS.iter().map(|it| it.name).collect();
-    let has_unknown = entry.keys().iter().any(|(key, _)| key != "name" && !known.contains(&key.as_str()));
+    let picked = pick(entry, "log", KINDS);
     entry.finish(&[]);
-    let inputs = match values.as_slice() {
-        [] => {
-            // An unknown key was reported already; it is most likely the kind, misspelt.
-            if !has_unknown {
-                entry.error_with_hint("a log without a source", format!("add one of {}", known.join(", ")));
-            }
-            return None;
-        }
-        [(kind, value)] => (kind.build)(value)?,
-        [_, (_, second), ..] => {
-            second.error_with_hint("a log with two sources", "write one `[[log]]` for each");
-            return None;
-        }
-    };
+    let (kind, value) = picked?;
+    let inputs = (kind.build)(&value)?;
     Some(LogSpec { name: name?, inputs: inputs.0 })
 }
 
@@ -198,11 +184,14 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         let check = |text: &str, expected: &[&str]| assert_eq!(parse(text).1, expected, "{text}");
-        check("[[log]]\nname = \"a\"\n", &["1:1 a log without a source"]);
-        check("[[log]]\nname = \"a\"\nfil = \"x\"\n", &["3:1 unknown key `fil` in `log`"]);
+        check("[[log]]\nname = \"a\"\n", &["1:1 a log needs a kind: one of file, stdin"]);
+        check("[[log]]\nname = \"a\"\nfil = \"x\"\n", &["3:1 unknown kind `fil`, expected one of file, stdin"]);
         check("[[log]]\nname = \"a/b\"\nfile = \"x\"\n", &["2:8 `a/b` is no name for a log"]);
         check("[[log]]\nname = \"a\"\nfile = 3\n", &["3:8 `log.file` must be a string, not an integer"]);
-        check("[[log]]\nname = \"a\"\nfile = \"x\"\nstdin = true\n", &["4:9 a log with two sources"]);
+        check(
+            "[[log]]\nname = \"a\"\nfile = \"x\"\nstdin = true\n",
+            &["4:9 a log has one kind, not both `file` and `stdin`"],
+        );
     }
 
     #[test]

@@ -1,0 +1,456 @@
+//! Windows over real files against the plain answer: all records, filtered one by one.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::clock;
+use crate::domain::ids::{HostId, SourceId};
+use crate::domain::log::{Anchor, Find, GapKind, Level, Row, ViewId, Window, WindowRequest, WindowSource};
+use crate::logstore::engine::Engine;
+use crate::logstore::source::Source;
+use crate::logstore::tail::FileTail;
+
+/// A directory of logs with an engine on them.
+struct Bench {
+    directory: tempfile::TempDir,
+    engine: Engine,
+    tails: Vec<FileTail>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), engine: Engine::new(TimeZone::UTC), tails: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn open(&mut self, name: &str) {
+        let id = SourceId::new(&HostId::new("h"), name);
+        let source = Arc::new(Source::new(id, name, name));
+        self.engine.add(source.clone());
+        self.tails.push(FileTail::new(source, &self.path(name)));
+        self.look();
+    }
+
+    fn with(name: &str, text: &[u8]) -> Self {
+        let mut bench = Self::new();
+        fs::write(bench.path(name), text).unwrap();
+        bench.open(name);
+        bench
+    }
+
+    fn look(&mut self) {
+        for tail in &mut self.tails {
+            tail.look(Timestamp::from_second(1_800_000_000).unwrap(), clock::monotonic());
+        }
+        self.engine.grew();
+    }
+
+    fn append(&self, name: &str, text: &[u8]) {
+        let mut file = OpenOptions::new().append(true).create(true).open(self.path(name)).unwrap();
+        file.write_all(text).unwrap();
+    }
+
+    fn start(&self, request: WindowRequest) -> Receiver<Window> {
+        let (windows_tx, windows_rx) = sync_channel(1000);
+        self.engine.request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
+        windows_rx
+    }
+
+    /// The final window of a request (interim ones are passed over).
+    fn ask(&self, request: WindowRequest) -> Window {
+        // Counts come when the rows are final.
+        let windows_rx = self.start(WindowRequest { count: true, ..request });
+        let mut rows = None;
+        loop {
+            let mut window = windows_rx.recv_timeout(Duration::from_secs(60)).expect("an answer");
+            if window.rows.is_some() {
+                rows = Some(window);
+            } else if window.counts.complete {
+                let mut rows = rows.expect("rows before counts");
+                std::mem::swap(&mut rows.counts, &mut window.counts);
+                return rows;
+            }
+        }
+    }
+}
+
+fn request(query: &str, anchor: Anchor, before: u32, after: u32) -> WindowRequest {
+    WindowRequest {
+        view: ViewId(1),
+        generation: 1,
+        query: query.into(),
+        search: String::new(),
+        sources: Vec::new(),
+        anchor,
+        before,
+        after,
+        context: 0,
+        follow: false,
+        count: false,
+    }
+}
+
+fn texts(window: &Window) -> Vec<String> {
+    let text = |row: &Row| match row {
+        Row::Record(record) => format!("{}{}", if record.context { "+" } else { "" }, record.lines.join("|")),
+        Row::Gap(gap) => format!("{:?}", gap.kind),
+        Row::Break => "--".into(),
+    };
+    window.rows.as_ref().unwrap().iter().map(text).collect()
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|it| {
+            let (level, word) = [("INFO", "ok"), ("ERROR", "timeout"), ("WARN", "slow")][it % 3];
+            let mut record =
+                format!("2026-08-19T{:02}:{:02}:{:02}Z {level} {word} n{it}.", it / 3600, it / 60 % 60, it % 60);
+            if it % 7 == 0 {
+                record.push_str("\n\tat trace.X\nCaused by: y");
+            }
+            record
+        })
+        .collect()
+}
+
+fn shown(record: &str) -> String {
+    record.replace('\n', "|").replace('\t', "        ")
+}
+
+#[test]
+fn windows_hold_what_a_naive_filter_finds() {
+    // Several blocks, so that records stand across their boundaries.
+    let records = numbered(20_000);
+    let bench = Bench::with("a", (records.join("\n") + "\n").as_bytes());
+    let check = |query: &str, passes: &dyn Fn(&str) -> bool| {
+        let all: Vec<String> = records.iter().filter(|it| passes(it)).map(|it| shown(it)).collect();
+        let tail = bench.ask(request(query, Anchor::Tail, 30, 0));
+        assert_eq!(texts(&tail), all[all.len().saturating_sub(30)..], "tail of {query}");
+        assert_eq!((tail.counts.matched, tail.counts.scanned), (all.len() as u64, 20_000), "counts of {query}");
+        assert_eq!(tail.at_head, all.len() <= 30);
+        let head = bench.ask(request(query, Anchor::Head, 0, 30));
+        assert_eq!(texts(&head), all[..all.len().min(30)], "head of {query}");
+        let time: Timestamp = "2026-08-19T02:46:40Z".parse().unwrap();
+        let middle = bench.ask(request(query, Anchor::Time(time), 10, 10));
+        let at = records[..10_000].iter().filter(|it| passes(it)).count();
+        let from = at.saturating_sub(10.max(20 - (all.len() - at).min(10)));
+        assert_eq!(texts(&middle), all[from..(from + 20).min(all.len())], "middle of {query}");
+    };
+    check("", &|_| true);
+    check("timeout", &|it| it.contains("timeout"));
+    check("level>=warn -slow", &|it| it.contains("ERROR"));
+    check("Caused /n\\d*7\\./", &|it| it.contains("Caused") && it.contains("7."));
+    check("n19999.", &|it| it.contains("n19999."));
+    check("/^\\tat trace/", &|it| it.contains("\tat trace"));
+}
+
+#[test]
+fn walking_page_by_page_meets_every_record_once() {
+    let records = numbered(6_000);
+    let bench = Bench::with("a", (records.join("\n") + "\n").as_bytes());
+    let mut window = bench.ask(request("-slow", Anchor::Tail, 500, 0));
+    let mut met = texts(&window);
+    while !window.at_head {
+        let first = window.rows.as_ref().unwrap()[0].position().unwrap().clone();
+        window = bench.ask(request("-slow", Anchor::At(first), 500, 0));
+        let page = texts(&window);
+        met.splice(0..0, page);
+    }
+    let expected: Vec<String> = records.iter().filter(|it| !it.contains("slow")).map(|it| shown(it)).collect();
+    assert_eq!(met, expected);
+}
+
+#[test]
+fn context_stands_beside_its_match_and_gaps_between_are_marked() {
+    let text: String = (0..20).map(|it| format!("2026-08-19T00:00:{it:02}Z n{it}.\n")).collect();
+    let bench = Bench::with("a", text.as_bytes());
+    let window = bench.ask(WindowRequest { context: 1, ..request("/n(3|4|10)\\./", Anchor::Tail, 10, 0) });
+    let short: Vec<String> = texts(&window).iter().map(|it| it.replace("2026-08-19T00:00:", "")).collect();
+    assert_eq!(short, ["+02Z n2.", "03Z n3.", "04Z n4.", "+05Z n5.", "--", "+09Z n9.", "10Z n10.", "+11Z n11."]);
+}
+
+#[test]
+fn the_next_error_and_the_next_match_are_found_or_said_to_be_missing() {
+    let records = numbered(9_000);
+    let bench = Bench::with("a", (records.join("\n") + "\n").as_bytes());
+    let find = |from: Option<_>, backwards, find| {
+        bench.ask(WindowRequest { search: "n7777".into(), ..request("", Anchor::Find { from, backwards, find }, 2, 2) })
+    };
+    let window = find(None, true, Find::Search);
+    assert!(texts(&window)[window.anchor_row.unwrap()].contains("n7777."));
+    let Row::Record(record) = &window.rows.as_ref().unwrap()[window.anchor_row.unwrap()] else { panic!("no record") };
+    assert!(!record.hits.is_empty(), "the search is marked");
+    let error = find(Some(record.position.clone()), false, Find::LevelAtLeast(Level::Error));
+    assert!(
+        texts(&error)[error.anchor_row.unwrap()].contains("n7777.")
+            == record.level.is_some_and(|it| it >= Level::Error)
+            || texts(&error)[error.anchor_row.unwrap()].contains("ERROR")
+    );
+    let none = find(Some(record.position.clone()), false, Find::Search);
+    assert_eq!(none.missing.as_deref(), Some("no match after this"));
+    let earlier = find(Some(record.position.clone()), true, Find::LevelAtLeast(Level::Fatal));
+    assert_eq!(earlier.missing.as_deref(), Some("no record at level fatal or above before this"));
+}
+
+#[test]
+fn sources_are_merged_by_time() {
+    let mut bench = Bench::new();
+    for (name, offset) in [("a", 0), ("b", 1)] {
+        let text: String = (0..3000)
+            .map(|it| format!("2026-08-19T00:{:02}:{:02}.{offset}Z {name}{it}.\n", it / 60, it % 60))
+            .collect();
+        fs::write(bench.path(name), text).unwrap();
+        bench.open(name);
+    }
+    let tail = texts(&bench.ask(request("", Anchor::Tail, 4, 0)));
+    let names: Vec<&str> = tail.iter().filter_map(|it| it.split(' ').nth(1)).collect();
+    assert_eq!(names, ["a2998.", "b2998.", "a2999.", "b2999."]);
+    let middle = bench.ask(request("", Anchor::Time("2026-08-19T00:10:00.05Z".parse().unwrap()), 2, 2));
+    let middle: Vec<String> = texts(&middle).iter().filter_map(|it| it.split(' ').nth(1).map(String::from)).collect();
+    assert_eq!(middle, ["b599.", "a600.", "b600.", "a601."]);
+    let only = texts(&bench.ask(request("source:b", Anchor::Tail, 1, 0)));
+    assert!(only[0].contains("b2999."));
+}
+
+#[test]
+fn a_bad_query_is_said_and_everything_is_shown() {
+    let bench = Bench::with("a", b"x\ny\n");
+    let window = bench.ask(request("/a(b/", Anchor::Tail, 5, 0));
+    assert!(window.query_error.as_ref().unwrap().contains("unclosed group"), "{:?}", window.query_error);
+    assert_eq!(texts(&window), ["x", "y"]);
+}
+
+#[test]
+fn hostile_and_ugly_lines_are_shown_harmlessly() {
+    let mut text = b"esc \x1b]52;c;SGk=\x07 c1 \x9b31m nul \0 cr \r bidi \xe2\x80\xae\r\n".to_vec();
+    text.extend_from_slice(b"bad \xff\xfe utf8\n");
+    let bench = Bench::with("a", &text);
+    let found = texts(&bench.ask(request("", Anchor::Tail, 5, 0)));
+    assert_eq!(found, ["esc  c1 \u{fffd}31m nul ␀ cr ␍ bidi ·", "bad \u{fffd}\u{fffd} utf8"]);
+}
+
+#[test]
+fn a_line_of_ten_megabytes_is_cut_searched_and_stepped_over() {
+    let mut text = b"2026-08-19T00:00:00Z first\n2026-08-19T00:00:01Z ".to_vec();
+    text.extend(std::iter::repeat_n(b'x', 10 << 20));
+    text.extend_from_slice(b"NEEDLE\n2026-08-19T00:00:02Z last\n");
+    let bench = Bench::with("a", &text);
+    let window = bench.ask(request("", Anchor::Tail, 5, 0));
+    let rows = window.rows.as_ref().unwrap();
+    assert_eq!(rows.len(), 3);
+    let Row::Record(record) = &rows[1] else { panic!("no record") };
+    assert_eq!(record.lines[0].chars().count(), crate::domain::log::MAX_LINE_CHARS);
+    assert_eq!(record.length_bytes, (10 << 20) + 28);
+    assert_eq!(record.cut_bytes, (10 << 20) + 27 - crate::domain::log::MAX_LINE_CHARS as u64);
+    let found = bench.ask(request("NEEDLE", Anchor::Tail, 5, 0));
+    assert_eq!((found.rows.unwrap().len(), found.counts.matched, found.counts.scanned), (1, 1, 3));
+}
+
+#[test]
+fn an_empty_file_has_no_rows_and_a_missing_one_says_so() {
+    let mut bench = Bench::with("a", b"");
+    assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))), Vec::<String>::new());
+    bench.open("late");
+    assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))), ["Missing"]);
+    bench.append("late", b"here now\n");
+    bench.look();
+    assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))), ["here now"]);
+}
+
+#[test]
+fn a_partial_last_line_grows_in_place() {
+    let mut bench = Bench::with("a", b"one\ntw");
+    let first = bench.ask(request("", Anchor::Tail, 5, 0));
+    assert_eq!(texts(&first), ["one", "tw"]);
+    bench.append("a", b"o\n");
+    bench.look();
+    let second = bench.ask(request("", Anchor::Tail, 5, 0));
+    assert_eq!(texts(&second), ["one", "two"]);
+    assert_eq!(first.rows.unwrap()[1].position(), second.rows.unwrap()[1].position());
+}
+
+#[test]
+fn a_followed_tail_sends_what_arrives() {
+    let mut bench = Bench::with("a", b"one x\n");
+    let windows_rx = bench.start(WindowRequest { follow: true, count: true, ..request("x", Anchor::Tail, 3, 0) });
+    let mut counts = crate::domain::log::Counts::default();
+    let mut until = |last: &str, matched: u64| {
+        let mut shown = Vec::new();
+        while shown.last().map(String::as_str) != Some(last) || counts.matched != matched {
+            let window = windows_rx.recv_timeout(Duration::from_secs(60)).expect("a window");
+            if window.rows.is_some() {
+                shown = texts(&window);
+            }
+            counts = window.counts;
+        }
+        shown
+    };
+    until("one x", 1);
+    for step in 0..5 {
+        bench.append("a", format!("other\nmore {step} x\n").as_bytes());
+        bench.look();
+    }
+    assert_eq!(until("more 4 x", 6), ["more 2 x", "more 3 x", "more 4 x"]);
+    let path = bench.path("a");
+    fs::rename(&path, bench.path("a.1")).unwrap();
+    bench.append("a", b"new x\n");
+    bench.look();
+    assert_eq!(until("new x", 7), ["more 3 x", "more 4 x", "Rotated", "new x"]);
+}
+
+#[test]
+fn a_newer_request_ends_the_older() {
+    let bench = Bench::with("a", b"x\n");
+    let older = bench.start(WindowRequest { follow: true, ..request("", Anchor::Tail, 3, 0) });
+    assert!(older.recv_timeout(Duration::from_secs(60)).is_ok());
+    let newer = bench.ask(WindowRequest { generation: 2, ..request("", Anchor::Tail, 3, 0) });
+    assert_eq!(newer.generation, 2);
+    // The older request's answer function is dropped with it.
+    assert!(matches!(
+        older.recv_timeout(Duration::from_secs(60)),
+        Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
+    ));
+}
+
+#[test]
+fn what_was_truncated_unread_is_counted() {
+    let mut bench = Bench::with("a", b"one\ntwo\n");
+    bench.ask(request("", Anchor::Tail, 5, 0));
+    bench.append("a", b"never read\n");
+    bench.look();
+    fs::write(bench.path("a"), b"new\n").unwrap();
+    bench.look();
+    let found = bench.ask(request("", Anchor::Tail, 5, 0));
+    assert_eq!(texts(&found), ["Truncated { unread_bytes: 11 }", "new"]);
+}
+
+#[test]
+fn a_file_emptied_and_written_past_its_size_is_noticed() {
+    let mut bench = Bench::with("a", b"one\n");
+    bench.ask(request("", Anchor::Tail, 5, 0));
+    fs::write(bench.path("a"), b"other and much longer\n").unwrap();
+    bench.look();
+    let found = texts(&bench.ask(request("", Anchor::Tail, 5, 0)));
+    assert_eq!(found, ["Truncated { unread_bytes: 0 }", "other and much longer"]);
+}
+
+#[test]
+fn a_deleted_file_stays_readable_and_comes_back() {
+    let mut bench = Bench::with("a", b"one\n");
+    fs::remove_file(bench.path("a")).unwrap();
+    bench.look();
+    assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))), ["one", "Deleted"]);
+    bench.append("a", b"two\n");
+    bench.look();
+    assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))), ["one", "Rotated", "two"]);
+}
+
+#[test]
+fn a_directory_in_the_files_place_is_said() {
+    let mut bench = Bench::new();
+    fs::create_dir(bench.path("a")).unwrap();
+    bench.open("a");
+    let found = texts(&bench.ask(request("", Anchor::Tail, 5, 0)));
+    assert_eq!(found, [format!("{:?}", GapKind::Failed("it is a directory now".into()))]);
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Append(usize),
+    Rotate,
+    Truncate,
+    Look,
+}
+
+fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
+    use proptest::prelude::*;
+    let one = prop_oneof![
+        4 => (1_usize..40).prop_map(Move::Append),
+        1 => Just(Move::Rotate),
+        1 => Just(Move::Truncate),
+        3 => Just(Move::Look),
+    ];
+    prop::collection::vec(one, 1..40)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    /// Every line is seen once, or a gap row stands where it is missing.
+    #[test]
+    fn the_tailer_agrees_with_a_model(moves in moves()) {
+        let mut bench = Bench::with("a", b"");
+        let mut next = 0;
+        let mut rotations = 0;
+        // What a reader can still reach: lines, and marks where something is missing.
+        let mut model: Vec<Vec<String>> = vec![Vec::new()];
+        for step in &moves {
+            match step {
+                Move::Append(count) => {
+                    for _ in 0..*count {
+                        let line = format!("line {next}");
+                        bench.append("a", format!("{line}\n").as_bytes());
+                        model.last_mut().unwrap().push(line);
+                        next += 1;
+                    }
+                }
+                Move::Rotate => {
+                    // A rotation that is looked at on both sides: what happens between looks is for the fingerprint test.
+                    bench.look();
+                    rotations += 1;
+                    fs::rename(bench.path("a"), bench.path(&format!("a.{rotations}"))).unwrap();
+                    fs::write(bench.path("a"), b"").unwrap();
+                    bench.look();
+                    model.push(Vec::new());
+                }
+                Move::Truncate => {
+                    bench.look();
+                    let had = !model.last().unwrap().is_empty();
+                    OpenOptions::new().write(true).open(bench.path("a")).unwrap().set_len(0).unwrap();
+                    bench.look();
+                    if had {
+                        *model.last_mut().unwrap() = Vec::new();
+                    }
+                }
+                Move::Look => bench.look(),
+            }
+        }
+        bench.look();
+        let window = bench.ask(request("", Anchor::Tail, 2000, 0));
+        let rows = texts(&window);
+        let lines: Vec<&String> = rows.iter().filter(|it| it.starts_with("line ")).collect();
+        let kept = model.len().saturating_sub(crate::logstore::source::MAX_OLD_SEGMENTS + 1);
+        let expected: Vec<&String> = model[kept..].iter().flatten().collect();
+        proptest::prop_assert_eq!(&lines, &expected);
+        let mut last: Option<usize> = None;
+        for row in &rows {
+            match row.strip_prefix("line ") {
+                Some(number) => {
+                    let number: usize = number.parse().unwrap();
+                    proptest::prop_assert!(last.is_none_or(|it| it + 1 == number), "a hole before {} without a gap row", number);
+                    last = Some(number);
+                }
+                None => last = None,
+            }
+        }
+    }
+}
+
+#[test]
+fn a_look_at_nothing_new_reports_nothing() {
+    let mut bench = Bench::with("a", b"one\n");
+    let at = clock::monotonic();
+    let look = bench.tails[0].look(Timestamp::UNIX_EPOCH, at);
+    assert!(look.facts.is_empty() && !look.changed && !look.owes, "{look:?}");
+    assert!(Path::new(&bench.path("a")).exists());
+}

@@ -1,5 +1,6 @@
 //! Drawing and small state that panes share, each a function of data.
 
+pub mod editor;
 pub mod hints;
 pub mod input;
 pub mod list;

@@ -40,6 +40,8 @@ impl LogsPane {
         self.exhausted = None;
         self.queued = None;
         let mut effects = vec![self.feed.ask_tail(&ask)];
+        // A jump that is on its way would bring rows of the old query.
+        self.feed.drop_page_request();
         if let Reading::Paused(place) = &self.reading {
             let anchor = place.home.as_ref().or(place.spot.as_ref());
             let anchor = anchor.map_or(Anchor::Tail, |it| Anchor::At(it.position.clone()));

@@ -13,6 +13,9 @@ use crate::domain::log::{Record, Row};
 /// Lines of text wrap no further than this per record line: a line of `MAX_LINE_CHARS` at 40 columns fits.
 const WRAP_LINES_MAX: usize = 512;
 
+/// Cells of a message below which the count of folded lines is only a number.
+const NOTE_ROOM: usize = 40;
+
 /// How records become screen lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
@@ -103,7 +106,7 @@ impl Layout {
     fn wrapped(&self, record: &Record, line: usize, open: bool) -> Vec<Vec<Range<usize>>> {
         let Some(text) = record.lines.get(line) else { return Vec::new() };
         // The folded count stands behind the text, so it must fit there.
-        let note = if open { 0 } else { folded_note(record).map_or(0, |it| it.width()) };
+        let note = if open { 0 } else { folded_note(record, self.room()).map_or(0, |it| it.width()) };
         let mut lines = wrap(text, &self.shown(record, line), self.room());
         let last = lines.last().map_or(0, |it| it.iter().map(|range| cells(slice(text, range))).sum::<usize>());
         if note > 0 && last + note > self.room() && lines.len() < WRAP_LINES_MAX {
@@ -113,12 +116,14 @@ impl Layout {
     }
 }
 
-/// `(+14 lines)` for a record whose further lines are folded away.
-pub fn folded_note(record: &Record) -> Option<String> {
-    match record.lines.len() {
-        0 | 1 => (record.cut_bytes > 0).then(|| " (cut)".to_string()),
-        2 => Some(" (+1 line)".to_string()),
-        more => Some(format!(" (+{} lines)", more - 1)),
+/// `(+14 lines)` for a record whose further lines are folded away; `+14` where room is short.
+pub fn folded_note(record: &Record, room: usize) -> Option<String> {
+    let more = record.lines.len().saturating_sub(1);
+    match (more, room < NOTE_ROOM) {
+        (0, _) => (record.cut_bytes > 0).then(|| " (cut)".to_string()),
+        (_, true) => Some(format!(" +{more}")),
+        (1, false) => Some(" (+1 line)".to_string()),
+        (_, false) => Some(format!(" (+{more} lines)")),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::log::Find;
 use crate::domain::query::matcher::Pattern;
 use crate::panes::Context;
 use crate::panes::logs::LogsPane;
+use crate::panes::logs::actions::Detour;
 use crate::panes::logs::chips::Chips;
 use crate::panes::logs::feed::Rows;
 use crate::panes::logs::motion::Reading;
@@ -52,6 +53,7 @@ pub enum PromptKind {
 struct Before {
     chips: Chips,
     search: String,
+    detour: Option<Box<Detour>>,
     reading: Reading,
     page: Rows,
     tail: Rows,
@@ -113,6 +115,7 @@ impl LogsPane {
         let before = Before {
             chips: self.chips.clone(),
             search: self.search.clone(),
+            detour: self.detour.clone(),
             reading: self.reading.clone(),
             page: self.feed.page.rows.clone(),
             tail: self.feed.tail.rows.clone(),
@@ -272,7 +275,10 @@ impl LogsPane {
         if let Some(input) = self.input_mut(kind) {
             input.set_text("");
         }
-        let changed = self.chips.query() != before.chips.query() || self.search != before.search;
+        let changed = self.chips.query() != before.chips.query()
+            || self.search != before.search
+            || self.detour.is_some() != before.detour.is_some();
+        self.detour = before.detour;
         self.chips = before.chips;
         self.search = before.search;
         if changed {

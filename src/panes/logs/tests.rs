@@ -407,6 +407,64 @@ fn a_wide_screen_shows_everything_in_the_title() {
     insta::assert_snapshot!(desk.title(), @"api · paused +1 new [level>=warn ×] [-healthz ×] 11 of 101");
 }
 
+/// What an engineer sees a minute into an outage: several sources, a trace, a rotation, Chinese text.
+fn outage(width: u16, height: u16) -> Desk {
+    let mut desk = Desk::new(width, height, &["INFO GET /orders 200 in 12 ms", "WARN pool nearly exhausted (60/64)"]);
+    desk.append("edge-lb", "INFO upstream api is healthy");
+    desk.append(
+        "api",
+        "ERROR pool exhausted (64/64) waiting=812 req=8f2c\n  at Pool.get(Pool.java:88)\n  at Api.orders",
+    );
+    desk.append("api", "ERROR 数据库连接失败: timeout after 30000 ms");
+    desk.gap("api", GapKind::Rotated);
+    desk.append("edge-lb", "WARN upstream api marked down");
+    desk.append("worker-with-a-long-name", "plain text of no level, longer than the forty columns of a small screen");
+    desk.with(|pane, cx| pane.requery(cx));
+    desk
+}
+
+#[test]
+fn an_outage_reads_well_at_every_size() {
+    let mut desk = outage(80, 8);
+    desk.press("/ \"api\" enter");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    3 sources · paused
+     14:51:29 I api          INFO GET /orders 200 in 12 ms
+     14:51:30 W api          WARN pool nearly exhausted (60/64)
+     14:51:31 I edge-lb      INFO upstream api is healthy
+     14:51:32 E api          ERROR pool exhausted (64/64) waiting=812 req… (+2 lines)
+     14:51:33 E api          ERROR 数据库连接失败: timeout after 30000 ms
+     ~ api rotated, old file read to its end ~
+    >14:51:34 W edge-lb      WARN upstream api marked down
+     14:51:35   worker-with… plain text of no level, longer than the forty columns o…
+    "#);
+    let mut desk = outage(200, 30);
+    desk.press("O k ! \"healthy\" enter");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    3 sources · paused [-healthy ×] 6 of 8
+     14:51:29 I api                  INFO GET /orders 200 in 12 ms
+     14:51:30 W api                  WARN pool nearly exhausted (60/64)
+     14:51:32 E api                  ERROR pool exhausted (64/64) waiting=812 req=8f2c
+                                       at Pool.get(Pool.java:88)
+                                       at Api.orders
+     14:51:33 E api                  ERROR 数据库连接失败: timeout after 30000 ms
+     ~ api rotated, old file read to its end ~
+    >14:51:34 W edge-lb              WARN upstream api marked down
+     14:51:35   worker-with-a-long-… plain text of no level, longer than the forty columns of a small screen
+    "#);
+    let mut desk = outage(40, 6);
+    desk.press("L w k f \"pool\"");
+    insta::assert_snapshot!(desk.screen(), @r#"
+    paused [level>=warn ×] [pool ×]
+     14:51:30 W api      WARN pool nearly ex…
+     14:51:32 E api      ERROR pool exhau… +2
+    >~ api rotated, old file read to its end…
+     
+     
+     show: pool
+    "#);
+}
+
 #[test]
 fn an_empty_body_says_why() {
     let mut desk = Desk::numbered(80, 8, 50);

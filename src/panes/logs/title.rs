@@ -5,6 +5,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::domain::format;
 use crate::domain::log::SourceState;
+use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::logs::LogsPane;
 use crate::panes::logs::feed::Want;
@@ -86,7 +87,7 @@ fn sources(cx: &Context<'_>) -> String {
     let waiting = sources.iter().filter(|it| matches!(it.state, SourceState::Waiting(_))).count();
     let mut text = match sources.as_slice() {
         [] => return String::new(),
-        [only] => only.name.clone(),
+        [only] => sanitise::text(&only.name),
         many => format::plural(many.len() as u64, "source"),
     };
     if failed > 0 {
@@ -111,7 +112,7 @@ fn chips(pane: &LogsPane, theme: &Theme, cells: usize) -> Vec<Span<'static>> {
         if pane.chips.selected() == Some(at) {
             style = style.patch(theme.style(Role::Selection));
         }
-        Span::styled(format!("[{}{close}", shortened(&chip.to_string(), cells, theme)), style)
+        Span::styled(format!("[{}{close}", shortened(&sanitise::text(&chip.to_string()), cells, theme)), style)
     };
     pane.chips.all().iter().enumerate().map(chip).collect()
 }

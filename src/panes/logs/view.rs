@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::domain::format;
 use crate::domain::log::{Level, Record, Row};
+use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::logs::layout::{self, Layout, Piece};
 use crate::panes::logs::motion::Reading;
@@ -19,10 +20,6 @@ use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::input;
 
-/// Cells of the source column, at most; half of it on a narrow screen.
-const SOURCE_CELLS_MAX: u16 = 16;
-/// Below this the columns shrink so that the message keeps half of the row.
-const NARROW: u16 = 60;
 /// `HH:MM:SS`
 const TIME_CELLS: u16 = 8;
 /// `MM-DD HH:MM:SS`
@@ -74,7 +71,12 @@ pub fn source_cells(pane: &LogsPane, cx: &Context<'_>) -> u16 {
     if sources.len() < 2 || pane.look.columns != Columns::All {
         return 0;
     }
-    let most = if cx.width < NARROW { SOURCE_CELLS_MAX / 2 } else { SOURCE_CELLS_MAX };
+    // The message keeps at least half of a narrow row.
+    let most = match cx.width {
+        0..60 => 8,
+        60..120 => 12,
+        _ => 20,
+    };
     sources.iter().map(|it| it.name.width() as u16).max().unwrap_or_default().min(most)
 }
 
@@ -126,6 +128,7 @@ impl Painter<'_> {
         let style = self.theme.style(role).patch(self.selection.unwrap_or_default());
         self.highlight(area, buf);
         let text = if self.theme.ascii { text.replace('…', "...") } else { text.to_string() };
+        let text = shortened(&text, usize::from(area.width), self.theme);
         buf.set_stringn(area.x, area.y, text, usize::from(area.width), style);
         area.y + 1
     }
@@ -144,7 +147,7 @@ impl Painter<'_> {
             if at == 0 {
                 self.prefix(record, line, buf);
             }
-            let note = if at == last && !open { layout::folded_note(record) } else { None };
+            let note = if at == last && !open { layout::folded_note(record, self.layout.room()) } else { None };
             self.message(record, piece, note.as_deref(), line, buf);
             y += 1;
         }
@@ -200,9 +203,9 @@ impl Painter<'_> {
         put(letter, 1, self.style(if record.context { Role::LogContext } else { role }));
         let cells = self.layout.source;
         if cells > 0 {
-            let name = words::source_name(self.cx.board, &record.position.source);
+            let name = sanitise::text(words::source_name(self.cx.board, &record.position.source));
             let role = if record.context { Role::LogContext } else { Role::LogSource };
-            put(&shortened(name, usize::from(cells), self.theme), cells, self.style(role));
+            put(&shortened(&name, usize::from(cells), self.theme), cells, self.style(role));
         }
     }
 

@@ -4,6 +4,7 @@ use crate::domain::board::Board;
 use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Gap, GapKind, SourceState};
+use crate::domain::sanitise;
 use crate::panes::logs::LogsPane;
 
 /// Sources listed one by one when there is nothing else to show.
@@ -32,7 +33,7 @@ pub fn gap(board: &Board, gap: &Gap) -> String {
         GapKind::Ended => format!("{name} ended"),
         GapKind::Failed(why) => format!("{name}: {why}"),
     };
-    format!("~ {text} ~")
+    sanitise::text(&format!("~ {text} ~"))
 }
 
 /// What stands in the body when there is no row to show.
@@ -59,7 +60,7 @@ pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
             SourceState::Ended => "ended without a line".to_string(),
             SourceState::Failed(why) => format!("cannot be read: {why}"),
         };
-        lines.push(format!("{} ({}): {state}", source.name, source.origin));
+        lines.push(sanitise::text(&format!("{} ({}): {state}", source.name, source.origin)));
     }
     if sources.len() > LISTED_MAX {
         lines.push(format!("and {} more", format::plural((sources.len() - LISTED_MAX) as u64, "source")));
@@ -78,7 +79,7 @@ fn nothing_matches(pane: &LogsPane) -> Vec<String> {
     if pane.prompt.is_some() {
         return lines;
     }
-    lines.push(match (pane.chips.newest(), pane.chips.active()) {
+    lines.push(match (pane.chips.newest().map(|it| sanitise::text(&it)), pane.chips.active()) {
         (Some(label), 1) => format!("`x` removes [{label}]"),
         (Some(label), _) => format!("`x` removes the newest chip [{label}], `C` selects another"),
         (None, _) => "`X` removes all chips".to_string(),

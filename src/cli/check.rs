@@ -14,6 +14,7 @@ use crate::domain::format;
 use crate::registry::Kind;
 use crate::registry::node::Commands;
 use crate::service::backup::{destination, source};
+use crate::service::probe;
 
 /// Check the config and say what it would do
 ///
@@ -115,7 +116,10 @@ fn kinds() -> Vec<Named> {
     fn part<T: ?Sized>(part: &'static str, kinds: &'static [Kind<T>]) -> impl Iterator<Item = Named> {
         kinds.iter().map(move |it| Named { part, name: it.name, summary: it.summary, example: it.example })
     }
-    part("backup", source::KINDS).chain(part("destination", destination::KINDS)).collect()
+    part("probe", probe::KINDS)
+        .chain(part("backup", source::KINDS))
+        .chain(part("destination", destination::KINDS))
+        .collect()
 }
 
 fn list_kinds(json: bool, out: &mut Output<'_>) -> Result<ExitCode, Failure> {

@@ -104,6 +104,20 @@ pub fn show(
     color: ColorChoice,
     greeting: Option<Notice>,
 ) -> Result<ExitCode, Failure> {
+    show_with(setup, look, color, greeting, |_| {})
+}
+
+/// Opens the screen as [`show`] does and calls `started` once the runtime runs, inside its tokio runtime.
+///
+/// # Errors
+/// When there is no terminal that a screen could be drawn on.
+pub fn show_with(
+    setup: RuntimeSetup,
+    look: &Look,
+    color: ColorChoice,
+    greeting: Option<Notice>,
+    started: impl FnOnce(&Runtime) + Send + 'static,
+) -> Result<ExitCode, Failure> {
     let refuse = |why: &str| {
         Failure::usage("could not open the screen")
             .caused_by(why)
@@ -135,7 +149,7 @@ pub fn show(
         greeting,
     };
     let mut model = model(&setup, look, &options, tty.size())?;
-    let (exit, kept) = run::run(&tty, options, &mut model, move || connect(setup))
+    let (exit, kept) = run::run(&tty, options, &mut model, move || connect(setup, started))
         .map_err(|error| Failure::internal("could not use the terminal").caused_by(error))?;
     if let Some((services, runtime)) = kept {
         // The runtime has deadlines of its own; this one is for the case that they fail.
@@ -150,7 +164,10 @@ pub fn show(
 }
 
 /// Starts the services on threads of their own and attaches the screen.
-fn connect(setup: RuntimeSetup) -> io::Result<(Attached, (tokio::runtime::Runtime, Runtime))> {
+fn connect(
+    setup: RuntimeSetup,
+    started: impl FnOnce(&Runtime),
+) -> io::Result<(Attached, (tokio::runtime::Runtime, Runtime))> {
     let services = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("service")
@@ -162,6 +179,7 @@ fn connect(setup: RuntimeSetup) -> io::Result<(Attached, (tokio::runtime::Runtim
     };
     let link = {
         let _inside = services.enter();
+        started(&runtime);
         runtime.attach()
     };
     Ok((Attached { link, config_rx: Some(runtime.config()) }, (services, runtime)))

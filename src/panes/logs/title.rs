@@ -13,8 +13,8 @@ use crate::panes::logs::motion::Reading;
 use crate::theme::Theme;
 use crate::theme::role::Role;
 
-/// Cells that the screen keeps for itself in the title row: the pane's word and its number.
-const RESERVED: usize = 12;
+/// Cells that the screen keeps for itself in the title row: ` LOGS ` and, at most, `[2 zoomed]`, with the rule.
+const RESERVED: usize = 21;
 /// Cells of a chip in a crowded title row.
 const CHIP_CELLS: usize = 14;
 
@@ -76,7 +76,7 @@ fn state(pane: &LogsPane, theme: &Theme) -> String {
 
 fn place(pane: &LogsPane) -> Option<String> {
     if pane.detour.is_some() {
-        return Some("all records, Enter goes back".to_string());
+        return Some("all records".to_string());
     }
     (pane.context > 0 && pane.chips.active() > 0).then(|| format!("±{} lines", pane.context))
 }

@@ -20,7 +20,7 @@ pub fn gap(board: &Board, gap: &Gap) -> String {
     let name = source_name(board, &gap.position.source);
     let text = match &gap.kind {
         GapKind::Rotated => format!("{name} rotated, old file read to its end"),
-        GapKind::Truncated { unread_bytes: 0 } => format!("{name} truncated, nothing was unread"),
+        GapKind::Truncated { unread_bytes: 0 } => format!("{name} truncated, everything before was read"),
         GapKind::Truncated { unread_bytes } => {
             format!("{name} truncated, {} gone before they were read", format::bytes(*unread_bytes))
         }

@@ -18,40 +18,36 @@ const INTERNAL: u8 = 3;
 fn main() -> ExitCode {
     let mut stdout = Pipe { stream: io::stdout(), broken: false };
     let mut stderr = io::stderr();
-    let code = {
+    let ended = {
         let mut out = Output { stdout: &mut stdout, stderr: &mut stderr };
         // The panic hook has said what happened.
-        catch_unwind(AssertUnwindSafe(|| start(&mut out))).unwrap_or(ExitCode::from(INTERNAL))
+        catch_unwind(AssertUnwindSafe(|| start(&mut out))).unwrap_or(Ok(ExitCode::from(INTERNAL)))
     };
     let flushed = stdout.flush();
-    match flushed {
+    if stdout.broken {
         // `hotseat logs | head` has got what it wanted.
-        _ if stdout.broken => ExitCode::SUCCESS,
-        Ok(()) => code,
-        Err(error) => {
-            let _ = stderr.write_all(Failure::output(&error).text().as_bytes());
-            ExitCode::from(INTERNAL)
-        }
+        return ExitCode::SUCCESS;
     }
+    let (failure, code) = match (ended, flushed) {
+        (Ok(code), Ok(())) => return code,
+        (Ok(_), Err(error)) => (Failure::output(&error), ExitCode::from(INTERNAL)),
+        (Err((failure, code)), _) => (failure, code),
+    };
+    // There is nowhere left to report to when stderr is closed.
+    let _ = stderr.write_all(failure.text().as_bytes());
+    code
 }
 
-fn start(out: &mut Output<'_>) -> ExitCode {
+fn start(out: &mut Output<'_>) -> Result<ExitCode, (Failure, ExitCode)> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, out),
+        Err(error) => return Ok(usage(&error, out)),
     };
-    match run(&cli, &Context::new(&cli), out) {
-        Ok(code) => code,
-        Err(failure) => {
-            // There is nowhere left to report to when stderr is closed.
-            let _ = out.stderr.write_all(failure.text().as_bytes());
-            if matches!(cli.command, Some(Command::Probe(_))) {
-                ExitCode::from(NAGIOS_UNKNOWN)
-            } else {
-                failure.exit_code()
-            }
-        }
-    }
+    run(&cli, &Context::new(&cli), out).map_err(|failure| {
+        let is_probe = matches!(cli.command, Some(Command::Probe(_)));
+        let code = if is_probe { ExitCode::from(NAGIOS_UNKNOWN) } else { failure.exit_code() };
+        (failure, code)
+    })
 }
 
 /// Prints what clap says: help and version to stdout, mistakes to stderr.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::app::keymap::Keymap;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
@@ -14,7 +15,7 @@ use crate::domain::format;
 use crate::registry::Kind;
 use crate::registry::node::Commands;
 use crate::service::backup::{destination, source};
-use crate::service::probe;
+use crate::service::{log, probe};
 
 /// Check the config and say what it would do
 ///
@@ -39,7 +40,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if args.kinds {
         return list_kinds(args.json, out);
     }
-    let loaded = cx.load(Commands::Run);
+    let mut loaded = cx.load(Commands::Run);
+    let (_, key_errors) = Keymap::build(&loaded.config.keys);
+    loaded.errors.extend(key_errors);
+    loaded.errors.sort_by_key(|it| (it.line, it.column));
     let Some(path) = loaded.config.path.clone() else {
         let usual =
             paths::config_file().map_or_else(|| "~/.config/hotseat/config.toml".into(), |it| it.display().to_string());
@@ -64,9 +68,12 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     config: &'a str,
+    readable: bool,
     errors: &'a [ConfigError],
     warnings: &'a [ConfigError],
     probes: usize,
+    /// How much the probes do, all together.
+    checks_per_second: f64,
     log_sources: usize,
     backup_jobs: usize,
 }
@@ -76,9 +83,11 @@ impl<'a> Report<'a> {
         let config = &loaded.config;
         Self {
             config: path,
+            readable: loaded.readable,
             errors: &loaded.errors,
             warnings,
             probes: config.probes.len(),
+            checks_per_second: config.probes.iter().map(|it| 1.0 / it.interval.as_secs_f64().max(0.001)).sum(),
             log_sources: config.logs.len(),
             backup_jobs: config.backups.len(),
         }
@@ -89,10 +98,15 @@ impl<'a> Report<'a> {
             0 => format!("{} is fine\n", self.config),
             count => format!("{} has {}\n", self.config, counted(count, "mistake")),
         };
+        if !self.readable {
+            text.push_str("nothing of it can be used before that is mended\n");
+            return text;
+        }
         let runs = if self.errors.is_empty() { "runs" } else { "would still run" };
+        let rate = if self.probes == 0 { String::new() } else { format!(" ({:.2} checks/s)", self.checks_per_second) };
         let _ = writeln!(
             text,
-            "{runs}: {}, {}, {}",
+            "{runs}: {}{rate}, {}, {}",
             counted(self.probes, "probe"),
             counted(self.log_sources, "log"),
             counted(self.backup_jobs, "backup job"),
@@ -117,6 +131,7 @@ fn kinds() -> Vec<Named> {
         kinds.iter().map(move |it| Named { part, name: it.name, summary: it.summary, example: it.example })
     }
     part("probe", probe::KINDS)
+        .chain(part("log", log::KINDS))
         .chain(part("backup", source::KINDS))
         .chain(part("destination", destination::KINDS))
         .collect()

@@ -24,11 +24,12 @@ pub mod themes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
 use crate::config::{self, Config, Loaded, paths};
+use crate::domain::config_error::did_you_mean;
 use crate::domain::ids::HostId;
 use crate::registry::node::Commands;
 
@@ -60,7 +61,8 @@ Exit codes: 0 fine, 1 a check failed, 2 usage or config, 3 internal.
     long_version = LONG_VERSION,
     about,
     after_help = EXAMPLES,
-    args_conflicts_with_subcommands = true
+    // A file named like a command is opened as `./status`.
+    subcommand_precedence_over_arg = true
 )]
 pub struct Cli {
     /// Read this config instead of `$XDG_CONFIG_HOME/hotseat/config.toml`
@@ -184,7 +186,10 @@ impl Context {
 /// See [`Failure`].
 pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     match &cli.command {
-        None => open::run(&cli.open, cx, out),
+        None => {
+            refuse_misspelt(&cli.open.paths)?;
+            open::run(&cli.open, cx, out)
+        }
         Some(command) => match command {
             Command::Status(args) => status::run(args, cx, out),
             Command::Probe(args) => probe::run(args, cx, out),
@@ -203,5 +208,21 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             Command::Completions(args) => completions::run(args, cx, out),
             Command::Man(args) => man::run(args, cx, out),
         },
+    }
+}
+
+/// A word that is no file but almost a command is a slip; waiting for a file of that name helps nobody.
+fn refuse_misspelt(operands: &[String]) -> Result<(), Failure> {
+    let commands = Cli::command();
+    let names: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
+    let Some(word) = operands.first().filter(|it| it.len() > 2 && !it.contains(['/', '.', '*', '?', '[', '-'])) else {
+        return Ok(());
+    };
+    match did_you_mean(word, names) {
+        Some(near) if !std::path::Path::new(word).exists() => {
+            Err(Failure::usage(format!("there is no command and no file `{word}`"))
+                .hint(format!("did you mean `hotseat {near}`? A file that does not exist yet is named as `./{word}`")))
+        }
+        _ => Ok(()),
     }
 }

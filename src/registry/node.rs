@@ -327,6 +327,13 @@ impl<'a> Node<'a> {
 
     /// A duration written with its unit: `"800ms"`, `"15s"`, `"5m"`, `"1h 30m"`, `"7d"`.
     pub fn duration(&self) -> Option<Duration> {
+        if !self.is_str() {
+            self.error_with_hint(
+                format!("`{}` must be a duration with its unit, not {}", self.path, self.type_name()),
+                "write a number and a unit in quotes, as in `\"15s\"`",
+            );
+            return None;
+        }
         let text = self.string()?;
         match value::parse_duration(&text) {
             Ok(duration) => Some(duration),

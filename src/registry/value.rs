@@ -100,7 +100,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         let Ok(number) = rest[..digits].parse::<u64>() else {
             return Err(format!("`{text}` is not a duration"));
         };
-        let tail = &rest[digits..];
+        // `5 min` reads as well as `5min`.
+        let tail = rest[digits..].trim_start();
         let letters = tail.find(|it: char| !it.is_ascii_alphabetic()).unwrap_or(tail.len());
         let unit_ms = match &tail[..letters] {
             "ms" => 1,
@@ -127,7 +128,9 @@ mod tests {
         assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_duration("800ms"), Ok(Duration::from_millis(800)));
         assert!(parse_duration("15").is_err());
-        assert!(parse_duration("5 parsecs").is_err());
+        assert_eq!(parse_duration("5 min"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("5 parsecs"), Err("unknown unit `parsecs` in `5 parsecs`".into()));
+        assert_eq!(parse_duration("15 "), Err("`15 ` has no unit".into()));
     }
 
     #[test]

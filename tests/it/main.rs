@@ -1,5 +1,7 @@
 //! One integration binary: scenarios, key scripts, screens, config errors, CLI, pty, tidy.
 
+mod cli;
+mod config;
 mod pty;
 mod runtime;
 mod scenarios;

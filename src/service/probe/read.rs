@@ -80,31 +80,44 @@ fn read_pace(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<(Duration,
     Some((interval, timeout.min(interval), retry.min(interval)))
 }
 
-fn either<'a>(entry: &Node<'a>, defaults: Option<&Node<'a>>, key: &str) -> Option<Node<'a>> {
+/// Reads the entry's own value, else that of the defaults.
+///
+/// A mistake in the defaults is reported and leaves the built-in value: it must not stop every probe.
+fn either<T>(
+    entry: &Node<'_>,
+    defaults: Option<&Node<'_>>,
+    key: &str,
+    otherwise: T,
+    read: impl Fn(&Node<'_>) -> Option<T>,
+) -> Option<T> {
     // Both are taken, so that neither is reported as unknown.
     let default = defaults.and_then(|it| it.get(key));
-    entry.get(key).or(default)
+    match (entry.get(key), default) {
+        (Some(own), _) => read(&own),
+        (None, Some(default)) => Some(read(&default).unwrap_or(otherwise)),
+        (None, None) => Some(otherwise),
+    }
 }
 
 fn pace(entry: &Node<'_>, defaults: Option<&Node<'_>>, key: &str, otherwise: Duration) -> Option<Duration> {
-    let Some(node) = either(entry, defaults, key) else { return Some(otherwise) };
-    let found = node.duration()?;
-    if !(SHORTEST..=LONGEST).contains(&found) {
-        node.error(format!("`{key}` must be from 100ms to 24h"));
-        return None;
-    }
-    Some(found)
+    either(entry, defaults, key, otherwise, |node| {
+        let found = node.duration()?;
+        if !(SHORTEST..=LONGEST).contains(&found) {
+            node.error(format!("`{key}` must be from 100ms to 24h"));
+            return None;
+        }
+        Some(found)
+    })
 }
 
 fn window(entry: &Node<'_>, defaults: Option<&Node<'_>>, key: &str, otherwise: Window) -> Option<Window> {
-    let Some(node) = either(entry, defaults, key) else { return Some(otherwise) };
-    match node.string()?.parse() {
+    either(entry, defaults, key, otherwise, |node| match node.string()?.parse() {
         Ok(window) => Some(window),
         Err(message) => {
             node.error_with_hint(message, "`2/3` means: two of the last three results");
             None
         }
-    }
+    })
 }
 
 /// Reads lines of expressions; `None` after a mistake.

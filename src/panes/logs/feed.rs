@@ -149,6 +149,8 @@ pub struct Feed {
     pub new: u64,
     /// More came at once than the tail holds.
     pub new_more: bool,
+    /// Records asked for in the tail.
+    pub tail_records: u32,
     generation: u64,
 }
 
@@ -159,6 +161,7 @@ impl Feed {
         (self.new, self.new_more) = (0, false);
         // Counting reads everything there is: only worth it when the number says something.
         let count = !ask.query.is_empty();
+        self.tail_records = ask.records;
         let generation = self.next();
         self.tail.generation = generation;
         self.tail.want = Some(Want::Tail);

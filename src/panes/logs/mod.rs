@@ -206,6 +206,10 @@ impl Pane for LogsPane {
 
     fn resized(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let mut effects = self.start(cx);
+        // A body that has grown past what was loaded would stay half empty.
+        if self.feed.tail_records < u32::from(cx.height) {
+            effects = self.requery(cx);
+        }
         self.settle(cx);
         effects.extend(self.prefetch(cx));
         effects

@@ -252,6 +252,29 @@ fn search_goes_to_the_newest_hit_and_on_from_there() {
 }
 
 #[test]
+fn hits_are_highlighted_while_the_search_is_typed() {
+    let mut desk = Desk::numbered(80, 8, 500);
+    let hits = |desk: &Desk| {
+        let rows = desk.pane.rows().rows.iter();
+        rows.filter(|row| matches!(row, Row::Record(record) if !record.hits.is_empty())).count()
+    };
+    desk.press("/ \"number.4\" \"9\"");
+    assert_eq!(hits(&desk), 10);
+    desk.press("\"(\"");
+    assert!(desk.screen().contains("unclosed group") && hits(&desk) == 10, "{}", desk.screen());
+    desk.press("esc");
+    assert_eq!(hits(&desk), 0);
+}
+
+#[test]
+fn a_body_that_grows_past_what_was_loaded_is_filled() {
+    let mut desk = Desk::numbered(80, 3, 1_000);
+    desk.size = (80, 150);
+    desk.with(|pane, cx| pane.resized(cx));
+    assert!(desk.lines()[0].ends_with("number 850"), "{}", desk.screen());
+}
+
+#[test]
 fn errors_are_gone_through_with_one_key() {
     let mut desk = Desk::numbered(80, 8, 500);
     desk.press("e");

@@ -63,8 +63,8 @@ fn state(pane: &LogsPane, theme: &Theme) -> String {
         Reading::Following => "follow".to_string(),
         Reading::Paused(_) if pane.feed.new == 0 => "paused".to_string(),
         Reading::Paused(_) => {
-            let more = if pane.feed.new_more { " or more" } else { "" };
-            format!("paused +{}{more} new", format::count_short(pane.feed.new))
+            let sign = if pane.feed.new_more { "over " } else { "+" };
+            format!("paused {sign}{} new", format::count_short(pane.feed.new))
         }
     };
     if matches!(pane.feed.page.want, Some(Want::Jump)) {

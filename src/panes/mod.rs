@@ -99,6 +99,11 @@ pub trait Pane: Default {
         None
     }
 
+    /// The instant of `next_wake` (of this pane or another) has come: what waits for time may be done now.
+    fn woken(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
+        Vec::new()
+    }
+
     /// Rows of the body that the pane can fill; the rest goes to the logs. Should not jump about with every fact.
     fn wanted_rows(&self, _cx: &Context<'_>) -> u16 {
         u16::MAX
@@ -256,6 +261,11 @@ macro_rules! panes {
             /// See [`Pane::next_wake`].
             pub fn next_wake(&self, pane: PaneId, cx: &Context<'_>) -> Option<Timestamp> {
                 match pane { $(PaneId::$id => self.$field.next_wake(cx),)* }
+            }
+
+            /// See [`Pane::woken`].
+            pub fn woken(&mut self, pane: PaneId, cx: &Context<'_>) -> Vec<Effect> {
+                match pane { $(PaneId::$id => self.$field.woken(cx),)* }
             }
 
             /// See [`Pane::wanted_rows`].

@@ -32,7 +32,7 @@ impl Model {
                 Vec::new()
             }
             // What grew old was taken away above; what counts is drawn by the new time.
-            Event::Wake => Vec::new(),
+            Event::Wake => self.every_pane(|panes, pane, cx| panes.woken(pane, cx)),
             Event::EditorClosed { incident, text } => self.editor_closed(incident, text),
             Event::Failed(text) => vec![Notice::error(text)],
             Event::Resumed => vec![Effect::Redraw],

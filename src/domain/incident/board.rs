@@ -1,14 +1,34 @@
 //! What the board knows of incidents: which are open, what they have become, whether writing works.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::fold::Incident;
-use crate::domain::incident::{IncidentFact, Status};
+use crate::domain::incident::{IncidentFact, Severity, Status};
+use crate::domain::sanitise;
 
 /// Incidents kept on the board: all open ones of a very bad day and the latest closed ones to look back at.
 pub const INCIDENTS_MAX: usize = 64;
+
+/// The newest open incident in a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strip {
+    /// `INC-0819-k7q2`.
+    pub short_name: String,
+    /// Sanitised, one line.
+    pub title: String,
+    /// How bad.
+    pub severity: Severity,
+    /// Where it stands.
+    pub status: Status,
+    /// When it began: the impact if known, else the declaration.
+    pub began_at: Timestamp,
+    /// Time since then.
+    pub elapsed: SignedDuration,
+    /// How many others are open too.
+    pub more_open: usize,
+}
 
 /// What the board knows of incidents.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -65,6 +85,21 @@ impl IncidentBoard {
         self.incidents.iter().rev().filter(|it| it.is_open())
     }
 
+    /// What a header says about the newest open incident, `None` while nothing is open.
+    pub fn strip(&self, now: Timestamp) -> Option<Strip> {
+        let open = self.open_incidents().count();
+        let incident = self.open_incidents().next()?;
+        Some(Strip {
+            short_name: incident.short_name(),
+            title: sanitise::text(&incident.title),
+            severity: incident.severity,
+            status: incident.status,
+            began_at: incident.began_at(),
+            elapsed: incident.duration(now),
+            more_open: open - 1,
+        })
+    }
+
     /// Finds an incident.
     pub fn get(&self, incident: &IncidentId) -> Option<&Incident> {
         self.incidents.iter().find(|it| it.id == *incident)
@@ -86,7 +121,6 @@ impl IncidentBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::incident::Severity;
     use crate::domain::incident::entry::tests::entry;
     use crate::domain::incident::entry::{Declare, EntryBody, Note};
     use crate::domain::incident::fold::tests::incident;

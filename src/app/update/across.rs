@@ -7,7 +7,7 @@ use crate::domain::format::{parse_when, split_when};
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::{DeclareRequest, NoteRequest};
 use crate::domain::request::Request;
-use crate::panes::{Context, PaneId};
+use crate::panes::PaneId;
 
 impl Model {
     /// Marks the selected probe as seen, or the first red one when the services have not the keys.
@@ -77,26 +77,3 @@ impl Model {
         }
     }
 }
-
-/// What the panes answer until they have methods of their own by these names, which then come first.
-trait Silent {
-    fn start_note(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
-        Vec::new()
-    }
-    fn start_declare(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
-        Vec::new()
-    }
-    fn open_editor(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
-        Vec::new()
-    }
-    fn editor_closed(
-        &mut self,
-        _cx: &Context<'_>,
-        _incident: Option<IncidentId>,
-        _text: Result<String, String>,
-    ) -> Vec<Effect> {
-        Vec::new()
-    }
-}
-
-impl Silent for crate::panes::incident::IncidentPane {}

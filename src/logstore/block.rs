@@ -69,6 +69,11 @@ impl Block {
         level::of(self.bytes_of(span), usize::from(span.stamp_end))
     }
 
+    /// True when a record passes.
+    pub fn passes(&self, index: usize, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> bool {
+        matcher.passes(&RecordView { block: self, span: &self.spans()[index], arrival })
+    }
+
     /// Indices of the records that pass. `arrival` places records without a time of their own.
     pub fn matches(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> Vec<u32> {
         let all = || 0..u32::try_from(self.spans().len()).unwrap_or(u32::MAX);

@@ -1,7 +1,8 @@
 //! The log engine as others see it: sources in, windows out.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -38,6 +39,9 @@ pub struct Inner {
     pub threads: usize,
     sources: Mutex<Vec<Arc<Source>>>,
     views: Mutex<HashMap<ViewId, Arc<View>>>,
+    /// Counts the changes, for callers that wait for one.
+    changes: Mutex<u64>,
+    changed: Condvar,
     query_counts: Mutex<VecDeque<(String, Arc<QueryCounts>)>>,
 }
 
@@ -58,6 +62,8 @@ impl Engine {
                 threads,
                 sources: Mutex::default(),
                 views: Mutex::default(),
+                changes: Mutex::default(),
+                changed: Condvar::new(),
                 query_counts: Mutex::default(),
             }),
         }
@@ -85,6 +91,25 @@ impl Engine {
         for view in lock(&self.inner.views).values() {
             view.grew();
         }
+        *lock(&self.inner.changes) += 1;
+        self.inner.changed.notify_all();
+    }
+
+    /// Counts the changes so far.
+    pub fn changes(&self) -> u64 {
+        *lock(&self.inner.changes)
+    }
+
+    /// Waits until there were more changes than `seen`, at most so long. Returns false when the time is over.
+    pub fn wait_for_change(&self, seen: u64, at_most: Duration) -> bool {
+        let changes = lock(&self.inner.changes);
+        let waited = self.inner.changed.wait_timeout_while(changes, at_most, |it| *it <= seen);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// What the engine's threads share.
+    pub fn inner(&self) -> &Inner {
+        &self.inner
     }
 }
 

@@ -4,7 +4,7 @@
 //! by [`block`]; a block is split into [`record`]s by their [`stamp`]s when somebody looks at it, and
 //! searched whole before that. A [`walk`] goes through the matching records outward from a place, and
 //! several walks are merged by time. A [`window`] is built of walks, a [`view`] answers requests and
-//! follows, a [`scan`] counts in the background. Nothing is read that is not shown or counted.
+//! follows, a [`scan`] counts in the background, a [`stream`] meets everything once for a command that prints. Nothing is read that is not shown or counted.
 
 pub mod block;
 pub mod engine;
@@ -18,6 +18,7 @@ pub mod segment;
 pub mod source;
 pub mod spool;
 pub mod stamp;
+pub mod stream;
 pub mod tail;
 pub mod view;
 pub mod walk;

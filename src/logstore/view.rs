@@ -16,7 +16,7 @@ use crate::logstore::present::Presenter;
 use crate::logstore::scan::{self, QueryCounts};
 use crate::logstore::segment::lock;
 use crate::logstore::source::Snapshot;
-use crate::logstore::walk::{Ground, Place};
+use crate::logstore::walk::{Ground, Place, last_record};
 use crate::logstore::window::{Builder, Built, Keyed, MAX_WINDOW_RECORDS, Stop};
 
 /// Least time between two windows of a followed tail: thirty a second look like motion.
@@ -274,21 +274,7 @@ fn count_aside(
 
 /// The last record of each source, `None` when one can not be read.
 fn floors(inner: &Inner, snapshots: &[Snapshot]) -> Option<Vec<Place>> {
-    snapshots.iter().map(|snapshot| last_record(inner, snapshot).ok()).collect()
-}
-
-fn last_record(inner: &Inner, snapshot: &Snapshot) -> std::io::Result<Place> {
-    let Some(part) = snapshot.parts.last() else { return Ok(Place::START) };
-    let index = snapshot.parts.len() - 1;
-    let mut block = crate::logstore::block::BlockReader::blocks(part.size_bytes);
-    while block > 0 {
-        block -= 1;
-        let read = inner.reader.block(&part.segment, part.size_bytes, block)?;
-        if let Some(span) = read.spans().last() {
-            return Ok(Place { part: index, offset: read.base + u64::from(span.start) });
-        }
-    }
-    Ok(Place { part: index, offset: 0 })
+    snapshots.iter().map(|snapshot| last_record(&inner.reader, snapshot).ok()).collect()
 }
 
 fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Option<Following> {

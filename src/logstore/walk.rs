@@ -53,6 +53,18 @@ impl Found {
         self.block.level_of(&self.block.spans()[self.index])
     }
 
+    /// Its bytes that can be shown and searched.
+    pub fn length(&self) -> usize {
+        let span = &self.block.spans()[self.index];
+        (span.end - span.start) as usize
+    }
+
+    /// True when it passes a query.
+    pub fn passes(&self, matcher: &Matcher, snapshot: &Snapshot) -> bool {
+        let part = &snapshot.parts[self.place.part];
+        self.block.passes(self.index, matcher, &|offset| snapshot.arrival(part, offset))
+    }
+
     /// Its own time.
     pub fn time(&self) -> Option<Timestamp> {
         Block::time_of(&self.block.spans()[self.index])
@@ -174,6 +186,13 @@ impl<'a> Walk<'a> {
             Direction::Forward => self.gap_met = false,
             Direction::Backward => self.tail_met = false,
         }
+        self
+    }
+
+    /// Forward: does not meet what is wrong at the end of the source.
+    #[must_use]
+    pub fn without_tail(mut self) -> Self {
+        self.tail_met = true;
         self
     }
 
@@ -404,6 +423,24 @@ impl<'a> Merge<'a> {
             Head::Unknown | Head::End => Ok(Step::Pending),
         }
     }
+}
+
+/// The place of a source's last record.
+///
+/// # Errors
+/// When the file can not be read.
+pub fn last_record(reader: &BlockReader, snapshot: &Snapshot) -> io::Result<Place> {
+    let Some(part) = snapshot.parts.last() else { return Ok(Place::START) };
+    let index = snapshot.parts.len() - 1;
+    let mut block = BlockReader::blocks(part.size_bytes);
+    while block > 0 {
+        block -= 1;
+        let read = reader.block(&part.segment, part.size_bytes, block)?;
+        if let Some(span) = read.spans().last() {
+            return Ok(Place { part: index, offset: read.base + u64::from(span.start) });
+        }
+    }
+    Ok(Place { part: index, offset: 0 })
 }
 
 /// The position of a place, as others see it.

@@ -1,0 +1,217 @@
+//! Meets every matching record once, oldest first: what `hotseat logs` prints.
+//!
+//! Unlike a view it owns no thread: the caller decides when to go on, and waits for growth in between.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+
+use crate::domain::ids::SourceId;
+use crate::domain::log::{Counts, GapKind};
+use crate::domain::query::matcher::Matcher;
+use crate::logstore::engine::Engine;
+use crate::logstore::present::Presenter;
+use crate::logstore::scan::{self, QueryCounts};
+use crate::logstore::source::Snapshot;
+use crate::logstore::walk::{Direction, Found, Ground, Item, Merge, Place, Placed, Step, Walk, last_record};
+
+/// One thing met, with what it takes to show it.
+pub struct Met<'a> {
+    /// What and where.
+    pub placed: Placed,
+    /// It is here as context of a match.
+    pub context: bool,
+    /// Bytes of the record that were handed over before; more of it has come since.
+    pub from_byte: usize,
+    /// Makes rows.
+    pub presenter: Presenter<'a>,
+}
+
+impl Met<'_> {
+    /// The record's bytes on disk, those that were not handed over before.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.placed.item {
+            Item::Record(found) => {
+                let bytes = found.block.bytes_of(&found.block.spans()[found.index]);
+                &bytes[self.from_byte.min(bytes.len())..]
+            }
+            Item::Gap { .. } => &[],
+        }
+    }
+}
+
+/// Called for everything met; an error ends the pass.
+pub type Take<'t> = dyn FnMut(&Met<'_>) -> io::Result<()> + 't;
+
+/// One way through all sources of an engine.
+pub struct Stream<'e> {
+    engine: &'e Engine,
+    matcher: Matcher,
+    context: usize,
+    /// Per source: the segment and the offset up to which everything was met.
+    met: HashMap<SourceId, (u64, u64)>,
+    /// Per source: the last record met and how much of it.
+    open: HashMap<SourceId, (Place, usize)>,
+    /// The last records that did not match, for the context of the next match.
+    before: VecDeque<Placed>,
+    /// Records still wanted as context after the last match.
+    after: usize,
+}
+
+impl<'e> Stream<'e> {
+    /// Starts at the oldest record; `context` records stand around each match.
+    pub fn new(engine: &'e Engine, matcher: Matcher, context: usize) -> Self {
+        Self { engine, matcher, context, met: HashMap::new(), open: HashMap::new(), before: VecDeque::new(), after: 0 }
+    }
+
+    /// Counts all matches.
+    pub fn count(&self) -> Counts {
+        let inner = self.engine.inner();
+        let snapshots = inner.snapshots(&[], &self.matcher);
+        let counts = QueryCounts::default();
+        scan::count(&inner.reader, &snapshots, &self.matcher, &counts, inner.threads, &|_| true).unwrap_or_default()
+    }
+
+    /// Leaves out all but the newest `count` matches of what is there now.
+    ///
+    /// # Errors
+    /// When a file can not be read.
+    pub fn skip_to_newest(&mut self, count: usize) -> io::Result<()> {
+        let inner = self.engine.inner();
+        let snapshots = inner.snapshots(&[], &self.matcher);
+        let ground = Ground { reader: &inner.reader, matcher: &self.matcher, counts: None };
+        let walks = snapshots
+            .iter()
+            .enumerate()
+            .map(|(index, snapshot)| Walk::new(ground, snapshot, index, Place::end_of(snapshot), Direction::Backward));
+        let mut merge = Merge::new(walks.collect(), Direction::Backward);
+        let mut starts: Vec<Place> = snapshots.iter().map(Place::end_of).collect();
+        let mut left = count;
+        while left > 0 {
+            match merge.step()? {
+                Step::Item(Placed { source, item: Item::Record(found), .. }) => {
+                    starts[source] = found.place;
+                    left -= 1;
+                }
+                Step::Item(_) | Step::Pending => {}
+                Step::End => break,
+            }
+        }
+        for (snapshot, start) in snapshots.iter().zip(starts) {
+            if let Some(part) = snapshot.parts.get(start.part) {
+                self.met.insert(snapshot.source.id.clone(), (part.segment.uid, start.offset));
+            }
+        }
+        Ok(())
+    }
+
+    /// True when every source has said that it ended.
+    pub fn is_ended(&self) -> bool {
+        let snapshots = self.engine.inner().snapshots(&[], &self.matcher);
+        snapshots
+            .iter()
+            .all(|it| matches!(&it.tail, Some(mark) if matches!(mark.kind, GapKind::Ended | GapKind::Failed(_))))
+    }
+
+    /// Meets what has come since the last call. With `hold_last` the last record of each source, which may
+    /// still grow, is left for later.
+    ///
+    /// # Errors
+    /// When a file can not be read or `take` fails.
+    pub fn advance(&mut self, hold_last: bool, take: &mut Take<'_>) -> io::Result<()> {
+        let engine = self.engine;
+        let inner = engine.inner();
+        let snapshots = inner.snapshots(&[], &self.matcher);
+        let everything = Matcher::default();
+        let matcher = self.matcher.clone();
+        let walked = if self.context > 0 { &everything } else { &matcher };
+        let presenter = || Presenter { snapshots: &snapshots, matcher: &matcher, search: None, zone: &inner.zone };
+        for (index, snapshot) in snapshots.iter().enumerate() {
+            if let Some(placed) = self.grown(index, snapshot)? {
+                take(&Met { placed: placed.0, context: false, from_byte: placed.1, presenter: presenter() })?;
+            }
+        }
+        let mut limits = Vec::new();
+        let mut walks = Vec::new();
+        for (index, snapshot) in snapshots.iter().enumerate() {
+            let end = Place::end_of(snapshot);
+            let limit = if hold_last { last_record(&inner.reader, snapshot)? } else { end };
+            let known = self.met.get(&snapshot.source.id).copied();
+            let part = known.and_then(|(uid, _)| snapshot.parts.iter().position(|it| it.segment.uid == uid));
+            let ground = Ground { reader: &inner.reader, matcher: walked, counts: None };
+            let walk = match (part, known) {
+                (Some(part), Some((_, offset))) => {
+                    Walk::new(ground, snapshot, index, Place { part, offset }, Direction::Forward)
+                }
+                _ => Walk::new(ground, snapshot, index, Place::START, Direction::Forward).from_the_edge(),
+            };
+            walks.push(walk.without_tail());
+            limits.push((limit, hold_last));
+            if let Some(part) = snapshot.parts.get(limit.part) {
+                self.met.insert(snapshot.source.id.clone(), (part.segment.uid, limit.offset));
+            }
+        }
+        let mut merge = Merge::new(walks, Direction::Forward);
+        loop {
+            let placed = match merge.step()? {
+                Step::Item(placed) => placed,
+                Step::Pending => continue,
+                Step::End => return Ok(()),
+            };
+            let (limit, holds) = limits[placed.source];
+            match &placed.item {
+                Item::Record(found) if holds && found.place >= limit => continue,
+                Item::Record(found) => {
+                    let found = found.clone();
+                    let snapshot = &snapshots[placed.source];
+                    let passes = self.context == 0 || found.passes(&matcher, snapshot);
+                    if passes {
+                        for earlier in std::mem::take(&mut self.before) {
+                            if earlier.source < snapshots.len() {
+                                take(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
+                            }
+                        }
+                        self.after = self.context;
+                        let length = found.length();
+                        self.open.insert(snapshot.source.id.clone(), (found.place, length));
+                    } else if self.after > 0 {
+                        self.after -= 1;
+                    } else {
+                        self.before.push_back(placed);
+                        if self.before.len() > self.context {
+                            self.before.pop_front();
+                        }
+                        continue;
+                    }
+                    take(&Met { placed, context: !passes, from_byte: 0, presenter: presenter() })?;
+                }
+                Item::Gap { .. } => take(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?,
+            }
+        }
+    }
+
+    /// The last record met, when more lines of it have come.
+    fn grown(&mut self, index: usize, snapshot: &Snapshot) -> io::Result<Option<(Placed, usize)>> {
+        let id = &snapshot.source.id;
+        let Some((place, met_bytes)) = self.open.get(id).copied() else { return Ok(None) };
+        let (Some(part), Some((uid, _))) = (snapshot.parts.get(place.part), self.met.get(id)) else { return Ok(None) };
+        if part.segment.uid != *uid {
+            return Ok(None);
+        }
+        let reader = &self.engine.inner().reader;
+        let block = reader.block(
+            &part.segment,
+            part.size_bytes,
+            crate::logstore::block::BlockReader::block_at(place.offset),
+        )?;
+        let at = block.spans().iter().position(|it| block.base + u64::from(it.start) == place.offset);
+        let Some(at) = at else { return Ok(None) };
+        let found = Found { place, block, index: at };
+        let length = found.length();
+        if length <= met_bytes {
+            return Ok(None);
+        }
+        self.open.insert(id.clone(), (place, length));
+        let time = found.time().unwrap_or_else(|| snapshot.arrival(part, place.offset));
+        Ok(Some((Placed { source: index, at: time, item: Item::Record(found) }, met_bytes)))
+    }
+}

@@ -14,6 +14,8 @@ pub mod source;
 pub mod spec;
 pub mod state;
 mod steps;
+#[cfg(test)]
+mod tests;
 pub mod worker;
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};

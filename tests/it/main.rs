@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod probes;
 mod pty;
 mod runtime;
 mod scenarios;

@@ -139,3 +139,220 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{Hash, Hasher};
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::domain::ids::HostId;
+    use crate::domain::probe::expect::Subjects;
+    use crate::domain::probe::health::Thresholds;
+    use crate::domain::probe::judge::Observation;
+    use crate::domain::probe::outcome::{Cause, ProbeResult, Trouble};
+    use crate::service::FactSender;
+    use crate::service::probe::{Observing, Probe};
+
+    /// A probe that answers at once and counts.
+    #[derive(Default)]
+    struct Fake {
+        runs: AtomicU32,
+        fails: AtomicBool,
+        panics: bool,
+    }
+
+    impl Probe for Fake {
+        fn observe(&self, _deadline: Instant) -> Observing<'_> {
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            assert!(!self.panics, "as asked");
+            let failed = self.fails.load(Ordering::Relaxed);
+            Box::pin(async move {
+                let trouble = Trouble::new(Cause::Refused, "refused", "refused");
+                if failed { Observation::failed(ProbeResult::Fail, trouble) } else { Observation::default() }
+            })
+        }
+
+        fn target(&self) -> String {
+            "fake".into()
+        }
+
+        fn subjects(&self) -> Subjects {
+            Subjects::Tcp
+        }
+
+        fn fingerprint(&self, mut hasher: &mut dyn Hasher) {
+            self.panics.hash(&mut hasher);
+        }
+    }
+
+    fn spec(name: &str, probe: &Arc<Fake>, interval_s: u64) -> ProbeSpec {
+        ProbeSpec {
+            name: name.into(),
+            kind: "tcp",
+            probe: Arc::clone(probe) as Arc<dyn Probe>,
+            interval: Duration::from_secs(interval_s),
+            retry: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            thresholds: Thresholds::default(),
+            expect: Vec::new(),
+            prefer: Vec::new(),
+        }
+    }
+
+    struct Desk {
+        prober: Prober,
+        facts_rx: mpsc::Receiver<(Actor, Fact)>,
+        cancel: CancellationToken,
+    }
+
+    impl Desk {
+        fn start(state_dir: &Path, specs: Vec<ProbeSpec>) -> Self {
+            let (facts, facts_rx) = FactSender::channel();
+            let cancel = CancellationToken::new();
+            let (host, user) = (HostId::new("h"), "alice".to_string());
+            let setup = ServiceSetup { host, user, state_dir: state_dir.to_path_buf(), facts, cancel: cancel.clone() };
+            Self { prober: Prober::start(&setup, specs), facts_rx, cancel }
+        }
+
+        async fn next(&mut self) -> ProbeFact {
+            match self.facts_rx.recv().await {
+                Some((_, Fact::Probe(fact))) => fact,
+                other => panic!("no probe fact: {other:?}"),
+            }
+        }
+
+        async fn until(&mut self, wanted: impl Fn(&ProbeFact) -> bool) -> ProbeFact {
+            loop {
+                let fact = self.next().await;
+                if wanted(&fact) {
+                    return fact;
+                }
+            }
+        }
+
+        async fn outcome(&mut self) {
+            self.until(|it| matches!(it, ProbeFact::Outcome { .. })).await;
+        }
+    }
+
+    fn id(name: &str) -> ProbeId {
+        ProbeId::new(&HostId::new("h"), name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_keeps_its_cadence_and_hurries_while_it_fails() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 10)]);
+        assert!(matches!(desk.next().await, ProbeFact::Configured { .. }));
+        desk.outcome().await;
+        desk.outcome().await;
+        let second = clock::timer();
+        fake.fails.store(true, Ordering::Relaxed);
+        desk.outcome().await;
+        assert_eq!((clock::timer() - second).as_secs(), 10, "the interval while up");
+        let third = clock::timer();
+        desk.outcome().await;
+        assert_eq!((clock::timer() - third).as_secs(), 2, "the retry pace while not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_is_sixty_checks_and_ends_by_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 3600)]);
+        desk.outcome().await;
+        let before = fake.runs.load(Ordering::Relaxed);
+        desk.prober.burst(&id("a"));
+        desk.until(|it| matches!(it, ProbeFact::Burst { until: Some(_), .. })).await;
+        desk.until(|it| matches!(it, ProbeFact::Burst { until: None, .. })).await;
+        assert_eq!(fake.runs.load(Ordering::Relaxed) - before, 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_key_ends_a_burst_early() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 3600)]);
+        desk.outcome().await;
+        desk.prober.burst(&id("a"));
+        desk.outcome().await;
+        desk.prober.burst(&id("a"));
+        desk.until(|it| matches!(it, ProbeFact::Burst { until: None, .. })).await;
+        assert_eq!(fake.runs.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn run_now_is_announced_and_does_not_wait_for_the_slot() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 3600)]);
+        desk.outcome().await;
+        let before = clock::timer();
+        desk.prober.run_now(&id("a"));
+        assert!(matches!(desk.next().await, ProbeFact::Asked { .. }));
+        desk.outcome().await;
+        assert_eq!(clock::timer(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_leaves_unchanged_probes_alone_and_removes_what_is_gone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk =
+            Desk::start(dir.path(), vec![spec("a", &fake, 3600), spec("b", &fake, 3600), spec("c", &fake, 3600)]);
+        for _ in 0..3 {
+            desk.outcome().await;
+        }
+        desk.prober.reload(vec![spec("a", &fake, 3600), spec("b", &fake, 1800)]);
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.push(match desk.next().await {
+                ProbeFact::Configured { probe, .. } => format!("configured {}", probe.name()),
+                ProbeFact::Removed { probe } => format!("removed {}", probe.name()),
+                ProbeFact::Outcome { probe, .. } => format!("outcome {}", probe.name()),
+                other => panic!("{other:?}"),
+            });
+        }
+        seen.sort();
+        assert_eq!(seen, ["configured b", "outcome b", "removed c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_an_outcome_and_the_schedule_goes_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake { panics: true, ..Fake::default() });
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 10)]);
+        desk.outcome().await;
+        desk.outcome().await;
+        assert_eq!(fake.runs.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_from_the_command_line_reaches_the_screen() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        fake.fails.store(true, Ordering::Relaxed);
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 10)]);
+        desk.outcome().await;
+        acks::record(dir.path(), "a", Ack { by: "bob".into(), at: clock::now() }).expect("written");
+        let fact = desk.until(|it| matches!(it, ProbeFact::Acknowledged { .. })).await;
+        assert!(matches!(fact, ProbeFact::Acknowledged { by, .. } if by == "bob"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelling_ends_every_task() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 10)]);
+        desk.outcome().await;
+        desk.cancel.cancel();
+        drop(desk.prober);
+        while desk.facts_rx.recv().await.is_some() {}
+    }
+}

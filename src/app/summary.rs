@@ -31,6 +31,9 @@ pub fn banner(model: &Model) -> Option<String> {
         (Some(first), 1) => Some(format!("config: {first}")),
         (Some(first), count) => Some(format!("config: {count} problems: {first}")),
         (None, _) => {
+            if let Some((service, error)) = model.board.failures.first_key_value() {
+                return Some(format!("{service} failed: {error}"));
+            }
             let holder = model.board.standby.as_ref()?;
             Some(format!("reading only: {holder} probes and backs up here; notes work"))
         }

@@ -1,5 +1,7 @@
 //! What is known, as a deterministic fold over facts: shared by the screen, the agent and the tests.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +31,13 @@ pub struct Board {
     pub config: ConfigStatus,
     /// Who holds the state directory when it is not this runtime.
     pub standby: Option<String>,
+    /// What does not work and is not started again by itself, in words, by service.
+    #[serde(default)]
+    pub failures: BTreeMap<String, String>,
 }
+
+/// Services that can be named in [`Board::failures`]: there are fewer.
+const FAILURES_MAX: usize = 32;
 
 /// The config in use and what is wrong with it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -89,6 +97,10 @@ impl Board {
                 self.config = ConfigStatus { path: path.clone(), errors: errors.clone(), rejected: Vec::new() };
             }
             RuntimeFact::ConfigRejected { errors } => self.config.rejected.clone_from(errors),
+            // What is started again passes by as a notice; the rest stays in sight.
+            RuntimeFact::ServiceFailed { service, error, retry_s: 0 } if self.failures.len() < FAILURES_MAX => {
+                self.failures.insert(service.clone(), error.clone());
+            }
             RuntimeFact::ServiceFailed { .. } => {}
             RuntimeFact::Standby { holder } => self.standby = Some(holder.clone()),
             RuntimeFact::Active => self.standby = None,

@@ -268,6 +268,14 @@ impl Shared {
 
     /// Stamps a fact, folds it in, carries out what follows and leaves it for everybody.
     fn take_in(&self, actor: Actor, fact: Fact) {
+        // Mistakes of a config quote its lines, and those may hold a secret: they are not logged.
+        match &fact {
+            Fact::Runtime(RuntimeFact::ServiceFailed { service, error, .. }) => {
+                tracing::error!("{service} failed: {error}");
+            }
+            Fact::Runtime(RuntimeFact::Standby { holder }) => tracing::info!("standing by: {holder}"),
+            _ => {}
+        }
         let at = clock::now();
         let mut board = self.board();
         let envelope = Envelope { host: self.host.clone(), seq: board.seq + 1, at, actor, fact };

@@ -232,8 +232,9 @@ async fn a_state_directory_that_cannot_be_used_does_not_stop_the_runtime() {
     std::fs::write(&file, "").expect("written");
     let runtime = Runtime::start(setup(&file.join("state")));
     let mut screen = Screen::attach(&runtime).await;
-    // The snapshot may already hold the fact; the board stays the judge.
-    screen.until(|board| board.seq >= 2).await;
+    screen.until(|board| !board.failures.is_empty()).await;
+    let error = screen.board.failures.get("state directory").cloned().unwrap_or_default();
+    assert!(error.ends_with("; nothing is kept over a restart"), "{error}");
     assert_eq!(screen.board.standby, None);
     runtime.shutdown().await;
 }

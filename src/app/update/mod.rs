@@ -13,6 +13,7 @@ use crate::app::event::{Event, Mouse, MouseKind};
 use crate::app::model::Model;
 use crate::app::overlay::Overlay;
 use crate::app::overlay::confirm::Confirm;
+use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::request::Inbound;
 use crate::panes::{Context, PaneId, Panes};
 
@@ -94,6 +95,11 @@ impl Model {
             Inbound::Fact(envelope) => {
                 // The runtime that owns the board has carried out its effects already.
                 let _ = self.board.apply(self.now, envelope);
+                if let Fact::Runtime(RuntimeFact::ServiceFailed { service, error, retry_s: retry_s @ 1.. }) =
+                    &envelope.fact
+                {
+                    effects.push(Notice::error(format!("{service} failed: {error} (starts again in {retry_s} s)")));
+                }
             }
             Inbound::Done(text) => effects.push(Notice::info(text)),
             Inbound::Failed(error) | Inbound::Refused { error, .. } => effects.push(Notice::error(error)),

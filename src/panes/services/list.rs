@@ -51,7 +51,10 @@ impl Columns {
 pub fn draw(cx: &Context<'_>, theme: &Theme, selected: Option<&ProbeId>, top: usize, area: Rect, buf: &mut Buffer) {
     let probes = cx.board.probes.red_first();
     if probes.is_empty() {
-        let text = "no probes: `hotseat init` writes a config to start from";
+        let text = match cx.board.standby {
+            Some(_) => "no probes here: another hotseat on this host runs them",
+            None => "no probes: `hotseat init` writes a config to start from",
+        };
         let text = wrap::cut(text, area.width as usize, theme.ascii);
         buf.set_stringn(area.x, area.y, text, area.width as usize, theme.style(Role::TextDim));
         return;

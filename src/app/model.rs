@@ -63,8 +63,9 @@ pub struct Model {
     pub mouse: bool,
     /// The line last typed behind `:` and the ones before it.
     pub command_history: LineInput,
-    /// What is wrong with the keys and themes; the config's own mistakes are on the board.
-    pub problems: Vec<ConfigError>,
+    // What is wrong with the themes and the keys; the config's own mistakes are on the board.
+    theme_problems: Vec<ConfigError>,
+    key_problems: Vec<ConfigError>,
     /// When the last event was seen.
     pub now: Timestamp,
     /// Every theme that can be chosen.
@@ -81,9 +82,7 @@ pub struct Model {
 impl Model {
     /// Makes a screen that knows nothing yet.
     pub fn new(setup: Setup) -> Self {
-        let (keymap, errors) = Keymap::build(&setup.keys);
-        let mut problems = setup.problems;
-        problems.extend(errors);
+        let (keymap, key_problems) = Keymap::build(&setup.keys);
         let wanted = setup.theme.as_deref().and_then(|name| setup.themes.iter().find(|it| it.name == name));
         let theme = wanted.or(setup.themes.first()).cloned().unwrap_or_else(Theme::mono);
         let mut model = Self {
@@ -98,7 +97,8 @@ impl Model {
             zone: setup.zone,
             mouse: setup.mouse,
             command_history: LineInput::default(),
-            problems,
+            theme_problems: setup.problems,
+            key_problems,
             now: setup.now,
             themes: setup.themes,
             theme,
@@ -128,7 +128,7 @@ impl Model {
     pub fn rebind(&mut self, keys: &[KeyBinding]) {
         let (keymap, errors) = Keymap::build(keys);
         self.keymap = keymap;
-        self.problems = errors;
+        self.key_problems = errors;
         self.pending.clear();
         self.dirty = true;
     }
@@ -151,7 +151,7 @@ impl Model {
     /// Everything wrong with the config, the keys and the themes.
     pub fn config_problems(&self) -> Vec<&ConfigError> {
         let board = &self.board.config;
-        board.rejected.iter().chain(&board.errors).chain(&self.problems).collect()
+        board.rejected.iter().chain(&board.errors).chain(&self.key_problems).chain(&self.theme_problems).collect()
     }
 
     /// Whether the picture may have changed since this was last asked.

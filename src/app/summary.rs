@@ -2,6 +2,79 @@
 
 use crate::app::model::Model;
 use crate::domain::board::Board;
+use crate::domain::format::{moment, stopwatch};
+use crate::domain::incident::Severity;
+use crate::domain::probe::health::Health;
+use crate::theme::role::Role;
+
+/// A piece of the header with what it means.
+pub type Piece = (Role, String);
+
+/// How much is red and what went first: `6 of 41 red  first storage-a refused 14:43:58  2 slow  seen by alice`.
+pub fn services(model: &Model) -> Vec<Piece> {
+    let probes = &model.board.probes;
+    if probes.is_empty() {
+        return Vec::new();
+    }
+    let (down, degraded, unknown) =
+        (probes.count(Health::Down), probes.count(Health::Degraded), probes.count(Health::Unknown));
+    let suspect = probes.count(Health::Suspect);
+    let mut pieces = Vec::new();
+    if down > 0 {
+        pieces.push((Role::ProbeDown, format!("x {down} of {} red", probes.len())));
+    }
+    if let Some((id, state)) = probes.first_red().and_then(|id| Some((id, probes.get(id)?))) {
+        let brief = state.last_trouble().map_or("", |it| it.brief());
+        let since = state.since().map(|it| moment(model.now, it, &model.zone)).unwrap_or_default();
+        let first = if down == 1 { "" } else { "first " };
+        pieces.push((Role::HeaderStrong, format!("{first}{} {brief} {since}", id.name())));
+        if let Some(ack) = &state.acked {
+            pieces.push((Role::Header, format!("seen by {}", ack.by)));
+        }
+    }
+    for (count, word, role) in [
+        (suspect, "failing", Role::ProbeSuspect),
+        (degraded, "degraded", Role::ProbeDegraded),
+        (unknown, "unknown", Role::ProbeUnknown),
+    ] {
+        if count > 0 {
+            pieces.push((role, format!("! {count} {word}")));
+        }
+    }
+    let up = probes.count(Health::Up);
+    if up > 0 {
+        pieces.push((Role::ProbeUp, if up == probes.len() { format!("all {up} ok") } else { format!("{up} ok") }));
+    }
+    pieces
+}
+
+/// The open incident: `SEV2  INC-0819-k7q2  edge 502  00:07:41  investigating`. Nothing when none is open.
+pub fn incident(model: &Model) -> Vec<Piece> {
+    let mut open = model.board.incidents.open_incidents();
+    let Some(it) = open.next() else { return Vec::new() };
+    let (role, severity) = match it.severity {
+        Severity::Sev1 => (Role::Sev1, "SEV1"),
+        Severity::Sev2 => (Role::Sev2, "SEV2"),
+        Severity::Sev3 => (Role::Sev3, "SEV3"),
+        Severity::Sev4 => (Role::Sev4, "SEV4"),
+    };
+    let running = it.duration(model.now).try_into().unwrap_or_default();
+    let mut pieces = vec![
+        (role, severity.to_string()),
+        (Role::HeaderStrong, it.short_name()),
+        (Role::HeaderStrong, it.title.clone()),
+        (Role::Header, stopwatch(running)),
+        (Role::Header, it.status.word().to_string()),
+    ];
+    if let Some(impact) = it.impact_start {
+        pieces.push((Role::Header, format!("impact {}", moment(model.now, impact, &model.zone))));
+    }
+    let more = open.count();
+    if more > 0 {
+        pieces.push((Role::Header, format!("+{more} open")));
+    }
+    pieces
+}
 
 /// Rows of the header: the counts, one more for the open incident, one more for a banner.
 ///

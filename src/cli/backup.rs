@@ -14,6 +14,7 @@ use crate::cli::Context;
 use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output::Output;
 use crate::clock;
+use crate::config::Config;
 use crate::domain::backup::run::{CopyState, Progress, Run, RunState, Verification};
 use crate::domain::backup::slot::Next;
 use crate::domain::backup::{BackupBoard, BackupFact, JobRow};
@@ -86,6 +87,12 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         Action::Run { job, due, json } => desk.run(job, *due, *json, out),
         Action::Verify { what, all, json } => desk.verify(what.as_deref(), *all, *json, out),
     }
+}
+
+/// Every job of the config with its runs, as the screen would show them.
+pub(super) fn board_of(cx: &Context, config: &Config, now: Timestamp) -> BackupBoard {
+    let desk = Desk { host: cx.host(config), specs: &config.backups, state_dir: cx.state_dir() };
+    desk.board(&config.backups.iter().collect::<Vec<_>>(), now)
 }
 
 /// The jobs of the config and where this host remembers them.

@@ -11,15 +11,15 @@ use std::time::Duration;
 use crate::app;
 use crate::app::effect::{Notice, NoticeSeverity};
 use crate::app::model::Model;
-use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
+use crate::cli::{Context, themes};
 use crate::config::{self, Loaded, paths};
+use crate::domain::config_error::ConfigError;
 use crate::registry::node::Commands;
 use crate::runtime::{Runtime, RuntimeSetup};
 use crate::service::log;
-use crate::theme::Theme;
-use crate::tui::capabilities::{Capabilities, ColorRule};
+use crate::tui::capabilities::{Capabilities, ColorDepth, ColorRule, Glyphs};
 use crate::tui::run::{Attached, Exit, Options};
 use crate::tui::terminal::Tty;
 use crate::tui::{frame, input, run};
@@ -104,6 +104,20 @@ pub fn show(
     color: ColorChoice,
     greeting: Option<Notice>,
 ) -> Result<ExitCode, Failure> {
+    show_with(setup, look, color, greeting, |_| {})
+}
+
+/// Opens the screen as [`show`] does and calls `started` once the runtime runs, inside its tokio runtime.
+///
+/// # Errors
+/// When there is no terminal that a screen could be drawn on.
+pub fn show_with(
+    setup: RuntimeSetup,
+    look: &Look,
+    color: ColorChoice,
+    greeting: Option<Notice>,
+    started: impl FnOnce(&Runtime) + Send + 'static,
+) -> Result<ExitCode, Failure> {
     let refuse = |why: &str| {
         Failure::usage("could not open the screen")
             .caused_by(why)
@@ -134,8 +148,8 @@ pub fn show(
         state_dir: setup.state_dir.clone(),
         greeting,
     };
-    let mut model = model(&setup, look, &options, tty.size());
-    let (exit, kept) = run::run(&tty, options, &mut model, move || connect(setup))
+    let mut model = model(&setup, look, &options, tty.size())?;
+    let (exit, kept) = run::run(&tty, options, &mut model, move || connect(setup, started))
         .map_err(|error| Failure::internal("could not use the terminal").caused_by(error))?;
     if let Some((services, runtime)) = kept {
         // The runtime has deadlines of its own; this one is for the case that they fail.
@@ -150,7 +164,10 @@ pub fn show(
 }
 
 /// Starts the services on threads of their own and attaches the screen.
-fn connect(setup: RuntimeSetup) -> io::Result<(Attached, (tokio::runtime::Runtime, Runtime))> {
+fn connect(
+    setup: RuntimeSetup,
+    started: impl FnOnce(&Runtime),
+) -> io::Result<(Attached, (tokio::runtime::Runtime, Runtime))> {
     let services = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("service")
@@ -162,23 +179,38 @@ fn connect(setup: RuntimeSetup) -> io::Result<(Attached, (tokio::runtime::Runtim
     };
     let link = {
         let _inside = services.enter();
+        started(&runtime);
         runtime.attach()
     };
     Ok((Attached { link, config_rx: Some(runtime.config()) }, (services, runtime)))
 }
 
-fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16)) -> Model {
+fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16)) -> Result<Model, Failure> {
     let config = &setup.loaded.config;
-    Model::new(app::model::Setup {
+    let (mut themes, mut problems) = themes::all();
+    if let Some(name) = &look.theme {
+        themes::find(&themes, name)?;
+    }
+    if let Some(name) = config.screen.theme.as_ref().filter(|name| !themes.iter().any(|it| it.name == **name)) {
+        let file = config.path.as_deref().unwrap_or("config");
+        problems.push(ConfigError::whole_file(file, format!("there is no theme `{name}`")));
+    }
+    // Without colours only a theme that needs none can show what is selected.
+    let colourless = options.capabilities.depth == ColorDepth::None;
+    themes.retain(|it| !colourless || it.name == "mono");
+    let ascii = options.capabilities.glyphs != Glyphs::Unicode;
+    let themes = themes.into_iter().map(|it| it.with_ascii(ascii)).collect();
+    let kept = || fs::read_to_string(setup.state_dir.join(run::THEME_FILE)).ok().map(|it| it.trim().to_string());
+    Ok(Model::new(app::model::Setup {
         now: crate::clock::now(),
         zone: crate::clock::zone(),
         size,
-        themes: vec![Theme::mono()],
-        theme: look.theme.clone().or_else(|| config.screen.theme.clone()),
+        themes,
+        theme: look.theme.clone().or_else(|| config.screen.theme.clone()).or_else(kept),
         keys: config.keys.clone(),
         mouse: options.mouse,
-        problems: Vec::new(),
-    })
+        problems,
+    }))
 }
 
 /// What is named on the command line; a pipe on standard input names itself.

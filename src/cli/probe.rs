@@ -1,19 +1,289 @@
 //! `hotseat probe`: run a probe once and print its phases; exits like a Nagios plugin.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::config::Config;
+use crate::domain::config_error::did_you_mean;
+use crate::domain::format;
+use crate::domain::probe::outcome::{Certificate, Outcome, Perf, Phase, ProbeResult};
+use crate::domain::probe::waterfall;
+use crate::domain::sanitise;
+use crate::service::probe::ProbeSpec;
+use crate::service::probe::run::run_once;
+
+/// Probes that run at the same time: each may need a socket or a process, and 1,024 descriptors are the usual limit.
+const AT_ONCE_MAX: usize = 128;
+/// Columns of the waterfall; a script has no terminal to ask.
+const WIDTH: usize = 72;
 
 /// Run a probe once and print its phases; exits like a Nagios plugin
+///
+/// The first line is what Nagios reads: the state, why, and the times as performance data. One run decides:
+/// the window of `fail` needs several and belongs to the screen. Exits with 0 ok, 1 degraded, 2 failed,
+/// 3 unknown, and with 3 for usage, config and internal errors. With `--all` the worst one counts.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Name of the probe
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub name: Option<String>,
+
+    /// Run every probe
+    #[arg(long, conflicts_with = "name")]
+    pub all: bool,
+
+    /// Print one JSON object, with `--all` one array
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Run a probe once and print its phases; exits like a Nagios plugin.
 ///
 /// # Errors
 /// See [`Failure`].
-pub fn run(_args: &Args, _cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
-    Ok(ExitCode::SUCCESS)
+pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    let config = cx.load_usable(out)?;
+    let specs: Vec<ProbeSpec> = match &args.name {
+        Some(name) => vec![find(&config, name)?.clone()],
+        None => config.probes.clone(),
+    };
+    if specs.is_empty() {
+        return Err(Failure::usage("no probe is configured").hint("run `hotseat init` to write a config"));
+    }
+    let done = run_all(&specs)?;
+    let views: Vec<View<'_>> = specs.iter().zip(&done).map(|(spec, outcome)| View::new(spec, outcome)).collect();
+    if !args.json {
+        let texts: Vec<String> = specs.iter().zip(&done).map(|(spec, outcome)| text(spec, outcome)).collect();
+        out.stdout.write_all(texts.join("\n").as_bytes())?;
+    } else if let ([view], false) = (views.as_slice(), args.all) {
+        out.json(view)?;
+    } else {
+        out.json(&views)?;
+    }
+    Ok(ExitCode::from(worst(done.iter().map(|it| it.result))))
+}
+
+/// Finds a probe of the config by its name.
+pub(super) fn find<'a>(config: &'a Config, name: &str) -> Result<&'a ProbeSpec, Failure> {
+    if let Some(spec) = config.probes.iter().find(|it| it.name == name) {
+        return Ok(spec);
+    }
+    let names: Vec<&str> = config.probes.iter().map(|it| it.name.as_str()).collect();
+    let failure = Failure::usage(format!("there is no probe `{}`", sanitise::text(name)));
+    Err(match did_you_mean(name, names.iter().copied()) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None if names.is_empty() => failure.hint("no probe is configured; run `hotseat init` to write a config"),
+        None => failure.hint(format!("the config has {}", names.join(", "))),
+    })
+}
+
+/// Runs probes side by side, each once; the outcomes are in the order of the probes.
+pub(super) fn run_all(specs: &[ProbeSpec]) -> Result<Vec<Outcome>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::internal("could not run the probes").caused_by(error);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|it| failed(&it))?;
+    let done = runtime.block_on(async {
+        let turns = Arc::new(Semaphore::new(AT_ONCE_MAX));
+        let mut runs = JoinSet::new();
+        for (index, spec) in specs.iter().cloned().enumerate() {
+            let turns = Arc::clone(&turns);
+            runs.spawn(async move {
+                // The semaphore is never closed; without a turn it runs all the same.
+                let _turn = turns.acquire().await;
+                (index, run_once(&spec, Duration::ZERO).await)
+            });
+        }
+        let mut done = Vec::with_capacity(specs.len());
+        while let Some(joined) = runs.join_next().await {
+            done.push(joined?);
+        }
+        Ok::<_, tokio::task::JoinError>(done)
+    });
+    // A resolver that hangs in the system's library must not hold up the exit.
+    runtime.shutdown_background();
+    let mut done = done.map_err(|it| failed(&it))?;
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// The Nagios code of a result.
+pub(super) fn code(result: ProbeResult) -> u8 {
+    match result {
+        ProbeResult::Ok => 0,
+        ProbeResult::Degraded => 1,
+        ProbeResult::Fail => 2,
+        ProbeResult::Unknown => 3,
+    }
+}
+
+fn worst(results: impl Iterator<Item = ProbeResult>) -> u8 {
+    // A failure is worse than not knowing, though its code is lower.
+    let badness = |it: &ProbeResult| match it {
+        ProbeResult::Ok => 0,
+        ProbeResult::Degraded => 1,
+        ProbeResult::Unknown => 2,
+        ProbeResult::Fail => 3,
+    };
+    results.max_by_key(badness).map_or(0, code)
+}
+
+fn nagios_word(result: ProbeResult) -> &'static str {
+    match result {
+        ProbeResult::Ok => "OK",
+        ProbeResult::Degraded => "WARNING",
+        ProbeResult::Fail => "CRITICAL",
+        ProbeResult::Unknown => "UNKNOWN",
+    }
+}
+
+/// What a run found, in words: why it is not ok, or what came back.
+pub(super) fn summary(outcome: &Outcome) -> String {
+    if let Some(trouble) = &outcome.trouble {
+        return trouble.text.clone();
+    }
+    let took = waterfall::precise(outcome.total());
+    let evidence = &outcome.evidence;
+    match (evidence.status, evidence.exit) {
+        (Some(status), _) => format!("{status} in {took}"),
+        (_, Some(_)) if !evidence.text.is_empty() => evidence.text.clone(),
+        (_, Some(exit)) => format!("exit {exit} in {took}"),
+        _ => format!("connected in {took}"),
+    }
+}
+
+fn text(spec: &ProbeSpec, outcome: &Outcome) -> String {
+    let seconds = |it: Duration| format!("{:.6}s", it.as_secs_f64());
+    let mut perf = vec![format!("total={};;;0;{}", seconds(outcome.total()), spec.timeout.as_secs_f64())];
+    perf.extend(outcome.phases.happened().map(|(phase, took)| format!("{}={};;;0", phase.word(), seconds(took))));
+    perf.extend(outcome.evidence.certificate.iter().map(|it| format!("cert_days={}", it.days)));
+    perf.extend(outcome.evidence.perf.iter().map(|it| {
+        // A quote inside a label is doubled, as plugins do.
+        format!("'{}'={}{}", it.label.replace('\'', "''"), it.value, it.unit)
+    }));
+    // `|` begins the performance data, wherever it stands.
+    let why = summary(outcome).replace('|', "/");
+    let mut lines = vec![format!("{} {} - {why} | {}", spec.name, nagios_word(outcome.result), perf.join(" "))];
+    lines.push(format!("{} {}", spec.kind, spec.probe.target().replace('|', "/")));
+    lines.extend(waterfall::lines(outcome, WIDTH, true));
+    lines.extend(facts(outcome).into_iter().map(|(label, value)| format!("{label:<8} {}", value.replace('|', "/"))));
+    lines.join("\n") + "\n"
+}
+
+fn facts(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let evidence = &outcome.evidence;
+    let mut facts = Vec::new();
+    let peer: Vec<String> = [evidence.address.clone(), evidence.protocol.clone()].into_iter().flatten().collect();
+    if !peer.is_empty() {
+        facts.push(("peer", peer.join(", ")));
+    }
+    facts.extend(evidence.redirects.iter().map(|it| ("redirect", it.clone())));
+    if let Some(it) = &evidence.certificate {
+        facts.push((
+            "cert",
+            format!("{}, issued by {}, {} days left ({})", it.subject, it.issuer, it.days, it.not_after),
+        ));
+    }
+    if !evidence.text.is_empty() && outcome.result != ProbeResult::Ok {
+        facts.push(("answer", evidence.text.clone()));
+    }
+    if evidence.cut {
+        facts.push(("read", format!("{}, the rest was left", format::bytes(evidence.body_bytes))));
+    }
+    facts
+}
+
+/// One run for scripts.
+#[derive(Debug, Serialize)]
+pub(super) struct View<'a> {
+    name: &'a str,
+    kind: &'a str,
+    target: String,
+    result: ProbeResult,
+    exit_code: u8,
+    at: Timestamp,
+    total_ms: f64,
+    phases_ms: PhasesView,
+    brief: Option<&'a str>,
+    trouble: Option<&'a str>,
+    timeout_in: Option<Phase>,
+    status: Option<u16>,
+    exit: Option<i32>,
+    address: Option<&'a str>,
+    protocol: Option<&'a str>,
+    certificate: Option<&'a Certificate>,
+    redirects: &'a [String],
+    text: &'a str,
+    perf: &'a [Perf],
+    body_bytes: u64,
+    cut: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PhasesView {
+    dns: Option<f64>,
+    connect: Option<f64>,
+    tls: Option<f64>,
+    wait: Option<f64>,
+    body: Option<f64>,
+    run: Option<f64>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(spec: &'a ProbeSpec, outcome: &'a Outcome) -> Self {
+        use crate::domain::probe::outcome::Cause;
+        let ms = |it: Duration| (it.as_secs_f64() * 1e6).round() / 1e3;
+        let (evidence, phases, trouble) = (&outcome.evidence, &outcome.phases, outcome.trouble.as_ref());
+        Self {
+            name: &spec.name,
+            kind: spec.kind,
+            target: spec.probe.target(),
+            result: outcome.result,
+            exit_code: code(outcome.result),
+            at: outcome.at,
+            total_ms: ms(outcome.total()),
+            phases_ms: PhasesView {
+                dns: phases.dns.map(ms),
+                connect: phases.connect.map(ms),
+                tls: phases.tls.map(ms),
+                wait: phases.wait.map(ms),
+                body: phases.body.map(ms),
+                run: phases.run.map(ms),
+            },
+            brief: trouble.map(|it| it.brief.as_str()),
+            trouble: trouble.map(|it| it.text.as_str()),
+            timeout_in: trouble.and_then(|it| if let Cause::Timeout(phase) = it.cause { Some(phase) } else { None }),
+            status: evidence.status,
+            exit: evidence.exit,
+            address: evidence.address.as_deref(),
+            protocol: evidence.protocol.as_deref(),
+            certificate: evidence.certificate.as_ref(),
+            redirects: &evidence.redirects,
+            text: &evidence.text,
+            perf: &evidence.perf,
+            body_bytes: evidence.body_bytes,
+            cut: evidence.cut,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_worse_than_not_knowing() {
+        use ProbeResult::{Degraded, Fail, Ok, Unknown};
+        assert_eq!(worst([Ok, Unknown, Fail, Degraded].into_iter()), 2);
+        assert_eq!(worst([Ok, Unknown, Degraded].into_iter()), 3);
+        assert_eq!(worst([Ok, Degraded].into_iter()), 1);
+        assert_eq!(worst([Ok].into_iter()), 0);
+    }
 }

@@ -114,6 +114,19 @@ pub fn load(own: &[ThemeFile]) -> (Vec<Theme>, Vec<ConfigError>) {
     (themes, errors)
 }
 
+/// Writes a style in the words that a theme file would use; `default` for one that changes nothing.
+pub fn words(style: Style) -> String {
+    let name = |it: Color| match it {
+        Color::Rgb(red, green, blue) => format!("#{red:02x}{green:02x}{blue:02x}"),
+        Color::Indexed(number) => number.to_string(),
+        other => NAMED.iter().find(|(_, it)| *it == other).map_or("default", |(name, _)| name).to_string(),
+    };
+    let mut words = vec![style.fg.map_or("default".to_string(), name)];
+    words.extend(style.bg.map(|it| format!("on {}", name(it))));
+    words.extend(MODIFIERS.iter().filter(|(_, it)| style.add_modifier.contains(*it)).map(|(name, _)| name.to_string()));
+    words.join(" ")
+}
+
 /// What a file says, with the places of its words.
 struct Draft<'a> {
     file: &'a ThemeFile,
@@ -416,6 +429,13 @@ mod tests {
             ["own.toml:1:12: there is no theme `drak` to inherit from (did you mean `dark`?)"]
         );
         assert!(errors("chip = ")[0].starts_with("own.toml:1:"));
+    }
+
+    #[test]
+    fn a_style_is_written_as_it_is_read() {
+        for text in ["default", "red on blue bold", "#0102ff dim underline", "17 on 18", "default on white reverse"] {
+            assert_eq!(words(style(text, &HashMap::new()).unwrap()), text);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The real binary in a pseudo-terminal: how it starts, lives and ends.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -41,7 +42,7 @@ fn a_dropped_connection_ends_it() {
 #[test]
 fn a_dropped_connection_is_noticed_when_sighup_is_ignored() {
     // As under nohup: the shell's `trap ''` is inherited, and only the terminal itself tells.
-    let pty = Launch::new(&[]).shell("trap '' HUP; \"$HOTSEAT\"; exit $?").start();
+    let pty = Launch::shell("trap '' HUP; \"$HOTSEAT\"; exit $?").start();
     pty.wait_for("SERVICES");
     assert_eq!(pty.hang_up(), 129);
 }
@@ -108,7 +109,7 @@ fn an_idle_screen_sends_nothing() {
 
 #[test]
 fn keys_work_while_standard_input_is_a_pipe_of_logs() {
-    let mut pty = Launch::new(&[]).shell("printf 'one\\ntwo\\n' | \"$HOTSEAT\" -; echo exit $?").start();
+    let mut pty = Launch::shell("printf 'one\\ntwo\\n' | \"$HOTSEAT\" -; echo exit $?").start();
     pty.wait_for("SERVICES");
     pty.keys("\x03");
     pty.wait_for("exit 0");
@@ -134,7 +135,7 @@ fn cells(screen: &vt100::Screen) -> impl Iterator<Item = &vt100::Cell> {
 
 #[test]
 fn a_terminal_that_cannot_draw_is_refused_with_the_way_out() {
-    let mut pty = Launch::new(&[]).variable("TERM", "dumb").shell("\"$HOTSEAT\"; echo exit $?").start();
+    let mut pty = Launch::shell("\"$HOTSEAT\"; echo exit $?").variable("TERM", "dumb").start();
     pty.wait_for("exit 2");
     let text = pty.text();
     assert!(text.contains("hotseat status") && text.contains("hotseat logs"), "{text}");
@@ -163,7 +164,7 @@ fn a_panic_of_a_task_is_told_on_a_screen_that_lives_on() {
 #[test]
 fn it_can_be_suspended_and_comes_back_painted() {
     let script = "set -m; \"$HOTSEAT\"; echo stopped; read answer; fg; echo exit $?";
-    let mut pty = Launch::new(&[]).shell(script).start();
+    let mut pty = Launch::shell(script).start();
     pty.wait_for("SERVICES");
     pty.keys("\x1a");
     pty.wait_for("stopped");
@@ -197,6 +198,39 @@ fn a_stop_that_nobody_announced_is_repaired() {
         pty.wait_silent(Duration::from_millis(20));
     }
     pty.wait_for("SERVICES");
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn it_opens_at_every_size_it_was_designed_for() {
+    for (width, height) in [(40, 12), (120, 40), (200, 60)] {
+        let mut pty = Launch::new(&[]).size(width, height).start();
+        pty.wait_for("SERVICES");
+        pty.keys("\x03");
+        assert_eq!(pty.exit_code(), 0, "{width}x{height}");
+    }
+}
+
+#[test]
+fn what_the_program_says_about_itself_goes_to_a_private_file() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    // As an answering terminal would: no synchronized update, then the answer that every terminal gives.
+    pty.keys("\x1b[?2026;0$y\x1b[?62;22c");
+    pty.wait_silent(Duration::from_millis(100));
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+    let log = pty.home().join("state/hotseat/hotseat.log");
+    let text = std::fs::read_to_string(&log).expect("a log file");
+    assert!(text.contains("the terminal has answered"), "{text}");
+    assert_eq!(std::fs::metadata(&log).expect("metadata").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_mistake_in_the_config_is_shown_on_a_screen_that_works() {
+    let mut pty = Launch::new(&[]).config("[screen]\nmouze = true\n").start();
+    pty.wait_for("mouze");
     pty.keys("\x03");
     assert_eq!(pty.exit_code(), 0);
 }

@@ -6,26 +6,58 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use crate::app::model::Model;
-use crate::app::summary;
-use crate::domain::format::clock_short;
+use crate::app::summary::{self, Piece};
 use crate::domain::sanitise;
 use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::wrap::cut;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let (incident, services) = (summary::incident(model), summary::services(model));
+    let banner = summary::banner(model).filter(|_| area.height > 1);
+    let room = area.height - u16::from(banner.is_some());
     let mut rows = area.rows();
-    let Some(first) = rows.next() else { return };
-    buf.set_style(first, theme.style(Role::Header));
-    let line = Line::from(Span::styled(" hotseat ", theme.style(Role::HeaderStrong)));
-    buf.set_line(first.x, first.y, &line, first.width);
-    let clock = clock_short(model.now, &model.zone);
-    let x = first.right().saturating_sub(clock.width() as u16 + 1).max(first.x);
-    buf.set_stringn(x, first.y, &clock, usize::from(first.width), theme.style(Role::Header));
-    if let (Some(row), Some(text)) = (rows.next_back(), summary::banner(model)) {
+    let mut draw = |pieces: &[Piece], role: Role, buf: &mut Buffer| {
+        if let Some(row) = rows.next() {
+            buf.set_style(row, theme.style(role));
+            buf.set_line(row.x, row.y, &line(theme, pieces, row.width, role), row.width);
+        }
+    };
+    let opening = if incident.is_empty() { vec![(Role::HeaderStrong, "hotseat".to_string())] } else { incident };
+    if room > 1 {
+        draw(&opening, if model.board.incidents.open().is_empty() { Role::Header } else { Role::HeaderIncident }, buf);
+        draw(&services, Role::Header, buf);
+    } else {
+        // One row for everything: what is red comes before how the incident is called.
+        let few = opening.into_iter().take(2);
+        let all: Vec<Piece> = match services.is_empty() {
+            true => few.chain([(Role::Header, "no probes are configured".to_string())]).collect(),
+            false => few.chain(services).collect(),
+        };
+        draw(&all, Role::Header, buf);
+    }
+    if let (Some(row), Some(text)) = (rows.next(), banner) {
         let style = theme.style(Role::NoticeWarn);
         buf.set_style(row, style);
         let text = cut(&format!(" ! {}", sanitise::text(&text)), usize::from(row.width), theme.ascii);
         buf.set_string(row.x, row.y, text, style);
     }
+}
+
+/// The pieces that fit, with two blanks between; the one that does not fit any more is cut.
+fn line(theme: &Theme, pieces: &[Piece], width: u16, base: Role) -> Line<'static> {
+    let mut line = Line::from(Span::raw(" "));
+    for (role, text) in pieces {
+        let room = usize::from(width).saturating_sub(line.width());
+        if room < 4 {
+            break;
+        }
+        let text = cut(&sanitise::text(text), room, theme.ascii);
+        // On the incident's own ground the severity colours would drown.
+        let style = if base == Role::HeaderIncident { theme.style(base) } else { theme.style(*role) };
+        let gap = room.saturating_sub(text.width()).min(2);
+        line.push_span(Span::styled(text, style));
+        line.push_span(Span::raw(" ".repeat(gap)));
+    }
+    line
 }

@@ -18,18 +18,30 @@ use tempfile::TempDir;
 /// How long something may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+const BINARY: &str = env!("CARGO_BIN_EXE_hotseat");
+
 /// What is to be started.
 pub struct Launch {
+    program: String,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     size: (u16, u16),
-    shell: Option<String>,
     home: TempDir,
 }
 
 impl Launch {
-    /// The screen on `arguments`, at 80×24, with a home of its own and nothing else in its environment.
+    /// hotseat with `arguments`, at 80×24, with a home of its own and nothing else in its environment.
     pub fn new(arguments: &[&str]) -> Self {
+        Self::program(BINARY, arguments)
+    }
+
+    /// A shell script; in it `$HOTSEAT` is the binary.
+    pub fn shell(script: &str) -> Self {
+        Self::program("/bin/sh", &["-c", script])
+    }
+
+    /// Any program.
+    pub fn program(program: &str, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("temporary directory");
         let path = |it: &str| home.path().join(it).display().to_string();
         let variables = [
@@ -43,10 +55,10 @@ impl Launch {
             ("PATH", std::env::var("PATH").expect("a path")),
         ];
         Self {
+            program: program.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             variables: variables.map(|(name, value)| (name.into(), value)).into(),
             size: (80, 24),
-            shell: None,
             home,
         }
     }
@@ -60,12 +72,6 @@ impl Launch {
     /// Columns and rows.
     pub fn size(mut self, width: u16, height: u16) -> Self {
         self.size = (width, height);
-        self
-    }
-
-    /// Runs a shell script instead; in it `$HOTSEAT` is the binary.
-    pub fn shell(mut self, script: &str) -> Self {
-        self.shell = Some(script.into());
         self
     }
 
@@ -86,22 +92,11 @@ impl Launch {
     pub fn start(self) -> Pty {
         let pair = native_pty_system().openpty(pty_size(self.size)).expect("pty");
         let modes_before = format!("{:?}", pair.master.get_termios());
-        let binary = env!("CARGO_BIN_EXE_hotseat");
-        let mut command = match &self.shell {
-            Some(script) => {
-                let mut command = CommandBuilder::new("/bin/sh");
-                command.args(["-c", script]);
-                command
-            }
-            None => {
-                let mut command = CommandBuilder::new(binary);
-                command.args(&self.arguments);
-                command
-            }
-        };
+        let mut command = CommandBuilder::new(&self.program);
+        command.args(&self.arguments);
         command.env_clear();
         self.variables.iter().for_each(|(name, value)| command.env(name, value));
-        command.env("HOTSEAT", binary);
+        command.env("HOTSEAT", BINARY);
         command.cwd(self.home.path());
         let child = pair.slave.spawn_command(command).expect("started");
         // Kept open, the slave would hide that the child is gone.
@@ -257,9 +252,14 @@ impl Pty {
         self.master.as_ref().expect("not hung up").resize(pty_size((width, height))).expect("resized");
     }
 
+    /// The process that was started.
+    pub fn pid(&self) -> u32 {
+        self.child.process_id().expect("running")
+    }
+
     /// Sends a signal to the process that was started.
     pub fn signal(&self, signal: Signal) {
-        let pid = self.child.process_id().and_then(|it| Pid::from_raw(it as i32)).expect("running");
+        let pid = Pid::from_raw(self.pid() as i32).expect("not 0");
         kill_process(pid, signal).expect("sent");
     }
 

@@ -1,0 +1,229 @@
+//! What is listed, and how one row reads at any width.
+
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::backup::JobRow;
+use crate::domain::backup::run::{CopyRow, CopyState, Run, RunState, Verification};
+use crate::domain::format;
+use crate::domain::ids::{JobId, RunId};
+use crate::domain::sanitise;
+use crate::panes::Context;
+use crate::theme::Theme;
+use crate::theme::role::Role;
+use crate::widgets::progress;
+
+/// Longest name before it is cut: the times behind it matter more.
+const NAME_CELLS_MAX: usize = 20;
+/// Below this width a row leaves out duration and change.
+const WIDE_CELLS: u16 = 66;
+/// Cells of a progress bar.
+const BAR_CELLS: usize = 20;
+
+/// One row of the list.
+#[derive(Debug, Clone, Copy)]
+pub enum Row<'a> {
+    /// A run of a job.
+    Run(&'a JobRow, &'a Run),
+    /// A job that never ran.
+    Never(&'a JobRow),
+}
+
+/// What a selection holds on to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowId {
+    /// A run.
+    Run(RunId),
+    /// A job that never ran.
+    Job(JobId),
+}
+
+impl Row<'_> {
+    /// Its id.
+    pub fn id(&self) -> RowId {
+        match self {
+            Row::Run(_, run) => RowId::Run(run.id.clone()),
+            Row::Never(job) => RowId::Job(job.info.id.clone()),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Row::Run(job, _) | Row::Never(job) => job.info.id.name(),
+        }
+    }
+}
+
+/// Lists every run, newest first; where there is little room, the newest of every job.
+pub fn list<'a>(cx: &Context<'a>) -> Vec<Row<'a>> {
+    let board = &cx.board.backups;
+    let never = board.jobs.iter().filter(|job| job.runs.is_empty()).map(Row::Never);
+    // With less room than this a job that runs often would push the others off the screen.
+    if board.jobs.len() > 1 && usize::from(cx.height) < board.jobs.len() + 2 {
+        let newest = |job: &'a JobRow| {
+            let running = job.runs.iter().find(|run| run.state == RunState::Running);
+            running.or(job.runs.first()).map(|run| Row::Run(job, run))
+        };
+        return board.jobs.iter().filter_map(newest).chain(never).collect();
+    }
+    board.rows().into_iter().map(|(job, run)| Row::Run(job, run)).chain(never).collect()
+}
+
+/// Cells that the names need.
+pub fn name_width(rows: &[Row<'_>]) -> usize {
+    rows.iter().map(|row| row.name().width()).max().unwrap_or(0).min(NAME_CELLS_MAX)
+}
+
+/// Draws a row.
+pub fn line(cx: &Context<'_>, theme: &Theme, row: &Row<'_>, names: usize, width: u16) -> Line<'static> {
+    let name: String = row.name().chars().take(NAME_CELLS_MAX).collect();
+    let name = format!("{name:<names$}  ");
+    match row {
+        Row::Never(job) => {
+            let next =
+                job.next.map(|it| format!(", first run {}", format::moment(cx.now, it, cx.zone))).unwrap_or_default();
+            Line::from(vec![
+                Span::styled("- ", theme.style(Role::TextDim)),
+                Span::styled(name, theme.style(Role::Text)),
+                Span::styled(format!("never ran{next}"), theme.style(Role::TextDim)),
+            ])
+        }
+        Row::Run(job, run) => {
+            let (mark, role) = mark(run);
+            let mut spans =
+                vec![Span::styled(format!("{mark} "), theme.style(role)), Span::styled(name, theme.style(Role::Text))];
+            match run.state {
+                RunState::Running => running(theme, job, &mut spans),
+                RunState::Ok | RunState::Partial | RunState::Inconsistent => {
+                    stored(cx, theme, job, run, width, &mut spans)
+                }
+                RunState::Failed | RunState::Missed | RunState::Interrupted => {
+                    without(cx, theme, run, role, &mut spans)
+                }
+            }
+            Line::from(spans)
+        }
+    }
+}
+
+/// The mark and colour of a run; the mark alone tells the states apart.
+fn mark(run: &Run) -> (char, Role) {
+    match (run.state, run.verification()) {
+        (RunState::Running, _) => ('~', Role::Progress),
+        (RunState::Failed, _) | (_, Verification::Corrupt) => ('x', Role::BackupFailed),
+        (RunState::Missed | RunState::Interrupted, _) => ('!', Role::BackupMissed),
+        (RunState::Partial | RunState::Inconsistent, _) | (_, Verification::NoCopy) => ('!', Role::BackupFailed),
+        (RunState::Ok, Verification::Verified) => ('o', Role::BackupVerified),
+        (RunState::Ok, Verification::Partly | Verification::NotVerified) => ('?', Role::BackupOk),
+    }
+}
+
+fn when(cx: &Context<'_>, run: &Run) -> String {
+    format!(
+        "{:<11}  {:>8}  ",
+        format::moment(cx.now, run.slot.unwrap_or(run.started), cx.zone),
+        format::ago(cx.now, run.data_at())
+    )
+}
+
+fn running(theme: &Theme, job: &JobRow, spans: &mut Vec<Span<'static>>) {
+    let Some(progress) = job.progress else {
+        spans.push(Span::styled("running", theme.style(Role::Progress)));
+        return;
+    };
+    spans.push(Span::styled(format!("{:<9} ", progress.stage.word()), theme.style(Role::Progress)));
+    if let Some(ratio) = progress.ratio() {
+        spans.extend(progress::bar(theme, ratio, BAR_CELLS));
+        spans.push(Span::styled(format!(" {:>3.0}%", ratio * 100.0), theme.style(Role::Text)));
+    }
+    let total = progress.total_bytes.map(|it| format!(" of {}", format::bytes(it))).unwrap_or_default();
+    spans.push(Span::styled(format!("  {}{total}", format::bytes(progress.done_bytes)), theme.style(Role::TextDim)));
+}
+
+/// A run that left nothing: the reason stands where the numbers would.
+fn without(cx: &Context<'_>, theme: &Theme, run: &Run, role: Role, spans: &mut Vec<Span<'static>>) {
+    spans.push(Span::styled(when(cx, run), theme.style(Role::TextDim)));
+    spans.push(Span::styled(run.state.word(), theme.style(role)));
+    if let Some(error) = &run.error {
+        spans.push(Span::styled(format!(": {}", sanitise::text(error)), theme.style(Role::Text)));
+    }
+}
+
+fn stored(cx: &Context<'_>, theme: &Theme, job: &JobRow, run: &Run, width: u16, spans: &mut Vec<Span<'static>>) {
+    let wide = width >= WIDE_CELLS;
+    spans.push(Span::styled(when(cx, run), theme.style(Role::TextDim)));
+    if wide {
+        let took = run.duration_ms.map(|it| format::duration(Duration::from_millis(it))).unwrap_or_default();
+        spans.push(Span::styled(format!("{took:>6}  "), theme.style(Role::Text)));
+    }
+    let size = run.raw_bytes.map(format::bytes).unwrap_or_default();
+    spans.push(Span::styled(format!("{size:>5} "), theme.style(Role::Text)));
+    if wide {
+        let sign = if theme.ascii { "" } else { "Δ" };
+        let change = job.change(&run.id).map(|it| format!("{sign}{:+.1}%", it * 100.0)).unwrap_or_default();
+        spans.push(Span::styled(format!("{change:<8} "), theme.style(Role::TextDim)));
+    }
+    spans.push(Span::raw(" "));
+    for copy in &run.copies {
+        spans.push(copy_span(theme, copy));
+        spans.push(Span::raw(" "));
+    }
+    let (word, role) = match (run.state, run.verification()) {
+        (_, Verification::Corrupt) => ("corrupt", Role::BackupFailed),
+        (RunState::Inconsistent, _) => ("inconsistent", Role::BackupFailed),
+        (RunState::Partial, _) => ("partial", Role::BackupFailed),
+        (_, verification @ (Verification::Verified | Verification::Partly)) => {
+            (verification.word(), Role::BackupVerified)
+        }
+        (_, Verification::NotVerified) => ("not verified", Role::BackupOk),
+        (_, Verification::NoCopy) => ("missing", Role::BackupFailed),
+    };
+    spans.push(Span::styled(format!(" {word}"), theme.style(role)));
+    if let Some(progress) = job.progress.filter(|_| job.runs.iter().all(|it| it.state != RunState::Running)) {
+        // A verification by hand has no row of its own.
+        let is_newest = job.runs.first().is_some_and(|it| it.id == run.id);
+        if let (true, Some(ratio)) = (is_newest, progress.ratio()) {
+            spans.push(Span::styled(
+                format!("  {} {:.0}%", progress.stage.word(), ratio * 100.0),
+                theme.style(Role::Progress),
+            ));
+        }
+    }
+    if let Some(late) = run.late_ms() {
+        let late = format::age(Duration::from_millis(late.unsigned_abs()));
+        spans.push(Span::styled(format!("  late {late}"), theme.style(Role::TextDim)));
+    }
+}
+
+/// `disk✓`, in ASCII `disk:ok`.
+fn copy_span(theme: &Theme, copy: &CopyRow) -> Span<'static> {
+    let (sign, ascii, role) = match copy.state {
+        CopyState::Verified { .. } => ("✓", ":ok", Role::BackupVerified),
+        CopyState::Stored => ("?", ":?", Role::BackupOk),
+        CopyState::Failed { .. } | CopyState::Corrupt { .. } | CopyState::Missing { .. } => {
+            ("✗", ":x", Role::BackupFailed)
+        }
+    };
+    let sign = if theme.ascii { ascii } else { sign };
+    Span::styled(format!("{}{sign}", sanitise::text(&copy.destination)), theme.style(role))
+}
+
+/// What to do when there is no job.
+pub fn draw_empty(theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let lines = [
+        "no backup jobs: run `hotseat init`, then add one to the config",
+        "",
+        "[[backup]]",
+        "name   = \"orders-db\"",
+        "sqlite = \"/var/lib/app/orders.db\"",
+        "at     = \"daily 01:00\"",
+        "to     = \"/backup/orders\"",
+    ];
+    for (y, text) in (area.y..area.bottom()).zip(lines) {
+        buf.set_stringn(area.x, y, text, usize::from(area.width), theme.style(Role::TextDim));
+    }
+}

@@ -127,7 +127,8 @@ impl Chips {
 
     /// The stack with what was typed: as new chips on top, or in the place of chip `at`.
     pub fn with(&self, at: Option<usize>, out: bool, text: &str) -> Result<Self, String> {
-        let text = text.trim();
+        // Blanks at the ends of plain text are meant: `GET /1 ` is not `GET /12`.
+        let text = if text.trim().is_empty() { "" } else { text };
         let mut chips = self.clone();
         let enabled = at.and_then(|at| self.query.chips.get(at)).is_none_or(|it| it.enabled);
         let added = if FORMS.iter().any(|it| text.starts_with(it)) {
@@ -187,6 +188,7 @@ mod tests {
         check_typed("level>=warn", false, "level>=warn");
         check_typed("-healthz", false, "-healthz");
         check_typed("source:api timeout", false, "source:api timeout");
+        check_typed("orders/12 ", false, "\"orders/12 \"");
         check_typed("  ", false, "");
     }
 

@@ -1,5 +1,6 @@
 //! One integration binary: scenarios, key scripts, screens, config errors, CLI, pty, tidy.
 
+mod backup;
 mod cli;
 mod config;
 mod probes;

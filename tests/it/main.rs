@@ -3,6 +3,7 @@
 mod backup;
 mod cli;
 mod config;
+mod incidents;
 mod probes;
 mod pty;
 mod runtime;

@@ -122,6 +122,10 @@ impl Incident {
                 // A correction of what a machine saw stays visible as a row and changes nothing.
                 EntryBody::Amend(it) if changeable(it.entry) => corrections.push(entry),
                 EntryBody::Retract { entry: of } if changeable(*of) => corrections.push(entry),
+                // Nobody declared a log-book: it begins with the first note of the day.
+                EntryBody::Declare(it) if self.log_book => {
+                    rows.push(TimelineRow { entry, at: entry.at, text: Some(&it.title), corrected: false });
+                }
                 _ => rows.push(TimelineRow { entry, at: entry.at, text: None, corrected: false }),
             }
         }

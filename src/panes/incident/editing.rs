@@ -199,6 +199,8 @@ impl IncidentPane {
                 editing.incident = incident.cloned();
                 editing.base_sha256 = sha256.to_string();
                 let mut editor = Editor::new(text);
+                // What is written next comes behind what is there, never into the front matter.
+                editor.move_to_end();
                 if let Some(draft) = draft {
                     editor.replace_all(draft, cx.now);
                     let count = format::plural(draft.chars().count() as u64, "character");

@@ -251,9 +251,9 @@ fn the_editor_saves_against_what_it_loaded_and_says_so() {
     screen.typed("x");
     assert!(screen.pane.has_unsaved());
     let effects = screen.press("ctrl-s");
-    let save = Request::SaveDocument { incident: Some(id.clone()), text: "x# t\n".into(), base_sha256: "one".into() };
+    let save = Request::SaveDocument { incident: Some(id.clone()), text: "# t\nx".into(), base_sha256: "one".into() };
     assert_eq!(requests(&effects), [&save]);
-    screen.inbound(document(&id, "x# t\n", "two", None));
+    screen.inbound(document(&id, "# t\nx", "two", None));
     assert!(!screen.pane.has_unsaved());
     assert!(screen.rows()[5].contains("saved"), "{:?}", screen.rows());
     assert_eq!(screen.press("esc"), []);
@@ -307,6 +307,7 @@ fn a_conflict_keeps_both_texts_and_saves_against_the_new_base() {
     let id = screen.declare("INC-20240819-0652-k7q2", NOW - 60);
     screen.with(|pane, cx| pane.open_editor(cx));
     screen.inbound(document(&id, "a", "one", None));
+    screen.press("home");
     screen.typed("mine ");
     screen.press("ctrl-s");
     let both = "<<<<<<< yours\nmine a\n=======\ntheirs\n>>>>>>> on disk\n";

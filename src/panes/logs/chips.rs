@@ -131,7 +131,7 @@ impl Chips {
         let text = if text.trim().is_empty() { "" } else { text };
         let mut chips = self.clone();
         let enabled = at.and_then(|at| self.query.chips.get(at)).is_none_or(|it| it.enabled);
-        let added = if FORMS.iter().any(|it| text.starts_with(it)) {
+        let added = if FORMS.iter().any(|it| text.trim_start().starts_with(it)) {
             let parsed = Query::parse(text).map_err(|error| error.to_string())?.chips;
             parsed.into_iter().map(|it| Chip { out: it.out != out, ..it }).collect()
         } else {
@@ -187,6 +187,7 @@ mod tests {
         check_typed("pool.*(64|128)", false, "/pool.*(64|128)/");
         check_typed("level>=warn", false, "level>=warn");
         check_typed("-healthz", false, "-healthz");
+        check_typed(" level=info", false, "level=info");
         check_typed("source:api timeout", false, "source:api timeout");
         check_typed("orders/12 ", false, "\"orders/12 \"");
         check_typed("  ", false, "");

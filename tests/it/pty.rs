@@ -234,3 +234,51 @@ fn a_mistake_in_the_config_is_shown_on_a_screen_that_works() {
     pty.keys("\x03");
     assert_eq!(pty.exit_code(), 0);
 }
+
+#[test]
+fn an_editor_gets_the_terminal_and_every_key_and_its_text_comes_back() {
+    let launch = Launch::new(&[]);
+    let editor = launch.home().join("editor.sh");
+    let script = "#!/bin/sh\necho in the editor\nread answer\necho \"typed $answer\" >> \"$2\"\n";
+    std::fs::write(&editor, script).expect("an editor");
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o700)).expect("made to run");
+    let mut pty = launch.variable("VISUAL", &format!("'{}' --wait", editor.display())).start();
+    pty.wait_for("INCIDENT");
+    pty.keys("I");
+    pty.wait_until("the editor's cursor", |screen| !screen.hide_cursor());
+    pty.keys("\x18");
+    pty.wait_for("in the editor");
+    assert!(pty.look(|screen| !screen.alternate_screen() && !screen.bracketed_paste()));
+    pty.keys("hello\r");
+    pty.wait_until("the screen with the text", |screen| {
+        screen.alternate_screen() && screen.bracketed_paste() && screen.contents().contains("typed hello")
+    });
+    let left = std::fs::read_dir(pty.home().join("state/hotseat/edit")).expect("a folder").count();
+    assert_eq!(left, 0, "a text that came back leaves no file");
+}
+
+#[test]
+fn what_was_being_written_survives_a_kill_and_a_dropped_connection() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("INCIDENT");
+    pty.keys("I");
+    pty.wait_until("the editor's cursor", |screen| !screen.hide_cursor());
+    pty.keys("half a sentence");
+    pty.wait_for("half a sentence");
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.exit_code(), 143);
+
+    let mut pty = Launch::again(&pty).start();
+    pty.wait_for("INCIDENT");
+    pty.keys("I");
+    pty.wait_for("half a sentence");
+    pty.keys(" and more");
+    pty.wait_for("and more");
+    let next = Launch::again(&pty);
+    assert_eq!(pty.hang_up(), 129);
+
+    let mut pty = next.start();
+    pty.wait_for("INCIDENT");
+    pty.keys("I");
+    pty.wait_for("and more");
+}

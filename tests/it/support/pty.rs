@@ -26,7 +26,7 @@ pub struct Launch {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     size: (u16, u16),
-    home: TempDir,
+    home: Arc<TempDir>,
 }
 
 impl Launch {
@@ -42,7 +42,15 @@ impl Launch {
 
     /// Any program.
     pub fn program(program: &str, arguments: &[&str]) -> Self {
-        let home = tempfile::tempdir().expect("temporary directory");
+        Self::at(Arc::new(tempfile::tempdir().expect("temporary directory")), program, arguments)
+    }
+
+    /// hotseat once more, with the home that another one had.
+    pub fn again(pty: &Pty) -> Self {
+        Self::at(Arc::clone(&pty.home), BINARY, &[])
+    }
+
+    fn at(home: Arc<TempDir>, program: &str, arguments: &[&str]) -> Self {
         let path = |it: &str| home.path().join(it).display().to_string();
         let variables = [
             ("HOME", path("")),
@@ -167,7 +175,7 @@ pub struct Pty {
     output: Arc<Output>,
     thread: Option<JoinHandle<()>>,
     modes_before: String,
-    home: TempDir,
+    home: Arc<TempDir>,
 }
 
 impl Pty {

@@ -128,6 +128,8 @@ impl<'a> EventLoop<'a> {
             options,
             tty,
         };
+        // Starting is asking: the first rows are shown when they are there, not when the next frame is due.
+        turn.pacer.pressed(clock::monotonic());
         turn.feed(Event::Resize { width, height });
         if let Some(greeting) = &options.greeting {
             turn.feed(Event::Notice(greeting.clone()));

@@ -146,7 +146,9 @@ impl<'e> Stream<'e> {
             };
             walks.push(walk.without_tail());
             limits.push((limit, hold_last));
-            if let Some(part) = snapshot.parts.get(limit.part) {
+            // The last record may have been met already, when it was quiet for a while.
+            let was_met = part.zip(known).is_some_and(|(part, (_, offset))| Place { part, offset } > limit);
+            if let (Some(part), false) = (snapshot.parts.get(limit.part), was_met) {
                 self.met.insert(snapshot.source.id.clone(), (part.segment.uid, limit.offset));
             }
         }

@@ -4,6 +4,7 @@ mod backup;
 mod cli;
 mod config;
 mod incidents;
+mod logs;
 mod probes;
 mod pty;
 mod runtime;

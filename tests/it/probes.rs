@@ -388,3 +388,58 @@ async fn a_flood_of_output_is_read_but_not_kept() {
     assert_eq!((outcome.evidence.cut, outcome.evidence.body_bytes), (true, 1_000_000));
     assert!(outcome.evidence.text.chars().count() < 300);
 }
+
+/// Runs the binary on a config in a home of its own; returns its exit code and standard output.
+fn hotseat(dir: &Path, config: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let file = dir.join("config.toml");
+    std::fs::write(&file, config).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hotseat"))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", dir)
+        .env("HOTSEAT_USER", "bob")
+        .env("HOTSEAT_STATE_DIR", dir.join("state"))
+        .env("HOTSEAT_CONFIG", &file)
+        .args(arguments)
+        .output()
+        .expect("started");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_command_line_exits_like_a_nagios_plugin() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let entry =
+        |name: &str, script: &str| format!("[[probe]]\nname = '{name}'\ncommand = ['sh', '-c', \"{script}\"]\n");
+    let config = [
+        entry("ok", "echo fine"),
+        entry("slow", "echo 'X WARNING - slow'; exit 1"),
+        entry("bad", "echo 'X CRITICAL - gone | n=3'; exit 2"),
+        entry("odd", "exit 3"),
+    ]
+    .concat();
+    for (name, code, word) in [
+        ("ok", 0, "ok OK - fine"),
+        ("slow", 1, "slow WARNING - "),
+        ("bad", 2, "bad CRITICAL - "),
+        ("odd", 3, "odd UNKNOWN - "),
+    ] {
+        let (found, stdout) = hotseat(dir.path(), &config, &["probe", name]);
+        assert_eq!(found, Some(code), "{stdout}");
+        assert!(stdout.starts_with(word), "{stdout}");
+    }
+    assert_eq!(hotseat(dir.path(), &config, &["probe", "--all"]).0, Some(2), "a failure is the worst");
+    assert_eq!(hotseat(dir.path(), &config, &["probe", "nope"]).0, Some(3), "usage is unknown to a monitoring");
+
+    let (code, stdout) = hotseat(dir.path(), &config, &["probe", "bad", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((code, &found["result"], &found["perf"][0]["value"]), (Some(2), &"fail".into(), &3.0.into()));
+
+    let (code, stdout) = hotseat(dir.path(), &config, &["status", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((code, found["probes"].as_array().map(Vec::len), &found["failed"]), (Some(1), Some(4), &true.into()));
+
+    assert_eq!(hotseat(dir.path(), &config, &["ack", "bad"]).0, Some(0));
+    let acks = hotseat::service::probe::acks::read(&dir.path().join("state")).expect("read");
+    assert_eq!(acks.get("bad").map(|it| it.by.as_str()), Some("bob"));
+}

@@ -1,9 +1,11 @@
 //! What hotseat says about itself goes to a file in the state directory; never to the screen.
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tracing_subscriber::EnvFilter;
 
@@ -17,25 +19,35 @@ pub fn file(state_dir: &Path) -> PathBuf {
     state_dir.join("hotseat.log")
 }
 
-/// Starts logging: `HOTSEAT_LOG` (as `RUST_LOG` is written), else by how often `-v` was given.
-///
-/// Without a writable state directory there is no log; the runtime says on the screen that the directory
-/// cannot be used.
-pub fn start(state_dir: &Path, verbose: u8) {
-    let level = match verbose {
-        0 => "hotseat=info",
-        1 => "hotseat=debug",
-        _ => "hotseat=trace,info",
-    };
-    let filter = EnvFilter::try_from_env("HOTSEAT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let Ok(file) = open(state_dir) else { return };
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file)).finish();
-    // A second start in one process (the demo) keeps the first log.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+/// How often `-v` was given. The log is one of the process, and so is how much it says.
+static VERBOSE: AtomicU8 = AtomicU8::new(0);
+
+/// Takes `-v` into use for the log that is started later.
+pub fn set_verbose(count: u8) {
+    VERBOSE.store(count, Ordering::Relaxed);
 }
 
-fn open(state_dir: &Path) -> std::io::Result<File> {
+/// Starts logging: `HOTSEAT_LOG` (as `RUST_LOG` is written), else by how often `-v` was given.
+///
+/// # Errors
+/// When the file cannot be written. Everything works without it but finding out why something did not.
+pub fn start(state_dir: &Path) -> io::Result<()> {
+    let level = match VERBOSE.load(Ordering::Relaxed) {
+        0 => "info",
+        1 => "info,hotseat=debug",
+        _ => "info,hotseat=trace",
+    };
+    let filter = EnvFilter::try_from_env("HOTSEAT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let file = open(state_dir)?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .try_init()
+        .map_err(io::Error::other)
+}
+
+fn open(state_dir: &Path) -> io::Result<File> {
     paths::make_private_dir(state_dir)?;
     let path = file(state_dir);
     if fs::metadata(&path).is_ok_and(|it| it.len() >= FILE_MAX_BYTES) {

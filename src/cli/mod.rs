@@ -185,6 +185,7 @@ impl Context {
 /// # Errors
 /// See [`Failure`].
 pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    logging::set_verbose(cx.verbose);
     match &cli.command {
         None => {
             refuse_misspelt(&cli.open.paths)?;

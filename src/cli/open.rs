@@ -1,11 +1,9 @@
 //! `hotseat [PATH|-]…`: open the screen.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, IsTerminal as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app;
@@ -13,7 +11,7 @@ use crate::app::effect::{Notice, NoticeSeverity};
 use crate::app::model::Model;
 use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
-use crate::cli::{Context, themes};
+use crate::cli::{Context, logging, themes};
 use crate::config::{self, Loaded, paths};
 use crate::domain::config_error::ConfigError;
 use crate::registry::node::Commands;
@@ -28,8 +26,6 @@ use crate::tui::{frame, input, run};
 const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(800);
 /// Threads that serve probes, logs, backups and notes; waiting is most of what they do.
 const SERVICE_THREADS: usize = 2;
-/// The log file of this program begins anew at this size; one old one is kept.
-const LOG_MAX_BYTES: u64 = 4 << 20;
 
 /// What the screen opens on
 #[derive(Debug, clap::Args)]
@@ -139,7 +135,7 @@ pub fn show_with(
     };
     let tty = Tty::open().map_err(|error| refuse(&format!("could not open `/dev/tty`: {error}")))?;
     // Without a log file everything works but finding out why something did not.
-    let _ = start_log(&setup.state_dir);
+    let _ = logging::start(&setup.state_dir);
     let options = Options {
         capabilities,
         mouse: look.mouse || screen.mouse,
@@ -239,21 +235,4 @@ fn frame_gap(look: &Look, capabilities: &Capabilities) -> Duration {
         None if capabilities.remote => frame::REMOTE_GAP,
         None => frame::LOCAL_GAP,
     }
-}
-
-/// Sends what the program has to say about itself to a file, never to the screen.
-fn start_log(state_dir: &Path) -> io::Result<()> {
-    paths::make_private_dir(state_dir)?;
-    let path = state_dir.join("hotseat.log");
-    if fs::metadata(&path).is_ok_and(|it| it.len() > LOG_MAX_BYTES) {
-        fs::rename(&path, state_dir.join("hotseat.log.1"))?;
-    }
-    let file: File = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HOTSEAT_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_writer(Mutex::new(file))
-        .with_ansi(false)
-        .with_env_filter(filter)
-        .try_init()
-        .map_err(io::Error::other)
 }

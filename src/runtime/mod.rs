@@ -46,12 +46,12 @@ pub const LINK_REQUESTS_MAX: usize = 64;
 const BATCH_MAX: usize = 32;
 /// How often a runtime that stands by looks whether the state directory is free.
 const STANDBY_RETRY: Duration = Duration::from_secs(5);
-/// What services get to bring their work to disk; with the rest of the way out this stays below a second.
-const FLUSH_DEADLINE: Duration = Duration::from_millis(400);
+/// What services get to bring their work to disk; the whole way out stays below 800 ms.
+const FLUSH_DEADLINE: Duration = Duration::from_millis(350);
 /// What a running backup gets to stop cleanly.
-const STOP_DEADLINE: Duration = Duration::from_millis(300);
+const STOP_DEADLINE: Duration = Duration::from_millis(250);
 /// What the journal and the screens get for the last facts.
-const CLOSE_DEADLINE: Duration = Duration::from_millis(150);
+const CLOSE_DEADLINE: Duration = Duration::from_millis(90);
 
 /// The only way a screen speaks with its runtime, in this process or another.
 #[derive(Debug)]

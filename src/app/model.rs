@@ -30,6 +30,8 @@ pub struct Setup {
     pub themes: Vec<Theme>,
     /// The theme to begin with; an unknown name is the first of `themes`.
     pub theme: Option<String>,
+    /// The pane that gets keys first.
+    pub focus: PaneId,
     /// What the config binds.
     pub keys: Vec<KeyBinding>,
     /// Mouse reporting from the start.
@@ -88,7 +90,7 @@ impl Model {
         let mut model = Self {
             board: Board::default(),
             panes: Panes::default(),
-            focus: PaneId::Services,
+            focus: setup.focus,
             zoomed: false,
             overlays: Vec::new(),
             notices: Notices::default(),

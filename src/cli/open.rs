@@ -14,6 +14,7 @@ use crate::cli::output::{ColorChoice, Output};
 use crate::cli::{Context, logging, themes};
 use crate::config::{self, Loaded, paths};
 use crate::domain::config_error::ConfigError;
+use crate::panes::PaneId;
 use crate::registry::node::Commands;
 use crate::runtime::{Runtime, RuntimeSetup};
 use crate::service::log;
@@ -203,6 +204,8 @@ fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16))
         size,
         themes,
         theme: look.theme.clone().or_else(|| config.screen.theme.clone()).or_else(kept),
+        // Without services to watch, the logs are what the screen was opened for.
+        focus: if config.probes.is_empty() { PaneId::Logs } else { PaneId::Services },
         keys: config.keys.clone(),
         mouse: options.mouse,
         problems,

@@ -22,8 +22,12 @@ pub struct Theme {
 
 impl Theme {
     /// Returns the style of a role.
+    ///
+    /// A role that is not dim takes dimness away from what it is drawn over: a bold key on the dim footer, the
+    /// selection over a dim time.
     pub fn style(&self, role: Role) -> Style {
-        self.styles.get(role as usize).copied().unwrap_or_default()
+        let style = self.styles.get(role as usize).copied().unwrap_or_default();
+        if style.add_modifier.contains(Modifier::DIM) { style } else { style.remove_modifier(Modifier::DIM) }
     }
 
     /// A theme without any colour: bold, reverse and underline only.

@@ -3,11 +3,14 @@
 mod backup;
 mod cli;
 mod config;
+mod docs;
 mod incidents;
+mod keys;
 mod logs;
 mod probes;
 mod pty;
 mod runtime;
 mod scenarios;
+mod screens;
 mod support;
 mod tidy;

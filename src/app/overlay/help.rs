@@ -128,7 +128,7 @@ impl Help {
         // Keys in a column of their own; the name stands at the right where there is room for it.
         let keys_width = if width >= 60 { 16 } else { 12 };
         let name = command.spec().name;
-        let name_width = if width >= 60 { 26 } else { 0 };
+        let name_width = if width >= 60 { 22 } else { 0 };
         let doc_width = width.saturating_sub(keys_width + name_width).max(10);
         let keys = model.keymap.labels(command);
         let keys = if keys.is_empty() { "-".to_string() } else { keys };

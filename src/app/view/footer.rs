@@ -17,7 +17,6 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
     if area.is_empty() {
         return None;
     }
-    buf.set_style(area, theme.style(Role::Footer));
     if !model.pending.is_empty() {
         let typed = print_sequence(&model.pending);
         let next = model.keymap.continuations(model.focus, &model.pending);

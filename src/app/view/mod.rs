@@ -61,9 +61,12 @@ fn title(model: &Model, theme: &Theme, area: &PaneArea, buf: &mut Buffer) {
     let focused = model.focus == area.pane;
     let style = theme.style(if focused { Role::TitleFocused } else { Role::Title });
     let rule = if theme.ascii { "-" } else { "─" };
-    for cell in row.positions() {
-        buf.set_string(cell.x, cell.y, rule, theme.style(Role::Border));
-    }
+    let fill = |from: u16, to: u16, buf: &mut Buffer| {
+        for x in from..to {
+            buf.set_string(x, row.y, rule, theme.style(Role::Border));
+        }
+    };
+    fill(row.x, row.right().min(row.x + 1), buf);
     let number = PaneId::ALL.iter().position(|it| *it == area.pane).map_or(0, |at| at + 1);
     let tag = if model.is_zoomed() { format!("[{number} zoomed]") } else { format!("[{number}]") };
     let tag_width = tag.len() as u16;
@@ -78,6 +81,8 @@ fn title(model: &Model, theme: &Theme, area: &PaneArea, buf: &mut Buffer) {
         line.push_span(Span::raw(" "));
     }
     let (end, _) = buf.set_line(row.x + 1, row.y, &line, room);
+    fill(end, tag_x, buf);
+    fill(tag_x + tag_width, row.right(), buf);
     // A title that was cut must not touch the tag.
     if line.width() > usize::from(room) && end > row.x {
         buf.set_string(end.saturating_sub(1), row.y, if theme.ascii { "~" } else { "…" }, theme.style(Role::TextDim));

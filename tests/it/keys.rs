@@ -1,0 +1,213 @@
+//! Key scripts: what keys ask of the world and what they show, without a terminal.
+
+use hotseat::app::effect::Effect;
+use hotseat::app::event::{Event, Mouse, MouseKind};
+use hotseat::domain::config_error::ConfigError;
+use hotseat::domain::fact::{Fact, RuntimeFact};
+use hotseat::domain::ids::{HostId, ProbeId};
+use hotseat::domain::incident::{DeclareRequest, NoteRequest, Severity};
+use hotseat::domain::key::KeyBinding;
+use hotseat::domain::request::Request;
+use hotseat::panes::PaneId;
+
+use crate::support::screen::{Desk, at};
+
+/// Presses the keys on the outage and compares what was asked of the world.
+fn check(script: &str, expected: &[Effect]) -> Desk {
+    let mut desk = Desk::outage(80, 24);
+    desk.press(script);
+    assert_eq!(desk.effects, expected, "{script}\n{}", desk.text());
+    desk
+}
+
+#[test]
+fn numbers_and_tab_walk_through_the_panes() {
+    for (script, focus) in [
+        ("2", PaneId::Logs),
+        ("3", PaneId::Backups),
+        ("4", PaneId::Incident),
+        ("4 1", PaneId::Services),
+        ("tab", PaneId::Logs),
+        ("backtab", PaneId::Incident),
+        ("tab tab tab tab", PaneId::Services),
+    ] {
+        assert_eq!(check(script, &[]).model.focus, focus, "{script}");
+    }
+}
+
+#[test]
+fn escape_backs_out_one_level_at_a_time_and_never_quits() {
+    let desk = check("z ? esc", &[]);
+    assert!(desk.model.zoomed && desk.model.overlays.is_empty());
+    let desk = check("z ? esc esc", &[]);
+    assert!(!desk.model.zoomed);
+    check("z ? esc esc esc esc", &[]);
+}
+
+#[test]
+fn q_closes_what_is_open_before_it_quits() {
+    check("z ? q q", &[]);
+    check("z ? q q q", &[Effect::Quit]);
+}
+
+#[test]
+fn ctrl_c_quits_from_anywhere() {
+    check("ctrl-c", &[Effect::Quit]);
+    check("? ctrl-c", &[Effect::Quit]);
+    check("2 f \"level\" ctrl-c", &[Effect::Quit]);
+}
+
+#[test]
+fn letters_typed_into_an_input_are_text_and_not_commands() {
+    let desk = check("2 f \"q1z?\"", &[]);
+    assert_eq!(desk.model.focus, PaneId::Logs);
+    assert!(desk.model.overlays.is_empty() && !desk.model.zoomed);
+    assert!(desk.text().contains("q1z?"), "{}", desk.text());
+    check("2 f \"q\" ctrl-p", &[]).text().contains("commands");
+}
+
+#[test]
+fn the_palette_runs_what_a_few_letters_find() {
+    assert!(check("ctrl-p \"zoo\" enter", &[]).model.zoomed);
+    check("ctrl-p \"paint whole\" enter", &[Effect::Redraw]);
+    assert!(check("ctrl-p \"nothing like this\" enter", &[]).text().contains("no command matches"));
+}
+
+#[test]
+fn the_command_line_knows_names_verbs_and_near_misses() {
+    check(": \"q\" enter", &[Effect::Quit]);
+    check(": \"theme dark\" enter", &[Effect::KeepTheme("dark".into())]);
+    let desk = check(": \"zom\" enter", &[]);
+    assert!(desk.text().contains("did you mean `zoom`?"), "{}", desk.text());
+    assert!(check(": \"zo\" tab enter", &[]).model.zoomed, "Tab completes");
+    assert!(check(": \"zoom\" enter : up enter", &[]).model.overlays.is_empty(), "Up brings the last line back");
+    assert!(!check(": \"zoom\" enter : up enter", &[]).model.zoomed);
+}
+
+#[test]
+fn a_note_on_the_command_line_may_be_dated_back() {
+    let note = NoteRequest { incident: None, at: Some(at("14:39:32")), text: "pool grew".into() };
+    check(": \"note @-12m pool grew\" enter", &[Effect::Request(Request::Note(note))]);
+    let desk = check(": \"note @bob look\" enter", &[]);
+    assert!(desk.text().contains("`@bob` is not a time"), "{}", desk.text());
+}
+
+#[test]
+fn an_incident_can_be_declared_in_one_line() {
+    let request = DeclareRequest { title: "edge 502".into(), severity: Severity::Sev1, impact_start: None };
+    check(": \"declare sev1 edge 502\" enter", &[Effect::Request(Request::Declare(request))]);
+}
+
+#[test]
+fn acknowledging_takes_the_selected_probe() {
+    let api = ProbeId::new(&HostId::new("bastion"), "api");
+    check("1 g g j a", &[Effect::Request(Request::AcknowledgeProbe(api))]);
+}
+
+#[test]
+fn a_theme_is_worn_while_it_is_tried_and_taken_off_by_escape() {
+    assert_eq!(check("T j", &[]).model.theme().name, "dark");
+    assert_eq!(check("T j j esc", &[]).model.theme().name, "ansi");
+    assert_eq!(check("T j enter", &[Effect::KeepTheme("dark".into())]).model.theme().name, "dark");
+}
+
+#[test]
+fn a_remapped_key_works_and_is_what_the_footer_and_the_help_show() {
+    let binding = |command: &str, key: &str| KeyBinding {
+        command: command.into(),
+        keys: vec![key.into()],
+        at: ConfigError::whole_file("config.toml", ""),
+    };
+    let mut desk = Desk::with_keys(80, 40, vec![binding("zoom", "ctrl-x"), binding("help", "H")]);
+    assert!(desk.text().contains("ctrl-x zoom") && desk.text().contains("H help"), "{}", desk.text());
+    desk.press("ctrl-x H");
+    assert!(desk.model.zoomed);
+    assert!(desk.text().contains("keys"), "{}", desk.text());
+}
+
+#[test]
+fn a_wrong_binding_is_on_the_banner_and_in_the_list_of_problems() {
+    let at = ConfigError::at("config.toml", "[keys]\nzom = 'x'", 7..10, "");
+    let mut desk = Desk::with_keys(80, 24, vec![KeyBinding { command: "zom".into(), keys: vec!["x".into()], at }]);
+    assert!(desk.text().contains("config.toml:2:1: unknown command `zom`"), "{}", desk.text());
+    desk.press("ctrl-e");
+    assert!(desk.text().contains("2 | zom = 'x'") && desk.text().contains("    ^^^"), "{}", desk.text());
+}
+
+#[test]
+fn a_rejected_config_says_that_the_old_one_keeps_running() {
+    let mut desk = Desk::outage(120, 40);
+    let errors = vec![ConfigError::whole_file("config.toml", "no such file")];
+    desk.fact(Fact::Runtime(RuntimeFact::ConfigRejected { errors }));
+    assert!(desk.text().contains("the old one keeps running: config.toml: no such file"), "{}", desk.text());
+}
+
+#[test]
+fn a_begun_chord_shows_what_can_follow() {
+    let mut desk = Desk::outage(200, 24);
+    desk.press("2 t");
+    let footer = desk.text().lines().last().unwrap_or_default().to_string();
+    assert!(footer.starts_with("t then"), "{footer}");
+    desk.press("esc");
+    assert!(desk.model.pending.is_empty());
+}
+
+#[test]
+fn a_paste_outside_of_an_input_says_where_text_can_go() {
+    let mut desk = Desk::outage(80, 24);
+    desk.event(Event::Paste("rm -rf /\nq".into()));
+    assert_eq!(desk.effects, []);
+    assert!(desk.text().contains("nothing takes text here, press i to write a note first"), "{}", desk.text());
+}
+
+#[test]
+fn a_click_gives_a_pane_the_keys_but_not_while_text_is_typed() {
+    let click = |desk: &mut Desk| {
+        let row = desk.model.areas().body(PaneId::Backups).y;
+        desk.event(Event::Mouse(Mouse { kind: MouseKind::Press, column: 3, row }));
+    };
+    let mut desk = Desk::outage(80, 24);
+    click(&mut desk);
+    assert_eq!(desk.model.focus, PaneId::Backups);
+    let mut desk = Desk::outage(80, 24);
+    desk.press("2 f \"le\"");
+    click(&mut desk);
+    assert_eq!(desk.model.focus, PaneId::Logs);
+}
+
+#[test]
+fn the_screen_ticks_only_while_an_incident_is_open() {
+    let quiet = Desk::new(80, 24);
+    assert_eq!(quiet.model.next_wake(quiet.now), None);
+    let desk = Desk::outage(80, 24);
+    assert_eq!(desk.model.next_wake(desk.now), Some(at("14:51:33")));
+}
+
+#[test]
+fn no_size_and_no_key_makes_the_screen_panic() {
+    let mut desk = Desk::outage(80, 24);
+    for (width, height) in [(0, 0), (1, 1), (3, 2), (10, 5), (40, 12), (79, 23), (200, 60), (500, 9)] {
+        desk.event(Event::Resize { width, height });
+        for script in [
+            "1",
+            "2",
+            "3",
+            "4",
+            "z",
+            "z",
+            "?",
+            "j k G g",
+            "esc",
+            "ctrl-p \"a\" down",
+            "esc",
+            ": \"th\" tab",
+            "esc",
+            "T j",
+            "esc",
+        ] {
+            desk.press(script);
+            desk.draw(false);
+            desk.draw(true);
+        }
+    }
+}

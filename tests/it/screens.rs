@@ -1,0 +1,68 @@
+//! Pictures of the screen at the sizes it is designed for, as text with styles.
+
+use crate::support::screen::{Desk, rows, snapshot};
+
+fn check(name: &str, desk: &Desk, ascii: bool) {
+    let (buf, cursor) = desk.draw(ascii);
+    insta::assert_snapshot!(name, snapshot(&buf, cursor));
+}
+
+#[test]
+fn the_outage_at_80x24() {
+    check("outage-80x24", &Desk::outage(80, 24), false);
+}
+
+#[test]
+fn the_outage_at_120x40() {
+    check("outage-120x40", &Desk::outage(120, 40), false);
+}
+
+#[test]
+fn the_outage_at_200x60() {
+    check("outage-200x60", &Desk::outage(200, 60), false);
+}
+
+#[test]
+fn the_outage_at_40x12() {
+    check("outage-40x12", &Desk::outage(40, 12), false);
+}
+
+#[test]
+fn the_outage_without_colour() {
+    let mut desk = Desk::outage(80, 24);
+    desk.wear("mono");
+    check("outage-mono", &desk, false);
+}
+
+#[test]
+fn the_chrome_is_ascii_where_it_has_to_be() {
+    let mut desk = Desk::outage(80, 24);
+    desk.press("2");
+    let (buf, cursor) = desk.draw(true);
+    insta::assert_snapshot!("outage-ascii", snapshot(&buf, cursor));
+    // Log text and notes are what they are; everything that we draw ourselves is not.
+    for row in rows(&buf) {
+        let ours = row.replace(|it: char| ('\u{2e80}'..='\u{9fff}').contains(&it), "");
+        assert!(ours.is_ascii(), "{row}");
+    }
+}
+
+#[test]
+fn nothing_known_yet() {
+    check("empty-80x24", &Desk::new(80, 24), false);
+}
+
+#[test]
+fn overlays() {
+    for (name, script) in [
+        ("help", "?"),
+        ("help-filtered", "? / \"follow\" enter"),
+        ("palette", "ctrl-p \"zo\""),
+        ("command-line", ": \"the\" tab"),
+        ("themes", "T j"),
+    ] {
+        let mut desk = Desk::outage(80, 24);
+        desk.press(script);
+        check(&format!("overlay-{name}"), &desk, false);
+    }
+}

@@ -1,0 +1,456 @@
+//! A screen without a terminal: fixtures in, keys in, effects and pictures out.
+
+use std::time::Duration;
+
+use hotseat::app::effect::Effect;
+use hotseat::app::event::Event;
+use hotseat::app::model::{Model, Setup};
+use hotseat::app::view::view;
+use hotseat::domain::backup::run::{CopyRow, CopyState, Run, RunState};
+use hotseat::domain::backup::{BackupFact, JobInfo};
+use hotseat::domain::fact::{Actor, Envelope, Fact};
+use hotseat::domain::ids::{HostId, IncidentId, JobId, ProbeId, RunId, SourceId};
+use hotseat::domain::incident::entry::{Declare, Entry, EntryBody, Note};
+use hotseat::domain::incident::fold::Incident;
+use hotseat::domain::incident::{IncidentFact, Severity};
+use hotseat::domain::key::{Key, KeyBinding, parse_sequence};
+use hotseat::domain::log::{Anchor, Counts, Cursor, Level, LogFact, Position, Record, Row, Window, WindowRequest};
+use hotseat::domain::probe::health::Thresholds;
+use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
+use hotseat::domain::probe::{ProbeFact, ProbeSetup};
+use hotseat::domain::request::{Inbound, Request};
+use hotseat::panes::PaneId;
+use hotseat::theme::load;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position as Cell, Rect};
+use ratatui::style::Style;
+
+/// Rounds of questions and answers between screen and logs for one event: each key asks once or twice.
+const ROUNDS_MAX: usize = 8;
+
+/// A model with the world around it that its fixtures need.
+pub struct Desk {
+    /// The screen.
+    pub model: Model,
+    /// The time of the next event.
+    pub now: Timestamp,
+    /// What was asked of the world, without questions for log rows (those are answered).
+    pub effects: Vec<Effect>,
+    seq: u64,
+    log: Vec<Row>,
+    asked: Option<WindowRequest>,
+}
+
+impl Desk {
+    /// An empty screen.
+    pub fn new(width: u16, height: u16) -> Self {
+        Self::with_keys(width, height, Vec::new())
+    }
+
+    /// An empty screen with keys bound by a config.
+    pub fn with_keys(width: u16, height: u16, keys: Vec<KeyBinding>) -> Self {
+        let now = at("14:51:32");
+        let (themes, errors) = load::load(&[]);
+        assert_eq!(errors, []);
+        let setup = Setup {
+            now,
+            zone: TimeZone::get("Asia/Shanghai").expect("the zone is bundled"),
+            size: (width, height),
+            themes,
+            theme: None,
+            focus: PaneId::Services,
+            keys,
+            mouse: false,
+            problems: Vec::new(),
+        };
+        let mut desk =
+            Self { model: Model::new(setup), now, effects: Vec::new(), seq: 0, log: Vec::new(), asked: None };
+        desk.event(Event::Resize { width, height });
+        desk
+    }
+
+    /// The outage in its eighth minute: storage refuses, api times out, edge answers 502.
+    pub fn outage(width: u16, height: u16) -> Self {
+        let mut desk = Self::new(width, height);
+        for fact in probes().into_iter().chain(backups()).chain(incident()) {
+            desk.fact(fact);
+        }
+        desk.log = log_rows();
+        for source in ["edge", "api", "storage"] {
+            let (id, name) = (source_id(source), source.to_string());
+            desk.fact(Fact::Log(LogFact::Opened {
+                source: id.clone(),
+                name,
+                origin: format!("/var/log/{source}.log"),
+            }));
+            desk.fact(Fact::Log(LogFact::Grew { source: id, size_bytes: 91_234_567 }));
+        }
+        // The rows are news to the request that follows the tail.
+        if let Some(window) = desk.asked.take().map(|it| desk.window(&it)) {
+            desk.event(Event::Inbound(Inbound::Window(Box::new(window))));
+        }
+        desk.effects.clear();
+        desk
+    }
+
+    /// Gives the screen an event and answers its questions for rows.
+    pub fn event(&mut self, event: Event) {
+        let mut events = vec![event];
+        for _ in 0..ROUNDS_MAX {
+            let mut next = Vec::new();
+            for event in events {
+                for effect in self.model.update(self.now, event) {
+                    match effect {
+                        Effect::Request(Request::Window(request)) => {
+                            let window = Box::new(self.window(&request));
+                            self.asked = Some(request);
+                            next.push(Event::Inbound(Inbound::Window(window)));
+                        }
+                        other => self.effects.push(other),
+                    }
+                }
+            }
+            if next.is_empty() {
+                return;
+            }
+            events = next;
+        }
+    }
+
+    /// Lets the runtime see something.
+    pub fn fact(&mut self, fact: Fact) {
+        self.seq += 1;
+        let envelope = Envelope { host: host(), seq: self.seq, at: self.now, actor: Actor::Runtime, fact };
+        self.event(Event::Inbound(Inbound::Fact(Box::new(envelope))));
+    }
+
+    /// Presses keys, written as in the config: `2 g g ctrl-p`. A word in quotes is typed: `: "theme dark" enter`.
+    pub fn press(&mut self, script: &str) {
+        for (at, part) in script.split('"').enumerate() {
+            let keys = match at % 2 {
+                0 if part.trim().is_empty() => Vec::new(),
+                0 => parse_sequence(part).unwrap_or_else(|error| panic!("{script}: {error}")),
+                _ => part.chars().map(Key::char).collect(),
+            };
+            for key in keys {
+                self.event(Event::Key(key));
+            }
+        }
+    }
+
+    /// Takes a shipped theme into use.
+    pub fn wear(&mut self, theme: &str) {
+        assert!(self.model.set_theme(theme), "{theme}");
+    }
+
+    /// The picture, with where the cursor stands.
+    pub fn draw(&self, ascii: bool) -> (Buffer, Option<Cell>) {
+        let (width, height) = self.model.size();
+        let area = Rect::new(0, 0, width, height);
+        let mut buf = Buffer::empty(area);
+        let theme = self.model.theme().clone().with_ascii(ascii);
+        let cursor = view(&self.model, &theme, area, &mut buf).cursor;
+        (buf, cursor)
+    }
+
+    /// The picture as text.
+    pub fn text(&self) -> String {
+        rows(&self.draw(false).0).join("\n")
+    }
+
+    fn window(&self, request: &WindowRequest) -> Window {
+        let total = self.log.len();
+        let anchor = match &request.anchor {
+            Anchor::Tail => total,
+            Anchor::At(position) => self.log.iter().position(|it| it.position() == Some(position)).unwrap_or(0),
+            Anchor::Head | Anchor::Time(_) | Anchor::Find { .. } => 0,
+        };
+        let shown = anchor.saturating_sub(request.before as usize)..(anchor + request.after as usize).min(total);
+        let matched = total as u64;
+        Window {
+            view: request.view,
+            generation: request.generation,
+            rows: Some(self.log[shown.clone()].to_vec()),
+            anchor_row: (anchor < total).then(|| anchor - shown.start),
+            at_head: shown.start == 0,
+            at_tail: shown.end == total,
+            missing: None,
+            counts: Counts { matched, scanned: matched, scanned_bytes: 1, total_bytes: 1, complete: true },
+            query_error: None,
+        }
+    }
+}
+
+/// Rows of a buffer without blanks at their ends; the second cell of a wide character is left out.
+pub fn rows(buf: &Buffer) -> Vec<String> {
+    let row = |y: u16| {
+        let mut text = String::new();
+        let mut skip = 0;
+        for x in buf.area.left()..buf.area.right() {
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            let symbol = buf[(x, y)].symbol();
+            skip = unicode_width::UnicodeWidthStr::width(symbol).saturating_sub(1);
+            text.push_str(symbol);
+        }
+        text.trim_end().to_string()
+    };
+    (buf.area.top()..buf.area.bottom()).map(row).collect()
+}
+
+/// Text, and below each row a row of letters that stand for styles, explained at the end.
+///
+/// Without it a lost highlight would not be noticed. Cells in the style of most cells have no letter.
+pub fn snapshot(buf: &Buffer, cursor: Option<Cell>) -> String {
+    let mut styles: Vec<(Style, usize)> = Vec::new();
+    for cell in &buf.content {
+        match styles.iter_mut().find(|(style, _)| *style == cell.style()) {
+            Some((_, count)) => *count += 1,
+            None => styles.push((cell.style(), 1)),
+        }
+    }
+    let plain = styles.iter().max_by_key(|(_, count)| *count).map(|(style, _)| *style);
+    let marked: Vec<Style> = styles.into_iter().map(|(style, _)| style).filter(|it| Some(*it) != plain).collect();
+    let letter = |style: Style| match marked.iter().position(|it| *it == style) {
+        Some(at) => char::from_digit(at as u32 + 10, 36).unwrap_or('?'),
+        None => ' ',
+    };
+    let mut text = String::new();
+    for (y, row) in rows(buf).iter().enumerate() {
+        let letters: String = (buf.area.left()..buf.area.right()).map(|x| letter(buf[(x, y as u16)].style())).collect();
+        text.push_str(&format!("|{row}\n"));
+        if !letters.trim().is_empty() {
+            text.push_str(&format!("~{}\n", letters.trim_end()));
+        }
+    }
+    for style in &marked {
+        text.push_str(&format!("{} = {}\n", letter(*style), load::words(*style)));
+    }
+    text.push_str(&match cursor {
+        Some(it) => format!("cursor at {},{}\n", it.x, it.y),
+        None => "no cursor\n".to_string(),
+    });
+    text
+}
+
+/// A time of the day of the outage, in its zone.
+pub fn at(clock: &str) -> Timestamp {
+    format!("2024-08-19T{clock}+08:00").parse().expect("a clock time")
+}
+
+fn host() -> HostId {
+    HostId::new("bastion")
+}
+
+fn source_id(name: &str) -> SourceId {
+    SourceId::new(&host(), name)
+}
+
+fn probes() -> Vec<Fact> {
+    // Name, what it finds from the start (o ok, d degraded, then the failure), brief, first failure.
+    let failing = [
+        ("storage-a", Cause::Refused, "refused", "refused: nothing listens on 10.0.3.7:9000", "14:43:58"),
+        ("api", Cause::Timeout(Phase::Wait), "timeout", "timeout: no answer within 5s", "14:44:01"),
+        ("edge-lb", Cause::Status, "502", "status is 502, expected status == 200", "14:44:06"),
+        ("login", Cause::Status, "502", "status is 502, expected status == 200", "14:44:09"),
+    ];
+    let mut facts = Vec::new();
+    let ok = ["billing", "cdn", "comments", "dns", "mail", "playlist", "profile", "queue", "radio", "recommend"];
+    for name in failing.iter().map(|it| it.0).chain(["search"]).chain(ok) {
+        facts.push(Fact::Probe(ProbeFact::Configured { probe: ProbeId::new(&host(), name), setup: setup(name) }));
+    }
+    for (number, name) in ok.iter().enumerate() {
+        for round in 0..20_u64 {
+            let took_ms = 12 + (number as u64 * 7 + round * 13) % 30;
+            facts.push(outcome(name, at("14:45:00"), round, ProbeResult::Ok, took_ms, None));
+        }
+    }
+    for round in 0..10 {
+        let slow = Trouble::new(Cause::Slow, "slow 4.1s", "total is 4.1s, expected total < 800ms");
+        let (result, took, trouble) =
+            if round < 4 { (ProbeResult::Ok, 240, None) } else { (ProbeResult::Degraded, 4_100, Some(slow)) };
+        facts.push(outcome("search", at("14:43:20"), round, result, took, trouble));
+    }
+    for (name, cause, brief, text, first) in failing {
+        let begin = at(first) - SignedDuration::from_secs(60);
+        for round in 0..14 {
+            let trouble = (round >= 4).then(|| Trouble::new(cause, brief, text));
+            let result = if round < 4 { ProbeResult::Ok } else { ProbeResult::Fail };
+            facts.push(outcome(name, begin, round, result, 31 + round * 3, trouble));
+        }
+    }
+    facts.push(Fact::Probe(ProbeFact::Acknowledged {
+        probe: ProbeId::new(&host(), "storage-a"),
+        by: "alice".into(),
+        at: at("14:44:48"),
+    }));
+    facts
+}
+
+fn setup(name: &str) -> ProbeSetup {
+    ProbeSetup {
+        kind: "http".into(),
+        target: format!("http://{name}.internal/health"),
+        interval: Duration::from_secs(15),
+        retry: Duration::from_secs(15),
+        timeout: Duration::from_secs(5),
+        thresholds: Thresholds::default(),
+        expect: vec!["status == 200".into()],
+        prefer: vec!["total < 800ms".into()],
+    }
+}
+
+fn outcome(
+    name: &str,
+    begin: Timestamp,
+    round: u64,
+    result: ProbeResult,
+    took_ms: u64,
+    trouble: Option<Trouble>,
+) -> Fact {
+    let mut phases = Phases::default();
+    phases.add(Phase::Connect, Duration::from_millis(1));
+    phases.add(Phase::Wait, Duration::from_millis(took_ms));
+    let outcome = Outcome {
+        at: begin + SignedDuration::from_secs(15 * round as i64),
+        result,
+        phases,
+        trouble,
+        evidence: Evidence::default(),
+        lag: Duration::ZERO,
+        latency_suspect: false,
+    };
+    Fact::Probe(ProbeFact::Outcome { probe: ProbeId::new(&host(), name), outcome: Box::new(outcome), next: None })
+}
+
+fn backups() -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for (name, kind, source) in [("orders-db", "sqlite", "/srv/orders.db"), ("config", "file", "/etc/app.toml")] {
+        facts.push(Fact::Backup(BackupFact::Configured {
+            job: Box::new(JobInfo {
+                id: JobId::new(&host(), name),
+                kind: kind.into(),
+                source: source.into(),
+                schedule: Some("daily 01:00".into()),
+                zone: Some("Asia/Shanghai".into()),
+                destinations: vec!["disk".into()],
+                keep: Some("last 7".into()),
+            }),
+        }));
+    }
+    let run = |job: &str, day: &str, state: RunState, bytes: u64| {
+        let slot: Timestamp = format!("2024-08-{day}T01:00:00+08:00").parse().expect("a slot");
+        let stored = state == RunState::Ok;
+        Run {
+            id: RunId::new(&host(), &format!("{job}@202408{day}T010000Z-k7q2")),
+            job: JobId::new(&host(), job),
+            state,
+            slot: Some(slot),
+            started: slot,
+            consistent_at: stored.then_some(slot),
+            duration_ms: stored.then_some(192_000),
+            raw_bytes: stored.then_some(bytes * 3),
+            stored_bytes: stored.then_some(bytes),
+            copies: if stored {
+                vec![CopyRow {
+                    destination: "disk".into(),
+                    location: "/backup/orders".into(),
+                    state: CopyState::Verified { at: slot },
+                }]
+            } else {
+                Vec::new()
+            },
+            error: (state == RunState::Failed).then(|| "no space left on `/backup`".to_string()),
+            warnings: Vec::new(),
+            manifest: None,
+        }
+    };
+    let orders = vec![
+        run("orders-db", "19", RunState::Ok, 1_288_490_188),
+        run("orders-db", "18", RunState::Ok, 1_283_000_000),
+        run("orders-db", "17", RunState::Failed, 0),
+        run("orders-db", "16", RunState::Missed, 0),
+    ];
+    let config = vec![run("config", "19", RunState::Ok, 18_432)];
+    for (job, runs) in [("orders-db", orders), ("config", config)] {
+        facts.push(Fact::Backup(BackupFact::Loaded { job: JobId::new(&host(), job), runs }));
+    }
+    facts
+}
+
+fn incident() -> Vec<Fact> {
+    let id = IncidentId::new(&host(), "INC-20240819-1446-k7q2");
+    let entry = |number: u128, clock: &str, by: &str, body: EntryBody| Entry {
+        id: uuid::Uuid::from_u128(number),
+        at: at(clock),
+        rec: at(clock),
+        by: by.into(),
+        prev: String::new(),
+        body,
+    };
+    let note = |text: &str| EntryBody::Note(Note { text: text.into() });
+    let probe = |subject: &str, text: &str| EntryBody::Probe { subject: subject.into(), text: text.into() };
+    let entries = vec![
+        entry(1, "14:43:58", "agent", probe("bastion/storage-a", "up -> down: refused")),
+        entry(2, "14:44:01", "agent", probe("bastion/api", "up -> down: timeout")),
+        entry(3, "14:44:06", "agent", probe("bastion/edge-lb", "up -> down: 502")),
+        entry(
+            4,
+            "14:46:10",
+            "alice",
+            EntryBody::Declare(Declare::new("edge answers 502", Severity::Sev2, Some(at("14:43:52")))),
+        ),
+        entry(5, "14:47:30", "alice", note("asked storage on-call to fail over, back in 5 min")),
+        entry(6, "14:49:12", "bob", note("连接池已满 (64/64), api 不再接受请求")),
+        entry(7, "14:50:40", "alice", note("storage-b takes reads, writes still fail")),
+    ];
+    vec![Fact::Incident(IncidentFact::Loaded(Box::new(Incident::fold(id, entries))))]
+}
+
+fn log_rows() -> Vec<Row> {
+    let lines: &[(&str, &str, Level, &str)] = &[
+        ("14:50:58", "edge", Level::Info, "GET /api/playlist 200 31ms"),
+        ("14:51:02", "edge", Level::Warn, "upstream api slow: 2.4s req=8f2a"),
+        ("14:51:07", "api", Level::Info, "retry 3 of 5 for storage-a"),
+        ("14:51:11", "storage", Level::Error, "mount /data/07 failed: I/O error"),
+        ("14:51:14", "api", Level::Error, "connect storage-a:9000 refused"),
+        ("14:51:18", "edge", Level::Error, "502 Bad Gateway GET /api/login"),
+        ("14:51:22", "api", Level::Warn, "pool at 61 of 64 connections"),
+        ("14:51:30", "api", Level::Error, "pool exhausted (64/64) waiting=812 req=8f2c"),
+        ("14:51:31", "api", Level::Error, "数据库连接失败: timeout after 30000 ms"),
+        ("14:51:31", "edge", Level::Warn, "upstream api marked down"),
+    ];
+    let row = |number: usize, (clock, source, level, text): &(&str, &str, Level, &str)| {
+        let word = format!("{level:?}").to_uppercase();
+        let line = format!("2024-08-19T{clock}+08:00 {word} {text}");
+        Row::Record(Record {
+            position: Position {
+                time: Some(at(clock)),
+                source: source_id(source),
+                cursor: Cursor::File { segment: 0, device: 1, inode: 1, offset: number as u64 * 100 },
+            },
+            level: Some(*level),
+            time_span: Some(0..25),
+            length_bytes: line.len() as u64,
+            lines: vec![line],
+            styles: Vec::new(),
+            hits: Vec::new(),
+            cut_bytes: 0,
+            context: false,
+        })
+    };
+    // Enough to fill the tallest screen, the telling ones last.
+    let older = (0..40).map(|number| {
+        let clock = format!("14:{:02}:{:02}", 45 + number / 8, number % 8 * 7);
+        let text = format!("GET /api/song/{} 200 {}ms", 4_000 + number * 37, 20 + number * 11 % 60);
+        (clock, text)
+    });
+    let older: Vec<(String, String)> = older.collect();
+    let older = older.iter().map(|(clock, text)| (clock.as_str(), "edge", Level::Info, text.as_str()));
+    let all: Vec<_> = older.chain(lines.iter().copied()).collect();
+    all.iter().enumerate().map(|(number, it)| row(number, it)).collect()
+}

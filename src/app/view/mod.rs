@@ -74,7 +74,12 @@ fn title(model: &Model, theme: &Theme, area: &PaneArea, buf: &mut Buffer) {
     buf.set_stringn(tag_x, row.y, &tag, tag_width as usize, style);
     let room = tag_x.saturating_sub(row.x + 2);
     let mut line = Line::from(Span::styled(format!(" {} ", area.pane.title()), style));
-    let about = model.panes.title(area.pane, &model.context(area.pane), theme);
+    let mut about = model.panes.title(area.pane, &model.context(area.pane), theme);
+    if theme.ascii {
+        for span in &mut about.spans {
+            span.content = span.content.replace('·', "|").into();
+        }
+    }
     if about.width() > 0 {
         line.push_span(Span::raw(" "));
         line.spans.extend(about.spans);

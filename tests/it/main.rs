@@ -13,4 +13,5 @@ mod runtime;
 mod scenarios;
 mod screens;
 mod support;
+mod readme;
 mod tidy;

@@ -22,6 +22,10 @@ use crate::runtime::Link;
 
 /// Real time between two steps: four log batches a second look alive and cost nothing.
 const STEP: Duration = Duration::from_millis(250);
+/// Pace of the probes at speed 1; the script's delays are made for it.
+const INTERVAL_MS: u64 = 2_000;
+/// Pace of the probes at any speed: a command probe costs a process each time.
+const INTERVAL_MIN_MS: u64 = 250;
 /// Orders that come in a second of scenario time.
 const ORDERS_PER_SECOND: f64 = 3.0;
 /// Orders added in one step at most, whatever the speed.
@@ -57,7 +61,7 @@ impl Stage {
         for directory in [&logs, &state_dir, &backups] {
             make_directory(directory).map_err(|error| format!("could not make `{}`: {error}", directory.display()))?;
         }
-        let services = Services::start(&scenario.service, cancel)
+        let services = Services::start(&scenario.service, interval_ms(speed) as f64 / INTERVAL_MS as f64, cancel)
             .await
             .map_err(|error| format!("could not listen on loopback: {error}"))?;
         let writer = LogWriter::create(&logs, &scenario, clock::zone())
@@ -215,8 +219,8 @@ fn severity_of(number: u8) -> Severity {
 
 /// The config that the screen is opened with: an ordinary one.
 fn config_text(scenario: &Scenario, addresses: &BTreeMap<String, SocketAddr>, root: &Path, speed: f64) -> String {
-    let interval_ms = (2_000.0 / speed).clamp(250.0, 2_000.0) as u64;
-    let timeout_ms = interval_ms * 3 / 4;
+    let interval_ms = interval_ms(speed);
+    let (timeout_ms, slow_ms) = (interval_ms * 3 / 4, interval_ms / 4);
     let mut text = String::from("# The config of a demo, written by `hotseat demo`\n");
     let _ = writeln!(
         text,
@@ -229,7 +233,7 @@ fn config_text(scenario: &Scenario, addresses: &BTreeMap<String, SocketAddr>, ro
         } else {
             let _ = writeln!(
                 text,
-                "\n[[probe]]\nname = {}\nhttp = \"http://{address}/health\"\nexpect = [\"status == 200\"]\nprefer = [\"total < 500ms\"]",
+                "\n[[probe]]\nname = {}\nhttp = \"http://{address}/health\"\nexpect = [\"status == 200\"]\nprefer = [\"total < {slow_ms}ms\"]",
                 quoted(&service.name)
             );
         }
@@ -247,6 +251,10 @@ fn config_text(scenario: &Scenario, addresses: &BTreeMap<String, SocketAddr>, ro
         quoted_path(&root.join("backups"))
     );
     text
+}
+
+fn interval_ms(speed: f64) -> u64 {
+    ((INTERVAL_MS as f64 / speed) as u64).clamp(INTERVAL_MIN_MS, INTERVAL_MS)
 }
 
 fn quoted_path(path: &Path) -> String {

@@ -29,19 +29,21 @@ pub struct Services {
     /// Service name to its address on loopback.
     pub addresses: BTreeMap<String, SocketAddr>,
     behaviours: BTreeMap<String, watch::Sender<Behaviour>>,
+    // Delays of the script are multiplied by this, so that a fast round is slow in the same places.
+    pace: f64,
 }
 
 impl Services {
-    /// Binds every service to a free port of loopback and starts serving.
+    /// Binds every service to a free port of loopback and starts serving; delays are multiplied by `pace`.
     ///
     /// # Errors
     /// When loopback gives no port.
-    pub async fn start(services: &[Service], cancel: &CancellationToken) -> std::io::Result<Self> {
-        let mut result = Self { addresses: BTreeMap::new(), behaviours: BTreeMap::new() };
+    pub async fn start(services: &[Service], pace: f64, cancel: &CancellationToken) -> std::io::Result<Self> {
+        let mut result = Self { addresses: BTreeMap::new(), behaviours: BTreeMap::new(), pace };
         for service in services {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let address = listener.local_addr()?;
-            let (behaviour_tx, behaviour_rx) = watch::channel(healthy(service));
+            let (behaviour_tx, behaviour_rx) = watch::channel(paced(healthy(service), pace));
             result.addresses.insert(service.name.clone(), address);
             result.behaviours.insert(service.name.clone(), behaviour_tx);
             let task = serve(listener, address, service.body.clone(), behaviour_rx);
@@ -55,6 +57,7 @@ impl Services {
     pub fn apply(&self, services: &[Service], behaviours: &BTreeMap<String, Behaviour>) {
         for service in services {
             let wanted = behaviours.get(&service.name).cloned().unwrap_or_else(|| healthy(service));
+            let wanted = paced(wanted, self.pace);
             if let Some(behaviour_tx) = self.behaviours.get(&service.name) {
                 behaviour_tx.send_if_modified(|it| std::mem::replace(it, wanted.clone()) != wanted);
             }
@@ -64,6 +67,13 @@ impl Services {
 
 fn healthy(service: &Service) -> Behaviour {
     Behaviour::Answer { status: 200, delay: service.delay }
+}
+
+fn paced(behaviour: Behaviour, pace: f64) -> Behaviour {
+    match behaviour {
+        Behaviour::Answer { status, delay } => Behaviour::Answer { status, delay: delay.mul_f64(pace) },
+        other => other,
+    }
 }
 
 async fn serve(listener: TcpListener, address: SocketAddr, body: String, mut behaviour_rx: watch::Receiver<Behaviour>) {
@@ -147,7 +157,7 @@ mod tests {
     async fn a_service_answers_refuses_and_comes_back_on_the_same_port() {
         let scenario = Scenario::parse(STORAGE_OUTAGE).unwrap();
         let cancel = CancellationToken::new();
-        let services = Services::start(&scenario.service, &cancel).await.unwrap();
+        let services = Services::start(&scenario.service, 1.0, &cancel).await.unwrap();
         let storage = services.addresses["storage"];
         assert!(get(storage).await.unwrap().contains("volume mounted"));
 

@@ -9,10 +9,13 @@ use crate::domain::backup::BackupBoard;
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
+use crate::domain::ids::IncidentId;
 use crate::domain::incident::board::IncidentBoard;
+use crate::domain::incident::fold::Incident;
 use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::log::LogBoard;
 use crate::domain::probe::ProbeBoard;
+use crate::domain::probe::health::Health;
 
 /// Everything known to a runtime. Equal facts in equal order give equal boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,9 @@ pub struct Board {
 /// Services that can be named in [`Board::failures`]: there are fewer.
 const FAILURES_MAX: usize = 32;
 
+/// A declaration younger than this many seconds is news; an older one was read from disk at the start.
+const JUST_DECLARED_S: i64 = 10;
+
 /// The config in use and what is wrong with it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConfigStatus {
@@ -57,6 +63,7 @@ impl Board {
     pub fn apply(&mut self, now: Timestamp, envelope: &Envelope) -> Vec<Effect> {
         self.seq = envelope.seq;
         let mut entries = Vec::new();
+        let mut effects = Vec::new();
         match &envelope.fact {
             Fact::Probe(fact) => {
                 for flip in self.probes.apply(now, fact) {
@@ -79,7 +86,11 @@ impl Board {
                     });
                 }
             }
-            Fact::Incident(fact) => self.incidents.apply(now, fact),
+            Fact::Incident(fact) => {
+                let before = self.incidents.open();
+                self.incidents.apply(now, fact);
+                effects = self.told_so_far(now, &before);
+            }
             Fact::Runtime(fact) => self.apply_runtime(fact),
         }
         let open = self.incidents.open();
@@ -88,7 +99,33 @@ impl Board {
                 .map(|incident| Effect::AppendMachineEntry { incident: incident.clone(), entry: entry.clone() })
                 .collect::<Vec<_>>()
         };
-        entries.iter().flat_map(effect).collect()
+        effects.extend(entries.iter().flat_map(effect));
+        effects
+    }
+
+    /// What an incident that was declared just now must be told: the probes that are red already.
+    ///
+    /// People declare after the machines have seen it; without this the timeline would begin with the
+    /// declaration instead of with the first red.
+    fn told_so_far(&self, now: Timestamp, before: &[IncidentId]) -> Vec<Effect> {
+        let is_new = |it: &&Incident| {
+            !before.contains(&it.id) && now.duration_since(it.declared_at).as_secs().abs() < JUST_DECLARED_S
+        };
+        let mut effects = Vec::new();
+        for incident in self.incidents.open_incidents().filter(is_new) {
+            for (probe, state) in self.probes.red_first() {
+                let (Health::Down, Some(since)) = (state.health(), state.since()) else { continue };
+                let why = state.last_trouble().map(|it| format!(": {}", it.brief())).unwrap_or_default();
+                let entry = MachineEntry {
+                    at: since,
+                    kind: MachineKind::Probe,
+                    subject: probe.to_string(),
+                    text: format!("down{why}"),
+                };
+                effects.push(Effect::AppendMachineEntry { incident: incident.id.clone(), entry });
+            }
+        }
+        effects
     }
 
     fn apply_runtime(&mut self, fact: &RuntimeFact) {

@@ -1,0 +1,99 @@
+//! What the machines saw reaches the timeline of an incident: later flips, and what was red before it was declared.
+
+use std::time::Duration;
+
+use hotseat::domain::board::Board;
+use hotseat::domain::effect::Effect;
+use hotseat::domain::fact::{Actor, Envelope, Fact};
+use hotseat::domain::ids::{HostId, IncidentId, ProbeId};
+use hotseat::domain::incident::entry::{Declare, Entry, EntryBody};
+use hotseat::domain::incident::fold::Incident;
+use hotseat::domain::incident::{IncidentFact, Severity};
+use hotseat::domain::probe::health::Thresholds;
+use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phases, ProbeResult, Trouble};
+use hotseat::domain::probe::{ProbeFact, ProbeSetup};
+use jiff::{SignedDuration, Timestamp};
+
+struct Play {
+    board: Board,
+    start: Timestamp,
+}
+
+impl Play {
+    fn new() -> Self {
+        Self { board: Board::default(), start: "2024-08-19T06:43:00Z".parse().expect("a time") }
+    }
+
+    fn at(&self, second: i64) -> Timestamp {
+        self.start + SignedDuration::from_secs(second)
+    }
+
+    /// Applies a fact and returns what goes to the timeline: incident, time and text.
+    fn fact(&mut self, second: i64, fact: Fact) -> Vec<(String, Timestamp, String)> {
+        let (seq, at) = (self.board.seq + 1, self.at(second));
+        let envelope = Envelope { host: HostId::new("h"), seq, at, actor: Actor::Runtime, fact };
+        let effects = self.board.apply(at, &envelope);
+        let row = |Effect::AppendMachineEntry { incident, entry }| {
+            (incident.name().to_string(), entry.at, format!("{} {}", entry.subject, entry.text))
+        };
+        effects.into_iter().map(row).collect()
+    }
+
+    fn probe(&mut self, name: &str) -> ProbeId {
+        let probe = ProbeId::new(&HostId::new("h"), name);
+        let thresholds =
+            Thresholds { fail: "1/1".parse().expect("a window"), recover: "1/1".parse().expect("a window") };
+        let (interval, retry, timeout) = (Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(5));
+        let (kind, target) = ("tcp".to_string(), "127.0.0.1:1".to_string());
+        let setup = ProbeSetup { kind, target, interval, retry, timeout, thresholds, expect: vec![], prefer: vec![] };
+        self.fact(0, Fact::Probe(ProbeFact::Configured { probe: probe.clone(), setup }));
+        probe
+    }
+
+    fn outcome(&mut self, second: i64, probe: &ProbeId, fails: bool) -> Vec<(String, Timestamp, String)> {
+        let trouble = fails.then(|| Trouble::new(Cause::Refused, "refused", "127.0.0.1:1 refused the connection"));
+        let outcome = Outcome {
+            at: self.at(second),
+            result: if fails { ProbeResult::Fail } else { ProbeResult::Ok },
+            phases: Phases::default(),
+            trouble,
+            evidence: Evidence::default(),
+            lag: Duration::ZERO,
+            latency_suspect: false,
+        };
+        self.fact(
+            second,
+            Fact::Probe(ProbeFact::Outcome { probe: probe.clone(), outcome: Box::new(outcome), next: None }),
+        )
+    }
+
+    fn declare(&mut self, seen_at: i64, declared_at: i64) -> Vec<(String, Timestamp, String)> {
+        let at = self.at(declared_at);
+        let body = EntryBody::Declare(Declare::new("edge answers 502", Severity::Sev2, None));
+        let entry = Entry { id: uuid::Uuid::now_v7(), at, rec: at, by: "alice".into(), prev: String::new(), body };
+        let incident = IncidentId::new(&HostId::new("h"), "INC-20240819-0644-k7q2");
+        self.fact(seen_at, Fact::Incident(IncidentFact::Loaded(Box::new(Incident::fold(incident, vec![entry])))))
+    }
+}
+
+#[test]
+fn a_declaration_is_told_what_was_red_already() {
+    let mut play = Play::new();
+    let (storage, edge) = (play.probe("storage"), play.probe("edge"));
+    assert_eq!(play.outcome(10, &edge, false), []);
+    assert_eq!(play.outcome(20, &storage, true), [], "nothing is open yet");
+    let row = |second, text: &str| ("INC-20240819-0644-k7q2".to_string(), play.at(second), text.to_string());
+    let (red, flip, end) =
+        (row(20, "h/storage down: refused"), row(70, "h/edge up -> down: refused"), row(90, "h/edge down -> up"));
+    assert_eq!(play.declare(60, 60), [red]);
+    assert_eq!(play.outcome(70, &edge, true), [flip]);
+    assert_eq!(play.outcome(90, &edge, false), [end]);
+}
+
+#[test]
+fn an_incident_that_is_read_from_disk_is_not_told_again() {
+    let mut play = Play::new();
+    let storage = play.probe("storage");
+    play.outcome(20, &storage, true);
+    assert_eq!(play.declare(3_600, 30), []);
+}

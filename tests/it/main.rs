@@ -13,6 +13,7 @@ mod readme;
 mod runtime;
 mod scenarios;
 mod screens;
+mod screenshots;
 mod support;
 mod tidy;
 mod timeline;

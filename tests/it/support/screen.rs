@@ -6,6 +6,7 @@ use hotseat::app::effect::Effect;
 use hotseat::app::event::Event;
 use hotseat::app::model::{Model, Setup};
 use hotseat::app::view::view;
+use hotseat::domain::backup::manifest::{Manifest, SCHEMA};
 use hotseat::domain::backup::run::{CopyRow, CopyState, Run, RunState};
 use hotseat::domain::backup::{BackupFact, JobInfo};
 use hotseat::domain::fact::{Actor, Envelope, Fact};
@@ -14,7 +15,7 @@ use hotseat::domain::incident::entry::{Declare, Entry, EntryBody, Note};
 use hotseat::domain::incident::fold::Incident;
 use hotseat::domain::incident::{IncidentFact, Severity};
 use hotseat::domain::key::{Key, KeyBinding, parse_sequence};
-use hotseat::domain::log::{Anchor, Counts, Cursor, Level, LogFact, Position, Record, Row, Window, WindowRequest};
+use hotseat::domain::log::{Cursor, Level, LogFact, Position, Record, Row, WindowRequest};
 use hotseat::domain::probe::health::Thresholds;
 use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
 use hotseat::domain::probe::{ProbeFact, ProbeSetup};
@@ -26,6 +27,8 @@ use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position as Cell, Rect};
 use ratatui::style::Style;
+
+use crate::support::log_engine;
 
 /// Rounds of questions and answers between screen and logs for one event: each key asks once or twice.
 const ROUNDS_MAX: usize = 8;
@@ -88,7 +91,7 @@ impl Desk {
             desk.fact(Fact::Log(LogFact::Grew { source: id, size_bytes: 91_234_567 }));
         }
         // The rows are news to the request that follows the tail.
-        if let Some(window) = desk.asked.take().map(|it| desk.window(&it)) {
+        if let Some(window) = desk.asked.take().map(|it| log_engine::answer(&desk.log, &it, desk.now)) {
             desk.event(Event::Inbound(Inbound::Window(Box::new(window))));
         }
         desk.effects.clear();
@@ -104,9 +107,13 @@ impl Desk {
                 for effect in self.model.update(self.now, event) {
                     match effect {
                         Effect::Request(Request::Window(request)) => {
-                            let window = Box::new(self.window(&request));
+                            let window = Box::new(log_engine::answer(&self.log, &request, self.now));
                             self.asked = Some(request);
                             next.push(Event::Inbound(Inbound::Window(window)));
+                        }
+                        Effect::Request(Request::LoadDocument(incident)) => {
+                            next.push(Event::Inbound(document(incident.clone())));
+                            self.effects.push(Effect::Request(Request::LoadDocument(incident)));
                         }
                         other => self.effects.push(other),
                     }
@@ -158,28 +165,6 @@ impl Desk {
     /// The picture as text.
     pub fn text(&self) -> String {
         rows(&self.draw(false).0).join("\n")
-    }
-
-    fn window(&self, request: &WindowRequest) -> Window {
-        let total = self.log.len();
-        let anchor = match &request.anchor {
-            Anchor::Tail => total,
-            Anchor::At(position) => self.log.iter().position(|it| it.position() == Some(position)).unwrap_or(0),
-            Anchor::Head | Anchor::Time(_) | Anchor::Find { .. } => 0,
-        };
-        let shown = anchor.saturating_sub(request.before as usize)..(anchor + request.after as usize).min(total);
-        let matched = total as u64;
-        Window {
-            view: request.view,
-            generation: request.generation,
-            rows: Some(self.log[shown.clone()].to_vec()),
-            anchor_row: (anchor < total).then(|| anchor - shown.start),
-            at_head: shown.start == 0,
-            at_tail: shown.end == total,
-            missing: None,
-            counts: Counts { matched, scanned: matched, scanned_bytes: 1, total_bytes: 1, complete: true },
-            query_error: None,
-        }
     }
 }
 
@@ -366,7 +351,7 @@ fn backups() -> Vec<Fact> {
             },
             error: (state == RunState::Failed).then(|| "no space left on `/backup`".to_string()),
             warnings: Vec::new(),
-            manifest: None,
+            manifest: stored.then(|| Box::new(manifest(job, day, slot, bytes))),
         }
     };
     let orders = vec![
@@ -380,6 +365,51 @@ fn backups() -> Vec<Fact> {
         facts.push(Fact::Backup(BackupFact::Loaded { job: JobId::new(&host(), job), runs }));
     }
     facts
+}
+
+fn manifest(job: &str, day: &str, slot: Timestamp, stored_bytes: u64) -> Manifest {
+    let artefact = format!("{job}_202408{day}T010000+0800.sqlite.zst");
+    Manifest {
+        schema: SCHEMA,
+        written_by: "hotseat 0.1.0".into(),
+        job: job.into(),
+        run: RunId::new(&host(), &format!("{job}@202408{day}T010000Z-k7q2")),
+        host: "bastion".into(),
+        started: slot,
+        ended: slot + SignedDuration::from_secs(192),
+        duration_ms: 192_000,
+        slot: Some(slot),
+        consistent_at: slot,
+        source_kind: "sqlite".into(),
+        source: "/srv/orders.db".into(),
+        source_version: "sqlite 3.50.4".into(),
+        consistency: "backup API, one read transaction".into(),
+        consistent: true,
+        raw_bytes: stored_bytes * 3,
+        stored_bytes,
+        sha256_raw: "5e1f0c9a".repeat(8),
+        sha256_stored: "b81d7733".repeat(8),
+        restore_commands: vec![
+            format!("sha256sum {artefact}"),
+            format!("zstd -d {artefact} -o orders.db"),
+            "sqlite3 orders.db 'pragma integrity_check'".into(),
+        ],
+        artefact,
+    }
+}
+
+fn document(incident: Option<IncidentId>) -> Inbound {
+    let text = "# edge answers 502\n\n\
+        ## What users see\n\n\
+        Login and playback fail with 502 since 14:43:52. 用户无法登录, 歌单打不开。\n\n\
+        ## What we know\n\n\
+        - storage-a refuses connections since 14:43:58, before anything else went red\n\
+        - /data/07 answers I/O errors, so the node took itself out of the pool\n\
+        - api waits for storage and holds all 64 connections: that is why edge answers 502, not because edge is broken\n\n\
+        ## What we do\n\n\
+        1. fail over to storage-b (alice, asked 14:47)\n\
+        2. shed load at the edge when the pool stays full (bob)\n";
+    Inbound::Document { incident, text: text.into(), sha256: "0".repeat(64), draft: None }
 }
 
 fn incident() -> Vec<Fact> {
@@ -415,42 +445,55 @@ fn log_rows() -> Vec<Row> {
     let lines: &[(&str, &str, Level, &str)] = &[
         ("14:50:58", "edge", Level::Info, "GET /api/playlist 200 31ms"),
         ("14:51:02", "edge", Level::Warn, "upstream api slow: 2.4s req=8f2a"),
+        ("14:51:03", "edge", Level::Info, "GET /healthz 200 1ms"),
         ("14:51:07", "api", Level::Info, "retry 3 of 5 for storage-a"),
         ("14:51:11", "storage", Level::Error, "mount /data/07 failed: I/O error"),
-        ("14:51:14", "api", Level::Error, "connect storage-a:9000 refused"),
+        ("14:51:14", "api", Level::Error, TRACE),
         ("14:51:18", "edge", Level::Error, "502 Bad Gateway GET /api/login"),
         ("14:51:22", "api", Level::Warn, "pool at 61 of 64 connections"),
         ("14:51:30", "api", Level::Error, "pool exhausted (64/64) waiting=812 req=8f2c"),
         ("14:51:31", "api", Level::Error, "数据库连接失败: timeout after 30000 ms"),
         ("14:51:31", "edge", Level::Warn, "upstream api marked down"),
     ];
-    let row = |number: usize, (clock, source, level, text): &(&str, &str, Level, &str)| {
-        let word = format!("{level:?}").to_uppercase();
-        let line = format!("2024-08-19T{clock}+08:00 {word} {text}");
-        Row::Record(Record {
-            position: Position {
-                time: Some(at(clock)),
-                source: source_id(source),
-                cursor: Cursor::File { segment: 0, device: 1, inode: 1, offset: number as u64 * 100 },
-            },
-            level: Some(*level),
-            time_span: Some(0..25),
-            length_bytes: line.len() as u64,
-            lines: vec![line],
-            styles: Vec::new(),
-            hits: Vec::new(),
-            cut_bytes: 0,
-            context: false,
-        })
-    };
     // Enough to fill the tallest screen, the telling ones last.
     let older = (0..40).map(|number| {
         let clock = format!("14:{:02}:{:02}", 45 + number / 8, number % 8 * 7);
-        let text = format!("GET /api/song/{} 200 {}ms", 4_000 + number * 37, 20 + number * 11 % 60);
-        (clock, text)
+        match number % 10 {
+            4 => (clock, Level::Info, "GET /healthz 200 1ms".to_string()),
+            7 => (clock, Level::Warn, format!("pool at {} of 64 connections", 20 + number)),
+            _ => (clock, Level::Info, format!("GET /api/song/{} 200 {}ms", 4_000 + number * 37, 20 + number * 11 % 60)),
+        }
     });
-    let older: Vec<(String, String)> = older.collect();
-    let older = older.iter().map(|(clock, text)| (clock.as_str(), "edge", Level::Info, text.as_str()));
+    let older: Vec<(String, Level, String)> = older.collect();
+    let older = older.iter().map(|(clock, level, text)| (clock.as_str(), "edge", *level, text.as_str()));
     let all: Vec<_> = older.chain(lines.iter().copied()).collect();
-    all.iter().enumerate().map(|(number, it)| row(number, it)).collect()
+    all.iter().enumerate().map(|(number, it)| log_row(number, it)).collect()
+}
+
+/// One record of several lines.
+const TRACE: &str = "connect storage-a:9000 refused\n\
+    java.net.ConnectException: Connection refused (storage-a:9000)\n\
+    \u{20}   at com.example.storage.Pool.connect(Pool.java:214)\n\
+    \u{20}   at com.example.storage.Pool.borrow(Pool.java:97)\n\
+    \u{20}   at com.example.api.PlaylistHandler.get(PlaylistHandler.java:58)\n\
+    Caused by: java.io.IOException: pool is closing";
+
+fn log_row(number: usize, (clock, source, level, text): &(&str, &str, Level, &str)) -> Row {
+    let word = format!("{level:?}").to_uppercase();
+    let text = format!("2024-08-19T{clock}+08:00 {word} {text}");
+    Row::Record(Record {
+        position: Position {
+            time: Some(at(clock)),
+            source: source_id(source),
+            cursor: Cursor::File { segment: 0, device: 1, inode: 1, offset: number as u64 * 100 },
+        },
+        level: Some(*level),
+        time_span: Some(0..25),
+        length_bytes: text.len() as u64,
+        lines: text.lines().map(ToString::to_string).collect(),
+        styles: Vec::new(),
+        hits: Vec::new(),
+        cut_bytes: 0,
+        context: false,
+    })
 }

@@ -5,7 +5,7 @@ pub mod secrets;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::domain::config_error::ConfigError;
 use crate::domain::key::KeyBinding;
@@ -53,6 +53,8 @@ pub struct Loaded {
     pub readable: bool,
     /// Entries wait for a `${cmd:…}` that has not been run yet; [`load`] again with [`Commands::Run`].
     pub deferred: bool,
+    /// Where a config was looked for that is not there (yet).
+    pub missing: Option<PathBuf>,
 }
 
 /// `[screen]`: how the screen looks and behaves.
@@ -60,6 +62,8 @@ pub struct Loaded {
 pub struct Screen {
     /// Theme name; `None` is the default or what was last chosen.
     pub theme: Option<String>,
+    /// Where the theme is named, for whoever knows the themes.
+    pub theme_at: Option<ConfigError>,
     /// Mouse reporting from the start.
     pub mouse: bool,
     /// Draw with ASCII only; `None` goes by the locale.
@@ -79,7 +83,9 @@ pub fn load(named: Option<&Path>, commands: Commands) -> Loaded {
     let file = path.display().to_string();
     match read_file(&file, path) {
         Ok(text) => read_text(&file, &text, commands),
-        Err(Unread::Missing) if !must_exist => Loaded { readable: true, ..Loaded::default() },
+        Err(Unread::Missing) if !must_exist => {
+            Loaded { readable: true, missing: Some(path.to_path_buf()), ..Loaded::default() }
+        }
         Err(unread) => {
             let error = match unread {
                 Unread::Missing => ConfigError::whole_file(&file, "no such file")
@@ -87,7 +93,7 @@ pub fn load(named: Option<&Path>, commands: Commands) -> Loaded {
                 Unread::Mistake(error) => error,
             };
             let config = Config { path: Some(file), ..Config::default() };
-            Loaded { config, errors: vec![error], readable: false, deferred: false }
+            Loaded { config, errors: vec![error], ..Loaded::default() }
         }
     }
 }
@@ -141,7 +147,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     let source = Source::new(file, text).with_commands(commands);
     let mut config = Config { path: Some(file.to_string()), text: text.to_string(), ..Config::default() };
     let Some(root) = source.parse() else {
-        return Loaded { config, errors: source.errors(), readable: false, deferred: false };
+        return Loaded { config, errors: source.errors(), ..Loaded::default() };
     };
     let defaults = root.get("defaults").filter(|it| it.expect_table());
     let defaults = defaults.as_ref();
@@ -162,7 +168,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
         defaults.finish(DEFAULTS);
     }
     root.finish(&[]);
-    Loaded { config, errors: source.errors(), readable: true, deferred: source.is_deferred() }
+    Loaded { config, errors: source.errors(), readable: true, deferred: source.is_deferred(), missing: None }
 }
 
 /// Keys of `[defaults]`, for the config that has none of the entries that would read them.
@@ -207,8 +213,10 @@ fn entries<T>(root: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>)
 
 fn read_screen(table: &Node<'_>) -> Screen {
     let boolean = |key| table.get(key).and_then(|it| it.boolean());
+    let theme = table.get("theme");
     let screen = Screen {
-        theme: table.get("theme").and_then(|it| it.string()),
+        theme: theme.as_ref().and_then(|it| it.string()),
+        theme_at: theme.map(|it| it.point(it.span())),
         mouse: boolean("mouse").unwrap_or(false),
         ascii: boolean("ascii"),
     };

@@ -136,7 +136,7 @@ impl Runtime {
         let (facts, facts_rx) = FactSender::channel();
         let (stopping, cancel, finished) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let Loaded { config, errors, deferred, .. } = setup.loaded;
+        let Loaded { config, errors, deferred, missing, .. } = setup.loaded;
         // The channel is empty, so there is room for what the board must know first.
         facts.try_send(Fact::Runtime(RuntimeFact::ConfigLoaded { path: config.path.clone(), errors: errors.clone() }));
         let service_setup = ServiceSetup {
@@ -173,7 +173,8 @@ impl Runtime {
         if let Some(reader) = setup.reader {
             let reload_queue = if deferred { reload_queue.with_deferred(&reloads) } else { reload_queue };
             let (reloads, services) = (reloads.clone(), Arc::clone(&services));
-            tokio::spawn(reload::run(service_setup, services, reader, config_tx, errors, reloads, reload_queue));
+            let start = reload::Start { errors, missing };
+            tokio::spawn(reload::run(service_setup, services, reader, config_tx, start, reloads, reload_queue));
         }
         Self { shared, reloads, config_rx, stopping, cancel, finished, serving, folding }
     }

@@ -2,8 +2,10 @@
 //!
 //! A reload that brings mistakes the running config did not have is refused as a whole: a slip of the
 //! fingers in one entry must not stop a probe that was running. Mistakes that were there before stay what
-//! they were, so that they can be mended one by one.
+//! they were, so that they can be mended one by one. A config that is not there yet is waited for, and one
+//! that went away keeps running: an editor, a mount or a slip may have taken it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,29 +77,49 @@ impl ReloadQueue {
     }
 }
 
+/// What runs before the first reload.
+pub struct Start {
+    /// The mistakes of the config that runs.
+    pub errors: Vec<ConfigError>,
+    /// Where a config was looked for that is not there.
+    pub missing: Option<PathBuf>,
+}
+
 /// Reloads when asked or when the file changes, until `setup.cancel`.
 pub async fn run(
     setup: ServiceSetup,
     services: Arc<Services>,
     reader: ConfigReader,
     config_tx: watch::Sender<Arc<Config>>,
-    mut errors: Vec<ConfigError>,
+    start: Start,
     reloads: Reloads,
     mut queue: ReloadQueue,
 ) {
-    let path = config_tx.borrow().path.clone();
-    let watcher = match path.as_deref().map(|path| watch_file(Path::new(path), reloads.tx.clone())) {
-        Some(Ok(watcher)) => Some(watcher),
-        Some(Err(error)) => {
-            let error = format!("{error}; press the reload key after a change");
-            let fact = RuntimeFact::ServiceFailed { service: "config watcher".into(), error, retry_s: 0 };
-            setup.facts.send(Fact::Runtime(fact)).await;
-            None
-        }
-        None => None,
-    };
+    let mut errors = start.errors;
+    let mut watched = config_tx.borrow().path.as_ref().map(PathBuf::from).or(start.missing);
+    let mut watch: Option<FileWatch> = None;
     let mut text = config_tx.borrow().text.clone();
     loop {
+        // Each time: folders on the way to the file may have come, gone or been replaced meanwhile.
+        if let Some(path) = &watched {
+            let places = places(path);
+            if watch.as_ref().is_none_or(|it| it.places != places) {
+                let failed_before = watch.as_ref().is_some_and(|it| it.watcher.is_none());
+                let (watcher, failure) = match watch_places(&places, reloads.tx.clone()) {
+                    Ok(watcher) => (Some(watcher), None),
+                    Err(error) => (None, Some(format!("{error}; press the reload key after a change"))),
+                };
+                watch = Some(FileWatch { places, watcher });
+                // What happened between the last look and this watch was seen by nobody. A reload that waits sees it.
+                if queue.rx.is_empty() {
+                    let _ = reloads.tx.try_send(Cause::Changed);
+                }
+                if let Some(error) = failure.filter(|_| !failed_before) {
+                    let fact = RuntimeFact::ServiceFailed { service: "config watcher".into(), error, retry_s: 0 };
+                    setup.facts.send(Fact::Runtime(fact)).await;
+                }
+            }
+        }
         let cause = tokio::select! {
             () = setup.cancel.cancelled() => break,
             cause = queue.rx.recv() => match cause {
@@ -116,14 +138,23 @@ pub async fn run(
             }
             continue;
         };
-        if matches!(cause, Cause::Changed) && loaded.config.text == text {
+        let running = config_tx.borrow().path.clone();
+        if matches!(cause, Cause::Changed) && loaded.config.text == text && loaded.config.path == running {
+            continue;
+        }
+        if let (Some(missing), None) = (&loaded.missing, &running) {
+            if let Cause::Asked(reply) = cause {
+                let missing = missing.display();
+                let _ = reply(Inbound::Failed(format!("there is no config yet: {missing} (run `hotseat init`)")));
+            }
+            watched.clone_from(&loaded.missing);
             continue;
         }
         text.clone_from(&loaded.config.text);
         let verdict = match cause {
             // The start took its mistakes along with the good entries; these belong to it.
             Cause::Deferred if loaded.readable => Verdict::Take,
-            _ => decide(&errors, &loaded),
+            _ => decide(running.is_some(), &errors, &loaded),
         };
         let answer = match verdict {
             Verdict::Take => {
@@ -131,14 +162,23 @@ pub async fn run(
                 let config = Arc::new(loaded.config);
                 services.reload(&config);
                 let path = config.path.clone();
+                watched = path.as_ref().map(PathBuf::from).or(watched);
                 let _ = config_tx.send_replace(config);
+                let said = match path.as_ref().filter(|_| running.is_none()) {
+                    Some(path) => format!("config `{path}` taken into use"),
+                    None => "config read again".to_string(),
+                };
                 let fact = RuntimeFact::ConfigLoaded { path, errors: loaded.errors };
                 setup.facts.send(Fact::Runtime(fact)).await;
-                Inbound::Done("config read again".into())
+                Inbound::Done(said)
             }
             Verdict::Keep => {
-                let count = loaded.errors.len();
-                let fact = RuntimeFact::ConfigRejected { errors: loaded.errors };
+                let mut errors = loaded.errors;
+                if let Some(missing) = &loaded.missing {
+                    errors.push(ConfigError::whole_file(&missing.display().to_string(), "no such file any more"));
+                }
+                let count = errors.len();
+                let fact = RuntimeFact::ConfigRejected { errors };
                 setup.facts.send(Fact::Runtime(fact)).await;
                 let mistakes = if count == 1 { "1 mistake".to_string() } else { format!("{count} mistakes") };
                 Inbound::Failed(format!("config not taken into use: {mistakes} (run `hotseat check`)"))
@@ -148,7 +188,6 @@ pub async fn run(
             let _ = reply(answer);
         }
     }
-    drop(watcher);
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -157,20 +196,49 @@ enum Verdict {
     Keep,
 }
 
-fn decide(running: &[ConfigError], loaded: &Loaded) -> Verdict {
+fn decide(has_config: bool, running: &[ConfigError], loaded: &Loaded) -> Verdict {
+    let gone = has_config && loaded.missing.is_some();
     // Lines move when a file is edited, so the words tell old mistakes from new ones.
     let known = |error: &ConfigError| running.iter().any(|it| it.message == error.message);
-    if loaded.readable && loaded.errors.iter().all(known) { Verdict::Take } else { Verdict::Keep }
+    if loaded.readable && !gone && loaded.errors.iter().all(known) { Verdict::Take } else { Verdict::Keep }
 }
 
-/// Watches the folder of a config, because editors replace the file; both where its name stands and
-/// where a symbolic link leads.
-fn watch_file(path: &Path, tx: mpsc::Sender<Cause>) -> notify::Result<notify::RecommendedWatcher> {
-    let mut files = vec![path.to_path_buf()];
-    files.extend(std::fs::canonicalize(path));
-    let mut folders: Vec<PathBuf> = files.iter().map(|it| folder_of(it)).collect();
-    folders.dedup();
-    let names: Vec<_> = files.iter().filter_map(|it| it.file_name().map(ToOwned::to_owned)).collect();
+/// A watch and what it is on.
+struct FileWatch {
+    places: Vec<Place>,
+    /// `None` when it could not be set up.
+    watcher: Option<notify::RecommendedWatcher>,
+}
+
+/// A folder and the name in it that matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    folder: PathBuf,
+    name: OsString,
+}
+
+/// Where changes of a file can be seen: in its folder, because editors replace the file, both where its name
+/// stands and where a symbolic link leads. While folders on the way are missing, the nearest one that is there.
+fn places(path: &Path) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    for file in [Some(path.to_path_buf()), std::fs::canonicalize(path).ok()].into_iter().flatten() {
+        let mut below = file.as_path();
+        while let Some(name) = below.file_name() {
+            let folder = folder_of(below);
+            if folder.is_dir() {
+                places.push(Place { folder, name: name.to_os_string() });
+                break;
+            }
+            let Some(parent) = below.parent() else { break };
+            below = parent;
+        }
+    }
+    places.dedup();
+    places
+}
+
+fn watch_places(places: &[Place], tx: mpsc::Sender<Cause>) -> notify::Result<notify::RecommendedWatcher> {
+    let names: Vec<OsString> = places.iter().map(|it| it.name.clone()).collect();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // An error (an overflow) may hide a change; reading once too often is harmless.
         let ours = event.map_or(true, |event| {
@@ -182,8 +250,8 @@ fn watch_file(path: &Path, tx: mpsc::Sender<Cause>) -> notify::Result<notify::Re
             let _ = tx.try_send(Cause::Changed);
         }
     })?;
-    for folder in folders {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    for place in places {
+        watcher.watch(&place.folder, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
 }
@@ -202,8 +270,8 @@ mod tests {
     fn check(running: &[&str], readable: bool, found: &[&str], expected: &Verdict) {
         let errors = |messages: &[&str]| messages.iter().map(|it| ConfigError::whole_file("c", *it)).collect();
         let running: Vec<ConfigError> = errors(running);
-        let loaded = Loaded { config: Config::default(), errors: errors(found), readable, deferred: false };
-        assert_eq!(decide(&running, &loaded), *expected, "{running:?} {found:?}");
+        let loaded = Loaded { errors: errors(found), readable, ..Loaded::default() };
+        assert_eq!(decide(true, &running, &loaded), *expected, "{running:?} {found:?}");
     }
 
     #[test]
@@ -217,5 +285,25 @@ mod tests {
     fn mistakes_that_were_there_before_do_not_block_mending_the_others() {
         check(&["a", "b"], true, &["b"], &Verdict::Take);
         check(&["a", "b"], true, &["b", "c"], &Verdict::Keep);
+    }
+
+    #[test]
+    fn a_config_that_went_away_keeps_running() {
+        let loaded = Loaded { readable: true, missing: Some("c.toml".into()), ..Loaded::default() };
+        assert_eq!(decide(true, &[], &loaded), Verdict::Keep);
+        assert_eq!(decide(false, &[], &loaded), Verdict::Take);
+    }
+
+    #[test]
+    fn a_file_is_looked_for_in_the_nearest_folder_that_is_there() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let root = std::fs::canonicalize(dir.path()).expect("there");
+        let file = root.join("a/b/config.toml");
+        let place = |folder: &Path, name: &str| vec![Place { folder: folder.to_path_buf(), name: name.into() }];
+        assert_eq!(places(&file), place(&root, "a"));
+        std::fs::create_dir_all(root.join("a/b")).expect("made");
+        assert_eq!(places(&file), place(&root.join("a/b"), "config.toml"));
+        std::fs::write(&file, "").expect("written");
+        assert_eq!(places(&file), place(&root.join("a/b"), "config.toml"));
     }
 }

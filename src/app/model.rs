@@ -72,6 +72,8 @@ pub struct Model {
     pub now: Timestamp,
     /// Every theme that can be chosen.
     pub themes: Vec<Theme>,
+    /// The theme that the config names; when it comes to name another one, that is taken into use.
+    pub config_theme: Option<String>,
     // The one in use, also while it is only being tried.
     theme: Theme,
     size: (u16, u16),
@@ -103,6 +105,7 @@ impl Model {
             key_problems,
             now: setup.now,
             themes: setup.themes,
+            config_theme: None,
             theme,
             size: setup.size,
             areas: Areas::default(),
@@ -135,6 +138,18 @@ impl Model {
         self.dirty = true;
     }
 
+    /// Takes the theme of a changed config into use. What a person chose stays while the config names the same.
+    pub fn follow_config_theme(&mut self, name: Option<&str>) {
+        if self.config_theme.as_deref() == name {
+            return;
+        }
+        self.config_theme = name.map(ToString::to_string);
+        if let Some(name) = name {
+            // A name that is not known is a mistake of the config, which is said elsewhere.
+            let _ = self.set_theme(name);
+        }
+    }
+
     /// Columns and rows of the screen.
     pub fn size(&self) -> (u16, u16) {
         self.size
@@ -153,7 +168,15 @@ impl Model {
     /// Everything wrong with the config, the keys and the themes.
     pub fn config_problems(&self) -> Vec<&ConfigError> {
         let board = &self.board.config;
-        board.rejected.iter().chain(&board.errors).chain(&self.key_problems).chain(&self.theme_problems).collect()
+        let mut problems: Vec<&ConfigError> = Vec::new();
+        for problem in board.rejected.iter().chain(&board.errors).chain(&self.key_problems).chain(&self.theme_problems)
+        {
+            // Who reads the config for a screen looks at its keys too.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        problems
     }
 
     /// Whether the picture may have changed since this was last asked.

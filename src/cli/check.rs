@@ -5,10 +5,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::app::keymap::Keymap;
-use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::cli::{Context, themes, with_screen_mistakes};
 use crate::config::{Loaded, paths, secrets};
 use crate::domain::config_error::ConfigError;
 use crate::domain::format;
@@ -19,8 +18,9 @@ use crate::service::{log, probe};
 
 /// Check the config and say what it would do
 ///
-/// Every mistake is shown with its file, line and column. `${env:…}`, `${file:…}` and `${cmd:…}` are resolved
-/// as they would be on the screen. Exits with 2 when there is a mistake; warnings do not count.
+/// Every mistake in the config and in your theme files is shown with its file, line and column. `${env:…}`,
+/// `${file:…}` and `${cmd:…}` are resolved as they would be on the screen. Exits with 2 when there is a mistake;
+/// warnings do not count.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print one JSON object
@@ -40,10 +40,9 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if args.kinds {
         return list_kinds(args.json, out);
     }
-    let mut loaded = cx.load(Commands::Run);
-    let (_, key_errors) = Keymap::build(&loaded.config.keys);
-    loaded.errors.extend(key_errors);
-    loaded.errors.sort_by_key(|it| (it.line, it.column));
+    let mut loaded = with_screen_mistakes(cx.load(Commands::Run));
+    let (_, theme_errors) = themes::all();
+    loaded.errors.extend(theme_errors);
     let Some(path) = loaded.config.path.clone() else {
         let usual =
             paths::config_file().map_or_else(|| "~/.config/hotseat/config.toml".into(), |it| it.display().to_string());
@@ -94,15 +93,19 @@ impl<'a> Report<'a> {
     }
 
     fn text(&self) -> String {
-        let mut text = match self.errors.len() {
+        let own = self.errors.iter().filter(|it| it.file == self.config).count();
+        let mut text = match own {
             0 => format!("{} is fine\n", self.config),
             count => format!("{} has {}\n", self.config, counted(count, "mistake")),
         };
+        if let count @ 1.. = self.errors.len() - own {
+            let _ = writeln!(text, "the theme files have {}", counted(count, "mistake"));
+        }
         if !self.readable {
             text.push_str("nothing of it can be used before that is mended\n");
             return text;
         }
-        let runs = if self.errors.is_empty() { "runs" } else { "would still run" };
+        let runs = if own == 0 { "runs" } else { "would still run" };
         let rate = if self.probes == 0 { String::new() } else { format!(" ({:.2} checks/s)", self.checks_per_second) };
         let _ = writeln!(
             text,

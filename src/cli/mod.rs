@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::app::keymap::Keymap;
 use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
 use crate::config::{self, Config, Loaded, paths};
@@ -210,6 +211,15 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             Command::Man(args) => man::run(args, cx, out),
         },
     }
+}
+
+/// Adds the mistakes that only the screen can find: in its keys and in the choice of its theme.
+pub fn with_screen_mistakes(mut loaded: Loaded) -> Loaded {
+    let (_, mistakes) = Keymap::build(&loaded.config.keys);
+    loaded.errors.extend(mistakes);
+    loaded.errors.extend(themes::mistake(&loaded.config.screen));
+    loaded.errors.sort_by_key(|it| (it.line, it.column));
+    loaded
 }
 
 /// A word that is no file but almost a command is a slip; waiting for a file of that name helps nobody.

@@ -11,9 +11,8 @@ use crate::app::effect::{Notice, NoticeSeverity};
 use crate::app::model::Model;
 use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
-use crate::cli::{Context, logging, themes};
+use crate::cli::{Context, logging, themes, with_screen_mistakes};
 use crate::config::{self, Loaded, paths};
-use crate::domain::config_error::ConfigError;
 use crate::panes::PaneId;
 use crate::registry::node::Commands;
 use crate::runtime::{Runtime, RuntimeSetup};
@@ -75,7 +74,7 @@ pub struct Look {
 pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let operands = operands(&args.paths);
     let named = cx.config.clone();
-    let read = move |commands| with_logs(config::load(named.as_deref(), commands), &operands);
+    let read = move |commands| with_screen_mistakes(with_logs(config::load(named.as_deref(), commands), &operands));
     let loaded = read(Commands::Defer);
     let greeting = loaded.config.path.is_none().then(|| Notice {
         severity: NoticeSeverity::Info,
@@ -184,13 +183,9 @@ fn connect(
 
 fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16)) -> Result<Model, Failure> {
     let config = &setup.loaded.config;
-    let (mut themes, mut problems) = themes::all();
+    let (mut themes, problems) = themes::all();
     if let Some(name) = &look.theme {
         themes::find(&themes, name)?;
-    }
-    if let Some(name) = config.screen.theme.as_ref().filter(|name| !themes.iter().any(|it| it.name == **name)) {
-        let file = config.path.as_deref().unwrap_or("config");
-        problems.push(ConfigError::whole_file(file, format!("there is no theme `{name}`")));
     }
     // Without colours only a theme that needs none can show what is selected.
     let colourless = options.capabilities.depth == ColorDepth::None;
@@ -198,7 +193,7 @@ fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16))
     let ascii = options.capabilities.glyphs != Glyphs::Unicode;
     let themes = themes.into_iter().map(|it| it.with_ascii(ascii)).collect();
     let kept = || fs::read_to_string(setup.state_dir.join(run::THEME_FILE)).ok().map(|it| it.trim().to_string());
-    Ok(Model::new(app::model::Setup {
+    let mut model = Model::new(app::model::Setup {
         now: crate::clock::now(),
         zone: crate::clock::zone(),
         size,
@@ -209,7 +204,9 @@ fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16))
         keys: config.keys.clone(),
         mouse: options.mouse,
         problems,
-    }))
+    });
+    model.config_theme.clone_from(&config.screen.theme);
+    Ok(model)
 }
 
 /// What is named on the command line; a pipe on standard input names itself.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::config::paths;
+use crate::config::{Screen, paths};
 use crate::domain::config_error::{ConfigError, did_you_mean};
 use crate::theme::Theme;
 use crate::theme::load::{self, ThemeFile};
@@ -89,6 +89,30 @@ pub fn find<'a>(themes: &'a [Theme], name: &str) -> Result<&'a Theme, Failure> {
             None => failure.hint("run `hotseat themes` to list them"),
         }
     })
+}
+
+/// What is wrong with the theme that a config names: there is none, or its file has mistakes.
+pub fn mistake(screen: &Screen) -> Option<ConfigError> {
+    let (Some(name), Some(at)) = (&screen.theme, &screen.theme_at) else { return None };
+    let (themes, errors) = all();
+    if themes.iter().any(|it| it.name == *name) {
+        return None;
+    }
+    let broken = errors.iter().find(|it| Path::new(&it.file).file_stem().is_some_and(|it| it == name.as_str()));
+    let (message, hint) = match broken {
+        Some(error) => (
+            format!("theme `{name}` cannot be used: its file has mistakes"),
+            format!("mend `{}`; `hotseat check` shows them", error.file),
+        ),
+        None => (
+            format!("there is no theme `{name}`"),
+            match did_you_mean(name, themes.iter().map(|it| it.name.as_str())) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "run `hotseat themes` to list them".to_string(),
+            },
+        ),
+    };
+    Some(ConfigError { message, ..at.clone() }.with_hint(hint))
 }
 
 /// The shipped themes and the user's own, with what is wrong in theirs.

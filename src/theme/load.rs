@@ -131,8 +131,16 @@ pub fn words(style: Style) -> String {
 struct Draft<'a> {
     file: &'a ThemeFile,
     inherits: Option<(String, Range<usize>)>,
-    palette: Vec<(String, String, Range<usize>)>,
-    styles: Vec<(String, String, Range<usize>)>,
+    palette: Vec<Word>,
+    styles: Vec<Word>,
+}
+
+/// A string of a table and where it stands.
+struct Word {
+    name: String,
+    name_span: Range<usize>,
+    text: String,
+    span: Range<usize>,
 }
 
 /// The file and those it inherits from, the eldest first.
@@ -199,19 +207,16 @@ impl<'a> Draft<'a> {
     }
 
     /// The strings of a table; `probe.down = …` without quotes is a table in TOML and means the same.
-    fn words(
-        &self,
-        path: &str,
-        table: &DeTable<'_>,
-        errors: &mut Vec<ConfigError>,
-    ) -> Vec<(String, String, Range<usize>)> {
+    fn words(&self, path: &str, table: &DeTable<'_>, errors: &mut Vec<ConfigError>) -> Vec<Word> {
         let mut words = Vec::new();
         let mut open: Vec<(String, &DeTable<'_>)> = vec![(String::new(), table)];
         while let Some((prefix, table)) = open.pop() {
             for (key, value) in table {
                 let name = format!("{prefix}{}", key.get_ref());
                 match value.get_ref() {
-                    DeValue::String(text) => words.push((name, text.to_string(), value.span())),
+                    DeValue::String(text) => {
+                        words.push(Word { name, name_span: key.span(), text: text.to_string(), span: value.span() });
+                    }
                     DeValue::Table(inner) => open.push((format!("{name}."), inner)),
                     _ => errors.push(self.error(value, format!("`{path}.{name}` must be a string"))),
                 }
@@ -236,7 +241,7 @@ fn build(drafts: &[Draft<'_>], errors: &mut Vec<ConfigError>) -> Vec<Style> {
     let mut palette: HashMap<&str, Color> = HashMap::new();
     let mut styles: HashMap<&str, Style> = HashMap::new();
     for draft in drafts {
-        for (name, text, span) in &draft.palette {
+        for Word { name, text, span, .. } in &draft.palette {
             match color(text, &HashMap::new()) {
                 Some(found) => {
                     palette.insert(name, found);
@@ -250,9 +255,10 @@ fn build(drafts: &[Draft<'_>], errors: &mut Vec<ConfigError>) -> Vec<Style> {
         }
     }
     for draft in drafts {
-        for (name, text, span) in &draft.styles {
+        for Word { name, name_span, text, span } in &draft.styles {
             if !is_role(name) {
-                let error = draft.error_at(span, 0..text.len(), format!("there is nothing called `{name}` to style"));
+                let message = format!("there is nothing called `{name}` to style");
+                let error = ConfigError::at(&draft.file.file, &draft.file.text, name_span.clone(), message);
                 let near = did_you_mean(name, Role::ALL.iter().map(|it| it.name()));
                 let hint = near
                     .map_or("run `hotseat themes ansi` to list the names".into(), |it| format!("did you mean `{it}`?"));
@@ -407,7 +413,7 @@ mod tests {
     fn mistakes_have_a_place_and_a_way_out() {
         assert_eq!(
             errors("[styles]\n'probe.dwn' = 'red'"),
-            ["own.toml:2:16: there is nothing called `probe.dwn` to style (did you mean `probe.down`?)"]
+            ["own.toml:2:1: there is nothing called `probe.dwn` to style (did you mean `probe.down`?)"]
         );
         assert_eq!(
             errors("[styles]\nchip = 'bold rde'"),

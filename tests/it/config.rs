@@ -2,28 +2,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, Stdio};
 
-use clap::Parser;
-use hotseat::cli::output::Output;
-use hotseat::cli::{Cli, Context, run};
 use hotseat::config;
 use hotseat::registry::node::Commands;
 
-/// What `hotseat check` says about a file, both streams.
+/// What `hotseat check` says about a file, both streams, for somebody without themes of their own.
 fn check(file: &Path) -> String {
-    let cli = Cli::parse_from(["hotseat".as_ref(), "--config".as_ref(), file.as_os_str(), "check".as_ref()]);
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let mut out = Output { stdout: &mut stdout, stderr: &mut stderr };
-    let ended = run(&cli, &Context::new(&cli), &mut out);
-    let code = match &ended {
-        Ok(code) if *code == ExitCode::SUCCESS => "0".to_string(),
-        Ok(code) if *code == ExitCode::from(2) => "2".to_string(),
-        Ok(code) => format!("{code:?}"),
-        Err(failure) => failure.text(),
-    };
+    check_in(Path::new("/nonexistent"), file)
+}
+
+/// The same with a config folder.
+fn check_in(config_dir: &Path, file: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
+    command.arg("--config").arg(file).arg("check").stdin(Stdio::null());
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("TZ", "UTC").env("HOTSEAT_CONFIG_DIR", config_dir);
+    let output = command.output().expect("the binary starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    format!("{}{}exit: {code}\n", text(stderr), text(stdout))
+    let code = output.status.code().expect("an exit code");
+    format!("{}{}exit: {code}\n", text(output.stderr), text(output.stdout))
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -67,6 +64,23 @@ fn the_config_that_init_writes_is_valid_with_and_without_its_comments() {
     let said = check(&file);
     assert!(said.ends_with("exit: 0\n") && !said.contains("error"), "{said}");
     assert!(said.contains("runs: 3 probes (0.17 checks/s), 2 logs, 1 backup job"), "{said}");
+}
+
+#[test]
+fn a_theme_of_ones_own_is_held_to_its_place_and_its_words_too() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let themes = dir.path().join("themes");
+    fs::create_dir(&themes).expect("made");
+    fs::write(themes.join("mine.toml"), "inherits = 'dark'\n\n[styles]\nchip = 'red on bleu'\nprob = 'red'\n")
+        .expect("written");
+    let file = dir.path().join("config.toml");
+    fs::write(&file, "[screen]\ntheme = \"mine\"\n").expect("written");
+    let said = check_in(dir.path(), &file).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!("config_own_theme", said);
+
+    fs::write(themes.join("mine.toml"), "inherits = 'dark'\n").expect("written");
+    let said = check_in(dir.path(), &file);
+    assert!(said.ends_with("exit: 0\n") && !said.contains("error"), "{said}");
 }
 
 #[test]

@@ -22,6 +22,53 @@ fn the_screen_opens_and_quitting_gives_the_terminal_back() {
 }
 
 #[test]
+fn q_quits_at_the_first_press_however_early() {
+    // Before the first frame, and while the screen tells something by itself.
+    let mut pty = Launch::new(&[]).start();
+    pty.keys("q");
+    assert_eq!(pty.exit_code(), 0);
+    pty.assert_given_back();
+
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("no config yet");
+    pty.keys("q");
+    assert_eq!(pty.exit_code(), 0);
+    pty.assert_given_back();
+}
+
+#[test]
+fn esc_takes_a_notice_away() {
+    let mut pty = Launch::new(PATIENT_ESC).start();
+    pty.wait_for("no config yet");
+    pty.keys("\x1b\x1b");
+    pty.wait_gone("no config yet");
+}
+
+#[test]
+fn a_config_that_comes_after_the_start_is_taken_into_use() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("no config yet");
+    pty.keys("\x12");
+    pty.wait_for("there is no config yet:");
+    let dir = pty.home().join("config/hotseat");
+    std::fs::create_dir_all(&dir).expect("config directory");
+    std::fs::write(dir.join("config.toml"), "[[probe]]\nname = 'late-comer'\ncommand = ['true']\n").expect("config");
+    pty.wait_for("late-comer");
+    pty.keys("q");
+    assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn another_theme_in_the_config_is_taken_into_use() {
+    let pty = Launch::new(&[]).config("[screen]\ntheme = 'mono'\n").start();
+    pty.wait_for("SERVICES");
+    let coloured = |screen: &vt100::Screen| cells(screen).any(|it| it.fgcolor() != vt100::Color::Default);
+    assert!(!pty.look(coloured));
+    std::fs::write(pty.home().join("config/hotseat/config.toml"), "[screen]\ntheme = 'dark'\n").expect("config");
+    pty.wait_until("colours", coloured);
+}
+
+#[test]
 fn sigterm_and_sigint_give_the_terminal_back_and_say_so_in_the_exit_code() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let mut pty = Launch::new(&["--mouse"]).start();

@@ -43,8 +43,9 @@ impl Model {
             GlobalCommand::Suspend => return vec![Effect::Suspend],
             GlobalCommand::Problems => return self.show_problems(),
             GlobalCommand::Back => {
-                return self.close_innermost().unwrap_or_default();
+                return self.close_innermost().unwrap_or_else(|| self.dismiss_notice());
             }
+            // A notice comes by itself and is no level to back out of: the key would do what nobody foresaw.
             GlobalCommand::Quit => return self.close_innermost().unwrap_or_else(|| self.quit()),
             GlobalCommand::QuitNow => return self.quit(),
         }
@@ -68,7 +69,7 @@ impl Model {
         self.go_to(PaneId::ALL[(at + step) % PaneId::ALL.len()]);
     }
 
-    /// Backs out one level: what the pane has open, the zoom, a notice. `None`: there was nothing to close.
+    /// Backs out one level: what the pane has open, then the zoom. `None`: there was nothing to close.
     fn close_innermost(&mut self) -> Option<Vec<Effect>> {
         let focus = self.focus;
         if let Some(effects) = self.with_pane(focus, |panes, cx| panes.close(focus, cx)) {
@@ -78,7 +79,12 @@ impl Model {
             self.zoomed = false;
             return Some(Vec::new());
         }
-        self.notices.dismiss().then(Vec::new)
+        None
+    }
+
+    fn dismiss_notice(&mut self) -> Vec<Effect> {
+        self.notices.dismiss();
+        Vec::new()
     }
 
     fn quit(&mut self) -> Vec<Effect> {

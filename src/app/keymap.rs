@@ -154,7 +154,8 @@ fn parse(text: &str) -> Result<Vec<Key>, Refusal> {
     let hint = || Some("write keys as in `F`, `ctrl-r`, `shift-up`, `f5`, or `g g` for one after another".to_string());
     let keys = parse_sequence(text).map_err(|error| (error, hint()))?;
     if keys.len() > SEQUENCE_MAX {
-        return Err((format!("`{text}` is longer than {SEQUENCE_MAX} keys"), None));
+        let hint = Some("choose a shorter sequence".to_string());
+        return Err((format!("`{text}` is longer than {SEQUENCE_MAX} keys"), hint));
     }
     Ok(keys)
 }

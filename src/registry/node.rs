@@ -66,7 +66,9 @@ impl Source {
             }
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                self.report(span, error.message().replace('\n', ", "), None);
+                let hint =
+                    "a text stands in quotes, a list in `[…]`, a table in `{…}`, and each key on a line of its own";
+                self.report(span, error.message().replace('\n', ", "), Some(hint.into()));
                 None
             }
         }
@@ -114,11 +116,6 @@ impl<'a> Node<'a> {
     /// Byte range in the file.
     pub fn span(&self) -> Range<usize> {
         self.value.span()
-    }
-
-    /// Reports a mistake at this value.
-    pub fn error(&self, message: impl Into<String>) {
-        self.source.report(self.span(), message.into(), None);
     }
 
     /// Reports a mistake at this value and what to do about it.
@@ -182,7 +179,10 @@ impl<'a> Node<'a> {
     /// True for a table; anything else is reported.
     pub fn expect_table(&self) -> bool {
         if !self.is_table() {
-            self.wrong_type("a table");
+            self.wrong_type(
+                "a table",
+                "write its keys on lines of their own below `[KEY]`, or in braces: `KEY = { … }`",
+            );
         }
         self.is_table()
     }
@@ -209,8 +209,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn wrong_type(&self, expected: &str) {
-        self.error(format!("`{}` must be {expected}, not {}", self.path, self.type_name()));
+    fn wrong_type(&self, expected: &str, example: &str) {
+        let key = self.path.rsplit('.').next().unwrap_or_default();
+        self.error_with_hint(
+            format!("`{}` must be {expected}, not {}", self.path, self.type_name()),
+            example.replace("KEY", key),
+        );
     }
 
     /// Takes a key of this table. A missing key is `None` without a report.
@@ -243,7 +247,10 @@ impl<'a> Node<'a> {
         let found = self.get(key);
         if found.is_none() {
             let owner = if self.path.is_empty() { "the file" } else { &self.path };
-            self.error(format!("`{key}` is missing in {owner}"));
+            self.error_with_hint(
+                format!("`{key}` is missing in {owner}"),
+                format!("add a line `{key} = …`; `hotseat check --kinds` shows whole examples"),
+            );
         }
         found
     }
@@ -259,7 +266,7 @@ impl<'a> Node<'a> {
     /// The items of this array; anything else is reported and gives none.
     pub fn items(&self) -> Vec<Node<'a>> {
         let DeValue::Array(array) = self.value.get_ref() else {
-            self.wrong_type("an array");
+            self.wrong_type("an array", "write it in brackets: `[\"…\", \"…\"]`");
             return Vec::new();
         };
         array.iter().map(|it| Node::new(self.source, self.path.clone(), Rc::new(it.clone()))).collect()
@@ -291,7 +298,7 @@ impl<'a> Node<'a> {
     /// The string as written.
     pub fn raw_string(&self) -> Option<String> {
         let DeValue::String(text) = self.value.get_ref() else {
-            self.wrong_type("a string");
+            self.wrong_type("a string", "write it in quotes: `\"…\"`");
             return None;
         };
         Some(text.to_string())
@@ -305,7 +312,7 @@ impl<'a> Node<'a> {
     /// A boolean.
     pub fn boolean(&self) -> Option<bool> {
         let DeValue::Boolean(value) = self.value.get_ref() else {
-            self.wrong_type("true or false");
+            self.wrong_type("true or false", "write the bare word, without quotes: `true` or `false`");
             return None;
         };
         Some(*value)
@@ -314,13 +321,17 @@ impl<'a> Node<'a> {
     /// An integer in a range.
     pub fn integer(&self, range: Range<i64>) -> Option<i64> {
         let DeValue::Integer(value) = self.value.get_ref() else {
-            self.wrong_type("an integer");
+            self.wrong_type("an integer", "write a whole number without quotes, as in `3`");
             return None;
         };
         let number = i64::from_str_radix(value.as_str(), value.radix()).ok();
         let found = number.filter(|it| range.contains(it));
         if found.is_none() {
-            self.error(format!("`{}` must be from {} to {}", self.path, range.start, range.end - 1));
+            let (least, most) = (range.start, range.end - 1);
+            self.error_with_hint(
+                format!("`{}` must be from {least} to {most}", self.path),
+                "choose a whole number between the two, or leave the key out",
+            );
         }
         found
     }
@@ -351,10 +362,10 @@ impl<'a> Node<'a> {
             return Some(*value);
         }
         let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let message = format!("unknown value `{text}` for `{}`, expected one of {}", self.path, list.join(", "));
+        let message = format!("unknown value `{text}` for `{}`", self.path);
         match did_you_mean(&text, list.iter().copied()) {
             Some(near) => self.error_with_hint(message, format!("did you mean `{near}`?")),
-            None => self.error(message),
+            None => self.error_with_hint(message, format!("write one of {}", list.join(", "))),
         }
         None
     }
@@ -369,10 +380,19 @@ impl<'a> Node<'a> {
             if taken.contains(&key) || also.contains(&key.as_str()) {
                 continue;
             }
-            let known = taken.iter().map(String::as_str).chain(also.iter().copied());
-            let hint = did_you_mean(&key, known).map(|near| format!("did you mean `{near}`?"));
+            let known = || taken.iter().map(String::as_str).chain(also.iter().copied());
+            let hint = did_you_mean(&key, known()).map_or_else(
+                || {
+                    // A key that is read in two places is taken twice.
+                    let mut names: Vec<&str> = known().collect();
+                    names.sort_unstable();
+                    names.dedup();
+                    format!("known here: {}", names.join(", "))
+                },
+                |near| format!("did you mean `{near}`?"),
+            );
             let owner = if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
-            self.source.report(span, format!("unknown key `{key}`{owner}"), hint);
+            self.source.report(span, format!("unknown key `{key}`{owner}"), Some(hint));
         }
     }
 }

@@ -40,6 +40,15 @@ fn every_mistake_has_its_place_and_its_words() {
 }
 
 #[test]
+fn every_mistake_says_what_to_do() {
+    for file in files("bad") {
+        for mistake in config::load(Some(&file), Commands::Run).errors {
+            assert!(mistake.hint.is_some(), "{mistake}");
+        }
+    }
+}
+
+#[test]
 fn a_good_config_has_no_mistakes() {
     for file in files("good") {
         let said = check(&file);

@@ -152,14 +152,17 @@ fn read_destinations(entry: &Node<'_>) -> Option<Vec<NamedDestination>> {
         };
         let location = destination.location();
         if destinations.iter().any(|it| it.destination.location() == location) {
-            item.error(format!("`{location}` is named twice"));
+            item.error_with_hint(
+                format!("`{location}` is named twice"),
+                "one copy there is enough: leave one of them out",
+            );
             good = false;
             continue;
         }
         let taken = |name: &str| destinations.iter().any(|it| it.name == name);
         let name = match name {
             Some(name) if taken(&name) => {
-                item.error(format!("two destinations are named `{name}`"));
+                item.error_with_hint(format!("two destinations are named `{name}`"), "give one of them another `name`");
                 good = false;
                 continue;
             }
@@ -169,7 +172,7 @@ fn read_destinations(entry: &Node<'_>) -> Option<Vec<NamedDestination>> {
         destinations.push(NamedDestination { name, destination: Arc::from(destination) });
     }
     if destinations.is_empty() && good {
-        node.error("`to` names no destination");
+        node.error_with_hint("`to` names no destination", "name a directory, as in `to = \"/backup/orders\"`");
     }
     (good && !destinations.is_empty()).then_some(destinations)
 }
@@ -266,7 +269,7 @@ mod tests {
             "name = 'x'\nfile = '/a'\nsqlite = '/a'\nto = ['/b', '/b']\nkeep = {}\n",
             &[
                 "c.toml:4:10: a backup job has one kind, not both `file` and `sqlite` (make two entries of it)",
-                "c.toml:5:13: `/b` is named twice",
+                "c.toml:5:13: `/b` is named twice (one copy there is enough: leave one of them out)",
                 "c.toml:6:8: `keep` keeps nothing (say how many, as in `{ last = 7 }`, or leave `keep` out to keep all)",
             ],
         );
@@ -274,8 +277,8 @@ mod tests {
             "name = 'x'\nfile = '/a'\nzone = 'Mars/Base'\nat = 'daily 01:00'\nto = []\nlevel = 40\n",
             &[
                 "c.toml:4:8: unknown time zone `Mars/Base` (use an IANA name, as in `Europe/London` or `UTC`)",
-                "c.toml:6:6: `to` names no destination",
-                "c.toml:7:9: `backup.level` must be from 1 to 19",
+                "c.toml:6:6: `to` names no destination (name a directory, as in `to = \"/backup/orders\"`)",
+                "c.toml:7:9: `backup.level` must be from 1 to 19 (choose a whole number between the two, or leave the key out)",
             ],
         );
     }

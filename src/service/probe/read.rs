@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::probe::expect::{Expression, Subjects};
+use crate::domain::probe::expect::{Expression, ExpressionError, Subjects};
 use crate::domain::probe::health::{Thresholds, Window};
 use crate::registry;
 use crate::registry::node::Node;
@@ -34,7 +34,10 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
     // Last of the keys: what nobody else took may be a misspelt kind.
     let kind = read_kind(entry);
     entry.finish(&[]);
-    let (kind, probe) = kind?;
+    let Some((kind, probe)) = kind else {
+        report_wrong_for_all([expect.as_ref(), prefer.as_ref()]);
+        return None;
+    };
     let subjects = probe.subjects();
     let mut expect = expressions(expect.as_ref(), subjects)?;
     let prefer = expressions(prefer.as_ref(), subjects)?;
@@ -50,7 +53,10 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
 fn read_name(node: &Node<'_>) -> Option<String> {
     let name = node.string()?;
     if name.trim().is_empty() || name.chars().any(|it| it.is_control() || it == '/') {
-        node.error("`name` must be a short text without `/` and control characters");
+        node.error_with_hint(
+            "`name` must be a short text without `/` and control characters",
+            "write it as it should stand on the screen, as in `orders-api`",
+        );
         return None;
     }
     Some(name)
@@ -103,7 +109,10 @@ fn pace(entry: &Node<'_>, defaults: Option<&Node<'_>>, key: &str, otherwise: Dur
     either(entry, defaults, key, otherwise, |node| {
         let found = node.duration()?;
         if !(SHORTEST..=LONGEST).contains(&found) {
-            node.error(format!("`{key}` must be from 100ms to 24h"));
+            node.error_with_hint(
+                format!("`{key}` must be from 100ms to 24h"),
+                "choose a duration between the two, as in `15s`",
+            );
             return None;
         }
         Some(found)
@@ -120,12 +129,33 @@ fn window(entry: &Node<'_>, defaults: Option<&Node<'_>>, key: &str, otherwise: W
     })
 }
 
+/// Reports the expressions that no kind understands, when the kind itself is wrong: all mistakes in one go.
+fn report_wrong_for_all(nodes: [Option<&Node<'_>>; 2]) {
+    for line in nodes.into_iter().flatten().flat_map(Node::one_or_many) {
+        let Some(text) = line.string() else { continue };
+        let others = [Subjects::Tcp, Subjects::Command];
+        if let Err(error) = Expression::parse(&text, Subjects::Http)
+            && others.iter().all(|it| Expression::parse(&text, *it).is_err())
+        {
+            report(&line, error);
+        }
+    }
+}
+
+fn report(line: &Node<'_>, error: ExpressionError) {
+    let hint = error.hint.unwrap_or_else(|| "see `hotseat check --kinds` for expressions that work".into());
+    line.error_within(error.range, error.message, Some(hint));
+}
+
 /// Reads lines of expressions; `None` after a mistake.
 fn expressions(node: Option<&Node<'_>>, subjects: Subjects) -> Option<Vec<Expression>> {
     let Some(node) = node else { return Some(Vec::new()) };
     let lines = node.one_or_many();
     if lines.len() > EXPRESSIONS_MAX {
-        node.error(format!("more than {EXPRESSIONS_MAX} expressions"));
+        node.error_with_hint(
+            format!("more than {EXPRESSIONS_MAX} expressions"),
+            "split the probe into two, each with a part of them",
+        );
         return None;
     }
     let mut good = true;
@@ -138,7 +168,7 @@ fn expressions(node: Option<&Node<'_>>, subjects: Subjects) -> Option<Vec<Expres
         match Expression::parse(&text, subjects) {
             Ok(expression) => result.push(expression),
             Err(error) => {
-                line.error_within(error.range, error.message, error.hint);
+                report(&line, error);
                 good = false;
             }
         }
@@ -191,7 +221,7 @@ mod tests {
             ),
             (
                 "[[probe]]\nname = \"a\"\nhttp = \"http://h/\"\nexpect = [\"status == 200\", \"body =~ '['\"]\n",
-                "c.toml:4:37: bad regex: unclosed character class",
+                "c.toml:4:37: bad regex: unclosed character class (see `hotseat check --kinds` for expressions that work)",
             ),
             (
                 "[[probe]]\nname = \"a\"\ntcp = \"h:1\"\nfail = \"4/3\"\n",
@@ -207,6 +237,14 @@ mod tests {
             assert!(spec.is_none() || wanted.contains("unknown key"), "{text}");
             assert_eq!(errors, [wanted], "{text}");
         }
+    }
+
+    #[test]
+    fn a_wrong_kind_does_not_hide_a_bad_regex_behind_it() {
+        let (_, errors) = parse("[[probe]]\nname = \"a\"\ntcp = \"h\"\nexpect = [\"body =~ '['\", \"exit == 0\"]\n");
+        let places: Vec<&str> = errors.iter().map(|it| &it[..it.find(": ").unwrap_or(0)]).collect();
+        // `exit` belongs to another kind than the one meant here, which only the right kind can tell.
+        assert_eq!(places, ["c.toml:3:7", "c.toml:4:20"], "{errors:?}");
     }
 
     #[test]

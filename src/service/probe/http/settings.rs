@@ -130,7 +130,10 @@ fn read_body(node: &Node<'_>, settings: &mut Settings) -> bool {
     let (body, json) = (node.get("body"), node.get("json"));
     match (body, json) {
         (Some(_), Some(json)) => {
-            json.error("`json` and `body` exclude each other");
+            json.error_with_hint(
+                "`json` and `body` exclude each other",
+                "keep one of them; `json` also sets the content type",
+            );
             false
         }
         (Some(body), None) => {
@@ -175,11 +178,17 @@ fn read_authorities(node: &Node<'_>) -> Option<Vec<Vec<u8>>> {
     match read {
         Ok(found) if !found.is_empty() => Some(found.iter().map(|it| it.to_vec()).collect()),
         Ok(_) => {
-            node.error(format!("`{path}` holds no certificate"));
+            node.error_with_hint(
+                format!("`{path}` holds no certificate"),
+                "name a file in PEM form, `-----BEGIN CERTIFICATE-----`",
+            );
             None
         }
         Err(error) => {
-            node.error(format!("could not read certificates from `{path}`: {error}"));
+            node.error_with_hint(
+                format!("could not read certificates from `{path}`: {error}"),
+                "check the path and its permissions; the file must be PEM",
+            );
             None
         }
     }

@@ -2,6 +2,7 @@
 
 use hotseat::app::effect::Effect;
 use hotseat::app::event::{Event, Mouse, MouseKind};
+use hotseat::app::overlay::Overlay;
 use hotseat::domain::config_error::ConfigError;
 use hotseat::domain::fact::{Fact, RuntimeFact};
 use hotseat::domain::ids::{HostId, ProbeId};
@@ -48,6 +49,30 @@ fn escape_backs_out_one_level_at_a_time_and_never_quits() {
 fn q_closes_what_is_open_before_it_quits() {
     check("z ? q q", &[]);
     check("z ? q q q", &[Effect::Quit]);
+}
+
+#[test]
+fn a_notice_does_not_take_the_key_that_quits() {
+    // Back closes it, though; the second time there is nothing left to take away.
+    let desk = check(": \"zom\" enter", &[]);
+    assert!(desk.model.notices.shown().is_some());
+    check(": \"zom\" enter q", &[Effect::Quit]);
+    assert!(check(": \"zom\" enter esc", &[]).model.notices.shown().is_none());
+}
+
+#[test]
+fn the_line_completes_what_stands_behind_goto_and_filter() {
+    for (script, line) in [
+        (": \"goto -1\" tab", "goto -15m"),
+        (": \"goto -1\" tab tab", "goto -1h"),
+        (": \"goto 14:05\" tab", "goto 14:05"),
+        (": \"filter pool -level>=e\" tab", "filter pool -level>=error"),
+        (": \"filter source:a\" tab", "filter source:api"),
+    ] {
+        let desk = check(script, &[]);
+        let Some(Overlay::CommandLine(shown)) = desk.model.overlays.last() else { panic!("{script}") };
+        assert_eq!(shown.input.text(), line, "{script}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::app::model::Model;
 use crate::app::overlay::Answer;
 use crate::app::overlay::verbs::{VERBS, words};
 use crate::domain::key::{Key, KeyCode};
+use crate::domain::sanitise;
 use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::input::{self, LineInput};
@@ -101,11 +102,54 @@ impl CommandLine {
     }
 }
 
+/// Times worth jumping to behind `goto`.
+const GOTO_TIMES: &[(&str, &str)] = &[
+    ("-5m", "five minutes ago"),
+    ("-15m", "a quarter of an hour ago"),
+    ("-1h", "an hour ago"),
+    ("-6h", "six hours ago"),
+    ("-1d", "a day ago"),
+];
+
+/// Chips worth typing behind `filter`.
+const FILTER_CHIPS: &[(&str, &str)] = &[
+    ("level>=warn", "warnings and worse"),
+    ("level>=error", "errors and worse"),
+    ("level=info", "exactly this level"),
+    ("since:-15m", "not older than this"),
+    ("until:-5m", "older than this"),
+];
+
+/// Lines made of what stands before, and each word that begins as typed.
+fn arguments(before: &str, typed: &str, words: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let found: Vec<_> = words.filter(|(word, _)| word.starts_with(typed) && word != typed).collect();
+    if found.is_empty() {
+        let verb = VERBS.iter().find(|it| before.split(' ').next() == Some(it.name));
+        return verb.map(|it| (format!("{before}{typed}"), format!("{}: {}", it.usage, it.doc))).into_iter().collect();
+    }
+    found.into_iter().map(|(word, doc)| (format!("{before}{word}"), doc)).collect()
+}
+
 /// Whole lines that begin as typed, with what each does.
 fn completions(model: &Model, typed: &str) -> Vec<(String, String)> {
     if let Some(name) = typed.strip_prefix("theme ") {
         let themes = model.themes.iter().filter(|it| it.name.starts_with(name.trim_start()));
         return themes.map(|it| (format!("theme {}", it.name), String::new())).collect();
+    }
+    if let Some(typed) = typed.strip_prefix("goto ") {
+        return arguments("goto ", typed, GOTO_TIMES.iter().map(|(it, doc)| (it.to_string(), doc.to_string())));
+    }
+    if let Some(query) = typed.strip_prefix("filter ") {
+        // Only the chip being typed is completed; a sign before it stays.
+        let at = query.rfind(' ').map_or(0, |at| at + 1);
+        let at = at + query[at..].find(|it| !matches!(it, '-' | '!' | '~')).unwrap_or(query.len() - at);
+        let sources = model.board.logs.sources.iter().map(|it| {
+            let name = sanitise::text(it.id.name());
+            let word = if name.contains(' ') { format!("source:\"{name}\"") } else { format!("source:{name}") };
+            (word, "records of this source".to_string())
+        });
+        let chips = FILTER_CHIPS.iter().map(|(it, doc)| (it.to_string(), doc.to_string())).chain(sources);
+        return arguments(&format!("filter {}", &query[..at]), &query[at..], chips);
     }
     // Behind a verb stands its usage, nothing that could be completed.
     if let Some(verb) = VERBS.iter().find(|it| typed.strip_prefix(it.name).is_some_and(|rest| rest.starts_with(' '))) {

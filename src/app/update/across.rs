@@ -41,7 +41,7 @@ impl Model {
     pub(super) fn run_line(&mut self, text: &str) -> Vec<Effect> {
         let line = match parse_line(text, self.focus) {
             Ok(line) => line,
-            Err(error) => return vec![Notice::error(error)],
+            Err(error) => return vec![Notice::warn(error)],
         };
         match line {
             Line::Nothing => Vec::new(),
@@ -61,19 +61,19 @@ impl Model {
                     self.go_to(PaneId::Logs);
                     self.with_pane(PaneId::Logs, |panes, cx| panes.logs.goto(cx, at))
                 }
-                Err(error) => vec![Notice::error(error)],
+                Err(error) => vec![Notice::warn(error)],
             },
         }
     }
 
     fn note(&mut self, text: &str) -> Vec<Effect> {
         match split_when(text, self.now, &self.zone) {
-            Ok((_, "")) => vec![Notice::error("a note needs a text: `:note asked storage to fail over`")],
+            Ok((_, "")) => vec![Notice::warn("a note needs a text: `:note asked storage to fail over`")],
             Ok((at, text)) => {
                 let request = NoteRequest { incident: None, at, text: text.to_string() };
                 vec![Effect::Request(Request::Note(request))]
             }
-            Err(error) => vec![Notice::error(error)],
+            Err(error) => vec![Notice::warn(error)],
         }
     }
 }

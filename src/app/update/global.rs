@@ -124,6 +124,6 @@ impl Model {
             return vec![Effect::KeepTheme(name.to_string())];
         }
         let names: Vec<&str> = self.themes.iter().map(|it| it.name.as_str()).collect();
-        vec![Notice::error(format!("there is no theme `{name}`, only {}", names.join(", ")))]
+        vec![Notice::warn(format!("there is no theme `{name}`, only {}", names.join(", ")))]
     }
 }

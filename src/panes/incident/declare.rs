@@ -52,7 +52,7 @@ impl IncidentPane {
             KeyCode::Enter => {
                 let title = form.title.text().trim().to_string();
                 if title.is_empty() {
-                    return vec![Notice::error("an incident needs a title: what do users see?")];
+                    return vec![Notice::warn("an incident needs a title: what do users see?")];
                 }
                 let request = DeclareRequest { title, severity: form.severity, impact_start: form.impact_start };
                 self.mode = Mode::Reading;

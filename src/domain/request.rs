@@ -48,6 +48,10 @@ pub enum Request {
         /// The whole text.
         text: String,
     },
+    /// Keep the half-typed text of the one-line note; empty text removes it.
+    SaveNoteDraft(String),
+    /// Ask for the half-typed note of an earlier session; answered with `Inbound::NoteDraft` when there is one.
+    LoadNoteDraft,
     /// Ask for log rows; answered with `Inbound::Window`. A newer request of the same view cancels it.
     Window(WindowRequest),
     /// Read the config again now.
@@ -75,6 +79,8 @@ pub enum Inbound {
         /// Unsaved text of an earlier session, newer than the document.
         draft: Option<String>,
     },
+    /// A one-line note that an earlier session left half typed.
+    NoteDraft(String),
     /// Something asked for was done, in words for the notice line ("note saved").
     Done(String),
     /// Something asked for could not be done, in words: what, on what, why, what to do.

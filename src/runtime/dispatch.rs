@@ -76,6 +76,8 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
         }
         Request::LoadDocument(incident) => services.incidents.load_document(incident, reply),
         Request::SaveDraft { incident, text } => services.incidents.save_draft(incident, text, reply),
+        Request::SaveNoteDraft(text) => services.incidents.save_note_draft(text, reply),
+        Request::LoadNoteDraft => services.incidents.load_note_draft(reply),
         Request::Window(window) => services.logs.request(window, reply),
         Request::ReloadConfig => reloads.ask(reply),
     }

@@ -99,7 +99,7 @@ impl IncidentPane {
     pub fn start_note(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
         self.detail = None;
         self.mode = Mode::Note;
-        Vec::new()
+        self.note.opened().map(Effect::Request).into_iter().collect()
     }
 
     /// Opens the form that declares an incident.
@@ -117,7 +117,7 @@ impl IncidentPane {
     /// What must be asked before the screen ends, so that nothing typed is lost.
     pub fn pending_drafts(&mut self) -> Vec<Request> {
         let draft = self.editing.as_mut().and_then(Editing::draft);
-        draft.into_iter().chain(std::mem::take(&mut self.unsent)).collect()
+        draft.into_iter().chain(self.note.draft()).chain(std::mem::take(&mut self.unsent)).collect()
     }
 
     /// The incident that is shown.
@@ -307,7 +307,7 @@ impl Pane for IncidentPane {
 
     fn paste(&mut self, cx: &Context<'_>, text: &str) -> Vec<Effect> {
         match &mut self.mode {
-            Mode::Note => self.note.paste(text),
+            Mode::Note => self.note.paste(cx.now, text),
             Mode::Declare(form) => form.title.paste(text),
             Mode::Editor => return self.editor_paste(cx, text),
             Mode::Reading | Mode::Status | Mode::Severity => {}
@@ -324,13 +324,13 @@ impl Pane for IncidentPane {
                 if let Fact::Incident(IncidentFact::EntryAppended { entry, .. }) = &envelope.fact
                     && let EntryBody::Note(note) = &entry.body
                 {
-                    self.note.arrived(&note.text);
+                    return self.note.saved(&note.text).map(Effect::Request).into_iter().collect();
                 }
                 Vec::new()
             }
             Inbound::Refused { request, .. } => match &**request {
                 Request::Note(note) => {
-                    self.note.arrived(&note.text);
+                    self.note.refused(&note.text);
                     self.keep(request)
                 }
                 Request::Pin(_) | Request::Declare(_) | Request::ChangeIncident(..) => self.keep(request),
@@ -350,6 +350,7 @@ impl Pane for IncidentPane {
                 }
                 Vec::new()
             }
+            Inbound::NoteDraft(text) => self.note_recovered(text),
             Inbound::Snapshot(_) | Inbound::Window(_) | Inbound::Done(_) => Vec::new(),
         }
     }
@@ -383,15 +384,17 @@ impl Pane for IncidentPane {
 
     fn next_wake(&self, cx: &Context<'_>) -> Option<Timestamp> {
         let draft = self.editing.as_ref().and_then(Editing::draft_due);
+        let note = self.note.draft_due();
         let counts = cx.board.incidents.saved_at.filter(|it| cx.now.duration_since(*it) < SAVED_COUNTS);
         let second = counts.and_then(|_| cx.now.checked_add(SignedDuration::from_secs(1)).ok());
-        [draft, second].into_iter().flatten().min()
+        [draft, note, second].into_iter().flatten().min()
     }
 
     fn woken(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let due = self.editing.as_ref().and_then(Editing::draft_due).is_some_and(|it| it <= cx.now);
         let draft = if due { self.editing.as_mut().and_then(Editing::draft) } else { None };
-        draft.into_iter().map(Effect::Request).collect()
+        let note = self.note.draft_due().filter(|it| *it <= cx.now).and_then(|_| self.note.draft());
+        draft.into_iter().chain(note).map(Effect::Request).collect()
     }
 
     fn wanted_rows(&self, cx: &Context<'_>) -> u16 {

@@ -146,7 +146,7 @@ fn a_wrong_time_keeps_the_text_in_the_prompt() {
     screen.with(|pane, cx| pane.start_note(cx));
     screen.typed("@-12x asked");
     let effects = screen.press("enter");
-    assert!(matches!(&effects[..], [Effect::Notice(it)] if it.severity == NoticeSeverity::Error));
+    assert!(matches!(&effects[..], [Effect::Notice(it)] if it.severity == NoticeSeverity::Warn));
     assert_eq!(screen.rows()[4], "log-book > @-12x asked");
     screen.press("esc");
     screen.with(|pane, cx| pane.start_note(cx));
@@ -345,4 +345,50 @@ fn leaving_the_screen_gives_out_drafts_and_what_was_refused() {
     let effects = screen.with(|pane, cx| pane.leaving(cx));
     let draft = Request::SaveDraft { incident: Some(id), text: "x".into() };
     assert_eq!(requests(&effects), [&draft, &request]);
+}
+
+#[test]
+fn a_half_typed_note_is_kept_within_a_second_until_it_is_on_disk() {
+    let mut screen = Screen::new((80, 5));
+    let opened = screen.with(|pane, cx| pane.start_note(cx));
+    assert_eq!(requests(&opened), [&Request::LoadNoteDraft]);
+    screen.typed("pool gre");
+    let due = screen.with(|pane, cx| pane.next_wake(cx)).unwrap();
+    assert_eq!(due, at(NOW + 1));
+    assert_eq!(screen.with(|pane, cx| pane.woken(cx)), []);
+    screen.now = due;
+    let kept = screen.with(|pane, cx| pane.woken(cx));
+    assert_eq!(requests(&kept), [&Request::SaveNoteDraft("pool gre".into())]);
+    screen.typed("w");
+    let sent = screen.press("enter");
+    assert!(matches!(&requests(&sent)[..], [Request::Note(_)]), "the draft outlives a note that is not on disk yet");
+    let id = screen.declare("INC-20240819-1452-k7q2", NOW);
+    let (host, fact) = (
+        HostId::new("h"),
+        IncidentFact::EntryAppended { incident: id, entry: Box::new(entry(NOW, note("pool grew"))) },
+    );
+    let envelope = Envelope { host, seq: 2, at: screen.now, actor: Actor::Runtime, fact: Fact::Incident(fact) };
+    let saved = screen.inbound(Inbound::Fact(Box::new(envelope)));
+    assert_eq!(requests(&saved), [&Request::SaveNoteDraft(String::new())]);
+}
+
+#[test]
+fn leaving_keeps_a_half_typed_note_and_the_next_session_offers_it() {
+    let mut screen = Screen::new((80, 5));
+    screen.with(|pane, cx| pane.start_note(cx));
+    screen.typed("pool gre");
+    let left = screen.with(|pane, cx| pane.leaving(cx));
+    assert_eq!(requests(&left), [&Request::SaveNoteDraft("pool gre".into())]);
+
+    let mut next = Screen::new((80, 5));
+    next.with(|pane, cx| pane.start_note(cx));
+    next.inbound(Inbound::NoteDraft("pool gre".into()));
+    assert_eq!(next.rows()[4], "log-book > pool gre");
+    let mut quick = Screen::new((80, 5));
+    quick.with(|pane, cx| pane.start_note(cx));
+    quick.typed("x");
+    quick.inbound(Inbound::NoteDraft("pool gre".into()));
+    assert_eq!(quick.rows()[4], "log-book > x");
+    quick.press("up");
+    assert_eq!(quick.rows()[4], "log-book > pool gre");
 }

@@ -27,6 +27,8 @@ pub const FILE: &str = "incident.md";
 pub const DOCUMENT_MAX_BYTES: u64 = 1024 * 1024;
 /// Documents whose text is remembered as the base of a merge: as many as editors may be open at once.
 const BASES_MAX: usize = 8;
+/// The draft of the one-line note; no incident has this name.
+const NOTE_DRAFT: &str = "note";
 
 /// A document as an editor gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +161,20 @@ impl IncidentStore {
         // What this program handed out last is what the edit began from, or what it was merged with.
         let base = self.bases.last().cloned().unwrap_or_default();
         self.keep_draft(&name, text, &base, now)
+    }
+
+    /// Keeps the half-typed text of the one-line note; empty text removes it.
+    pub fn save_note_draft(&mut self, text: &str, now: Timestamp) -> Result<(), StoreError> {
+        if text.trim().is_empty() {
+            self.remove_draft(NOTE_DRAFT);
+            return Ok(());
+        }
+        self.keep_draft(NOTE_DRAFT, text, "", now)
+    }
+
+    /// The note that a session which is no longer running left half typed.
+    pub fn take_note_draft(&self) -> Option<String> {
+        self.take_draft(NOTE_DRAFT).map(|it| it.text)
     }
 
     fn keep_draft(&self, name: &str, text: &str, base: &str, now: Timestamp) -> Result<(), StoreError> {

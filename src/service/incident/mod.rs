@@ -96,6 +96,16 @@ impl IncidentService {
         self.ask(Request::SaveDraft { incident, text }, reply);
     }
 
+    /// Keeps the half-typed text of the one-line note.
+    pub fn save_note_draft(&self, text: String, reply: Reply) {
+        self.ask(Request::SaveNoteDraft(text), reply);
+    }
+
+    /// Replies with `Inbound::NoteDraft` when an earlier session left one.
+    pub fn load_note_draft(&self, reply: Reply) {
+        self.ask(Request::LoadNoteDraft, reply);
+    }
+
     /// Appends what a machine saw. When the disk cannot keep up the oldest waiting ones are dropped and counted.
     pub fn append_machine(&self, incident: IncidentId, entry: MachineEntry) {
         self.handle.queue.push_machine(incident, entry);

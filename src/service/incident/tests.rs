@@ -200,3 +200,22 @@ fn an_incident_of_another_name_is_refused() {
     let request = NoteRequest { incident: Some(id), at: None, text: "x".into() };
     assert!(store.note(&request, now()).unwrap_err().message.contains("there is no incident"));
 }
+
+#[test]
+fn a_half_typed_note_is_taken_up_once_its_session_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store(dir.path(), "alice");
+    assert_eq!(store.take_note_draft(), None);
+    store.save_note_draft("pool gre", now()).unwrap();
+    let drafts = dir.path().join("incidents/.drafts");
+    let own = drafts.join(format!("note.alice@bastion1.{}.draft", std::process::id()));
+    // Process 1 always runs: what another live screen is typing is its own.
+    std::fs::rename(&own, drafts.join("note.alice@bastion1.1.draft")).unwrap();
+    assert_eq!(store.take_note_draft(), None);
+    // No kernel hands out a process id this large.
+    std::fs::rename(drafts.join("note.alice@bastion1.1.draft"), drafts.join("note.alice@bastion1.2000000000.draft"))
+        .unwrap();
+    assert_eq!(store.take_note_draft().as_deref(), Some("pool gre"));
+    store.save_note_draft("", now()).unwrap();
+    assert_eq!(store.take_note_draft(), None);
+}

@@ -1,6 +1,6 @@
 //! The thread that owns the store of a running screen or agent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,11 @@ use crate::service::incident::watch::Watch;
 /// Shortest time between two looks, so that a writer in a loop costs a look and not a core.
 const LOOK_GAP: Duration = Duration::from_millis(20);
 
+/// Machine entries that a failing disk keeps waiting: as many as the queue holds, so that both overflow alike.
+const UNWRITTEN_MAX: usize = 1_024;
+/// How soon what could not be written is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// The thread's state.
 pub(super) struct Worker {
     store: IncidentStore,
@@ -31,11 +36,13 @@ pub(super) struct Worker {
     cancel: CancellationToken,
     queue: Arc<Queue>,
     trouble: Option<String>,
+    // What machines saw while the disk did not take it, oldest first.
+    unwritten: VecDeque<(IncidentId, MachineEntry)>,
 }
 
 impl Worker {
     pub(super) fn new(store: IncidentStore, facts: FactSender, cancel: CancellationToken, queue: Arc<Queue>) -> Self {
-        Self { store, facts, cancel, queue, trouble: None }
+        Self { store, facts, cancel, queue, trouble: None, unwritten: VecDeque::new() }
     }
 
     /// Works until the last handle is dropped.
@@ -52,7 +59,8 @@ impl Worker {
         watch.set(self.watched());
         loop {
             // While everything stops, only what was accepted still matters.
-            let look_after = (!self.cancel.is_cancelled()).then(|| watch.look_after());
+            let patience = if self.unwritten.is_empty() { Duration::MAX } else { RETRY_AFTER };
+            let look_after = (!self.cancel.is_cancelled()).then(|| watch.look_after().min(patience));
             match self.queue.next(look_after) {
                 Next::Job(job) => {
                     self.job(job);
@@ -60,11 +68,13 @@ impl Worker {
                 }
                 Next::Machine(entries, dropped) => self.machine(entries, dropped),
                 Next::Flush(done_tx) => {
+                    self.write_unwritten();
                     // Whoever asked may have stopped waiting.
                     let _ = done_tx.send(());
                 }
                 Next::Look => {
                     if !self.cancel.is_cancelled() {
+                        self.write_unwritten();
                         self.look();
                         watch.set(self.watched());
                         std::thread::sleep(LOOK_GAP);
@@ -130,6 +140,19 @@ impl Worker {
                 }
                 return;
             }
+            Request::SaveNoteDraft(text) => {
+                if let Err(error) = self.store.save_note_draft(text, now) {
+                    self.note_trouble(Some(error.clone()));
+                    reply(Inbound::Failed(format!("the half-typed note was not kept: {error}")));
+                }
+                return;
+            }
+            Request::LoadNoteDraft => {
+                if let Some(text) = self.store.take_note_draft() {
+                    reply(Inbound::NoteDraft(text));
+                }
+                return;
+            }
             // The runtime asks nothing else of this service.
             _ => return,
         };
@@ -157,11 +180,9 @@ impl Worker {
                 (document, Inbound::Done(words.into()))
             }
             Saved::Conflict(document) => {
-                let text = format!(
-                    "document of {} not saved: others changed the same lines. Both texts are in the editor between <<<<<<< and >>>>>>>; choose, then save again",
-                    id.name()
-                );
-                (document, Inbound::Failed(text))
+                // Short enough for a narrow screen: what to do must not be cut off.
+                let text = "not saved, others changed the same lines: choose between <<<<<<< and >>>>>>>";
+                (document, Inbound::Failed(text.into()))
             }
         };
         reply(Inbound::Document {
@@ -181,7 +202,16 @@ impl Worker {
         reply(Inbound::Refused { request: Box::new(request), error: error.to_string() });
     }
 
-    fn machine(&mut self, entries: Vec<(IncidentId, MachineEntry)>, dropped: u64) {
+    /// Tries again what the disk did not take.
+    fn write_unwritten(&mut self) {
+        if !self.unwritten.is_empty() {
+            self.machine(Vec::new(), 0);
+        }
+    }
+
+    /// Writes what machines saw, behind what still waits. What the disk does not take now waits for the next try.
+    fn machine(&mut self, entries: Vec<(IncidentId, MachineEntry)>, mut dropped: u64) {
+        let entries: Vec<_> = std::mem::take(&mut self.unwritten).into_iter().chain(entries).collect();
         let mut incidents: Vec<IncidentId> = Vec::new();
         for (id, _) in &entries {
             if !incidents.contains(id) {
@@ -196,12 +226,22 @@ impl Worker {
                     self.note_trouble(None);
                     self.send_added(&added);
                 }
-                Err(error) => self.note_trouble(Some(error)),
+                Err(error) => {
+                    // Without a cause it is no trouble of the disk: the incident is gone, and will be.
+                    if !error.cause.is_empty() {
+                        self.unwritten.extend(batch.into_iter().map(|entry| (incident.clone(), entry)));
+                    }
+                    self.note_trouble(Some(error));
+                }
             }
+        }
+        while self.unwritten.len() > UNWRITTEN_MAX {
+            self.unwritten.pop_front();
+            dropped += 1;
         }
         if dropped > 0 {
             let text = format!(
-                "{} not written to the timeline: the disk is too slow",
+                "{} not written to the timeline: the disk is too slow or takes nothing",
                 format::plural(dropped, "machine entry")
             );
             self.note_trouble(Some(StoreError::new(text)));
@@ -294,5 +334,42 @@ fn described(change: &IncidentChange) -> String {
         IncidentChange::ActionTaken(_) => "says what was done".into(),
         IncidentChange::Severity(severity) => format!("is {severity} now"),
         IncidentChange::Status(status) => format!("is {status} now"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::domain::ids::HostId;
+    use crate::domain::incident::{DeclareRequest, MachineKind, Severity};
+
+    #[test]
+    fn what_machines_saw_while_the_disk_failed_is_written_later_in_its_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = IncidentStore::new(dir.path(), &HostId::new("h"), "alice", TimeZone::UTC);
+        let (facts, _facts_rx) = FactSender::channel();
+        let mut worker = Worker::new(store, facts, CancellationToken::new(), Arc::default());
+        let now: jiff::Timestamp = "2024-08-19T06:52:00Z".parse().unwrap();
+        let request = DeclareRequest { title: "edge 502".into(), severity: Severity::Sev2, impact_start: None };
+        let id = worker.store.declare(&request, now).unwrap().incident;
+        let saw = |text: &str| {
+            let entry = MachineEntry { at: now, kind: MachineKind::Probe, subject: "h/api".into(), text: text.into() };
+            vec![(id.clone(), entry)]
+        };
+        // A directory in the place of the journal fails for every user, also for root.
+        let journal = worker.store.dir(id.name()).join("entries/agent@h.ndjson");
+        std::fs::create_dir(&journal).unwrap();
+        worker.machine(saw("up -> down"), 0);
+        worker.machine(saw("down -> up"), 0);
+        assert!(worker.trouble.is_some());
+        assert_eq!(worker.unwritten.len(), 2);
+        std::fs::remove_dir(&journal).unwrap();
+        worker.write_unwritten();
+        assert_eq!((worker.trouble.clone(), worker.unwritten.len()), (None, 0));
+        let written = std::fs::read_to_string(&journal).unwrap();
+        let texts: Vec<bool> = written.lines().map(|it| it.contains("up -> down")).collect();
+        assert_eq!(texts, [true, false], "{written}");
     }
 }

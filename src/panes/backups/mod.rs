@@ -143,7 +143,7 @@ impl Pane for BackupsPane {
         }
         let rows = rows::list(cx);
         if rows.is_empty() {
-            rows::draw_empty(theme, area, buf);
+            rows::draw_empty(theme, cx.board.standby.is_some(), area, buf);
             return None;
         }
         let (selected, first) = (self.selected_index(&rows), self.first_visible(cx, &rows));
@@ -214,7 +214,10 @@ impl BackupsPane {
     }
 
     fn run_now(&self, cx: &Context<'_>) -> Vec<Effect> {
-        let Some((job, _)) = self.subject(cx) else { return vec![Notice::warn("there is no backup job to run")] };
+        let Some((job, _)) = self.subject(cx) else {
+            let elsewhere = cx.board.standby.is_some();
+            return vec![Notice::warn(if elsewhere { rows::ELSEWHERE } else { "there is no backup job to run" })];
+        };
         let running =
             cx.board.backups.job(&job).is_some_and(|it| it.runs.iter().any(|run| run.state == RunState::Running));
         if running {

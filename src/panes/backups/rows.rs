@@ -212,8 +212,15 @@ fn copy_span(theme: &Theme, copy: &CopyRow) -> Span<'static> {
     Span::styled(format!("{}{sign}", sanitise::text(&copy.destination)), theme.style(role))
 }
 
+/// Another runtime holds the state directory, and with it the jobs.
+pub const ELSEWHERE: &str = "no backups here: another hotseat on this host runs them";
+
 /// What to do when there is no job.
-pub fn draw_empty(theme: &Theme, area: Rect, buf: &mut Buffer) {
+pub fn draw_empty(theme: &Theme, elsewhere: bool, area: Rect, buf: &mut Buffer) {
+    if elsewhere {
+        buf.set_stringn(area.x, area.y, ELSEWHERE, usize::from(area.width), theme.style(Role::TextDim));
+        return;
+    }
     let lines = [
         "no backup jobs: run `hotseat init`, then add one to the config",
         "",

@@ -224,3 +224,13 @@ fn an_empty_pane_says_how_to_get_a_job() {
     let rows = screen(&BackupsPane::default(), &cx(&board, 80, 7), &Theme::mono());
     assert!(rows[0].contains("hotseat init") && rows[2] == "[[backup]]");
 }
+
+#[test]
+fn a_screen_that_stands_by_says_who_runs_the_backups() {
+    let mut board = Board::default();
+    assert!(screen(&BackupsPane::default(), &cx(&board, 80, 3), &Theme::mono())[0].starts_with("no backup jobs"));
+    board.standby = Some("pid 7".into());
+    let mut pane = BackupsPane::default();
+    assert_eq!(screen(&pane, &cx(&board, 80, 3), &Theme::mono()), [rows::ELSEWHERE, "", ""]);
+    assert_eq!(pane.update(&cx(&board, 80, 3), BackupsCommand::Run), [Notice::warn(rows::ELSEWHERE)]);
+}

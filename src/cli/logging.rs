@@ -42,6 +42,8 @@ pub fn start(state_dir: &Path) -> io::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
+        // On a full disk it would complain on stderr, into the middle of the screen.
+        .log_internal_errors(false)
         .with_writer(Mutex::new(file))
         .try_init()
         .map_err(io::Error::other)

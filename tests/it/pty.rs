@@ -329,3 +329,47 @@ fn what_was_being_written_survives_a_kill_and_a_dropped_connection() {
     pty.keys("I");
     pty.wait_for("and more");
 }
+
+#[test]
+fn a_log_that_takes_nothing_writes_nothing_into_the_screen() {
+    let launch = Launch::shell("\"$HOTSEAT\" 2>errors; exit $?").variable("HOTSEAT_LOG", "trace");
+    let state = launch.home().join("state/hotseat");
+    std::fs::create_dir_all(&state).expect("state directory");
+    // Every write to it fails as on a full disk.
+    std::os::unix::fs::symlink("/dev/full", state.join("hotseat.log")).expect("link");
+    let mut pty = launch.start();
+    pty.wait_for("SERVICES");
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+    assert_eq!(std::fs::read_to_string(pty.home().join("errors")).expect("errors"), "");
+}
+
+#[test]
+fn a_half_typed_note_survives_a_kill() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.keys("i");
+    pty.wait_for("log-book >");
+    pty.keys("pool is gro");
+    let drafts = pty.home().join("state/hotseat/incidents/.drafts");
+    let kept = || {
+        let files = std::fs::read_dir(&drafts).into_iter().flatten().flatten();
+        files.filter_map(|it| std::fs::read_to_string(it.path()).ok()).any(|it| it.contains("pool is gro"))
+    };
+    // The screen shows nothing of it, so there is nothing else to wait on.
+    for _ in 0..2_000 {
+        if kept() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(kept());
+    pty.signal(Signal::KILL);
+    pty.exit_code();
+    let mut pty = Launch::again(&pty).start();
+    pty.wait_for("SERVICES");
+    pty.keys("i");
+    pty.wait_for("log-book > pool is gro");
+    pty.keys("\x03y");
+    pty.exit_code();
+}

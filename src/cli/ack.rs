@@ -13,8 +13,8 @@ use crate::service::probe::acks;
 
 /// Mark a failing probe as seen by you
 ///
-/// The mark is written to the state directory. A running screen shows it after the next run of the probe (5 s
-/// by default); it counts for the failure that lasts now and goes away when the probe is up again.
+/// The mark is written to the state directory, where a running screen sees it. It counts for the failure that
+/// lasts now and goes away when the probe is up again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the probe
@@ -36,10 +36,6 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             .caused_by(error)
             .hint("check the directory's permissions and space, or name another one with `--state-dir`")
     })?;
-    writeln!(
-        out.stderr,
-        "marked `{}` as seen by {by}; a running screen shows it after the probe's next run",
-        spec.name
-    )?;
+    writeln!(out.stderr, "marked `{}` as seen by {by}; it goes away when the probe is up again", spec.name)?;
     Ok(ExitCode::SUCCESS)
 }

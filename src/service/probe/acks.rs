@@ -1,13 +1,18 @@
 //! Acknowledgements on disk: how `hotseat ack` tells a screen that runs, and how a mark outlives a restart.
 //!
-//! One small JSON file in the state directory, replaced as a whole under a lock. A probe that is not up looks
-//! at it after each of its runs, so nothing wakes up for it and a mark shows within the retry pace.
+//! One small JSON file in the state directory, replaced as a whole under a lock. The kernel says when it was
+//! replaced, so a mark shows at once and nothing wakes up for it. Where a file system does not say so, a probe
+//! that is not up looks at it after each of its runs.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
 
 use crate::domain::probe::Ack;
 
@@ -60,6 +65,26 @@ pub fn read(state_dir: &Path) -> io::Result<Acks> {
     let mut text = String::new();
     file.take(FILE_MAX_BYTES).read_to_string(&mut text)?;
     Ok(serde_json::from_str(&text)?)
+}
+
+/// Tells `changed` whenever marks were written, for as long as the watcher lives.
+///
+/// # Errors
+/// When the directory cannot be made or watched.
+pub fn watch(state_dir: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // An error (an overflow) may hide a change; looking once too often is harmless.
+        let ours = event.map_or(true, |event| {
+            !matches!(event.kind, EventKind::Access(_))
+                && event.paths.iter().any(|it| it.file_name().is_some_and(|name| name == FILE))
+        });
+        if ours {
+            changed.notify_one();
+        }
+    })?;
+    watcher.watch(state_dir, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,7 @@ impl Prober {
     pub fn start(setup: &ServiceSetup, specs: Vec<ProbeSpec>) -> Self {
         let prober = Self { inner: Arc::new(Inner { setup: setup.clone(), tasks: Mutex::default() }) };
         prober.reload(specs);
+        tokio::spawn(prober.inner.clone().pass_on_marks());
         prober
     }
 
@@ -99,6 +100,8 @@ impl Prober {
             Actor::Runtime => self.inner.setup.user.clone(),
         };
         let (probe, at) = (probe.clone(), clock::now());
+        // It will read the mark back from the disk, and must not take it for somebody else's.
+        self.inner.ask(&probe, Ask::Marked(at));
         let (facts, state_dir) = (self.inner.setup.facts.clone(), self.inner.setup.state_dir.clone());
         tokio::spawn(async move {
             let fact = ProbeFact::Acknowledged { probe: probe.clone(), by: by.clone(), at };
@@ -127,9 +130,30 @@ impl Inner {
             facts: self.setup.facts.clone(),
             state_dir: self.setup.state_dir.clone(),
             asks_rx,
+            acked_at: None,
             cancel: cancel.clone(),
         };
         Running { fingerprint, asks_tx, cancel, task: tokio::spawn(task.run()) }
+    }
+
+    /// Has the probes look whenever somebody has written marks, until the service is cancelled.
+    async fn pass_on_marks(self: Arc<Self>) {
+        let changed = Arc::new(Notify::new());
+        let watcher = acks::watch(&self.setup.state_dir, changed.clone());
+        let _watcher = match watcher {
+            Ok(watcher) => watcher,
+            // Marks still come, after the next run of their probe.
+            Err(error) => return tracing::warn!(%error, "could not watch for acknowledgements"),
+        };
+        loop {
+            tokio::select! {
+                () = self.setup.cancel.cancelled() => return,
+                () = changed.notified() => {}
+            }
+            for running in self.tasks().values() {
+                let _ = running.asks_tx.try_send(Ask::LookForMark);
+            }
+        }
     }
 
     fn ask(&self, probe: &ProbeId, ask: Ask) {
@@ -343,6 +367,44 @@ mod tests {
         acks::record(dir.path(), "a", Ack { by: "bob".into(), at: clock::now() }).expect("written");
         let fact = desk.until(|it| matches!(it, ProbeFact::Acknowledged { .. })).await;
         assert!(matches!(fact, ProbeFact::Acknowledged { by, .. } if by == "bob"));
+    }
+
+    #[tokio::test]
+    async fn a_mark_from_the_command_line_does_not_wait_for_the_next_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        fake.fails.store(true, Ordering::Relaxed);
+        let slow = ProbeSpec { retry: Duration::from_secs(3600), ..spec("a", &fake, 3600) };
+        let mut desk = Desk::start(dir.path(), vec![slow]);
+        desk.prober.run_now(&id("a"));
+        desk.outcome().await;
+        // The outcome is announced before the look that follows it; the mark must come after both.
+        desk.prober.burst(&id("a"));
+        desk.prober.burst(&id("a"));
+        desk.until(|it| matches!(it, ProbeFact::Burst { until: None, .. })).await;
+        let runs = fake.runs.load(Ordering::Relaxed);
+        acks::record(dir.path(), "a", Ack { by: "bob".into(), at: clock::now() }).expect("written");
+        let marked = desk.until(|it| matches!(it, ProbeFact::Acknowledged { by, .. } if by == "bob"));
+        tokio::time::timeout(Duration::from_secs(60), marked).await.expect("before the next run");
+        assert_eq!(fake.runs.load(Ordering::Relaxed), runs);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_set_on_the_screen_is_told_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        fake.fails.store(true, Ordering::Relaxed);
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 10)]);
+        desk.outcome().await;
+        desk.prober.acknowledge(&id("a"), Actor::Person("alice".into()));
+        desk.until(|it| matches!(it, ProbeFact::Acknowledged { .. })).await;
+        while acks::read(dir.path()).expect("read").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..3 {
+            let next = desk.until(|it| !matches!(it, ProbeFact::Missed { .. })).await;
+            assert!(matches!(next, ProbeFact::Outcome { .. }), "{next:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,10 @@ pub(super) enum Ask {
     Run,
     /// Begin a burst, or end it.
     Burst,
+    /// Somebody has written marks; one may be for this probe.
+    LookForMark,
+    /// The screen has set a mark and told everybody.
+    Marked(jiff::Timestamp),
 }
 
 /// One probe and what is needed to run it.
@@ -34,6 +38,8 @@ pub(super) struct ProbeTask {
     pub facts: FactSender,
     pub state_dir: PathBuf,
     pub asks_rx: mpsc::Receiver<Ask>,
+    /// Time of the mark that was told last; `None` again when the probe is up.
+    pub acked_at: Option<jiff::Timestamp>,
     pub cancel: CancellationToken,
 }
 
@@ -44,7 +50,6 @@ impl ProbeTask {
         let unix = Duration::try_from(clock::now().as_duration()).unwrap_or_default();
         let mut schedule = Schedule::start(&self.spec.name, self.spec.interval, self.spec.retry, unix, clock::timer());
         let mut health = HealthMachine::new(self.spec.thresholds);
-        let mut acked_at = None;
         loop {
             let asked = tokio::select! {
                 biased;
@@ -73,9 +78,9 @@ impl ProbeTask {
             let fact = ProbeFact::Outcome { probe: self.id.clone(), outcome: Box::new(outcome), next };
             self.fact(fact).await;
             if health.health() == Health::Up {
-                acked_at = None;
+                self.acked_at = None;
             } else {
-                self.look_for_ack(&health, &mut acked_at).await;
+                self.look_for_ack(&health).await;
             }
         }
     }
@@ -113,7 +118,7 @@ impl ProbeTask {
     }
 
     /// Takes a person's wish; true when it means a run outside the schedule.
-    async fn answer(&self, ask: Ask, schedule: &mut Schedule, health: &HealthMachine) -> bool {
+    async fn answer(&mut self, ask: Ask, schedule: &mut Schedule, health: &HealthMachine) -> bool {
         let probe = self.id.clone();
         match ask {
             Ask::Run => {
@@ -127,19 +132,29 @@ impl ProbeTask {
                 self.fact(ProbeFact::Burst { probe, until }).await;
                 false
             }
+            Ask::LookForMark => {
+                if health.health() != Health::Up {
+                    self.look_for_ack(health).await;
+                }
+                false
+            }
+            Ask::Marked(at) => {
+                self.acked_at = Some(at);
+                false
+            }
         }
     }
 
     /// Takes a mark that `hotseat ack` or another screen has written for the failure that lasts.
-    async fn look_for_ack(&self, health: &HealthMachine, acked_at: &mut Option<jiff::Timestamp>) {
+    async fn look_for_ack(&mut self, health: &HealthMachine) {
         let (state_dir, name) = (self.state_dir.clone(), self.spec.name.clone());
         let read = tokio::task::spawn_blocking(move || acks::read(&state_dir).ok()?.remove(&name)).await;
         let Ok(Some(ack)) = read else { return };
         let belongs = health.since().is_some_and(|since| ack.at >= since);
-        if !belongs || *acked_at == Some(ack.at) {
+        if !belongs || self.acked_at == Some(ack.at) {
             return;
         }
-        *acked_at = Some(ack.at);
+        self.acked_at = Some(ack.at);
         let fact = ProbeFact::Acknowledged { probe: self.id.clone(), by: ack.by.clone(), at: ack.at };
         self.facts.send_as(Actor::Person(ack.by), Fact::Probe(fact)).await;
     }

@@ -141,17 +141,18 @@ fn words(state: &ProbeState) -> String {
 
 fn tags(cx: &Context<'_>, state: &ProbeState, first_red: bool) -> Vec<(String, Role)> {
     let mut tags = Vec::new();
-    if first_red {
-        tags.push(("FIRST RED".to_string(), Role::ProbeDown));
-    }
-    if let Some(ack) = &state.acked {
-        tags.push((format!("ack {}", ack.by), Role::TextStrong));
-    }
+    // What a person has just asked for stands first: it is short-lived, and the row may be cut.
     if let Some(until) = state.burst_until.filter(|it| *it > cx.now) {
         tags.push((format!("burst {}", format::age(format::since(until, cx.now))), Role::NoticeInfo));
     }
     if state.asked {
         tags.push(("running".to_string(), Role::NoticeInfo));
+    }
+    if first_red {
+        tags.push(("FIRST RED".to_string(), Role::ProbeDown));
+    }
+    if let Some(ack) = &state.acked {
+        tags.push((format!("ack {}", ack.by), Role::TextStrong));
     }
     tags
 }

@@ -202,6 +202,13 @@ impl Pane for ServicesPane {
             spans.push(Span::styled(format!("{count} {word}"), theme.style(role)));
         }
         spans.push(Span::styled(")", theme.style(Role::TextDim)));
+        // What the pane has no row for must not look as if it were not there.
+        let shown = usize::from(cx.height);
+        let below = probes.len().saturating_sub(self.top + shown);
+        if shown > 0 && below > 0 && self.detail.is_none() {
+            let dot = if theme.ascii { "-" } else { "·" };
+            spans.push(Span::styled(format!(" {dot} {below} more below"), theme.style(Role::TextDim)));
+        }
         Line::from(spans)
     }
 

@@ -10,12 +10,23 @@ use crate::domain::log::{Anchor, Find, Record, Row};
 use crate::domain::request::Request;
 use crate::panes::Context;
 use crate::panes::logs::chips::Chips;
-use crate::panes::logs::feed::{Rows, Want};
+use crate::panes::logs::feed::{Rows, Spot, Want};
 use crate::panes::logs::motion::{Place, Reading};
 use crate::panes::logs::{EXPANDED_MAX, LogsPane};
 
 /// Records kept on each side of a pinned one: what `grep -C3` shows.
 const PIN_CONTEXT: usize = 3;
+/// Pins that wait for their surroundings; past this a pin takes those on the screen.
+const PINNING_MAX: usize = 8;
+
+/// A record that is being pinned: its surroundings were asked for.
+#[derive(Debug, Clone)]
+pub struct Pinning {
+    comment: String,
+    spot: Spot,
+    /// What stood on the screen, should nothing better come.
+    records: Vec<PinnedRecord>,
+}
 
 /// What to come back to from the unfiltered log.
 #[derive(Debug, Clone)]
@@ -243,25 +254,63 @@ impl LogsPane {
     }
 
     /// Copies the current record and those around it into the incident.
+    ///
+    /// What stands around it is evidence as well, so it comes from the whole log and not from what a filter left.
     pub(super) fn pin(&mut self, cx: &Context<'_>, comment: &str) -> Vec<Effect> {
         let rows = &self.rows().rows;
         let Some(at) = self.current().filter(|at| matches!(rows[*at], Row::Record(_))) else {
             return vec![Notice::warn("no record to pin here")];
         };
-        // Context ends where rows that stand together do not belong together.
-        let joined = |row: &&Row| !matches!(row, Row::Break);
-        let record = |row: &Row, chosen: bool| match row {
-            Row::Record(record) => Some(pinned(cx, record, chosen)),
-            Row::Gap(_) | Row::Break => None,
-        };
-        let before = rows[..at].iter().rev().take_while(joined).filter_map(|row| record(row, false));
-        let mut records: Vec<_> = before.take(PIN_CONTEXT).collect();
-        records.reverse();
-        records.extend(record(&rows[at], true));
-        let after = rows[at + 1..].iter().take_while(joined).filter_map(|row| record(row, false));
-        records.extend(after.take(PIN_CONTEXT));
-        vec![Effect::Request(Request::Pin(PinRequest { incident: None, comment: comment.trim().to_string(), records }))]
+        let records = with_neighbours(cx, rows, at);
+        let comment = comment.trim().to_string();
+        if self.ask(cx).query.is_empty() {
+            return vec![pin_request(comment, records)];
+        }
+        let Some(spot) = Spot::of(&rows[at]) else { return Vec::new() };
+        if self.pinning.len() >= PINNING_MAX {
+            return vec![pin_request(comment, records)];
+        }
+        self.pinning.push_back(Pinning { comment, spot, records });
+        if self.pinning.len() == 1 { self.ask_neighbours() } else { Vec::new() }
     }
+
+    /// Asks for the surroundings of the record whose pin waits longest.
+    pub(super) fn ask_neighbours(&mut self) -> Vec<Effect> {
+        let Some(pinning) = self.pinning.front() else { return Vec::new() };
+        vec![self.feed.ask_neighbours(&pinning.spot.position, PIN_CONTEXT as u32)]
+    }
+
+    /// Pins the record that waits longest with what stands around it in the whole log.
+    pub(super) fn neighbours_came(&mut self, cx: &Context<'_>, rows: &[Row]) -> Vec<Effect> {
+        let Some(pinning) = self.pinning.pop_front() else { return Vec::new() };
+        // A record that is gone meanwhile is pinned as it stood on the screen.
+        let found = rows.iter().position(|row| pinning.spot.is(row));
+        let records = found.map_or(pinning.records, |at| with_neighbours(cx, rows, at));
+        let mut effects = vec![pin_request(pinning.comment, records)];
+        effects.extend(self.ask_neighbours());
+        effects
+    }
+}
+
+fn pin_request(comment: String, records: Vec<PinnedRecord>) -> Effect {
+    Effect::Request(Request::Pin(PinRequest { incident: None, comment, records }))
+}
+
+/// The record at a row and the nearest ones on both sides of it.
+fn with_neighbours(cx: &Context<'_>, rows: &[Row], at: usize) -> Vec<PinnedRecord> {
+    // Context ends where rows that stand together do not belong together.
+    let joined = |row: &&Row| !matches!(row, Row::Break);
+    let record = |row: &Row, chosen: bool| match row {
+        Row::Record(record) => Some(pinned(cx, record, chosen)),
+        Row::Gap(_) | Row::Break => None,
+    };
+    let before = rows[..at].iter().rev().take_while(joined).filter_map(|row| record(row, false));
+    let mut records: Vec<_> = before.take(PIN_CONTEXT).collect();
+    records.reverse();
+    records.extend(record(&rows[at], true));
+    let after = rows[at + 1..].iter().take_while(joined).filter_map(|row| record(row, false));
+    records.extend(after.take(PIN_CONTEXT));
+    records
 }
 
 fn pinned(cx: &Context<'_>, record: &Record, chosen: bool) -> PinnedRecord {

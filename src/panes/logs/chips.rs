@@ -31,6 +31,16 @@ impl Chips {
         Query { chips: self.query.chips.iter().filter(|it| it.enabled).cloned().collect() }.to_string()
     }
 
+    /// For every chip that is switched on: what it says, and the query of the others.
+    pub fn without_each(&self) -> Vec<(String, String)> {
+        let enabled: Vec<&Chip> = self.query.chips.iter().filter(|it| it.enabled).collect();
+        let without = |(at, chip): (usize, &&Chip)| {
+            let others = enabled.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, it)| (*it).clone());
+            (chip.to_string(), Query { chips: others.collect() }.to_string())
+        };
+        enabled.iter().enumerate().map(without).collect()
+    }
+
     /// All chips.
     pub fn all(&self) -> &[Chip] {
         &self.query.chips

@@ -3,7 +3,8 @@
 //! Two views are kept. The *tail* follows the newest records all the time, also while the person reads
 //! further up: so `F` shows the newest line at once, and the title can say how many records are new. The *page*
 //! holds the rows around the place being read. A newer request of a view cancels its older one, and an
-//! answer with another generation than the last request's is dropped.
+//! answer with another generation than the last request's is dropped. Two more views are used for a
+//! moment: what stands around a record that is pinned, and what a filter without one of its chips matches.
 
 use crate::app::effect::Effect;
 use crate::domain::log::{Anchor, Counts, Position, Row, ViewId, Window, WindowRequest};
@@ -13,6 +14,11 @@ use crate::domain::request::Request;
 pub const TAIL: ViewId = ViewId(1);
 /// The view around the place being read.
 pub const PAGE: ViewId = ViewId(2);
+
+/// The view on what stands around a record in the whole log, for a pin.
+pub const PIN: ViewId = ViewId(3);
+/// The view that counts what would match without one of the chips.
+pub const TRY: ViewId = ViewId(4);
 
 /// Records asked for on each side of a place, at least: a held-down PgDn on a small pane outruns less.
 const RECORDS_MIN: u32 = 100;
@@ -123,6 +129,10 @@ pub enum Answer {
     Tail,
     /// The query could not be run; the rows stay as they were.
     Refused(String),
+    /// How much would match without the chip that was tried.
+    Counted(u64),
+    /// What stands around a record that is being pinned.
+    Neighbours(Vec<Row>),
     /// Rows around a place.
     Page {
         /// Why they were asked for.
@@ -152,6 +162,10 @@ pub struct Feed {
     /// Records asked for in the tail.
     pub tail_records: u32,
     generation: u64,
+    // Of the request for a pin's neighbours that is out.
+    pin_generation: Option<u64>,
+    // Of the count that is out.
+    try_generation: Option<u64>,
 }
 
 impl Feed {
@@ -177,6 +191,24 @@ impl Feed {
         window(request(PAGE, generation, ask, anchor, (ask.records, ask.records)))
     }
 
+    /// Asks for what stands around a record in the whole log, whatever the filter hides.
+    pub fn ask_neighbours(&mut self, position: &Position, records: u32) -> Effect {
+        let generation = self.next();
+        self.pin_generation = Some(generation);
+        let ask = Ask { query: String::new(), search: String::new(), context: 0, records };
+        // The record itself is the first of those after the place.
+        window(request(PIN, generation, &ask, Anchor::At(position.clone()), (records, records + 1)))
+    }
+
+    /// Asks how much a query matches; its rows are not wanted.
+    pub fn ask_count(&mut self, query: String) -> Effect {
+        let generation = self.next();
+        self.try_generation = Some(generation);
+        let ask = Ask { query, search: String::new(), context: 0, records: 1 };
+        let request = request(TRY, generation, &ask, Anchor::Tail, (ask.records, 0));
+        window(WindowRequest { count: true, ..request })
+    }
+
     /// Starts reading at the newest rows, which stay loaded while more arrive.
     pub fn freeze(&mut self) {
         self.page.rows = self.tail.rows.clone();
@@ -192,6 +224,18 @@ impl Feed {
 
     /// Takes an answer in.
     pub fn take(&mut self, window: &Window) -> Answer {
+        if window.view == PIN {
+            return self.take_neighbours(window);
+        }
+        if window.view == TRY {
+            let is_asked = self.try_generation == Some(window.generation) && window.counts.complete;
+            return if is_asked {
+                self.try_generation = None;
+                Answer::Counted(window.counts.matched)
+            } else {
+                Answer::Stale
+            };
+        }
         let slot = match window.view {
             TAIL => &mut self.tail,
             PAGE => &mut self.page,
@@ -225,6 +269,18 @@ impl Feed {
         // A second answer to one request can only bring fresher rows of the same place.
         let want = want.unwrap_or(Want::Around { again: true });
         Answer::Page { want, rows, anchor_row: window.anchor_row, missing: window.missing.clone() }
+    }
+
+    fn take_neighbours(&mut self, window: &Window) -> Answer {
+        if self.pin_generation != Some(window.generation) {
+            return Answer::Stale;
+        }
+        let partial = window.anchor_row.is_none() && window.missing.is_none() && !window.at_head && !window.at_tail;
+        if partial && window.query_error.is_none() {
+            return Answer::Stale;
+        }
+        self.pin_generation = None;
+        Answer::Neighbours(window.rows.clone().unwrap_or_default())
     }
 
     /// Counts what stands behind the newest place that was known.

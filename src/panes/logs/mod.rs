@@ -9,12 +9,14 @@
 //! | `feed` | requests that are out, answers that came, what is stale |
 //! | `motion` | following, pausing, moving, keeping rows loaded ahead |
 //! | `chips` | the stack of filter chips |
+//! | `blame` | which chip leaves nothing |
 //! | `prompt` | the input line: filters, search, comment of a pin, marks |
 //! | `actions` | jumps, the unfiltered detour, copy, pin |
 //! | `layout` | rows to screen lines |
 //! | `view`, `title`, `words` | drawing |
 
 mod actions;
+mod blame;
 mod chips;
 mod feed;
 mod layout;
@@ -41,7 +43,8 @@ use crate::app::event::{Mouse, MouseKind};
 use crate::domain::key::Key;
 use crate::domain::log::{Find, Level, Position};
 use crate::domain::request::Inbound;
-use crate::panes::logs::actions::Detour;
+use crate::panes::logs::actions::{Detour, Pinning};
+use crate::panes::logs::blame::Blame;
 use crate::panes::logs::chips::Chips;
 use crate::panes::logs::feed::{Answer, Ask, Feed, Spot};
 use crate::panes::logs::motion::Reading;
@@ -164,6 +167,9 @@ pub struct LogsPane {
     attached: bool,
     // A jump pressed while another was on its way; the newest wins.
     queued: Option<(Find, bool)>,
+    blame: Blame,
+    // Records that wait for their surroundings before they are pinned, oldest first.
+    pinning: VecDeque<Pinning>,
     // The selection and row count at which the last prefetch was asked for: asking again would bring the same.
     exhausted: Option<(Spot, usize)>,
 }
@@ -184,7 +190,10 @@ impl Pane for LogsPane {
     }
 
     fn key(&mut self, cx: &Context<'_>, key: &Key) -> Vec<Effect> {
-        self.prompt_key(cx, key)
+        let mut effects = self.prompt_key(cx, key);
+        // While one types, every letter may leave nothing; what was kept is worth a look.
+        effects.extend(self.look_for_blame());
+        effects
     }
 
     fn paste(&mut self, cx: &Context<'_>, text: &str) -> Vec<Effect> {
@@ -194,7 +203,11 @@ impl Pane for LogsPane {
     fn inbound(&mut self, cx: &Context<'_>, inbound: &Inbound) -> Vec<Effect> {
         match inbound {
             // A second snapshot means that this screen was too slow: windows may have been lost as well.
-            Inbound::Snapshot(_) if std::mem::replace(&mut self.attached, true) => self.requery(cx),
+            Inbound::Snapshot(_) if std::mem::replace(&mut self.attached, true) => {
+                let mut effects = self.requery(cx);
+                effects.extend(self.ask_neighbours());
+                effects
+            }
             Inbound::Snapshot(_) => self.start(cx),
             Inbound::Window(window) => {
                 let answer = self.feed.take(window);
@@ -344,11 +357,13 @@ impl LogsPane {
     /// Takes an answer into the state.
     fn answered(&mut self, cx: &Context<'_>, answer: Answer) -> Vec<Effect> {
         match answer {
-            Answer::Stale | Answer::Counts => Vec::new(),
+            Answer::Stale => Vec::new(),
+            Answer::Counts => self.look_for_blame(),
+            Answer::Counted(matched) => self.tried(matched),
             Answer::Tail => {
                 // Rows may have come that were not there when the end of the page was asked for.
                 self.exhausted = None;
-                Vec::new()
+                self.look_for_blame()
             }
             Answer::Refused(error) => match &mut self.prompt {
                 Some(prompt) => {
@@ -357,6 +372,7 @@ impl LogsPane {
                 }
                 None => vec![Notice::error(error)],
             },
+            Answer::Neighbours(rows) => self.neighbours_came(cx, &rows),
             Answer::Page { want, rows, anchor_row, missing } => {
                 let mut effects = self.arrived(cx, want, rows, anchor_row, missing);
                 effects.extend(self.prefetch(cx));

@@ -478,7 +478,7 @@ fn an_outage_reads_well_at_every_size() {
     let mut desk = outage(40, 6);
     desk.press("L w k f \"pool\"");
     insta::assert_snapshot!(desk.screen(), @r#"
-    paused [level>=warn ×] [pool ×]
+    paused [2 chips] 2 of 8
      14:51:30 W api      WARN pool nearly ex…
      14:51:32 E api      ERROR pool exhau… +2
     >~ api rotated, old file read to its end…
@@ -501,7 +501,8 @@ fn an_empty_body_says_why() {
     insta::assert_snapshot!(desk.screen(), @r#"
     api · follow [nowhere ×] [level>=error ×] 0 of 50
      nothing matches in 50 records
-     `x` removes the newest chip [level>=error], `C` selects another
+     without [nowhere] 5 records match
+     `C` selects a chip, space switches it off, `x` removes it
     "#);
     let mut desk = Desk::new(40, 6, &[]);
     insta::assert_snapshot!(desk.screen(), @r#"
@@ -599,4 +600,65 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_pin_under_a_filter_holds_what_really_stands_around_the_record() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("L e k k p");
+    let pin = desk.effects.iter().find_map(|it| match it {
+        Effect::Request(Request::Pin(pin)) => Some(pin.clone()),
+        _ => None,
+    });
+    let texts: Vec<(String, bool)> = pin
+        .expect("a pin")
+        .records
+        .iter()
+        .map(|it| (it.text.rsplit(' ').next().unwrap_or_default().to_string(), it.chosen))
+        .collect();
+    let numbers: Vec<(&str, bool)> = texts.iter().map(|(text, chosen)| (text.as_str(), *chosen)).collect();
+    assert_eq!(
+        numbers,
+        [("17", false), ("18", false), ("19", false), ("20", true), ("21", false), ("22", false), ("23", false)]
+    );
+}
+
+#[test]
+fn pins_in_quick_succession_all_come() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("L e k");
+    desk.answers = false;
+    desk.press("p k p k p");
+    desk.answer_all();
+    let chosen: Vec<String> = desk
+        .effects
+        .iter()
+        .filter_map(|it| match it {
+            Effect::Request(Request::Pin(pin)) => pin.records.iter().find(|it| it.chosen).map(|it| it.text.clone()),
+            _ => None,
+        })
+        .collect();
+    let numbers: Vec<&str> = chosen.iter().filter_map(|it| it.rsplit(' ').next()).collect();
+    assert_eq!(numbers, ["30", "20", "10"]);
+}
+
+#[test]
+fn when_nothing_matches_the_chip_that_hides_most_is_named() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("f \"number\" enter f \"nowhere\" enter L e");
+    let screen = desk.screen();
+    assert!(screen.contains("nothing matches in 50 records"), "{screen}");
+    assert!(screen.contains("without [nowhere] 5 records match"), "{screen}");
+    desk.press("X f \"nowhere\" enter f \"never\" enter");
+    assert!(desk.screen().contains("leaving out one chip is not enough"), "{}", desk.screen());
+}
+
+#[test]
+fn a_narrow_title_shortens_chips_before_it_drops_the_count() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("f \"number\" enter ! \"healthz-of-edge\" enter L e");
+    assert!(desk.title().ends_with("[level>=error] 5 of 50"), "{}", desk.title());
+    desk.press("f \"ERROR\" enter ! \"and-another-one\" enter ! \"yet-another-one\" enter");
+    desk.press("! \"one-that-is-long\" enter ! \"one-more\" enter");
+    assert!(desk.title().contains("8 chips") && desk.title().ends_with("5 of 50"), "{}", desk.title());
 }

@@ -17,6 +17,8 @@ use crate::theme::role::Role;
 const RESERVED: usize = 21;
 /// Cells of a chip in a crowded title row.
 const CHIP_CELLS: usize = 14;
+/// Cells of a chip where many stand side by side.
+const SHORT_CHIP_CELLS: usize = 7;
 
 /// What stands after the pane's word.
 pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
@@ -25,7 +27,7 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
     let sources = sources(cx);
     let counts = counts(pane, theme);
     let place = place(pane);
-    let build = |with_sources: bool, with_counts: bool, chip_cells: usize| {
+    let build = |with_sources: bool, shape: Shape| {
         let mut spans = Vec::new();
         if with_sources && !sources.is_empty() {
             spans.extend([Span::raw(sources.clone()), Span::raw(separator(theme))]);
@@ -34,24 +36,39 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
         if let Some(place) = &place {
             spans.extend([Span::raw(separator(theme)), Span::styled(place.clone(), theme.style(Role::Chip))]);
         }
-        for chip in chips(pane, theme, chip_cells) {
+        for chip in chips(pane, theme, shape) {
             spans.extend([Span::raw(" "), chip]);
         }
-        if with_counts && !counts.is_empty() {
+        if !counts.is_empty() {
             spans.push(Span::raw(format!(" {counts}")));
         }
         spans
     };
-    // What says least goes first when the row is narrow.
-    for (with_sources, with_counts, chip_cells) in
-        [(true, true, usize::MAX), (false, true, usize::MAX), (false, true, CHIP_CELLS), (false, false, CHIP_CELLS)]
-    {
-        let spans = build(with_sources, with_counts, chip_cells);
+    // What says least goes first when the row is narrow. How much matches says more than a chip's whole text.
+    for (with_sources, shape) in [
+        (true, Shape::Whole),
+        (false, Shape::Whole),
+        (false, Shape::Plain(usize::MAX)),
+        (false, Shape::Plain(CHIP_CELLS)),
+        (false, Shape::Plain(SHORT_CHIP_CELLS)),
+    ] {
+        let spans = build(with_sources, shape);
         if spans.iter().map(|it| it.content.width()).sum::<usize>() <= room {
             return Line::from(spans);
         }
     }
-    Line::from(build(false, false, CHIP_CELLS))
+    Line::from(build(false, Shape::Number))
+}
+
+/// How the chips are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// With a cross that says that they can be removed.
+    Whole,
+    /// Without it, cut to so many cells.
+    Plain(usize),
+    /// How many there are, and the selected one.
+    Number,
 }
 
 fn separator(theme: &Theme) -> &'static str {
@@ -99,8 +116,12 @@ fn sources(cx: &Context<'_>) -> String {
     text
 }
 
-fn chips(pane: &LogsPane, theme: &Theme, cells: usize) -> Vec<Span<'static>> {
-    let close = if theme.ascii { " x]" } else { " ×]" };
+fn chips(pane: &LogsPane, theme: &Theme, shape: Shape) -> Vec<Span<'static>> {
+    let (cells, close) = match shape {
+        Shape::Whole => (usize::MAX, if theme.ascii { " x]" } else { " ×]" }),
+        Shape::Plain(cells) => (cells, "]"),
+        Shape::Number => (SHORT_CHIP_CELLS, "]"),
+    };
     let chip = |(at, chip): (usize, &crate::domain::query::Chip)| {
         // While the whole log is shown the chips wait, and look like it.
         let role = match (chip.enabled && pane.detour.is_none(), chip.out) {
@@ -114,7 +135,13 @@ fn chips(pane: &LogsPane, theme: &Theme, cells: usize) -> Vec<Span<'static>> {
         }
         Span::styled(format!("[{}{close}", shortened(&sanitise::text(&chip.to_string()), cells, theme)), style)
     };
-    pane.chips.all().iter().enumerate().map(chip).collect()
+    let all = pane.chips.all();
+    if shape == Shape::Number {
+        let number = Span::styled(format!("[{}]", format::plural(all.len() as u64, "chip")), theme.style(Role::Chip));
+        let selected = pane.chips.selected().and_then(|at| Some((at, all.get(at)?)));
+        return std::iter::once(number).chain(selected.map(chip)).collect();
+    }
+    all.iter().enumerate().map(chip).collect()
 }
 
 fn shortened(text: &str, cells: usize, theme: &Theme) -> String {

@@ -79,6 +79,18 @@ fn nothing_matches(pane: &LogsPane) -> Vec<String> {
     if pane.prompt.is_some() {
         return lines;
     }
+    if pane.blame.is_about(&pane.chips.query()) && pane.chips.active() > 1 {
+        if let Some((label, matched)) = pane.blame.worst() {
+            let verb = if matched == 1 { "matches" } else { "match" };
+            lines.push(format!("without [{}] {} {verb}", sanitise::text(label), format::plural(matched, "record")));
+            lines.push("`C` selects a chip, space switches it off, `x` removes it".to_string());
+            return lines;
+        }
+        if pane.blame.is_nobody() {
+            lines.push("leaving out one chip is not enough: `X` removes all, `C` selects one".to_string());
+            return lines;
+        }
+    }
     lines.push(match (pane.chips.newest().map(|it| sanitise::text(&it)), pane.chips.active()) {
         (Some(label), 1) => format!("`x` removes [{label}]"),
         (Some(label), _) => format!("`x` removes the newest chip [{label}], `C` selects another"),

@@ -18,15 +18,21 @@ pub fn find(line: &[u8], keys: &[&str]) -> Option<Range<usize>> {
         let value = skip_spaces(line, value + 1);
         let is_string = line.get(value) == Some(&b'"');
         if keys.iter().any(|key| key.as_bytes() == &line[start..end]) {
-            if is_string {
-                return Some(value + 1..string_end(line, value + 1)?);
-            }
-            let length = line[value..].iter().position(|byte| matches!(byte, b',' | b'}' | b' ' | b'\n' | b'\r'));
-            return Some(value..value + length.unwrap_or(line.len() - value));
+            return value_from(line, value + usize::from(is_string));
         }
         at = if is_string { string_end(line, value + 1)? + 1 } else { value };
     }
     None
+}
+
+/// The range of a value that begins at `start`, behind its quote when it is a string.
+pub fn value_from(line: &[u8], start: usize) -> Option<Range<usize>> {
+    if line[..start].last() == Some(&b'"') {
+        return Some(start..string_end(line, start)?);
+    }
+    let rest = line.get(start..)?;
+    let length = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b' ' | b'\n' | b'\r'));
+    Some(start..start + length.unwrap_or(rest.len()))
 }
 
 fn string_end(line: &[u8], mut at: usize) -> Option<usize> {

@@ -22,6 +22,9 @@ pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
         letter @ (b'I' | b'W' | b'E' | b'F') if is_klog(line) => return of_letter(*letter),
         _ => {}
     }
+    if let Some(level) = of_leading(line, stamp_end) {
+        return Some(level);
+    }
     let head = &line[..line.len().min(stamp_end + LEVEL_BYTES)];
     if let Some(at) = logfmt_value(head, &[b"level=", b"lvl=", b"severity=", b"loglevel="]) {
         return of_word(word(&head[at..]));
@@ -30,6 +33,16 @@ pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
         return Some(level);
     }
     of_text(head, stamp_end)
+}
+
+/// An upper-case level word right behind the timestamp: where most loggers put it, and found without a search.
+fn of_leading(line: &[u8], stamp_end: usize) -> Option<Level> {
+    let rest = line.get(stamp_end..)?;
+    let start = rest.iter().take(4).position(|byte| !matches!(byte, b' ' | b'\t' | b'[' | b']' | b'|' | b':'))?;
+    let rest = &rest[start..];
+    let length = rest.iter().take(12).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(rest.len().min(12));
+    let ends = matches!(rest.get(length), None | Some(b' ' | b'\t' | b']' | b'|' | b':'));
+    (ends && length > 2).then(|| of_word(&rest[..length])).flatten()
 }
 
 fn of_json(line: &[u8]) -> Option<Level> {
@@ -182,6 +195,8 @@ mod tests {
         };
         check("2026-08-19 14:30:01,123 ERROR api: x", Some(Level::Error));
         check("2026-08-19T14:30:01Z  WARN api: no error here", Some(Level::Warn));
+        check("2026-08-19T14:30:01Z ERROR api: client asked for level=debug", Some(Level::Error));
+        check("2026-08-19T14:30:01Z INFORMED level=warn", Some(Level::Warn));
         check("2026-08-19T14:30:01Z info api started", Some(Level::Info));
         check("2026-08-19T14:30:01Z [main] [debug] x", Some(Level::Debug));
         check("14:30:01 E api   pool exhausted", Some(Level::Error));

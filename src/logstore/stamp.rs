@@ -17,6 +17,9 @@ pub const STAMP_BYTES: usize = 1024;
 /// A prefix (level word, container name, client address) before the timestamp is at most this long.
 const PREFIX_BYTES: usize = 120;
 
+/// What stands before the time of a JSON line is remembered up to this length.
+const JSON_LEAD_BYTES: usize = 64;
+
 /// The timestamp of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
@@ -34,12 +37,25 @@ pub struct StampReader {
     reference: Timestamp,
     /// Seconds to subtract for civil times of an hour (hours since the epoch).
     hour_offset: Option<(i64, i64)>,
+    /// The last ISO date read, as it was written: a log says the same day ten thousand times.
+    day: Option<Day>,
+    /// What stood before the time in the last JSON line: loggers write their keys in one order.
+    json_lead: Vec<u8>,
+}
+
+/// A date and the text it was read from.
+#[derive(Debug, Clone, Copy)]
+struct Day {
+    text: [u8; 10],
+    date: (i64, i64, i64),
+    /// Days since the epoch.
+    number: i64,
 }
 
 impl StampReader {
     /// Civil times are in `zone`; times without a year lie before `reference` (a day of slack).
     pub fn new(zone: TimeZone, reference: Timestamp) -> Self {
-        Self { zone, reference, hour_offset: None }
+        Self { zone, reference, hour_offset: None, day: None, json_lead: Vec::new() }
     }
 
     /// Finds the timestamp of a line.
@@ -76,7 +92,18 @@ impl StampReader {
     }
 
     fn read_json(&mut self, line: &[u8]) -> Option<Stamp> {
-        let value = json::find(line, &["time", "ts", "timestamp", "@timestamp", "datetime", "asctime", "t"])?;
+        let lead = self.json_lead.len();
+        let leads = lead > 0 && line.starts_with(&self.json_lead) && line.get(lead).is_some_and(u8::is_ascii_digit);
+        let value = if leads {
+            json::value_from(line, lead)?
+        } else {
+            let value = json::find(line, &["time", "ts", "timestamp", "@timestamp", "datetime", "asctime", "t"])?;
+            if value.start <= JSON_LEAD_BYTES {
+                self.json_lead.clear();
+                self.json_lead.extend_from_slice(&line[..value.start]);
+            }
+            value
+        };
         self.read_at(line, value.start).map(|stamp| Stamp { range: value, ..stamp })
     }
 
@@ -102,17 +129,25 @@ impl StampReader {
 
     /// `2026-08-19T14:30:01.123+08:00`, `2026-08-19 14:30:01,123`, `2026/08/19 14:30:01`, `20260819T143001`.
     fn read_iso(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
-        let year = number(line, at, 4)?;
-        let separator = *line.get(at + 4)?;
-        if !matches!(separator, b'-' | b'/') || line.get(at + 7) != Some(&separator) {
-            return None;
-        }
-        let (month, day) = (number(line, at + 5, 2)?, number(line, at + 8, 2)?);
+        let text: [u8; 10] = line.get(at..at + 10)?.try_into().ok()?;
+        let day = if let Some(day) = self.day.filter(|it| it.text == text) {
+            day
+        } else {
+            let separator = text[4];
+            if !matches!(separator, b'-' | b'/') || text[7] != separator {
+                return None;
+            }
+            let date = (number(&text, 0, 4)?, two(&text, 5)?, two(&text, 8)?);
+            if !is_date(date) {
+                return None;
+            }
+            *self.day.insert(Day { text, date, number: days_from_civil(date.0, date.1, date.2) })
+        };
         if !matches!(line.get(at + 10)?, b'T' | b't' | b' ' | b'_' | b':' | b'-') {
             return None;
         }
         let clock = Clock::read(line, at + 11)?;
-        self.finish(line, at, (year, month, day), clock)
+        self.finish_on(line, at, day, clock)
     }
 
     /// `10/Oct/2000:13:55:36 -0700`, `22-Nov-2026 10:00:00.123`, `22 Nov 2026 10:00:00`.
@@ -189,13 +224,18 @@ impl StampReader {
 
     fn finish(&mut self, line: &[u8], start: usize, date: (i64, i64, i64), clock: Clock) -> Option<Stamp> {
         let (year, month, day) = date;
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        if !is_date(date) {
             return None;
         }
-        let civil = days_from_civil(year, month, day) * 86_400 + clock.seconds;
+        let number = days_from_civil(year, month, day);
+        self.finish_on(line, start, Day { text: [0; 10], date, number }, clock)
+    }
+
+    fn finish_on(&mut self, line: &[u8], start: usize, day: Day, clock: Clock) -> Option<Stamp> {
+        let civil = day.number * 86_400 + clock.seconds;
         let (offset, end) = match zone_offset(line, clock.end) {
             Some(found) => found,
-            None => (self.civil_offset(civil, date, clock)?, clock.end),
+            None => (self.civil_offset(civil, day.date, clock)?, clock.end),
         };
         let time = Timestamp::new(civil - offset, clock.nanos).ok();
         time.map(|time| Stamp { time: Some(time), range: start..end })
@@ -237,7 +277,7 @@ struct Clock {
 impl Clock {
     /// `14:30`, `14:30:01`, `14:30:01.123`, `14:30:01,123`.
     fn read(line: &[u8], at: usize) -> Option<Self> {
-        let (hour, minute) = (number(line, at, 2)?, number(line, at + 3, 2)?);
+        let (hour, minute) = (two(line, at)?, two(line, at + 3)?);
         if line.get(at + 2) != Some(&b':') || hour > 23 || minute > 59 {
             return None;
         }
@@ -245,7 +285,7 @@ impl Clock {
         if line.get(at + 5) != Some(&b':') {
             return Some(clock);
         }
-        let second = number(line, at + 6, 2).filter(|it| *it <= 60)?;
+        let second = two(line, at + 6).filter(|it| *it <= 60)?;
         clock.seconds += second;
         clock.end = at + 8;
         if matches!(line.get(clock.end), Some(b'.' | b',')) {
@@ -337,7 +377,8 @@ pub fn logfmt_value(line: &[u8], keys: &[&[u8]]) -> Option<usize> {
 }
 
 fn number(line: &[u8], at: usize, digits: usize) -> Option<i64> {
-    let mut value = 0_i64;
+    // Nineteen nines are less than half of what 64 bits hold.
+    let mut value = 0_u64;
     if digits == 0 || digits > 19 {
         return None;
     }
@@ -346,9 +387,19 @@ fn number(line: &[u8], at: usize, digits: usize) -> Option<i64> {
         if digit > 9 {
             return None;
         }
-        value = value.checked_mul(10)?.checked_add(i64::from(digit))?;
+        value = value * 10 + u64::from(digit);
     }
-    Some(value)
+    i64::try_from(value).ok()
+}
+
+fn two(line: &[u8], at: usize) -> Option<i64> {
+    let pair = line.get(at..at + 2)?;
+    let (tens, ones) = (pair[0].wrapping_sub(b'0'), pair[1].wrapping_sub(b'0'));
+    (tens <= 9 && ones <= 9).then(|| i64::from(tens * 10 + ones))
+}
+
+fn is_date((_, month, day): (i64, i64, i64)) -> bool {
+    (1..=12).contains(&month) && (1..=31).contains(&day)
 }
 
 fn month(line: &[u8], at: usize) -> Option<i64> {
@@ -444,6 +495,28 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn what_is_remembered_of_one_line_changes_nothing_for_the_next(
+            picks in proptest::collection::vec((0_usize..9, 10_u32..33, 0_u32..70), 1..12),
+        ) {
+            let mut shared = reader();
+            for (shape, day, second) in picks {
+                let (iso, second) = (format!("2026-08-{day}T14:30:{second:02}"), 1_787_121_000 + second);
+                let line = match shape {
+                    0 => format!("{iso}Z x"),
+                    1 => format!("{iso} ERROR x"),
+                    2 => format!("{{\"ts\":\"{iso}Z\",\"level\":\"info\"}}"),
+                    3 => format!("{{\"ts\":{second},\"level\":\"info\"}}"),
+                    4 => format!("{{\"ts\": \"{iso}Z\"}}"),
+                    5 => format!("{{\"level\":\"info\",\"time\":\"{iso}+08:00\"}}"),
+                    6 => format!("{{\"ts\":null,\"time\":\"{iso}Z\"}}"),
+                    7 => format!("INFO {iso} x"),
+                    _ => "\0\0\0\0\0\0\0\0\0\0T14:30:01".into(),
+                };
+                proptest::prop_assert_eq!(shared.read(line.as_bytes()), reader().read(line.as_bytes()), "{}", line);
+            }
+        }
+
         #[test]
         fn any_bytes_are_read_without_a_panic(line in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
             if let Some(stamp) = reader().read(&line) {

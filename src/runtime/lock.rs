@@ -46,7 +46,7 @@ impl StateLock {
         file.set_len(0)?;
         file.seek(SeekFrom::Start(0))?;
         // The sub-second part helps nobody.
-        writeln!(file, "pid {} since {now:.0}", std::process::id())?;
+        file.write_all(format!("pid {} since {now:.0}\n", std::process::id()).as_bytes())?;
         Ok(Acquired::Held(Self { _file: file }))
     }
 }

@@ -17,6 +17,10 @@ const GAP_MAX: Duration = Duration::from_secs(1);
 const ANSWER_TIME: Duration = Duration::from_millis(250);
 /// Between frames while the answer to a key may come in.
 const ANSWER_GAP: Duration = Duration::from_millis(8);
+/// Between the first frames: what a screen opens with arrives in pieces, and the log is the last of them.
+const OPENING_GAP: Duration = Duration::from_millis(1);
+/// Frames that are let through like that.
+const OPENING_FRAMES: u8 = 4;
 /// A frame that takes longer than this to be taken is one that the terminal blocked.
 const BLOCKED: Duration = Duration::from_millis(5);
 
@@ -28,19 +32,24 @@ pub struct Pacer {
     stretched: Duration,
     drawn: Option<Instant>,
     pressed: Option<Instant>,
+    opening_left: u8,
 }
 
 impl Pacer {
     /// Makes a pacer that leaves `gap` between frames.
     pub fn new(gap: Duration) -> Self {
-        Self { gap, stretched: gap, drawn: None, pressed: None }
+        Self { gap, stretched: gap, drawn: None, pressed: None, opening_left: OPENING_FRAMES }
     }
 
     /// How long from `now` a frame that no key asked for has to wait.
     pub fn wait(&self, now: Instant) -> Duration {
         let answering = self.pressed.is_some_and(|it| now.saturating_duration_since(it) < ANSWER_TIME);
         // A terminal that blocks is not helped by haste.
-        let gap = if answering && self.stretched == self.gap { ANSWER_GAP.min(self.gap) } else { self.stretched };
+        let gap = match (self.stretched == self.gap, answering) {
+            (true, _) if self.opening_left > 0 => OPENING_GAP.min(self.gap),
+            (true, true) => ANSWER_GAP.min(self.gap),
+            _ => self.stretched,
+        };
         self.drawn.map_or(Duration::ZERO, |it| (it + gap).saturating_duration_since(now))
     }
 
@@ -52,6 +61,7 @@ impl Pacer {
     /// A frame was drawn and handed to the terminal.
     pub fn drawn(&mut self, now: Instant) {
         self.drawn = Some(now);
+        self.opening_left = self.opening_left.saturating_sub(1);
     }
 
     /// The terminal has taken the last frame; it took this long.
@@ -71,12 +81,32 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// A pacer behind its first frames.
+    fn opened(gap: Duration, now: Instant) -> Pacer {
+        let mut pacer = Pacer::new(gap);
+        for _ in 0..OPENING_FRAMES {
+            pacer.drawn(now);
+        }
+        pacer
+    }
+
+    #[test]
+    fn the_first_frames_follow_each_other_at_once() {
+        let start = crate::clock::monotonic();
+        let mut pacer = Pacer::new(REMOTE_GAP);
+        for _ in 1..OPENING_FRAMES {
+            pacer.drawn(start);
+            assert_eq!(pacer.wait(start), OPENING_GAP);
+        }
+        pacer.drawn(start);
+        assert_eq!(pacer.wait(start), REMOTE_GAP);
+    }
+
     #[test]
     fn frames_keep_their_distance_and_the_first_waits_for_nothing() {
         let start = crate::clock::monotonic();
-        let mut pacer = Pacer::new(LOCAL_GAP);
-        assert_eq!(pacer.wait(start), Duration::ZERO);
-        pacer.drawn(start);
+        assert_eq!(Pacer::new(LOCAL_GAP).wait(start), Duration::ZERO);
+        let pacer = opened(LOCAL_GAP, start);
         assert_eq!(pacer.wait(start + 10 * MS), 23 * MS);
         assert_eq!(pacer.wait(start + 50 * MS), Duration::ZERO);
     }
@@ -84,8 +114,7 @@ mod tests {
     #[test]
     fn the_answer_to_a_key_is_not_kept_waiting() {
         let start = crate::clock::monotonic();
-        let mut pacer = Pacer::new(REMOTE_GAP);
-        pacer.drawn(start);
+        let mut pacer = opened(REMOTE_GAP, start);
         pacer.pressed(start);
         assert_eq!(pacer.wait(start), ANSWER_GAP);
         assert_eq!(pacer.wait(start + 10 * MS), Duration::ZERO);
@@ -96,8 +125,7 @@ mod tests {
     #[test]
     fn a_terminal_that_blocks_gets_fewer_frames_until_it_keeps_up() {
         let start = crate::clock::monotonic();
-        let mut pacer = Pacer::new(REMOTE_GAP);
-        pacer.drawn(start);
+        let mut pacer = opened(REMOTE_GAP, start);
         pacer.taken(200 * MS);
         assert_eq!(pacer.wait(start), 400 * MS);
         pacer.taken(5000 * MS);

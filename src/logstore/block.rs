@@ -13,7 +13,9 @@ use jiff::tz::TimeZone;
 use crate::domain::log::Level;
 use crate::domain::query::matcher::{Matcher, Subject};
 use crate::logstore::level;
-use crate::logstore::record::{GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, continues, split};
+use crate::logstore::record::{
+    GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, continues, count_records, split,
+};
 use crate::logstore::segment::{Segment, lock};
 use crate::logstore::stamp::{STAMP_BYTES, StampReader};
 
@@ -72,6 +74,58 @@ impl Block {
     /// True when a record passes.
     pub fn passes(&self, index: usize, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> bool {
         matcher.passes(&RecordView { block: self, span: &self.spans()[index], arrival })
+    }
+
+    /// How many records pass, without splitting the block where that can be helped.
+    pub fn count(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> usize {
+        if matcher.takes_all_records() {
+            return self.count_records();
+        }
+        self.count_hit_records(matcher).unwrap_or_else(|| self.matches(matcher, arrival).len())
+    }
+
+    /// How many records there are.
+    pub fn count_records(&self) -> usize {
+        if let Some(spans) = self.spans.get() {
+            return spans.len();
+        }
+        count_records(&self.bytes, self.base, &mut StampReader::new(self.zone.clone(), self.reference))
+    }
+
+    /// Counts the records that a lone pattern hits. `None` when the lines around a hit do not tell: the query
+    /// asks more, a hit spans lines, or no line with a timestamp is near before it.
+    fn count_hit_records(&self, matcher: &Matcher) -> Option<usize> {
+        let pattern = matcher.only_lead()?;
+        let mut reader = StampReader::new(self.zone.clone(), self.reference);
+        let (mut count, mut at) = (0, 0);
+        let mut last = None;
+        while at < self.bytes.len() {
+            let Some(hit) = pattern.find_at(&self.bytes, at) else { break };
+            let start = memchr::memrchr(b'\n', &self.bytes[..hit.start]).map_or(0, |it| it + 1);
+            let end = memchr::memchr(b'\n', &self.bytes[hit.start..]).map_or(self.bytes.len(), |it| hit.start + it);
+            if hit.end > end || (end - start) as u64 > LINE_BYTES {
+                return None;
+            }
+            let record = self.stamped_line_of(start, end, &mut reader)?;
+            count += usize::from(last != Some(record));
+            last = Some(record);
+            at = end + 1;
+        }
+        Some(count)
+    }
+
+    /// Where the nearest line with a timestamp begins, the line `start..end` or one that it continues.
+    fn stamped_line_of(&self, start: usize, end: usize, reader: &mut StampReader) -> Option<usize> {
+        let (mut line, mut line_end, mut lines) = (start, end, 0);
+        while !reader.has_stamp(&self.bytes[line..line_end]) {
+            line_end = line.checked_sub(1)?;
+            line = memchr::memrchr(b'\n', &self.bytes[..line_end]).map_or(0, |it| it + 1);
+            lines += 1;
+            if !Reach::holds(line_end as u64 + 1, lines, start as u64) {
+                return None;
+            }
+        }
+        Some(line)
     }
 
     /// Indices of the records that pass. `arrival` places records without a time of their own.
@@ -157,7 +211,7 @@ impl BlockReader {
                 return Ok(found);
             }
         }
-        let found = Arc::new(self.read(segment, size, block, next)?);
+        let found = Arc::new(self.read(segment, size, block, next, Vec::new())?);
         let mut cache = lock(&self.cache);
         // An earlier, shorter state of the block that is being written is of no use any more.
         cache.retain(|(it, _)| it.segment != key.segment || it.block != key.block);
@@ -171,19 +225,19 @@ impl BlockReader {
         Ok(found)
     }
 
-    /// Reads a block for one pass over everything, past the cache.
+    /// Reads a block for one pass over everything, past the cache and into the memory of the block before.
     ///
     /// # Errors
     /// When the file can not be read.
-    pub fn block_once(&self, segment: &Segment, size: u64, block: u64) -> io::Result<Block> {
+    pub fn block_once(&self, segment: &Segment, size: u64, block: u64, buffer: Vec<u8>) -> io::Result<Block> {
         let next = self.first_record(segment, size, block + 1)?;
-        self.read(segment, size, block, next)
+        self.read(segment, size, block, next, buffer)
     }
 
-    fn read(&self, segment: &Segment, size: u64, block: u64, next: u64) -> io::Result<Block> {
+    fn read(&self, segment: &Segment, size: u64, block: u64, next: u64, buffer: Vec<u8>) -> io::Result<Block> {
         let base = self.first_record(segment, size, block)?.min(next);
         let end = next.min((block + 1) * BLOCK_BYTES + LINE_BYTES);
-        let bytes = segment.read(base, end)?;
+        let bytes = segment.read_into(buffer, base, end)?;
         Ok(Block { base, next, bytes, spans: OnceLock::new(), zone: self.zone.clone(), reference: segment.modified() })
     }
 
@@ -324,7 +378,7 @@ impl<'a> Region<'a> {
         self.cover(start, start + STAMP_BYTES as u64)?;
         let line = self.slice(start, start + STAMP_BYTES as u64);
         let line = &line[..memchr::memchr(b'\n', line).map_or(line.len(), |it| it + 1)];
-        Ok(reader.read(line).is_some())
+        Ok(reader.has_stamp(line))
     }
 
     fn shape_continues(&mut self, start: u64) -> io::Result<bool> {

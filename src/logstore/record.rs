@@ -132,6 +132,24 @@ pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
     spans
 }
 
+/// Counts the records that [`split`] would find.
+pub fn count_records(bytes: &[u8], base: u64, reader: &mut StampReader) -> usize {
+    let mut grouping = Grouping::default();
+    let (mut count, mut start) = (0, 0);
+    let ends = memchr::memchr_iter(b'\n', bytes).map(|it| it + 1);
+    for end in ends.chain((!bytes.ends_with(b"\n")).then_some(bytes.len())) {
+        let line = &bytes[start..end];
+        if !line.is_empty() {
+            let has_stamp = reader.has_stamp(line);
+            let begins = grouping.begins(line, has_stamp, base + start as u64, base + end as u64);
+            // The first line always does, as where a block begins was worked out before.
+            count += usize::from(begins || count == 0);
+        }
+        start = end;
+    }
+    count
+}
+
 /// Stretches are blocks with one record of at most `LINE_BYTES` behind them: far below 4 GiB.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)

@@ -1,6 +1,7 @@
 //! Counts what passes a query in everything there is, newest block first, on all cores.
 //!
-//! Counts are kept per block and query, so that following adds only what is new and a window can pass
+//! A block that is only searched is not split into records, unless somebody wants to know how many there
+//! are. Counts are kept per block and query, so that following adds only what is new and a window can pass
 //! over blocks without a match.
 
 use std::collections::HashMap;
@@ -62,17 +63,34 @@ struct Task {
     block: u64,
 }
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Matches only: `Counts::scanned` stays 0 where the query need not know the records.
+    Matches,
+    /// All records as well.
+    Records,
+}
+
+/// How and for what to count.
+#[derive(Clone, Copy)]
+pub struct Scan<'a> {
+    /// Reads blocks.
+    pub reader: &'a BlockReader,
+    /// What passes.
+    pub matcher: &'a Matcher,
+    /// Keeps the counts by block. Belongs to one query and one depth.
+    pub counts: &'a QueryCounts,
+    /// What is counted.
+    pub depth: Depth,
+    /// Threads at work.
+    pub threads: usize,
+}
+
 /// Counts everything in the snapshots; `progress` hears of it now and then and cancels with `false`.
 ///
 /// Returns `None` when it was cancelled. Blocks that can not be read count as empty.
-pub fn count(
-    reader: &BlockReader,
-    snapshots: &[Snapshot],
-    matcher: &Matcher,
-    counts: &QueryCounts,
-    threads: usize,
-    progress: &(dyn Fn(Counts) -> bool + Sync),
-) -> Option<Counts> {
+pub fn count(scan: Scan<'_>, snapshots: &[Snapshot], progress: &(dyn Fn(Counts) -> bool + Sync)) -> Option<Counts> {
     let tally = Tally::new(snapshots);
     let mut tasks = Vec::new();
     for (index, snapshot) in snapshots.iter().enumerate() {
@@ -80,7 +98,7 @@ pub fn count(
             let blocks = BlockReader::blocks(part.size_bytes);
             for block in 0..blocks {
                 // The last block is still being written, it is counted every time.
-                match counts.get(part.segment.uid, block).filter(|_| block + 1 < blocks) {
+                match scan.counts.get(part.segment.uid, block).filter(|_| block + 1 < blocks) {
                     Some(known) => tally.add(known, crate::logstore::block::BLOCK_BYTES),
                     None => tasks.push(Task { snapshot: index, part: part_index, block }),
                 }
@@ -96,16 +114,17 @@ pub fn count(
     let next = AtomicUsize::new(0);
     let cancelled = AtomicBool::new(false);
     let work = |reports: bool| {
+        let mut buffer = Vec::new();
         while !cancelled.load(Ordering::Relaxed) {
             let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            count_block(reader, snapshots, *task, matcher, counts, &tally);
+            buffer = count_block(scan, snapshots, *task, &tally, buffer);
             if reports && !progress(tally.counts(false)) {
                 cancelled.store(true, Ordering::Relaxed);
             }
         }
     };
     // A handful of blocks is done before a thread has started.
-    let helpers = if tasks.len() > 8 { threads.saturating_sub(1) } else { 0 };
+    let helpers = if tasks.len() > 8 { scan.threads.saturating_sub(1) } else { 0 };
     std::thread::scope(|scope| {
         for _ in 0..helpers {
             scope.spawn(|| work(false));
@@ -115,33 +134,26 @@ pub fn count(
     (!cancelled.into_inner()).then(|| tally.counts(true))
 }
 
-fn count_block(
-    reader: &BlockReader,
-    snapshots: &[Snapshot],
-    task: Task,
-    matcher: &Matcher,
-    counts: &QueryCounts,
-    tally: &Tally,
-) {
+/// Counts one block, read into `buffer`; returns the memory for the next one.
+fn count_block(scan: Scan<'_>, snapshots: &[Snapshot], task: Task, tally: &Tally, buffer: Vec<u8>) -> Vec<u8> {
     let snapshot = &snapshots[task.snapshot];
     let part = &snapshot.parts[task.part];
     let is_last = task.block + 1 >= BlockReader::blocks(part.size_bytes);
     let mut count = BlockCount::default();
-    if let Ok(block) = reader.block_once(&part.segment, part.size_bytes, task.block) {
-        let records = block.spans().len();
-        let matched = if matcher.takes_all_records() {
-            records
-        } else {
-            block.matches(matcher, &|offset| snapshot.arrival(part, offset)).len()
-        };
+    let mut buffer = buffer;
+    if let Ok(block) = scan.reader.block_once(&part.segment, part.size_bytes, task.block, std::mem::take(&mut buffer)) {
+        let records = if scan.depth == Depth::Records { block.count_records() } else { 0 };
+        let matched = block.count(scan.matcher, &|offset| snapshot.arrival(part, offset));
         let bound = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         count = BlockCount { matched: bound(matched), records: bound(records) };
+        buffer = block.bytes;
     }
     if !is_last {
-        counts.put(part.segment.uid, task.block, count);
+        scan.counts.put(part.segment.uid, task.block, count);
     }
     let bytes = crate::logstore::block::BLOCK_BYTES;
     tally.add(count, if is_last { part.size_bytes - task.block * bytes } else { bytes });
+    buffer
 }
 
 struct Tally {

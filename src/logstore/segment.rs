@@ -156,8 +156,20 @@ impl Segment {
     /// # Errors
     /// When the file can not be read.
     pub fn read(&self, start: u64, end: u64) -> io::Result<Vec<u8>> {
+        self.read_into(Vec::new(), start, end)
+    }
+
+    /// Reads `start..end` as [`Segment::read`] does, into the memory of a buffer that is no longer needed.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn read_into(&self, mut buffer: Vec<u8>, start: u64, end: u64) -> io::Result<Vec<u8>> {
         let length = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
-        let mut buffer = vec![0; length];
+        if buffer.capacity() < length {
+            // Fresh memory is zero already; growing the old would copy it first.
+            buffer = vec![0; length];
+        }
+        buffer.resize(length, 0);
         let filled = match &self.bytes {
             Bytes::File(file) => read_full(file, &mut buffer, start)?,
             Bytes::Memory(bytes) => {

@@ -8,11 +8,12 @@ use std::io;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Counts, GapKind};
 use crate::domain::query::matcher::Matcher;
+use crate::logstore::block::BlockReader;
 use crate::logstore::engine::Engine;
 use crate::logstore::present::Presenter;
-use crate::logstore::scan::{self, QueryCounts};
+use crate::logstore::scan::{self, Depth, QueryCounts, Scan};
 use crate::logstore::source::Snapshot;
-use crate::logstore::walk::{Direction, Found, Ground, Item, Merge, Place, Placed, Step, Walk, last_record};
+use crate::logstore::walk::{Direction, Found, Ground, Item, Merge, Place, Placed, Step, Walk, last_record, seek};
 
 /// One thing met, with what it takes to show it.
 pub struct Met<'a> {
@@ -64,18 +65,16 @@ impl<'e> Stream<'e> {
     }
 
     /// Counts all matches.
-    pub fn count(&self) -> Counts {
+    pub fn count(&self, depth: Depth) -> Counts {
         let inner = self.engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
-        let counts = QueryCounts::default();
-        scan::count(&inner.reader, &snapshots, &self.matcher, &counts, inner.threads, &|_| true).unwrap_or_default()
+        let (matcher, counts) = (&self.matcher, &QueryCounts::default());
+        let scan = Scan { reader: &inner.reader, matcher, counts, depth, threads: inner.threads };
+        scan::count(scan, &snapshots, &|_| true).unwrap_or_default()
     }
 
-    /// Leaves out all but the newest `count` matches of what is there now.
-    ///
-    /// # Errors
-    /// When a file can not be read.
-    pub fn skip_to_newest(&mut self, count: usize) -> io::Result<()> {
+    /// Leaves out all but the newest `count` matches of what is there now, and the context before them.
+    pub fn skip_to_newest(&mut self, count: usize) {
         let inner = self.engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
         let ground = Ground { reader: &inner.reader, matcher: &self.matcher, counts: None };
@@ -86,22 +85,51 @@ impl<'e> Stream<'e> {
         let mut merge = Merge::new(walks.collect(), Direction::Backward);
         let mut starts: Vec<Place> = snapshots.iter().map(Place::end_of).collect();
         let mut left = count;
+        let mut first = None;
         while left > 0 {
-            match merge.step()? {
-                Step::Item(Placed { source, item: Item::Record(found), .. }) => {
+            match merge.step() {
+                Step::Item(Placed { source, at, item: Item::Record(found) }) => {
                     starts[source] = found.place;
+                    first = Some((source, at));
                     left -= 1;
                 }
                 Step::Item(_) | Step::Pending => {}
                 Step::End => break,
             }
         }
+        if let Some((source, at)) = first.filter(|_| self.context > 0) {
+            // Context is what stands around a match in time, in whichever source.
+            for (index, snapshot) in snapshots.iter().enumerate().filter(|(index, _)| *index != source) {
+                starts[index] = starts[index].min(seek(&inner.reader, snapshot, at, index < source));
+            }
+            self.before = self.before(&snapshots, &starts);
+        }
         for (snapshot, start) in snapshots.iter().zip(starts) {
             if let Some(part) = snapshot.parts.get(start.part) {
                 self.met.insert(snapshot.source.id.clone(), (part.segment.uid, start.offset));
             }
         }
-        Ok(())
+    }
+
+    /// The records that stand right before places.
+    fn before(&self, snapshots: &[Snapshot], places: &[Place]) -> VecDeque<Placed> {
+        let everything = Matcher::default();
+        let ground = Ground { reader: &self.engine.inner().reader, matcher: &everything, counts: None };
+        let walks = snapshots
+            .iter()
+            .zip(places)
+            .enumerate()
+            .map(|(index, (snapshot, place))| Walk::new(ground, snapshot, index, *place, Direction::Backward));
+        let mut merge = Merge::new(walks.collect(), Direction::Backward);
+        let mut before = VecDeque::new();
+        while before.len() < self.context {
+            match merge.step() {
+                Step::Item(placed) if matches!(placed.item, Item::Record(_)) => before.push_front(placed),
+                Step::Item(_) | Step::Pending => {}
+                Step::End => break,
+            }
+        }
+        before
     }
 
     /// True when every source has said that it ended.
@@ -116,7 +144,7 @@ impl<'e> Stream<'e> {
     /// still grow, is left for later.
     ///
     /// # Errors
-    /// When a file can not be read or `take` fails.
+    /// Those of `take`.
     pub fn advance(&mut self, hold_last: bool, take: &mut Take<'_>) -> io::Result<()> {
         let engine = self.engine;
         let inner = engine.inner();
@@ -126,7 +154,7 @@ impl<'e> Stream<'e> {
         let walked = if self.context > 0 { &everything } else { &matcher };
         let presenter = || Presenter { snapshots: &snapshots, matcher: &matcher, search: None, zone: &inner.zone };
         for (index, snapshot) in snapshots.iter().enumerate() {
-            if let Some(placed) = self.grown(index, snapshot)? {
+            if let Some(placed) = self.grown(index, snapshot) {
                 take(&Met { placed: placed.0, context: false, from_byte: placed.1, presenter: presenter() })?;
             }
         }
@@ -134,7 +162,7 @@ impl<'e> Stream<'e> {
         let mut walks = Vec::new();
         for (index, snapshot) in snapshots.iter().enumerate() {
             let end = Place::end_of(snapshot);
-            let limit = if hold_last { last_record(&inner.reader, snapshot)? } else { end };
+            let limit = if hold_last { last_record(&inner.reader, snapshot) } else { end };
             let known = self.met.get(&snapshot.source.id).copied();
             let part = known.and_then(|(uid, _)| snapshot.parts.iter().position(|it| it.segment.uid == uid));
             let ground = Ground { reader: &inner.reader, matcher: walked, counts: None };
@@ -154,7 +182,7 @@ impl<'e> Stream<'e> {
         }
         let mut merge = Merge::new(walks, Direction::Forward);
         loop {
-            let placed = match merge.step()? {
+            let placed = match merge.step() {
                 Step::Item(placed) => placed,
                 Step::Pending => continue,
                 Step::End => return Ok(()),
@@ -192,28 +220,23 @@ impl<'e> Stream<'e> {
     }
 
     /// The last record met, when more lines of it have come.
-    fn grown(&mut self, index: usize, snapshot: &Snapshot) -> io::Result<Option<(Placed, usize)>> {
+    fn grown(&mut self, index: usize, snapshot: &Snapshot) -> Option<(Placed, usize)> {
         let id = &snapshot.source.id;
-        let Some((place, met_bytes)) = self.open.get(id).copied() else { return Ok(None) };
-        let (Some(part), Some((uid, _))) = (snapshot.parts.get(place.part), self.met.get(id)) else { return Ok(None) };
+        let (place, met_bytes) = self.open.get(id).copied()?;
+        let (part, (uid, _)) = (snapshot.parts.get(place.part)?, self.met.get(id)?);
         if part.segment.uid != *uid {
-            return Ok(None);
+            return None;
         }
         let reader = &self.engine.inner().reader;
-        let block = reader.block(
-            &part.segment,
-            part.size_bytes,
-            crate::logstore::block::BlockReader::block_at(place.offset),
-        )?;
-        let at = block.spans().iter().position(|it| block.base + u64::from(it.start) == place.offset);
-        let Some(at) = at else { return Ok(None) };
+        let block = reader.block(&part.segment, part.size_bytes, BlockReader::block_at(place.offset)).ok()?;
+        let at = block.spans().iter().position(|it| block.base + u64::from(it.start) == place.offset)?;
         let found = Found { place, block, index: at };
         let length = found.length();
         if length <= met_bytes {
-            return Ok(None);
+            return None;
         }
         self.open.insert(id.clone(), (place, length));
         let time = found.time().unwrap_or_else(|| snapshot.arrival(part, place.offset));
-        Ok(Some((Placed { source: index, at: time, item: Item::Record(found) }, met_bytes)))
+        Some((Placed { source: index, at: time, item: Item::Record(found) }, met_bytes))
     }
 }

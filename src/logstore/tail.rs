@@ -158,3 +158,35 @@ fn open_regular(path: &Path) -> io::Result<File> {
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{HostId, SourceId};
+
+    /// The mapping only: no permission keeps root out, and tests may run as root.
+    #[test]
+    fn a_file_that_may_not_be_read_says_so_until_it_may() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        fs::write(&path, "one\n").unwrap();
+        let id = SourceId::new(&HostId::new("h"), "a");
+        let mut tail = FileTail::new(Arc::new(Source::new(id, "a", "a")), &path);
+        let (now, instant) = (Timestamp::UNIX_EPOCH, crate::clock::monotonic());
+        let mut look = Look::default();
+        tail.fail(&io::Error::from(io::ErrorKind::PermissionDenied), now, &mut look);
+        let state = |it: &LogFact| match it {
+            LogFact::State { state, .. } => Some(state.clone()),
+            _ => None,
+        };
+        assert!(matches!(look.facts.iter().find_map(state), Some(SourceState::Failed(why)) if why.contains("run as")));
+        let gap = tail.source.snapshot().tail.map(|it| it.kind);
+        assert_eq!((gap, look.changed), (Some(GapKind::PermissionDenied), true));
+        let mut again = Look::default();
+        tail.fail(&io::Error::from(io::ErrorKind::PermissionDenied), now, &mut again);
+        assert!(again.facts.is_empty() && !again.changed, "said twice: {again:?}");
+        let look = tail.look(now, instant);
+        assert_eq!(look.facts.iter().find_map(state), Some(SourceState::Connected));
+        assert_eq!((tail.source.snapshot().tail, tail.source.size_bytes()), (None, 4));
+    }
+}

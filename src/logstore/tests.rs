@@ -14,6 +14,7 @@ use crate::clock;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::log::{Anchor, Find, GapKind, Level, Row, ViewId, Window, WindowRequest, WindowSource};
 use crate::logstore::engine::Engine;
+use crate::logstore::segment::Segment;
 use crate::logstore::source::Source;
 use crate::logstore::tail::FileTail;
 
@@ -151,6 +152,8 @@ fn windows_hold_what_a_naive_filter_finds() {
     check("level>=warn -slow", &|it| it.contains("ERROR"));
     check("Caused /n\\d*7\\./", &|it| it.contains("Caused") && it.contains("7."));
     check("n19999.", &|it| it.contains("n19999."));
+    check("trace.X", &|it| it.contains("trace.X"));
+    check("/(?s)n7\\..*Caused/", &|it| it.contains("n7."));
     check("/^\\tat trace/", &|it| it.contains("\tat trace"));
 }
 
@@ -453,4 +456,75 @@ fn a_look_at_nothing_new_reports_nothing() {
     let look = bench.tails[0].look(Timestamp::UNIX_EPOCH, at);
     assert!(look.facts.is_empty() && !look.changed && !look.owes, "{look:?}");
     assert!(Path::new(&bench.path("a")).exists());
+}
+
+/// A source whose reads fail: its file is open for writing only, which not even root can read from.
+fn unreadable(path: &Path) -> Arc<Source> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
+    let source = Arc::new(Source::new(SourceId::new(&HostId::new("h"), "broken"), "broken", "broken"));
+    let segment = Segment::file(file, 0).unwrap();
+    segment.append(&[b'x'; 64], "2026-08-19T00:00:02Z".parse().unwrap());
+    source.push(segment, None);
+    source
+}
+
+#[test]
+fn a_source_that_can_not_be_read_is_a_gap_and_the_others_go_on() {
+    let bench = Bench::with("a", b"2026-08-19T00:00:00Z one\n2026-08-19T00:00:01Z two\n");
+    bench.engine.add(unreadable(&bench.path("broken")));
+    for anchor in [Anchor::Tail, Anchor::Head, Anchor::Time("2026-08-19T00:00:01Z".parse().unwrap())] {
+        let window = bench.ask(request("", anchor.clone(), 5, 5));
+        let found = texts(&window);
+        assert_eq!(found[..2], ["2026-08-19T00:00:00Z one", "2026-08-19T00:00:01Z two"], "{anchor:?}");
+        assert!(found.len() == 3 && found[2].starts_with("Failed(\"Bad file descriptor"), "{anchor:?}: {found:?}");
+        assert_eq!((window.missing, window.counts.matched), (None, 2));
+    }
+    let find = Anchor::Find { from: None, backwards: true, find: Find::Search };
+    let window = bench.ask(WindowRequest { search: "one".into(), ..request("", find, 1, 1) });
+    assert!(texts(&window)[window.anchor_row.unwrap()].ends_with("one"));
+}
+
+#[test]
+fn a_link_that_leads_in_a_circle_is_said() {
+    let mut bench = Bench::new();
+    std::os::unix::fs::symlink(bench.path("a"), bench.path("a")).unwrap();
+    bench.open("a");
+    let found = texts(&bench.ask(request("", Anchor::Tail, 5, 0)));
+    assert!(found.len() == 1 && found[0].contains("Too many levels of symbolic links"), "{found:?}");
+    fs::remove_file(bench.path("a")).unwrap();
+    bench.append("a", b"now a file\n");
+    bench.look();
+    assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))), ["now a file"]);
+}
+
+#[test]
+fn a_binary_file_is_shown_without_a_control_character() {
+    let bytes: Vec<u8> = (0..=255).cycle().take(64 * 1024).collect();
+    let bench = Bench::with("a", &bytes);
+    let window = bench.ask(request("", Anchor::Tail, 50, 0));
+    let rows = window.rows.as_ref().unwrap();
+    assert!(!rows.is_empty());
+    for row in rows {
+        let Row::Record(record) = row else { panic!("no record") };
+        assert!(record.lines.iter().all(|it| !it.chars().any(char::is_control)), "{record:?}");
+    }
+}
+
+#[test]
+fn carriage_returns_at_line_ends_are_neither_shown_nor_in_the_way_of_an_end_of_line() {
+    let bench = Bench::with("a", b"2026-08-19T00:00:00Z one\r\n2026-08-19T00:00:01Z two\r\n");
+    assert_eq!(texts(&bench.ask(request("/two$/", Anchor::Tail, 5, 0))), ["2026-08-19T00:00:01Z two"]);
+    assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))).len(), 2);
+}
+
+#[test]
+fn chinese_text_is_found_and_marked_on_character_boundaries() {
+    let bench =
+        Bench::with("a", "2026-08-19T00:00:00Z ERROR 数据库连接失败: 超时\n2026-08-19T00:00:01Z INFO 好\n".as_bytes());
+    let window = bench.ask(request("连接失败", Anchor::Tail, 5, 0));
+    let rows = window.rows.as_ref().unwrap();
+    let Row::Record(record) = &rows[0] else { panic!("no record") };
+    let (line, range) = record.hits[0].clone();
+    assert_eq!(&record.lines[line as usize][range.start as usize..range.end as usize], "连接失败");
+    assert_eq!((rows.len(), window.counts.matched), (1, 1));
 }

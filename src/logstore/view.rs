@@ -13,11 +13,11 @@ use crate::domain::query::Query;
 use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::logstore::engine::{Answer, Inner};
 use crate::logstore::present::Presenter;
-use crate::logstore::scan::{self, QueryCounts};
+use crate::logstore::scan::{self, Depth, QueryCounts, Scan};
 use crate::logstore::segment::lock;
 use crate::logstore::source::Snapshot;
 use crate::logstore::walk::{Ground, Place, last_record};
-use crate::logstore::window::{Builder, Built, Keyed, MAX_WINDOW_RECORDS, Stop};
+use crate::logstore::window::{Builder, Built, Cancelled, Keyed, MAX_WINDOW_RECORDS};
 
 /// Least time between two windows of a followed tail: thirty a second look like motion.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(33);
@@ -120,7 +120,7 @@ struct Following {
     plan: Plan,
     rows: Vec<Keyed>,
     /// Per source: the last record, which may still grow.
-    floors: Option<Vec<Place>>,
+    floors: Vec<Place>,
     snapshots: Vec<Snapshot>,
     counts_known: Arc<AtomicBool>,
     counts: Counts,
@@ -134,6 +134,12 @@ struct Plan {
     search: Option<Pattern>,
     error: Option<String>,
     counts: Arc<QueryCounts>,
+}
+
+impl Plan {
+    fn scan<'a>(&'a self, inner: &'a Inner, threads: usize) -> Scan<'a> {
+        Scan { reader: &inner.reader, matcher: &self.matcher, counts: &self.counts, depth: Depth::Records, threads }
+    }
 }
 
 /// The view's thread.
@@ -199,24 +205,18 @@ fn answer(inner: &Arc<Inner>, view: &Arc<View>, job: Job) -> Option<Following> {
     Some(Following { job, plan, rows, floors, snapshots, counts_known, counts, pushed_at: clock::monotonic() })
 }
 
-/// Builds, and turns a file that can not be read into words. `None` when it was cancelled.
+/// Builds. `None` when it was cancelled.
 fn build(
     inner: &Inner,
     plan: &Plan,
     snapshots: &[Snapshot],
     go_on: &dyn Fn(&mut dyn FnMut() -> Built) -> bool,
-    work: impl FnOnce(&Builder<'_>) -> Result<Built, Stop>,
+    work: impl FnOnce(&Builder<'_>) -> Result<Built, Cancelled>,
 ) -> Option<Built> {
     let presenter = Presenter { snapshots, matcher: &plan.matcher, search: plan.search.as_ref(), zone: &inner.zone };
     let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, counts: Some(&plan.counts) };
     let builder = Builder { ground, snapshots, presenter: &presenter, go_on };
-    match work(&builder) {
-        Ok(built) => Some(built),
-        Err(Stop::Cancelled) => None,
-        Err(Stop::Io(error)) => {
-            Some(Built { missing: Some(format!("could not read the log: {error}")), ..Built::default() })
-        }
-    }
+    work(&builder).ok()
 }
 
 fn window(job: &Job, plan: &Plan, built: Option<&Built>, counts: Counts) -> Window {
@@ -257,7 +257,7 @@ fn count_aside(
             *sent = clock::monotonic();
             (job.answer)(window(&job, &plan, None, counts))
         };
-        let counted = scan::count(&inner.reader, &snapshots, &plan.matcher, &plan.counts, inner.threads, &progress);
+        let counted = scan::count(plan.scan(&inner, inner.threads), &snapshots, &progress);
         if let Some(counts) = counted
             && view.is_current(job.ticket)
         {
@@ -272,9 +272,9 @@ fn count_aside(
     }
 }
 
-/// The last record of each source, `None` when one can not be read.
-fn floors(inner: &Inner, snapshots: &[Snapshot]) -> Option<Vec<Place>> {
-    snapshots.iter().map(|snapshot| last_record(&inner.reader, snapshot).ok()).collect()
+/// The last record of each source.
+fn floors(inner: &Inner, snapshots: &[Snapshot]) -> Vec<Place> {
+    snapshots.iter().map(|snapshot| last_record(&inner.reader, snapshot)).collect()
 }
 
 fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Option<Following> {
@@ -283,20 +283,19 @@ fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Opt
     let want = (job.request.before.min(MAX_WINDOW_RECORDS) + job.request.after.min(MAX_WINDOW_RECORDS)) as usize;
     let go_on = |_: &mut dyn FnMut() -> Built| view.is_current(job.ticket);
     let same_shape = same_shape(&following.snapshots, &snapshots);
-    let floors_then = following.floors.take().filter(|_| same_shape && job.request.context == 0);
-    let built = match &floors_then {
-        Some(floors) => {
-            let fresh = build(inner, &plan, &snapshots, &go_on, |builder| builder.tail(want, Some(floors)))?;
-            let had = following.rows.len();
-            extend(following.rows.clone(), fresh, floors, want, had)
-        }
-        None => build(inner, &plan, &snapshots, &go_on, |builder| builder.build(&job.request, plan.search.as_ref()))?,
+    let floors_then = std::mem::take(&mut following.floors);
+    let built = if same_shape && job.request.context == 0 {
+        let fresh = build(inner, &plan, &snapshots, &go_on, |builder| builder.tail(want, Some(&floors_then)))?;
+        let had = following.rows.len();
+        extend(following.rows.clone(), fresh, &floors_then, want, had)
+    } else {
+        build(inner, &plan, &snapshots, &go_on, |builder| builder.build(&job.request, plan.search.as_ref()))?
     };
     following.floors = floors(inner, &snapshots);
     let mut counts = following.counts;
     if job.request.count && following.counts_known.load(Ordering::Acquire) {
         let go_on = |_| view.is_current(job.ticket);
-        counts = scan::count(&inner.reader, &snapshots, &plan.matcher, &plan.counts, 1, &go_on)?;
+        counts = scan::count(plan.scan(inner, 1), &snapshots, &go_on)?;
     }
     let same_rows = built.rows.len() == following.rows.len()
         && built.rows.iter().zip(&following.rows).all(|(new, old)| new.row == old.row);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::log::{Cursor, Level, Position};
+use crate::domain::log::{Cursor, GapKind, Level, Position};
 use crate::domain::query::matcher::Matcher;
-use crate::logstore::block::{Block, BlockReader};
+use crate::logstore::block::{BLOCK_BYTES, Block, BlockReader};
 use crate::logstore::scan::QueryCounts;
 use crate::logstore::source::{GapMark, Snapshot};
 
@@ -159,6 +159,7 @@ impl<'a> Walk<'a> {
         let size = snapshot.parts.get(part).map_or(0, |it| it.size_bytes);
         let block = match direction {
             Direction::Forward => BlockReader::block_at(from.offset),
+            Direction::Backward if from.offset == 0 => 0,
             Direction::Backward => BlockReader::block_at(from.offset).saturating_add(1).min(BlockReader::blocks(size)),
         };
         Self {
@@ -225,20 +226,19 @@ impl<'a> Walk<'a> {
 
     /// Goes on to the next item, through at most one block.
     ///
-    /// # Errors
-    /// When the file can not be read.
-    pub fn step(&mut self) -> io::Result<Step> {
+    /// A block that can not be read is met as a gap and ends the walk: other sources go on without this one.
+    pub fn step(&mut self) -> Step {
         if self.ended {
-            return Ok(Step::End);
+            return Step::End;
         }
         if self.direction == Direction::Backward && !self.tail_met {
             self.tail_met = true;
             if let Some(mark) = self.snapshot.tail.clone() {
-                return Ok(Step::Item(self.gap(mark, Place::end_of(self.snapshot), true)));
+                return Step::Item(self.gap(mark, Place::end_of(self.snapshot), true));
             }
         }
         if let Some(placed) = self.next_hit() {
-            return Ok(Step::Item(placed));
+            return Step::Item(placed);
         }
         match self.direction {
             Direction::Forward => self.step_forward(),
@@ -246,62 +246,74 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn step_forward(&mut self) -> io::Result<Step> {
+    fn step_forward(&mut self) -> Step {
         if !self.gap_met {
             self.gap_met = true;
             if let Some(mark) = self.snapshot.parts.get(self.part).and_then(|it| it.gap.clone()) {
-                return Ok(Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false)));
+                return Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false));
             }
         }
         if self.block < self.blocks() {
-            self.load(self.block)?;
+            if let Err(error) = self.load(self.block) {
+                return self.unreadable(&error);
+            }
             self.hits.reverse();
             self.block += 1;
-            return Ok(Step::Pending);
+            return Step::Pending;
         }
         if self.part + 1 < self.snapshot.parts.len() {
             self.part += 1;
             self.block = 0;
             self.gap_met = false;
-            return Ok(Step::Pending);
+            return Step::Pending;
         }
         if !self.tail_met {
             self.tail_met = true;
             if let Some(mark) = self.snapshot.tail.clone() {
-                return Ok(Step::Item(self.gap(mark, Place::end_of(self.snapshot), true)));
+                return Step::Item(self.gap(mark, Place::end_of(self.snapshot), true));
             }
         }
         self.ended = true;
-        Ok(Step::End)
+        Step::End
     }
 
-    fn step_backward(&mut self) -> io::Result<Step> {
-        let below_floor =
-            (Place { part: self.part, offset: self.block.saturating_mul(crate::logstore::block::BLOCK_BYTES) })
-                <= self.floor;
+    fn step_backward(&mut self) -> Step {
+        let below_floor = (Place { part: self.part, offset: self.block.saturating_mul(BLOCK_BYTES) }) <= self.floor;
         if self.block > 0 && !below_floor {
             self.block -= 1;
-            self.load(self.block)?;
-            return Ok(Step::Pending);
+            if let Err(error) = self.load(self.block) {
+                return self.unreadable(&error);
+            }
+            return Step::Pending;
         }
         if self.part < self.floor.part || (self.part == self.floor.part && self.floor.offset > 0) {
             self.ended = true;
-            return Ok(Step::End);
+            return Step::End;
         }
         if !self.gap_met {
             self.gap_met = true;
             if let Some(mark) = self.snapshot.parts.get(self.part).and_then(|it| it.gap.clone()) {
-                return Ok(Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false)));
+                return Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false));
             }
         }
         if self.part > 0 {
             self.part -= 1;
             self.block = self.blocks();
             self.gap_met = false;
-            return Ok(Step::Pending);
+            return Step::Pending;
         }
         self.ended = true;
-        Ok(Step::End)
+        Step::End
+    }
+
+    fn unreadable(&mut self, error: &io::Error) -> Step {
+        self.ended = true;
+        let part = &self.snapshot.parts[self.part];
+        let offset = (self.block * BLOCK_BYTES).min(part.size_bytes);
+        // A look at the file says so in the same words when it fails as well.
+        let kind = GapKind::Failed(error.to_string());
+        let mark = GapMark { kind, at: self.last_at.unwrap_or_else(|| part.segment.modified()) };
+        Step::Item(self.gap(mark, Place { part: self.part, offset }, false))
     }
 
     fn load(&mut self, block: u64) -> io::Result<()> {
@@ -396,16 +408,13 @@ impl<'a> Merge<'a> {
     }
 
     /// Goes on, through at most one block.
-    ///
-    /// # Errors
-    /// When a file can not be read.
-    pub fn step(&mut self) -> io::Result<Step> {
+    pub fn step(&mut self) -> Step {
         for (head, walk) in self.heads.iter_mut().zip(&mut self.walks) {
             if matches!(head, Head::Unknown) {
-                match walk.step()? {
+                match walk.step() {
                     Step::Item(placed) => *head = Head::Item(placed),
                     Step::End => *head = Head::End,
-                    Step::Pending => return Ok(Step::Pending),
+                    Step::Pending => return Step::Pending,
                 }
             }
         }
@@ -417,30 +426,29 @@ impl<'a> Merge<'a> {
             Direction::Forward => heads.min(),
             Direction::Backward => heads.max(),
         };
-        let Some((_, index)) = chosen else { return Ok(Step::End) };
+        let Some((_, index)) = chosen else { return Step::End };
         match std::mem::replace(&mut self.heads[index], Head::Unknown) {
-            Head::Item(placed) => Ok(Step::Item(placed)),
-            Head::Unknown | Head::End => Ok(Step::Pending),
+            Head::Item(placed) => Step::Item(placed),
+            Head::Unknown | Head::End => Step::Pending,
         }
     }
 }
 
-/// The place of a source's last record.
-///
-/// # Errors
-/// When the file can not be read.
-pub fn last_record(reader: &BlockReader, snapshot: &Snapshot) -> io::Result<Place> {
-    let Some(part) = snapshot.parts.last() else { return Ok(Place::START) };
+/// The place of a source's last record, or where the last block begins when it can not be read.
+pub fn last_record(reader: &BlockReader, snapshot: &Snapshot) -> Place {
+    let Some(part) = snapshot.parts.last() else { return Place::START };
     let index = snapshot.parts.len() - 1;
     let mut block = BlockReader::blocks(part.size_bytes);
     while block > 0 {
         block -= 1;
-        let read = reader.block(&part.segment, part.size_bytes, block)?;
+        let Ok(read) = reader.block(&part.segment, part.size_bytes, block) else {
+            return Place { part: index, offset: block * BLOCK_BYTES };
+        };
         if let Some(span) = read.spans().last() {
-            return Ok(Place { part: index, offset: read.base + u64::from(span.start) });
+            return Place { part: index, offset: read.base + u64::from(span.start) };
         }
     }
-    Ok(Place { part: index, offset: 0 })
+    Place { part: index, offset: 0 }
 }
 
 /// The position of a place, as others see it.
@@ -474,19 +482,18 @@ pub fn place(snapshot: &Snapshot, cursor: &Cursor) -> Place {
 
 /// The place before the first record at or after a time (`after_equal`: after those of the same time).
 ///
-/// # Errors
-/// When a file can not be read.
-pub fn seek(reader: &BlockReader, snapshot: &Snapshot, time: Timestamp, after_equal: bool) -> io::Result<Place> {
+/// A block that can not be read counts as later, so that a walk from the place meets it.
+pub fn seek(reader: &BlockReader, snapshot: &Snapshot, time: Timestamp, after_equal: bool) -> Place {
     let is_before = |it: Timestamp| if after_equal { it <= time } else { it < time };
     for (index, part) in snapshot.parts.iter().enumerate().rev() {
         // Blocks `..low` begin before the time.
         let (mut low, mut high) = (0, BlockReader::blocks(part.size_bytes));
         while low < high {
             let middle = low + (high - low) / 2;
-            let block = reader.block(&part.segment, part.size_bytes, middle)?;
-            let first =
-                block.spans().iter().find_map(Block::time_of).unwrap_or_else(|| snapshot.arrival(part, block.base));
-            if is_before(first) {
+            let first = reader.block(&part.segment, part.size_bytes, middle).ok().map(|block| {
+                block.spans().iter().find_map(Block::time_of).unwrap_or_else(|| snapshot.arrival(part, block.base))
+            });
+            if first.is_some_and(is_before) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -495,17 +502,19 @@ pub fn seek(reader: &BlockReader, snapshot: &Snapshot, time: Timestamp, after_eq
         if low == 0 {
             continue;
         }
-        let block = reader.block(&part.segment, part.size_bytes, low - 1)?;
+        let Ok(block) = reader.block(&part.segment, part.size_bytes, low - 1) else {
+            return Place { part: index, offset: (low - 1) * BLOCK_BYTES };
+        };
         let mut last = None;
         for span in block.spans() {
             let offset = block.base + u64::from(span.start);
             let at = Block::time_of(span).or(last).unwrap_or_else(|| snapshot.arrival(part, offset));
             last = Some(at);
             if !is_before(at) {
-                return Ok(Place { part: index, offset });
+                return Place { part: index, offset };
             }
         }
-        return Ok(Place { part: index, offset: block.next });
+        return Place { part: index, offset: block.next };
     }
-    Ok(Place::START)
+    Place::START
 }

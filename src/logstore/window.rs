@@ -1,7 +1,6 @@
 //! Builds the rows of a window: the matches around an anchor, their context, and what is missing between.
 
 use std::collections::HashSet;
-use std::io;
 
 use jiff::Timestamp;
 
@@ -46,20 +45,9 @@ pub struct Built {
     pub missing: Option<String>,
 }
 
-/// Why building stopped.
+/// A newer request came while building.
 #[derive(Debug)]
-pub enum Stop {
-    /// A newer request came.
-    Cancelled,
-    /// A file can not be read.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
+pub struct Cancelled;
 
 /// What a window is built from.
 pub struct Builder<'a> {
@@ -77,21 +65,18 @@ impl<'a> Builder<'a> {
     /// Builds the window of a request.
     ///
     /// # Errors
-    /// When it was cancelled or a file can not be read.
-    pub fn build(&self, request: &WindowRequest, search: Option<&Pattern>) -> Result<Built, Stop> {
+    /// When it was cancelled.
+    pub fn build(&self, request: &WindowRequest, search: Option<&Pattern>) -> Result<Built, Cancelled> {
         let before = request.before.min(MAX_WINDOW_RECORDS) as usize;
         let after = request.after.min(MAX_WINDOW_RECORDS) as usize;
         let context = request.context.min(MAX_CONTEXT) as usize;
         let mut built = match &request.anchor {
             Anchor::Tail => self.tail(before + after, None)?,
             Anchor::Head => self.head(before + after)?,
-            Anchor::At(position) => self.around(&self.places_at(position)?, before, after)?,
-            Anchor::Time(time) => self.around(&self.places_of(*time, false)?, before, after)?,
+            Anchor::At(position) => self.around(&self.places_at(position), before, after)?,
+            Anchor::Time(time) => self.around(&self.places_of(*time, false), before, after)?,
             Anchor::Find { from, backwards, find } => {
-                let start = match from {
-                    Some(position) => Some((self.places_at(position)?, Some(position))),
-                    None => None,
-                };
+                let start = from.as_ref().map(|position| (self.places_at(position), position));
                 match self.find(
                     start.as_ref().map(|(places, _)| places.as_slice()),
                     from.as_ref(),
@@ -112,7 +97,7 @@ impl<'a> Builder<'a> {
             }
         };
         if context > 0 {
-            self.add_context(&mut built, context)?;
+            self.add_context(&mut built, context);
         }
         Ok(built)
     }
@@ -121,7 +106,7 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// As [`Builder::build`].
-    pub fn tail(&self, want: usize, floors: Option<&[Place]>) -> Result<Built, Stop> {
+    pub fn tail(&self, want: usize, floors: Option<&[Place]>) -> Result<Built, Cancelled> {
         let walks = self.snapshots.iter().enumerate().map(|(index, snapshot)| {
             let walk =
                 Walk::new(self.ground, snapshot, index, Place::end_of(snapshot), Direction::Backward).from_the_edge();
@@ -136,7 +121,7 @@ impl<'a> Builder<'a> {
         Ok(Built { rows, at_tail: true, at_head: merge.is_over(), ..Built::default() })
     }
 
-    fn head(&self, want: usize) -> Result<Built, Stop> {
+    fn head(&self, want: usize) -> Result<Built, Cancelled> {
         let walks = self.snapshots.iter().enumerate().map(|(index, snapshot)| {
             Walk::new(self.ground, snapshot, index, Place::START, Direction::Forward).from_the_edge()
         });
@@ -146,7 +131,7 @@ impl<'a> Builder<'a> {
         Ok(Built { rows, anchor_row, at_head: true, at_tail: merge.is_over(), ..Built::default() })
     }
 
-    fn around(&self, places: &[Place], before: usize, after: usize) -> Result<Built, Stop> {
+    fn around(&self, places: &[Place], before: usize, after: usize) -> Result<Built, Cancelled> {
         let mut newer = self.merge(places, Direction::Forward);
         let mut older = self.merge(places, Direction::Backward);
         let mut behind = self.collect(&mut newer, after, &[])?;
@@ -176,12 +161,12 @@ impl<'a> Builder<'a> {
         Merge::new(walks.collect(), direction)
     }
 
-    fn collect(&self, merge: &mut Merge<'_>, want: usize, shown: &[Keyed]) -> Result<Vec<Keyed>, Stop> {
+    fn collect(&self, merge: &mut Merge<'_>, want: usize, shown: &[Keyed]) -> Result<Vec<Keyed>, Cancelled> {
         let mut rows: Vec<Keyed> = Vec::new();
         let mut left = want;
         let backward = merge.direction() == Direction::Backward;
         while left > 0 {
-            match merge.step()? {
+            match merge.step() {
                 Step::Item(placed) => {
                     left -= usize::from(matches!(placed.item, Item::Record(_)));
                     rows.push(self.keyed(&placed, false));
@@ -196,7 +181,7 @@ impl<'a> Builder<'a> {
                         Built { rows: found, ..Built::default() }
                     };
                     if !(self.go_on)(&mut so_far) {
-                        return Err(Stop::Cancelled);
+                        return Err(Cancelled);
                     }
                 }
                 Step::End => break,
@@ -213,7 +198,7 @@ impl<'a> Builder<'a> {
         Keyed { at: placed.at, source: placed.source, place, is_tail, row: self.presenter.row(placed, context) }
     }
 
-    fn places_at(&self, position: &crate::domain::log::Position) -> Result<Vec<Place>, Stop> {
+    fn places_at(&self, position: &crate::domain::log::Position) -> Vec<Place> {
         let own = self.snapshots.iter().position(|it| it.source.id == position.source);
         let own_place = own.map(|index| place(&self.snapshots[index], &position.cursor));
         let time = match (position.time, own, own_place) {
@@ -228,15 +213,15 @@ impl<'a> Builder<'a> {
             places.push(match (own_place, time) {
                 (Some(place), _) if own == Some(index) => place,
                 // Of one time, sources go in their order: those before the position's are older.
-                (_, Some(time)) => seek(self.ground.reader, snapshot, time, own.is_some_and(|own| index < own))?,
+                (_, Some(time)) => seek(self.ground.reader, snapshot, time, own.is_some_and(|own| index < own)),
                 _ => Place::end_of(snapshot),
             });
         }
-        Ok(places)
+        places
     }
 
-    fn places_of(&self, time: Timestamp, after_equal: bool) -> Result<Vec<Place>, Stop> {
-        self.snapshots.iter().map(|it| Ok(seek(self.ground.reader, it, time, after_equal)?)).collect()
+    fn places_of(&self, time: Timestamp, after_equal: bool) -> Vec<Place> {
+        self.snapshots.iter().map(|it| seek(self.ground.reader, it, time, after_equal)).collect()
     }
 
     /// The places around the record that is looked for.
@@ -247,7 +232,7 @@ impl<'a> Builder<'a> {
         backwards: bool,
         find: &Find,
         search: Option<&Pattern>,
-    ) -> Result<Option<Vec<Place>>, Stop> {
+    ) -> Result<Option<Vec<Place>>, Cancelled> {
         let wanted: Matcher = match (find, search) {
             (Find::LevelAtLeast(level), _) => self.ground.matcher.clone().and_level(*level),
             (Find::Search, Some(pattern)) => self.ground.matcher.clone().and_pattern(pattern.clone()),
@@ -265,19 +250,19 @@ impl<'a> Builder<'a> {
         });
         let mut merge = Merge::new(walks.collect(), direction);
         loop {
-            match merge.step()? {
+            match merge.step() {
                 Step::Item(Placed { source, item: Item::Record(found), .. }) => {
                     let snapshot = &self.snapshots[source];
                     let position = crate::logstore::walk::position(snapshot, found.place, found.time());
                     if from.is_some_and(|it| it.source == position.source && it.cursor == position.cursor) {
                         continue;
                     }
-                    return self.places_at(&position).map(Some);
+                    return Ok(Some(self.places_at(&position)));
                 }
                 Step::Item(_) => {}
                 Step::Pending => {
                     if !(self.go_on)(&mut Built::default) {
-                        return Err(Stop::Cancelled);
+                        return Err(Cancelled);
                     }
                 }
                 Step::End => return Ok(None),
@@ -286,7 +271,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Puts the neighbours of each match beside it, as `grep -C` does.
-    fn add_context(&self, built: &mut Built, context: usize) -> Result<(), Stop> {
+    fn add_context(&self, built: &mut Built, context: usize) {
         let everything = Matcher::default();
         let ground = Ground { matcher: &everything, counts: None, ..self.ground };
         let anchor = built.anchor_row.map(|it| (built.rows[it].source, built.rows[it].place));
@@ -299,12 +284,12 @@ impl<'a> Builder<'a> {
                 rows.push(keyed);
                 continue;
             }
-            let neighbours = |direction, from: Place| -> Result<Vec<Keyed>, Stop> {
+            let neighbours = |direction, from: Place| {
                 let snapshot = &self.snapshots[keyed.source];
                 let mut walk = Walk::new(ground, snapshot, keyed.source, from, direction);
                 let mut found = Vec::new();
                 while found.len() < context {
-                    match walk.step()? {
+                    match walk.step() {
                         Step::Item(placed) => {
                             let neighbour = self.keyed(&placed, true);
                             if is_record(&neighbour) && neighbour.place != keyed.place {
@@ -315,19 +300,18 @@ impl<'a> Builder<'a> {
                         Step::End => break,
                     }
                 }
-                Ok(found)
+                found
             };
-            let mut older = neighbours(Direction::Backward, keyed.place)?;
+            let mut older = neighbours(Direction::Backward, keyed.place);
             older.reverse();
             older.retain(|it| !matches.contains(&(it.source, it.place)) && !shown.contains(&(it.source, it.place)));
             let mut group = older;
-            let newer = neighbours(Direction::Forward, keyed.place)?;
+            let newer = neighbours(Direction::Forward, keyed.place);
             let (source, place) = (keyed.source, keyed.place);
             group.push(keyed);
             group.extend(newer.into_iter().take_while(|it| !matches.contains(&(it.source, it.place))));
             shown.extend(group.iter().map(|it| (it.source, it.place)));
-            let touches =
-                rows.last().is_none_or(|last| !is_record(last) || self.touch(last, &group[0]).unwrap_or(true));
+            let touches = rows.last().is_none_or(|last| !is_record(last) || touch(last, &group[0]));
             if !touches {
                 rows.push(Keyed { at: group[0].at, source, place, is_tail: false, row: Row::Break });
             }
@@ -336,17 +320,16 @@ impl<'a> Builder<'a> {
         built.anchor_row =
             anchor.and_then(|anchor| rows.iter().position(|it| is_record(it) && (it.source, it.place) == anchor));
         built.rows = rows;
-        Ok(())
     }
+}
 
-    /// True when nothing stands between two rows of one source; rows of different sources do not touch.
-    fn touch(&self, left: &Keyed, right: &Keyed) -> Result<bool, Stop> {
-        if left.source != right.source || left.place.part != right.place.part {
-            return Ok(false);
-        }
-        let Row::Record(record) = &left.row else { return Ok(true) };
-        Ok(left.place.offset + record.length_bytes == right.place.offset)
+/// True when nothing stands between two rows of one source; rows of different sources do not touch.
+fn touch(left: &Keyed, right: &Keyed) -> bool {
+    if left.source != right.source || left.place.part != right.place.part {
+        return false;
     }
+    let Row::Record(record) = &left.row else { return true };
+    left.place.offset + record.length_bytes == right.place.offset
 }
 
 fn records(rows: &[Keyed]) -> usize {

@@ -66,6 +66,23 @@ fn a_mistake_is_shown_where_it_is_and_exits_with_2() {
 }
 
 #[test]
+fn the_newest_matches_come_with_the_context_before_the_first_of_them() {
+    let home = home();
+    let lines = |name: &str, of: std::ops::Range<usize>| -> String {
+        of.map(|it| format!("2026-08-19T14:00:{it:02}Z INFO {name}{it}.\n")).collect()
+    };
+    fs::write(home.path().join("one.log"), lines("n", 0..10)).expect("one.log");
+    let found = run(home.path(), &["one.log", "-q", "/n[258]/", "-n", "2", "-C", "1"]).0;
+    assert_eq!(found, lines("n", 4..7) + &lines("n", 7..10));
+    fs::write(home.path().join("two.log"), "2026-08-19T14:00:07.5Z INFO between\n").expect("two.log");
+    let found = run(home.path(), &["one.log", "two.log", "-q", "n8", "-n", "1", "-C", "1"]).0;
+    assert_eq!(
+        found,
+        "two: 2026-08-19T14:00:07.5Z INFO between\none: 2026-08-19T14:00:08Z INFO n8.\none: 2026-08-19T14:00:09Z INFO n9.\n"
+    );
+}
+
+#[test]
 fn a_pipe_is_read_to_its_end() {
     let home = home();
     for (arguments, expected) in

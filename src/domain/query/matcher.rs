@@ -196,6 +196,11 @@ impl Matcher {
         }
     }
 
+    /// The pattern, when a record passes exactly if it contains a match of it.
+    pub fn only_lead(&self) -> Option<&Pattern> {
+        self.lead().filter(|_| self.conditions.len() == 1)
+    }
+
     /// The least level a record must have to pass, when a chip says so: lets whole blocks be skipped.
     pub fn least_level(&self) -> Option<Level> {
         let levels = self.conditions.iter().filter_map(|(out, it)| match it {

@@ -103,3 +103,107 @@ impl LogService {
         &self.engine
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::path::Path;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::domain::ids::HostId;
+    use crate::domain::log::{Anchor, Row, ViewId};
+    use crate::service::FactSender;
+
+    /// A deadline that only a broken test meets.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn setup(directory: &Path) -> ServiceSetup {
+        let (facts, _) = FactSender::channel();
+        ServiceSetup {
+            host: HostId::new("h"),
+            user: "tester".into(),
+            state_dir: directory.join("state"),
+            facts,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    fn operands(directory: &Path, names: &[&str]) -> Vec<LogSpec> {
+        let paths: Vec<String> = names.iter().map(|it| directory.join(it).to_string_lossy().into_owned()).collect();
+        from_operands(&paths)
+    }
+
+    fn names(service: &LogService) -> Vec<String> {
+        service.engine().sources().iter().map(|it| it.name.clone()).collect()
+    }
+
+    fn wait_until(service: &LogService, holds: impl Fn() -> bool) {
+        loop {
+            let seen = service.engine().changes();
+            if holds() {
+                return;
+            }
+            assert!(service.engine().wait_for_change(seen, LONG), "nothing changes: {:?}", names(service));
+        }
+    }
+
+    #[test]
+    fn a_reload_opens_what_is_new_closes_what_is_gone_and_keeps_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.log", "b.log", "c.log"] {
+            fs::write(directory.path().join(name), "x\n").unwrap();
+        }
+        let setup = setup(directory.path());
+        let service = LogService::start_opened(&setup, operands(directory.path(), &["a.log", "b.log"]));
+        assert_eq!(names(&service), ["a", "b"]);
+        let kept = service.engine().sources()[1].clone();
+        service.reload(operands(directory.path(), &["b.log", "c.log"]));
+        wait_until(&service, || names(&service) == ["b", "c"]);
+        assert!(Arc::ptr_eq(&kept, &service.engine().sources()[0]), "the unchanged source was opened again");
+        setup.cancel.cancel();
+    }
+
+    #[test]
+    fn a_named_pipe_is_read_from_one_writer_after_the_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let setup = setup(directory.path());
+        let service = LogService::start_opened(&setup, operands(directory.path(), &["pipe"]));
+        let (rows_tx, rows_rx) = sync_channel(1000);
+        let request = WindowRequest {
+            view: ViewId(1),
+            generation: 1,
+            query: String::new(),
+            search: String::new(),
+            sources: Vec::new(),
+            anchor: Anchor::Tail,
+            before: 10,
+            after: 0,
+            context: 0,
+            follow: true,
+            count: false,
+        };
+        service.engine().request(request, Box::new(move |window| rows_tx.send(window.rows).is_ok()));
+        let until = |last: &[&str]| loop {
+            let rows = rows_rx.recv_timeout(LONG).expect("a window").unwrap_or_default();
+            let text = |row: &Row| match row {
+                Row::Record(record) => record.lines.join("|"),
+                Row::Gap(gap) => format!("{:?}", gap.kind),
+                Row::Break => "--".into(),
+            };
+            if rows.iter().map(text).eq(last.iter().copied()) {
+                return;
+            }
+        };
+        for (text, shown) in [("one\n", &["one", "Ended"][..]), ("two\n", &["one", "two", "Ended"][..])] {
+            OpenOptions::new().write(true).open(&pipe).unwrap().write_all(text.as_bytes()).unwrap();
+            until(shown);
+        }
+        setup.cancel.cancel();
+    }
+}

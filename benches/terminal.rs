@@ -230,7 +230,8 @@ fn write_log(path: &Path, bytes: usize) -> String {
         number += 1;
         file.write_all(line.as_bytes()).expect("written");
     }
-    file.flush().expect("written");
+    // What the kernel still has to write would be measured with the first start.
+    file.into_inner().expect("written").sync_all().expect("synced");
     format!("marker-{} ", number - 1)
 }
 

@@ -11,6 +11,7 @@ use crate::domain::effect::Effect;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::board::IncidentBoard;
+use crate::domain::incident::entry::EntryBody;
 use crate::domain::incident::fold::Incident;
 use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::log::LogBoard;
@@ -96,11 +97,29 @@ impl Board {
         let open = self.incidents.open();
         let effect = |entry: &MachineEntry| {
             open.iter()
+                .filter(|incident| !self.is_told(incident, entry))
                 .map(|incident| Effect::AppendMachineEntry { incident: incident.clone(), entry: entry.clone() })
                 .collect::<Vec<_>>()
         };
         effects.extend(entries.iter().flat_map(effect));
         effects
+    }
+
+    /// True for the first result after a start that is what the timeline says last of this probe.
+    ///
+    /// A screen that is opened again has seen nothing turn; each opening would else add a row.
+    fn is_told(&self, incident: &IncidentId, entry: &MachineEntry) -> bool {
+        let state = |text: &str| {
+            let text = text.split_once("-> ").map_or(text, |(_, it)| it);
+            text.split_once(':').map_or(text, |(it, _)| it).to_string()
+        };
+        let last = self.incidents.get(incident).and_then(|it| {
+            it.entries.iter().rev().find_map(|it| match &it.body {
+                EntryBody::Probe { subject, text } if *subject == entry.subject => Some(state(text)),
+                _ => None,
+            })
+        });
+        entry.text.starts_with("unknown -> ") && last == Some(state(&entry.text))
     }
 
     /// What an incident that was declared just now must be told: the probes that are red already.

@@ -97,3 +97,22 @@ fn an_incident_that_is_read_from_disk_is_not_told_again() {
     play.outcome(20, &storage, true);
     assert_eq!(play.declare(3_600, 30), []);
 }
+
+#[test]
+fn a_screen_that_is_opened_again_does_not_tell_the_same_state_once_more() {
+    let mut play = Play::new();
+    play.declare(0, 0);
+    let storage = play.probe("storage");
+    let row = |second, text: &str| ("INC-20240819-0644-k7q2".to_string(), play.at(second), text.to_string());
+    let first = row(20, "h/storage unknown -> down: refused");
+    assert_eq!(play.outcome(20, &storage, true), [first]);
+    let body = EntryBody::Probe { subject: "h/storage".into(), text: "unknown -> down: refused".into() };
+    // What a restart knows: the entry on disk, and a probe that has no result yet.
+    let incident = play.board.incidents.open().remove(0);
+    play.board.probes = Default::default();
+    let (at, id) = (play.at(20), uuid::Uuid::now_v7());
+    let entry = Box::new(Entry { id, at, rec: at, by: "agent".into(), prev: String::new(), body });
+    play.fact(21, Fact::Incident(IncidentFact::EntryAppended { incident, entry }));
+    let storage = play.probe("storage");
+    assert_eq!(play.outcome(30, &storage, true), []);
+}

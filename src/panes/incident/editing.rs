@@ -179,6 +179,7 @@ impl IncidentPane {
                 let now = editor.text();
                 if let Some(both) = draft {
                     editor.replace_all(both, cx.now);
+                    editor.move_to_line_beginning_with("<<<<<<<");
                     editing.base_sha256 = sha256.to_string();
                     editing.state = "CONFLICT";
                 } else if now == sent {

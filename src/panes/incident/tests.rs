@@ -317,6 +317,8 @@ fn a_conflict_keeps_both_texts_and_saves_against_the_new_base() {
     let effects = screen.press("ctrl-s");
     let [Request::SaveDocument { base_sha256, text, .. }] = requests(&effects)[..] else { panic!("{effects:?}") };
     assert_eq!((base_sha256.as_str(), text.as_str()), ("two", both));
+    screen.typed("here ");
+    assert_eq!(screen.rows()[0], "here <<<<<<< yours", "the cursor stands where there is something to choose");
 }
 
 #[test]

@@ -83,6 +83,14 @@ impl Editor {
         self.goal = None;
     }
 
+    /// Puts the cursor at the beginning of the first line that begins so, when there is one.
+    pub fn move_to_line_beginning_with(&mut self, text: &str) {
+        if let Some(line) = self.buffer.lines().iter().position(|it| it.starts_with(text)) {
+            self.cursor = Place { line, byte: 0 };
+            self.goal = None;
+        }
+    }
+
     /// Replaces the whole text as one undo step; the cursor stays near where it was.
     pub fn replace_all(&mut self, text: &str, now: Timestamp) {
         self.edit(Place::default(), self.buffer.end(), text, Touch::Whole, now);

@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ use crate::domain::ids::RunId;
 
 /// Size from which the journal is rewritten at a start: some ten thousand runs.
 const JOURNAL_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Tries for a job's lock: who only looks whether the job runs holds it for some microseconds.
+const LOCK_TRIES: u32 = 5;
+/// Wait between them.
+const LOCK_WAIT: Duration = Duration::from_millis(5);
 
 /// The `backups` folder of the state directory.
 #[derive(Debug, Clone)]
@@ -164,25 +169,38 @@ impl BackupState {
     pub fn lock_job(&self, job: &str, now: Timestamp) -> io::Result<Result<JobLock, String>> {
         let path = self.folder.join(format!("{job}.lock"));
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                (&mut file).take(200).read_to_string(&mut holder)?;
-                return Ok(Err(holder.trim().to_string()));
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_WAIT);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    (&mut file).take(200).read_to_string(&mut holder)?;
+                    return Ok(Err(holder.trim().to_string()));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::Error(error)) => return Err(error),
         }
-        file.set_len(0)?;
-        file.seek(SeekFrom::Start(0))?;
-        writeln!(file, "process {} since {now:.0}", std::process::id())?;
-        Ok(Ok(JobLock { _file: file }))
+        // From here on it is given back on every way out.
+        let mut lock = JobLock { file };
+        lock.file.set_len(0)?;
+        lock.file.seek(SeekFrom::Start(0))?;
+        writeln!(lock.file, "process {} since {now:.0}", std::process::id())?;
+        Ok(Ok(lock))
     }
 
     /// True while some process runs the job.
     pub fn is_running(&self, job: &str) -> bool {
         let Ok(file) = File::open(self.folder.join(format!("{job}.lock"))) else { return false };
-        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+        let looked = file.try_lock_shared();
+        if looked.is_ok() {
+            give_back(&file);
+        }
+        matches!(looked, Err(TryLockError::WouldBlock))
     }
 
     /// Makes the job's scratch folder anew; the caller holds the job's lock.
@@ -210,7 +228,20 @@ fn ends_with_newline(file: &mut File) -> io::Result<bool> {
 /// A job's lock; free again when dropped.
 #[derive(Debug)]
 pub struct JobLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for JobLock {
+    fn drop(&mut self) {
+        give_back(&self.file);
+    }
+}
+
+/// Unlocks in so many words. Closing is not enough: a child process between its fork and its exec (a command probe)
+/// has the descriptor as well, and would keep the lock for that long.
+fn give_back(file: &File) {
+    // Should it fail, the lock goes with the last descriptor.
+    let _ = file.unlock();
 }
 
 /// A private folder for copies; removed when dropped.

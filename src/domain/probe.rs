@@ -299,14 +299,20 @@ impl ProbeBoard {
         self.probes.values().filter(|it| it.health() == health).count()
     }
 
+    /// All probes, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProbeId, &ProbeState)> {
+        self.probes.iter()
+    }
+
     /// All probes, the worst first; among equals the one that began first, then by name.
     pub fn red_first(&self) -> Vec<(&ProbeId, &ProbeState)> {
         let mut probes: Vec<_> = self.probes.iter().collect();
-        probes.sort_by_key(|(id, state)| {
+        probes.sort_by_key(|(_, state)| {
             let health = state.health();
             // A list of green rows that moves whenever one recovers cannot be read: those go by name.
             let since = if health == Health::Up { None } else { state.since() };
-            (health.rank(), since, (*id).clone())
+            // The map is in the order of the names, and the sort leaves equals where they are.
+            (health.rank(), since)
         });
         probes
     }

@@ -169,8 +169,7 @@ impl Pane for ServicesPane {
 
     fn next_wake(&self, cx: &Context<'_>) -> Option<Timestamp> {
         // A burst shows its countdown; nothing else here moves by itself.
-        let probes = cx.board.probes.red_first();
-        let bursting = probes.iter().any(|(_, it)| it.burst_until.is_some_and(|until| until > cx.now));
+        let bursting = cx.board.probes.iter().any(|(_, it)| it.burst_until.is_some_and(|until| until > cx.now));
         bursting.then(|| cx.now.checked_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX))
     }
 

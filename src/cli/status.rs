@@ -41,7 +41,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     let now = clock::now();
     let board = board_of(cx, &config, now);
     let backups: Vec<BackupView<'_>> =
-        board.jobs.iter().map(|job| BackupView::new(job.info.id.name(), job.runs.first())).collect();
+        board.jobs.iter().map(|job| BackupView::new(job.info.id.name(), job.newest())).collect();
     let mut store = open_store(cx);
     // A folder that cannot be read must not hide what is red.
     if let Err(error) = store.load_recent() {
@@ -83,7 +83,7 @@ struct StatusView<'a> {
 #[derive(Debug, Serialize)]
 struct BackupView<'a> {
     job: &'a str,
-    /// State of the newest run; `None` when it never ran.
+    /// State of the newest run that was not skipped for another; `None` when it never ran.
     state: Option<RunState>,
     started: Option<Timestamp>,
     error: Option<&'a str>,

@@ -129,8 +129,8 @@ pub struct JobRow {
     pub runs: Vec<Run>,
     /// The next planned run.
     pub next: Option<Timestamp>,
-    /// How far the running run is.
-    pub progress: Option<Progress>,
+    /// The run that is made or verified now, and how far.
+    pub progress: Option<(RunId, Progress)>,
     /// Why nothing is deleted, in words.
     pub held: Option<String>,
 }
@@ -139,6 +139,11 @@ impl JobRow {
     /// The newest row that has an artefact whose source was consistent.
     pub fn newest_good(&self) -> Option<&Run> {
         self.runs.iter().find(|it| matches!(it.state, RunState::Ok | RunState::Partial))
+    }
+
+    /// The newest row that says how the job fares: a run that was skipped for another one does not.
+    pub fn newest(&self) -> Option<&Run> {
+        self.runs.iter().find(|it| it.state != RunState::Skipped).or(self.runs.first())
     }
 
     /// Change of the raw size against the run before, as a ratio: `0.004` is +0.4 %.
@@ -173,6 +178,15 @@ impl BackupBoard {
     /// Finds a run and its job.
     pub fn run(&self, run: &RunId) -> Option<(&JobRow, &Run)> {
         self.jobs.iter().find_map(|job| job.runs.iter().find(|it| it.id == *run).map(|found| (job, found)))
+    }
+
+    /// A job that this runtime is making a copy for right now; one that another process runs tells no progress.
+    pub fn at_work(&self) -> Option<&JobId> {
+        let job = self.jobs.iter().find(|job| {
+            let running = |run: &&Run| run.state == RunState::Running;
+            job.progress.as_ref().is_some_and(|(id, _)| job.runs.iter().filter(running).any(|run| run.id == *id))
+        })?;
+        Some(&job.info.id)
     }
 
     /// Every row of every job: running ones first, then newest first.
@@ -221,27 +235,30 @@ impl BackupBoard {
             BackupFact::Started { run } => {
                 if let Some(row) = self.row_mut(&run.job) {
                     row.put(run);
-                    row.progress = None;
+                    // A row of another run, such as one that was skipped, says nothing of the one at work.
+                    row.progress.take_if(|(id, _)| *id == run.id);
                 }
                 Vec::new()
             }
-            BackupFact::Progressed { job, progress, .. } => {
+            BackupFact::Progressed { job, run, progress } => {
                 if let Some(row) = self.row_mut(job) {
-                    row.progress = Some(*progress);
+                    row.progress = Some((run.clone(), *progress));
                 }
                 Vec::new()
             }
             BackupFact::Ended { run } => {
                 if let Some(row) = self.row_mut(&run.job) {
                     row.put(run);
-                    row.progress = None;
+                    // A row of another run, such as one that was skipped, says nothing of the one at work.
+                    row.progress.take_if(|(id, _)| *id == run.id);
                 }
                 vec![RunNews { job: run.job.clone(), at: ended_at(now, run), text: ended_text(run) }]
             }
             BackupFact::Verified { run } => {
                 if let Some(row) = self.row_mut(&run.job) {
                     row.put(run);
-                    row.progress = None;
+                    // A row of another run, such as one that was skipped, says nothing of the one at work.
+                    row.progress.take_if(|(id, _)| *id == run.id);
                 }
                 verified_text(run).map(|text| vec![RunNews { job: run.job.clone(), at: now, text }]).unwrap_or_default()
             }
@@ -286,6 +303,7 @@ fn ended_text(run: &Run) -> String {
         RunState::Failed => format!("backup failed{why}"),
         RunState::Missed => format!("backup missed{why}"),
         RunState::Interrupted => format!("backup interrupted{why}"),
+        RunState::Skipped => format!("backup skipped{why}"),
     }
 }
 
@@ -303,7 +321,7 @@ fn verified_text(run: &Run) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::backup::run::CopyRow;
+    use crate::domain::backup::run::{CopyRow, Stage};
     use crate::domain::ids::HostId;
 
     fn at(text: &str) -> Timestamp {
@@ -347,6 +365,26 @@ mod tests {
         assert_eq!(news.len(), 1);
         assert_eq!(news[0].text, "backup failed: no space left on device");
         assert_eq!(board.rows().len(), 1);
+    }
+
+    #[test]
+    fn a_run_that_was_skipped_for_the_one_at_work_leaves_that_alone() {
+        let mut board = board();
+        let now = at("2026-11-22T01:00:05Z");
+        let at_work = run("orders@1", "2026-11-22T01:00:00Z", RunState::Running, 0);
+        board.apply(now, &BackupFact::Started { run: Box::new(at_work.clone()) });
+        assert_eq!(board.at_work(), None);
+        let progress = Progress { stage: Stage::Storing, done_bytes: 5, total_bytes: Some(10) };
+        board.apply(now, &BackupFact::Progressed { job: job(), run: at_work.id.clone(), progress });
+        let id = RunId::new(&HostId::new("h"), "orders@2");
+        let skipped = Run::skipped(id, job(), None, now, "held on `h` by process 7");
+        let news = board.apply(now, &BackupFact::Ended { run: Box::new(skipped) });
+        assert_eq!(news[0].text, "backup skipped: held on `h` by process 7");
+        assert_eq!(board.jobs[0].progress, Some((at_work.id.clone(), progress)));
+        assert_eq!(board.jobs[0].newest().map(|it| &it.id), Some(&at_work.id));
+        assert_eq!(board.at_work(), Some(&job()));
+        board.apply(now, &BackupFact::Ended { run: Box::new(Run { state: RunState::Ok, ..at_work }) });
+        assert_eq!(board.at_work(), None);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum RunState {
     Missed,
     /// Cut off by a kill, a reboot or a quit; nothing was left behind.
     Interrupted,
+    /// It did not begin: another process was at the job.
+    Skipped,
 }
 
 impl RunState {
@@ -68,6 +70,7 @@ impl RunState {
             RunState::Failed => "failed",
             RunState::Missed => "missed",
             RunState::Interrupted => "interrupted",
+            RunState::Skipped => "skipped",
         }
     }
 
@@ -188,6 +191,11 @@ impl Run {
     /// A slot that nothing ran for.
     pub fn missed(id: RunId, job: JobId, slot: Timestamp, why: &str) -> Self {
         Self { state: RunState::Missed, error: Some(why.to_string()), ..Self::begin(id, job, Some(slot), slot) }
+    }
+
+    /// A run that did not begin, because another process was at the job.
+    pub fn skipped(id: RunId, job: JobId, slot: Option<Timestamp>, now: Timestamp, why: &str) -> Self {
+        Self { state: RunState::Skipped, error: Some(why.to_string()), ..Self::begin(id, job, slot, now) }
     }
 
     /// The run that a manifest tells of, without copies.

@@ -116,7 +116,7 @@ impl Pane for BackupsPane {
         }
         let mut spans = vec![Span::styled(format::plural(jobs.len() as u64, "job"), theme.style(Role::TextDim))];
         let is_bad = |state| matches!(state, RunState::Failed | RunState::Interrupted | RunState::Partial);
-        let bad = jobs.iter().filter(|it| it.runs.first().is_some_and(|run| is_bad(run.state))).count();
+        let bad = jobs.iter().filter(|it| it.newest().is_some_and(|run| is_bad(run.state))).count();
         if bad > 0 {
             spans.push(Span::styled(" · ", theme.style(Role::TextDim)));
             spans.push(Span::styled(format!("{bad} failing"), theme.style(Role::BackupFailed)));

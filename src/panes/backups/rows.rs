@@ -66,7 +66,7 @@ pub fn list<'a>(cx: &Context<'a>) -> Vec<Row<'a>> {
     if board.jobs.len() > 1 && usize::from(cx.height) < board.jobs.len() + 2 {
         let newest = |job: &'a JobRow| {
             let running = job.runs.iter().find(|run| run.state == RunState::Running);
-            running.or(job.runs.first()).map(|run| Row::Run(job, run))
+            running.or(job.newest()).map(|run| Row::Run(job, run))
         };
         return board.jobs.iter().filter_map(newest).chain(never).collect();
     }
@@ -101,7 +101,7 @@ pub fn line(cx: &Context<'_>, theme: &Theme, row: &Row<'_>, names: usize, width:
                 RunState::Ok | RunState::Partial | RunState::Inconsistent => {
                     stored(cx, theme, job, run, width, &mut spans)
                 }
-                RunState::Failed | RunState::Missed | RunState::Interrupted => {
+                RunState::Failed | RunState::Missed | RunState::Interrupted | RunState::Skipped => {
                     without(cx, theme, run, role, &mut spans)
                 }
             }
@@ -116,6 +116,7 @@ fn mark(run: &Run) -> (char, Role) {
         (RunState::Running, _) => ('~', Role::Progress),
         (RunState::Failed, _) | (_, Verification::Corrupt) => ('x', Role::BackupFailed),
         (RunState::Missed | RunState::Interrupted, _) => ('!', Role::BackupMissed),
+        (RunState::Skipped, _) => ('-', Role::TextDim),
         (RunState::Partial | RunState::Inconsistent, _) | (_, Verification::NoCopy) => ('!', Role::BackupFailed),
         (RunState::Ok, Verification::Verified) => ('o', Role::BackupVerified),
         (RunState::Ok, Verification::Partly | Verification::NotVerified) => ('?', Role::BackupOk),
@@ -131,14 +132,15 @@ fn when(cx: &Context<'_>, run: &Run) -> String {
 }
 
 fn running(theme: &Theme, job: &JobRow, spans: &mut Vec<Span<'static>>) {
-    let Some(progress) = job.progress else {
+    let Some((_, progress)) = &job.progress else {
         spans.push(Span::styled("running", theme.style(Role::Progress)));
         return;
     };
     spans.push(Span::styled(format!("{:<9} ", progress.stage.word()), theme.style(Role::Progress)));
     if let Some(ratio) = progress.ratio() {
+        // The number first: in a narrow pane the end of the bar is cut.
+        spans.push(Span::styled(format!("{:>3.0}% ", ratio * 100.0), theme.style(Role::Text)));
         spans.extend(progress::bar(theme, ratio, BAR_CELLS));
-        spans.push(Span::styled(format!(" {:>3.0}%", ratio * 100.0), theme.style(Role::Text)));
     }
     let total = progress.total_bytes.map(|it| format!(" of {}", format::bytes(it))).unwrap_or_default();
     spans.push(Span::styled(format!("  {}{total}", format::bytes(progress.done_bytes)), theme.style(Role::TextDim)));
@@ -183,15 +185,13 @@ fn stored(cx: &Context<'_>, theme: &Theme, job: &JobRow, run: &Run, width: u16, 
         (_, Verification::NoCopy) => ("missing", Role::BackupFailed),
     };
     spans.push(Span::styled(format!(" {word}"), theme.style(role)));
-    if let Some(progress) = job.progress.filter(|_| job.runs.iter().all(|it| it.state != RunState::Running)) {
-        // A verification by hand has no row of its own.
-        let is_newest = job.runs.first().is_some_and(|it| it.id == run.id);
-        if let (true, Some(ratio)) = (is_newest, progress.ratio()) {
-            spans.push(Span::styled(
-                format!("  {} {:.0}%", progress.stage.word(), ratio * 100.0),
-                theme.style(Role::Progress),
-            ));
-        }
+    // A verification by hand has no row of its own.
+    let progress = job.progress.as_ref().filter(|(id, _)| *id == run.id);
+    if let Some((progress, ratio)) = progress.and_then(|(_, it)| Some((it, it.ratio()?))) {
+        spans.push(Span::styled(
+            format!("  {} {:.0}%", progress.stage.word(), ratio * 100.0),
+            theme.style(Role::Progress),
+        ));
     }
     if let Some(late) = run.late_ms() {
         let late = format::age(Duration::from_millis(late.unsigned_abs()));

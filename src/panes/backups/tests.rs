@@ -134,7 +134,7 @@ fn a_running_backup_is_on_top_with_a_bar() {
     let progress = Progress { stage: Stage::Storing, done_bytes: 50 << 20, total_bytes: Some(100 << 20) };
     board.backups.apply(at(NOW), &BackupFact::Progressed { job, run, progress });
     let rows = screen(&BackupsPane::default(), &cx(&board, 80, 2), &Theme::mono().with_ascii(true));
-    assert_eq!(rows[0], "~ orders  storing   [#########         ]  50%  50M of 100M");
+    assert_eq!(rows[0], "~ orders  storing    50% [#########         ]  50M of 100M");
 }
 
 #[test]

@@ -8,25 +8,23 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::domain::backup::manifest::{Manifest, SCHEMA, artefact_name, shell_quote};
+use crate::domain::backup::manifest::{Manifest, SCHEMA, shell_quote};
 use crate::domain::backup::retention::{self, KeptCopy};
 use crate::domain::backup::run::{CopyRow, CopyState, Progress, Run, RunState, Stage};
-use crate::domain::format;
 use crate::domain::ids::{HostId, JobId, RunId};
 use crate::service::backup::artefact::{self, PARTIAL, Verdict};
 use crate::service::backup::destination::Place;
 use crate::service::backup::folder::io_text;
-use crate::service::backup::history;
+use crate::service::backup::history::{self, CUT_OFF, History};
 use crate::service::backup::pass::{self, FanOut, PassError, PassSums};
 use crate::service::backup::source::{Consistency, Opened, SourceContext, SourceError};
-use crate::service::backup::spec::{JobSpec, NamedDestination};
+use crate::service::backup::spec::JobSpec;
 use crate::service::backup::state::{BackupState, Record, Remembered};
 use crate::service::backup::steps;
+use crate::service::backup::target::{Target, free_name, remove_partials, warn_of_space, write_error};
 
 /// Times a file that changes under the reader is read before it is kept as inconsistent.
 const READS_MAX: u32 = 3;
-/// Artefacts of one job and one second: runs by hand.
-const NAMES_MAX: u32 = 100;
 /// Progress is told at most ten times a second.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -85,12 +83,6 @@ pub struct Runner<'a> {
     pub observe: &'a dyn Fn(Observed<'_>),
 }
 
-/// One destination during a run.
-struct Target<'a> {
-    named: &'a NamedDestination,
-    place: Result<Box<dyn Place>, String>,
-}
-
 impl Runner<'_> {
     /// Runs the job now; `slot` is the scheduled instant that it is for.
     ///
@@ -101,21 +93,16 @@ impl Runner<'_> {
         let started = clock::now();
         let state_error = |error: io::Error| Refusal::State(format!("could not use the state directory: {error}"));
         let lock = self.state.lock_job(&self.spec.name, started).map_err(state_error)?;
-        let _lock = lock.map_err(Refusal::Busy)?;
+        let _lock = lock.map_err(|holder| {
+            self.remember_skipped(slot, started, &holder);
+            Refusal::Busy(holder)
+        })?;
         let remembered = self.state.remembered();
         let history = history::load(self.state, &remembered, self.host, self.spec);
         if let Some(done) = slot.and_then(|slot| history.has_slot(slot)) {
             return Err(Refusal::SlotDone(done.id.clone()));
         }
-        // The lock is ours, so whatever is still open in the journal was cut off.
-        for cut in history.runs.iter().filter(|it| remembered.begun.contains_key(&it.id)) {
-            let mut cut = cut.clone();
-            if !cut.state.has_artefact() {
-                cut.state = RunState::Interrupted;
-                cut.error = Some("it was cut off; nothing of it was left behind".into());
-            }
-            self.remember(&Record::Ended(Box::new(cut)), &mut Vec::new());
-        }
+        self.close_cut_off(&remembered, &history);
         let id = RunId::new(self.host, &run_name(&self.spec.name, started));
         let mut run = Run::begin(id, JobId::new(self.host, &self.spec.name), slot, started);
         let mut warnings = Vec::new();
@@ -148,6 +135,54 @@ impl Runner<'_> {
         short.manifest = None;
         self.remember(&Record::Ended(Box::new(short)), &mut run.warnings);
         Ok(Report { run, deleted, held })
+    }
+
+    /// Takes away what a run that was cut off has left in the destinations, and closes its row.
+    ///
+    /// For a start: the job's next run would do the same, but that may be a day away.
+    pub fn clean_up(&self) {
+        let Ok(Ok(_lock)) = self.state.lock_job(&self.spec.name, clock::now()) else { return };
+        let remembered = self.state.remembered();
+        let history = history::load(self.state, &remembered, self.host, self.spec);
+        for named in &self.spec.destinations {
+            let known_id = history::known_id(&remembered, &self.spec.name, named);
+            let swept = named
+                .destination
+                .open_existing(known_id)
+                .and_then(|place| artefact::sweep(place.as_ref(), &self.spec.name));
+            if let Err(error) = swept {
+                tracing::warn!("backup job `{}`: could not clean up `{}`: {error}", self.spec.name, named.name);
+                return;
+            }
+        }
+        self.close_cut_off(&remembered, &history);
+    }
+
+    /// The lock is ours, so whatever is still open in the journal was cut off.
+    fn close_cut_off(&self, remembered: &Remembered, history: &History) {
+        for cut in history.runs.iter().filter(|it| remembered.begun.contains_key(&it.id)) {
+            let mut cut = cut.clone();
+            if !cut.state.has_artefact() {
+                cut.state = RunState::Interrupted;
+                cut.error = Some(CUT_OFF.into());
+            }
+            self.remember(&Record::Ended(Box::new(cut)), &mut Vec::new());
+        }
+    }
+
+    /// Leaves a row that says who was at the job; one per slot, however often the slot is tried.
+    fn remember_skipped(&self, slot: Option<Timestamp>, now: Timestamp, holder: &str) {
+        let job = JobId::new(self.host, &self.spec.name);
+        let name = match slot {
+            Some(slot) => format!("{}@{}-skipped", self.spec.name, slot.strftime("%Y%m%dT%H%M%SZ")),
+            None => run_name(&self.spec.name, now),
+        };
+        let id = RunId::new(self.host, &name);
+        if slot.is_some() && self.state.remembered().ended.contains_key(&id) {
+            return;
+        }
+        let row = Run::skipped(id, job, slot, now, &format!("held on `{}` by {holder}", self.host));
+        self.remember(&Record::Ended(Box::new(row)), &mut Vec::new());
     }
 
     /// A journal that cannot be written does not stop a backup: the manifests are the truth.
@@ -206,7 +241,7 @@ impl Runner<'_> {
         let cx = SourceContext { scratch: scratch.path(), cancel: self.cancel, progress: &progress };
         for read in 1.. {
             let mut opened = self.spec.source.open(&cx).map_err(End::from)?;
-            let artefact = free_name(targets, &self.spec.name, run.started, &opened.extension)?;
+            let artefact = free_name(targets, &self.spec.name, run.started, &opened.extension).map_err(End::Failed)?;
             let sums = self.pass(&mut opened, &artefact, targets, last_stored, &progress);
             let sums = sums.inspect_err(|_| remove_partials(targets, &artefact))?;
             let consistency =
@@ -257,7 +292,8 @@ impl Runner<'_> {
         });
         // What was expected to be written, for the words about a full disk: an upper bound when nothing is known.
         let needed = last_stored.or(total_bytes).unwrap_or_default();
-        for (index, written) in fan.finish() {
+        let written = if result.is_ok() { fan.finish() } else { fan.abandon() };
+        for (index, written) in written {
             let (Err(error), Ok(place)) = (written, &targets[index].place) else { continue };
             // First out of the way, so that the free bytes are those a run would have.
             let _ = place.remove(&format!("{artefact}{PARTIAL}"));
@@ -443,16 +479,6 @@ impl Runner<'_> {
     }
 }
 
-impl Target<'_> {
-    fn failed_copy(&self) -> CopyRow {
-        CopyRow {
-            destination: self.named.name.clone(),
-            location: self.named.destination.location(),
-            state: CopyState::Failed { error: self.place.as_ref().err().cloned().unwrap_or_default() },
-        }
-    }
-}
-
 /// Why there is no artefact.
 enum End {
     Cancelled,
@@ -507,45 +533,6 @@ fn run_name(job: &str, started: Timestamp) -> String {
 
 fn elapsed_ms(began: std::time::Instant) -> u64 {
     u64::try_from(clock::monotonic().duration_since(began).as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The first name that no destination has yet.
-fn free_name(targets: &[Target<'_>], job: &str, started: Timestamp, extension: &str) -> Result<String, End> {
-    let places = || targets.iter().filter_map(|it| it.place.as_ref().ok());
-    for attempt in 1..=NAMES_MAX {
-        let name = artefact_name(job, started, attempt, extension);
-        let taken = |name: &str| places().any(|it| it.size_bytes(name).is_ok_and(|size| size.is_some()));
-        if !taken(&name) && !taken(&format!("{name}.manifest.json")) {
-            return Ok(name);
-        }
-    }
-    Err(End::Failed(format!("{NAMES_MAX} artefacts of this second exist already")))
-}
-
-fn remove_partials(targets: &[Target<'_>], artefact: &str) {
-    for place in targets.iter().filter_map(|it| it.place.as_ref().ok()) {
-        // What cannot be removed now is removed by the job's next run.
-        let _ = place.remove(&format!("{artefact}{PARTIAL}"));
-    }
-}
-
-fn warn_of_space(targets: &[Target<'_>], last_stored: Option<u64>, warnings: &mut Vec<String>) {
-    let Some(last) = last_stored else { return };
-    for target in targets {
-        let Some(free) = target.place.as_ref().ok().and_then(|it| it.free_bytes()) else { continue };
-        if free < last.saturating_add(last / 5) {
-            let (free, last) = (format::bytes(free), format::bytes(last));
-            warnings.push(format!("`{}` has {free} free, the last artefact took {last}", target.named.name));
-        }
-    }
-}
-
-fn write_error(place: &dyn Place, error: &io::Error, needed: u64) -> String {
-    if error.kind() != io::ErrorKind::StorageFull {
-        return format!("could not write: {}", io_text(error));
-    }
-    let free = place.free_bytes().map(|it| format!(", {} free", format::bytes(it))).unwrap_or_default();
-    format!("no space left on device: about {} needed{free}", format::bytes(needed))
 }
 
 /// Shell lines that restore the artefact in its folder with plain tools, into a new file.

@@ -18,6 +18,9 @@ use crate::service::backup::state::{BackupState, Remembered};
 /// What a slot is missed for, as far as can be known.
 const MISSED_WHY: &str = "hotseat was not running";
 
+/// What a row says whose run did not live to end it.
+pub const CUT_OFF: &str = "it was cut off; nothing of it was left behind";
+
 /// The history of one job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
@@ -38,7 +41,7 @@ pub fn load(state: &BackupState, remembered: &Remembered, host: &HostId, spec: &
         let mut run = begun.clone();
         if !running {
             run.state = RunState::Interrupted;
-            run.error = Some("it was cut off; nothing of it was left behind".into());
+            run.error = Some(CUT_OFF.into());
         }
         runs.insert(run.id.clone(), run);
     }
@@ -154,7 +157,7 @@ impl History {
                 RunState::Ok | RunState::Partial | RunState::Inconsistent | RunState::Running => AttemptOutcome::Good,
                 RunState::Failed => AttemptOutcome::Failed,
                 RunState::Interrupted => AttemptOutcome::Interrupted,
-                RunState::Missed => return None,
+                RunState::Missed | RunState::Skipped => return None,
             };
             let ended =
                 run.duration_ms.and_then(|it| run.started.checked_add(std::time::Duration::from_millis(it)).ok());

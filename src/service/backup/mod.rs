@@ -1,8 +1,9 @@
 //! Backup jobs: their kinds, their schedule, their runs, what is kept and what is verified.
 //!
 //! `spec` reads a job; `source` and `destination` are its kinds. `execute` is one run: `pass` streams the
-//! bytes, `artefact` commits, verifies and deletes, `state` is what this host remembers and `history` joins
-//! that with what the destinations hold. `worker` is the thread that sleeps until the next slot.
+//! bytes, `target` is a destination meanwhile, `artefact` commits, verifies and deletes. `state` is what this
+//! host remembers and `history` joins that with what the destinations hold. `worker` is the thread that
+//! sleeps until the next slot.
 
 pub mod artefact;
 pub mod destination;
@@ -14,6 +15,7 @@ pub mod source;
 pub mod spec;
 pub mod state;
 mod steps;
+mod target;
 #[cfg(test)]
 mod tests;
 pub mod worker;

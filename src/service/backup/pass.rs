@@ -153,6 +153,13 @@ impl FanOut {
         self.files.into_iter().map(finish).collect()
     }
 
+    /// Closes every file as it is, for a pass that did not get to its end, and gives the errors there were.
+    ///
+    /// Syncing what is about to be removed would keep a person who quits waiting for the disk.
+    pub fn abandon(self) -> Vec<(usize, io::Result<()>)> {
+        self.files.into_iter().map(|it| (it.index, it.error.map_or(Ok(()), Err))).collect()
+    }
+
     fn each(&mut self, mut action: impl FnMut(&mut dyn PlaceFile) -> io::Result<()>) -> io::Result<()> {
         for it in self.files.iter_mut().filter(|it| it.error.is_none()) {
             it.error = action(it.file.as_mut()).err();

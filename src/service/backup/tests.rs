@@ -163,6 +163,28 @@ fn a_run_killed_at_any_step_leaves_whole_artefacts_and_is_cleaned_up_without_a_c
 }
 
 #[test]
+fn what_a_run_left_that_was_cut_off_goes_at_the_next_start_and_a_running_one_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let good = world.run().run;
+    let id = crate::domain::ids::RunId::new(&world.host, "job@cut");
+    let cut = Run::begin(id, crate::domain::ids::JobId::new(&world.host, "job"), None, clock::now());
+    world.state.append(&Record::Started(Box::new(cut))).unwrap();
+    let partial = dir.path().join("disk/job_backup_20261122T010000Z.bin.zst.partial");
+    fs::write(&partial, "half").unwrap();
+    let lock = world.state.lock_job("job", clock::now()).unwrap().unwrap();
+    world.runner(&|_| {}).clean_up();
+    assert!(partial.exists());
+    drop(lock);
+    world.runner(&|_| {}).clean_up();
+    assert!(!partial.exists());
+    assert!(world.state.remembered().begun.is_empty());
+    let rows: Vec<_> = world.history().runs.into_iter().map(|it| (it.state, it.error)).collect();
+    assert_eq!(rows, [(RunState::Interrupted, Some(history::CUT_OFF.to_string())), (RunState::Ok, None)]);
+    assert_eq!(world.verify(&good).verification(), Verification::Verified);
+}
+
+#[test]
 fn a_missing_an_empty_and_a_special_source_fail_and_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(dir.path());
@@ -508,8 +530,15 @@ fn a_job_that_runs_elsewhere_is_refused_and_a_slot_is_served_once() {
     let lock = world.state.lock_job("job", clock::now()).unwrap().unwrap();
     let Err(Refusal::Busy(holder)) = world.runner(&|_| {}).run(None) else { panic!("it ran") };
     assert!(holder.starts_with(&format!("process {}", std::process::id())), "{holder}");
-    drop(lock);
     let slot = Some("2026-11-22T01:00:00Z".parse().unwrap());
+    // A slot is tried again and again; its row is one.
+    for _ in 0..3 {
+        assert!(matches!(world.runner(&|_| {}).run(slot), Err(Refusal::Busy(_))));
+    }
+    let rows: Vec<_> = world.history().runs.into_iter().map(|it| (it.state, it.slot, it.error.unwrap())).collect();
+    let why = format!("held on `h` by {holder}");
+    assert_eq!(rows, [(RunState::Skipped, slot, why.clone()), (RunState::Skipped, None, why)]);
+    drop(lock);
     let run = world.runner(&|_| {}).run(slot).unwrap().run;
     assert_eq!(world.runner(&|_| {}).run(slot), Err(Refusal::SlotDone(run.id)));
 }

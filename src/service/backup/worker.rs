@@ -142,7 +142,14 @@ impl Worker {
         for spec in self.specs.clone() {
             self.emit(Actor::Runtime, BackupFact::Configured { job: Box::new(spec.info(&host)) });
             let Some(state) = state else { continue };
-            let mut history = history::load(state, &state.remembered(), &host, &spec);
+            let mut remembered = state.remembered();
+            let job = JobId::new(&host, &spec.name);
+            if remembered.begun.values().any(|it| it.job == job) {
+                let runner = Runner { host: &host, state, spec: &spec, cancel: &self.setup.cancel, observe: &|_| {} };
+                runner.clean_up();
+                remembered = state.remembered();
+            }
+            let mut history = history::load(state, &remembered, &host, &spec);
             if history.since.is_none() && spec.schedule.is_some() {
                 let now = clock::now();
                 remember(state, &scheduled(&spec, now));

@@ -3,9 +3,11 @@
 use hotseat::app::effect::Effect;
 use hotseat::app::event::{Event, Mouse, MouseKind};
 use hotseat::app::overlay::Overlay;
+use hotseat::domain::backup::BackupFact;
+use hotseat::domain::backup::run::{Progress, Run, Stage};
 use hotseat::domain::config_error::ConfigError;
 use hotseat::domain::fact::{Fact, RuntimeFact};
-use hotseat::domain::ids::{HostId, ProbeId};
+use hotseat::domain::ids::{HostId, ProbeId, RunId};
 use hotseat::domain::incident::{DeclareRequest, NoteRequest, Severity};
 use hotseat::domain::key::KeyBinding;
 use hotseat::domain::request::Request;
@@ -80,6 +82,22 @@ fn ctrl_c_quits_from_anywhere() {
     check("ctrl-c", &[Effect::Quit]);
     check("? ctrl-c", &[Effect::Quit]);
     check("2 f \"level\" ctrl-c", &[Effect::Quit]);
+}
+
+#[test]
+fn quitting_while_a_backup_is_made_asks_first() {
+    let mut desk = Desk::outage(120, 40);
+    let job = desk.model.board.backups.jobs[0].info.id.clone();
+    let id = RunId::new(&HostId::new("bastion"), "orders-db@now");
+    let run = Run::begin(id.clone(), job.clone(), None, desk.now);
+    desk.fact(Fact::Backup(BackupFact::Started { run: Box::new(run) }));
+    let progress = Progress { stage: Stage::Storing, done_bytes: 1, total_bytes: None };
+    desk.fact(Fact::Backup(BackupFact::Progressed { job, run: id, progress }));
+    desk.press("q");
+    assert_eq!(desk.effects, []);
+    assert!(desk.text().contains("backup `orders-db` is running and would be cut off. Quit?"), "{}", desk.text());
+    desk.press("ctrl-c");
+    assert_eq!(desk.effects, [Effect::Quit]);
 }
 
 #[test]

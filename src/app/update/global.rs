@@ -91,10 +91,15 @@ impl Model {
         let unsaved: Vec<String> = PaneId::ALL.iter().filter_map(|it| self.panes.unsaved(*it)).collect();
         // Asked already: pressing Ctrl-C again is an answer.
         let asked = matches!(self.overlays.last(), Some(Overlay::Confirm(it)) if it.then == [Effect::Quit]);
-        if unsaved.is_empty() || asked {
+        let backup =
+            self.board.backups.at_work().map(|it| format!("backup `{}` is running and would be cut off", it.name()));
+        let drafts =
+            (!unsaved.is_empty()).then(|| format!("{} is not saved, only kept as a draft", unsaved.join(" and ")));
+        let reasons: Vec<String> = drafts.into_iter().chain(backup).collect();
+        if reasons.is_empty() || asked {
             return vec![Effect::Quit];
         }
-        let question = format!("{} is not saved, only kept as a draft. Quit?", unsaved.join(" and "));
+        let question = format!("{}. Quit?", reasons.join("; "));
         self.overlays.push(Overlay::Confirm(Confirm { question, then: vec![Effect::Quit] }));
         Vec::new()
     }

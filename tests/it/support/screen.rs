@@ -42,8 +42,9 @@ pub struct Desk {
     /// What was asked of the world, without questions for log rows (those are answered).
     pub effects: Vec<Effect>,
     seq: u64,
+    /// The newest question for log rows.
+    pub asked: Option<WindowRequest>,
     log: Vec<Row>,
-    asked: Option<WindowRequest>,
 }
 
 impl Desk {
@@ -91,7 +92,7 @@ impl Desk {
             desk.fact(Fact::Log(LogFact::Grew { source: id, size_bytes: 91_234_567 }));
         }
         // The rows are news to the request that follows the tail.
-        if let Some(window) = desk.asked.take().map(|it| log_engine::answer(&desk.log, &it, desk.now)) {
+        if let Some(window) = desk.asked.clone().map(|it| log_engine::answer(&desk.log, &it, desk.now)) {
             desk.event(Event::Inbound(Inbound::Window(Box::new(window))));
         }
         desk.effects.clear();

@@ -10,7 +10,6 @@ mod support;
 
 use std::time::Duration;
 
-use hotseat::app::effect::Effect;
 use hotseat::app::event::Event;
 use hotseat::app::view::view;
 use hotseat::clock;
@@ -22,7 +21,7 @@ use hotseat::domain::log::{Counts, Cursor, Level, LogFact, Position, Record, Row
 use hotseat::domain::probe::health::Thresholds;
 use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
 use hotseat::domain::probe::{ProbeFact, ProbeSetup};
-use hotseat::domain::request::{Inbound, Request};
+use hotseat::domain::request::Inbound;
 use hotseat::tui::capabilities::{ColorDepth, Glyphs};
 use hotseat::tui::draw::Painter;
 use jiff::{SignedDuration, Timestamp};
@@ -72,7 +71,7 @@ fn update() {
             };
             let fact = each(BATCHES, 500, grew, |event| drop(desk.model.update(now, event)));
             report(&name("a log grew"), &time(fact));
-            let request = asked(&mut desk);
+            let request = desk.asked.clone().expect("the logs pane asks for rows");
             let windows = || Event::Inbound(Inbound::Window(Box::new(window(&request, 5000))));
             let window = each(BATCHES, 50, windows, |event| drop(desk.model.update(now, event)));
             report(&name("a window of log rows"), &time(window));
@@ -110,7 +109,7 @@ fn views() {
     for (width, height) in SIZES {
         for (what, probes) in [("15 probes", 0), ("1,000 probes", PROBES)] {
             let mut desk = desk(width, height, probes);
-            let request = asked(&mut desk);
+            let request = desk.asked.clone().expect("the logs pane asks for rows");
             let rows = Event::Inbound(Inbound::Window(Box::new(window(&request, 5000))));
             desk.model.update(desk.now, rows);
             let area = Rect::new(0, 0, width, height);
@@ -134,7 +133,7 @@ fn line() {
     const FRAMES: u64 = 500;
     for (width, height) in SIZES {
         let mut desk = desk(width, height, 0);
-        let request = asked(&mut desk);
+        let request = desk.asked.clone().expect("the logs pane asks for rows");
         let mut painter = Painter::new(width, height, ColorDepth::True, Glyphs::Unicode);
         let mut out = Vec::new();
         let (mut updating, mut painting, mut drawing, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -185,20 +184,6 @@ fn desk(width: u16, height: u16, probes: usize) -> Desk {
         desk.fact(outcome_fact(round, probes));
     }
     desk
-}
-
-/// Lets the logs pane ask for its newest rows and returns the question.
-fn asked(desk: &mut Desk) -> WindowRequest {
-    let now = desk.now;
-    let mut asked = None;
-    for key in ['2', 'g', 'g', 'G'] {
-        for effect in desk.model.update(now, Event::Key(Key::char(key))) {
-            if let Effect::Request(Request::Window(request)) = effect {
-                asked = Some(request);
-            }
-        }
-    }
-    asked.expect("the logs pane asks for rows")
 }
 
 /// The answer: as many rows as were asked for, the last with this number.

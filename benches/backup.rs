@@ -4,7 +4,7 @@
 //! Parts are measured alone over the same bytes; what a part reads or writes only to be fed is taken off
 //! again. Processor time is the figure: wall time on a shared machine is the neighbours' business.
 
-mod support;
+mod measure;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -24,9 +24,9 @@ use hotseat::service::backup::source::sqlite::SqliteSource;
 use hotseat::service::backup::source::{BackupSource, SourceContext};
 use hotseat::service::backup::spec::{JobSpec, NamedDestination};
 use hotseat::service::backup::state::BackupState;
+use measure::{peak_rss, report, reset_peak_rss, timed};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
-use support::{peak_rss, report, reset_peak_rss, timed};
 use tokio_util::sync::CancellationToken;
 
 const MB: usize = 1_000_000;
@@ -40,7 +40,7 @@ const ROUNDS: usize = 3;
 const LEVEL: i32 = 1;
 
 fn main() {
-    support::run(&[("pass", one_pass), ("verify", verify), ("sqlite", sqlite), ("job", job)]);
+    measure::run(&[("pass", one_pass), ("verify", verify), ("sqlite", sqlite), ("job", job)]);
 }
 
 /// Read, hash, compress, hash, write, sync in one pass.

@@ -3,9 +3,9 @@
 //! `cargo bench --bench loop [-- NAME…]` runs all or the named ones: `update`, `board`, `view`, `line`.
 //! Figures are those of the fastest batch, because neighbours on the machine only ever add to them.
 
+mod measure;
 #[allow(dead_code, reason = "the tests use more of it")]
-#[path = "../tests/it/support/screen.rs"]
-mod screen;
+#[path = "../tests/it/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
@@ -25,10 +25,10 @@ use hotseat::domain::request::Inbound;
 use hotseat::tui::capabilities::{ColorDepth, Glyphs};
 use hotseat::tui::draw::Painter;
 use jiff::{SignedDuration, Timestamp};
+use measure::{each, report, time};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use screen::Desk;
-use support::{each, report, time};
+use support::screen::{self, Desk};
 
 /// Probes of a large config.
 const PROBES: usize = 1000;
@@ -37,7 +37,7 @@ const SIZES: [(u16, u16); 2] = [(80, 24), (200, 60)];
 const BATCHES: usize = 15;
 
 fn main() {
-    support::run(&[("update", update), ("board", board), ("view", views), ("line", line)]);
+    measure::run(&[("update", update), ("board", board), ("view", views), ("line", line)]);
 }
 
 /// `Model::update` by kind of event.
@@ -158,7 +158,7 @@ fn line() {
         bytes.sort_unstable();
         let median = |mut times: Vec<Duration>| {
             times.sort_unstable();
-            time(support::share(&times, 0.5))
+            time(measure::share(&times, 0.5))
         };
         report(
             &format!("one line more, {width}x{height}"),
@@ -167,8 +167,8 @@ fn line() {
                 median(updating),
                 median(painting),
                 median(drawing),
-                support::share(&bytes, 0.5),
-                support::share(&bytes, 1.0),
+                measure::share(&bytes, 0.5),
+                measure::share(&bytes, 1.0),
             ),
         );
     }

@@ -3,7 +3,7 @@
 //! `cargo bench --bench probes [-- NAME…]` runs all or the named ones: `cost`, `scale` (a minute long). The
 //! server is this program again in a process of its own, so that its processor time can be told apart.
 
-mod support;
+mod measure;
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Write};
@@ -27,7 +27,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use support::{process_cpu_s, report, share, time};
+use measure::{process_cpu_s, report, share, time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ fn main() {
         runtime().block_on(serve());
         return;
     }
-    support::run(&[("cost", cost), ("scale", scale)]);
+    measure::run(&[("cost", cost), ("scale", scale)]);
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -662,3 +662,13 @@ fn a_narrow_title_shortens_chips_before_it_drops_the_count() {
     desk.press("! \"one-that-is-long\" enter ! \"one-more\" enter");
     assert!(desk.title().contains("8 chips") && desk.title().ends_with("5 of 50"), "{}", desk.title());
 }
+
+#[test]
+fn gap_rows_do_not_hide_that_nothing_matches() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.gap("api", GapKind::Rotated);
+    desk.press("f \"nowhere\" enter");
+    let screen = desk.screen();
+    assert!(screen.contains("~ api rotated"), "{screen}");
+    assert!(screen.contains("nothing matches in 51 records"), "{screen}");
+}

@@ -38,6 +38,14 @@ pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &
         draw_empty(pane, cx, theme, body, buf);
     } else {
         draw_rows(pane, cx, theme, body, buf);
+        // Gap rows pass every filter; they must not keep it a secret that no record does.
+        let rows = &pane.rows().rows;
+        if pane.chips.active() > 0 && !rows.iter().any(|row| matches!(row, Row::Record(_))) {
+            let lines: usize = rows.iter().map(|row| pane.layout(cx).height(row, false)).sum();
+            let used = u16::try_from(lines).unwrap_or(u16::MAX).min(body.height);
+            let below = Rect { y: body.y + used, height: body.height - used, ..body };
+            draw_empty(pane, cx, theme, below, buf);
+        }
     }
     draw_prompt(pane, theme, area, buf)
 }

@@ -65,6 +65,10 @@ pub struct Look {
     /// Wait this many milliseconds for the rest of a key that begins with Esc
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=5000))]
     pub esc_wait: Option<u64>,
+
+    /// Begin on the logs: they were named.
+    #[arg(skip)]
+    pub logs_first: bool,
 }
 
 /// Opens the screen.
@@ -73,6 +77,7 @@ pub struct Look {
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let operands = operands(&args.paths);
+    let look = Look { logs_first: !operands.is_empty(), ..args.look.clone() };
     let named = cx.config.clone();
     let read = move |commands| with_screen_mistakes(with_logs(config::load(named.as_deref(), commands), &operands));
     let loaded = read(Commands::Defer);
@@ -87,7 +92,7 @@ pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode,
         loaded,
         reader: Some(Arc::new(move || read(Commands::Run))),
     };
-    show(setup, &args.look, cx.color, greeting)
+    show(setup, &look, cx.color, greeting)
 }
 
 /// Opens the screen on a runtime that is described, but not started: the first frame comes first.
@@ -199,14 +204,19 @@ fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16))
         size,
         themes,
         theme: look.theme.clone().or_else(|| config.screen.theme.clone()).or_else(kept),
-        // Without services to watch, the logs are what the screen was opened for.
-        focus: if config.probes.is_empty() { PaneId::Logs } else { PaneId::Services },
+        focus: first_focus(look.logs_first, !config.probes.is_empty()),
         keys: config.keys.clone(),
         mouse: options.mouse,
         problems,
     });
     model.config_theme.clone_from(&config.screen.theme);
     Ok(model)
+}
+
+/// The pane that gets the first keys: logs that were named, or that are all there is, are what the screen was
+/// opened for.
+fn first_focus(logs_first: bool, has_probes: bool) -> PaneId {
+    if logs_first || !has_probes { PaneId::Logs } else { PaneId::Services }
 }
 
 /// What is named on the command line; a pipe on standard input names itself.
@@ -234,5 +244,17 @@ fn frame_gap(look: &Look, capabilities: &Capabilities) -> Duration {
         Some(fps) => Duration::from_secs(1) / u32::from(fps),
         None if capabilities.remote => frame::REMOTE_GAP,
         None => frame::LOCAL_GAP,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_that_are_named_get_the_first_keys_beside_probes_as_well() {
+        assert_eq!(first_focus(true, true), PaneId::Logs);
+        assert_eq!(first_focus(false, false), PaneId::Logs);
+        assert_eq!(first_focus(false, true), PaneId::Services);
     }
 }

@@ -3,9 +3,11 @@
 mod backup;
 mod cli;
 mod config;
+mod demo;
 mod docs;
 mod incidents;
 mod keys;
+mod live;
 mod logs;
 mod probes;
 mod pty;

@@ -1,6 +1,6 @@
 //! The services pane: every probe, red first; a detail view with the last outcomes and where the time went.
 //!
-//! State is here, [`list`] and [`detail`] draw. The selection is a probe, not a row: rows move as health changes.
+//! State is here, `list` and `detail` draw. The selection is a probe, not a row: rows move as health changes.
 
 mod detail;
 mod list;

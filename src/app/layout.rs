@@ -113,7 +113,7 @@ impl Areas {
         let bodies = room.height - PaneId::ALL.len() as u16;
         let services = services.min(share(bodies, 30)).max(2);
         let backups = backups.min(share(bodies, 12)).max(1);
-        let incident = incident.min(share(bodies, 24)).max(3);
+        let incident = incident.min(share(bodies, 30)).max(3);
         self.rows(room, |it| match it {
             PaneId::Services => services + 1,
             PaneId::Backups => backups + 1,
@@ -125,7 +125,7 @@ impl Areas {
     fn side_by_side(&mut self, room: Rect, needs: &Needs) {
         let [services, _, backups, incident] = needs.wanted;
         let top = services.max(backups).min(share(room.height, 32)).max(4) + 1;
-        let bottom = incident.min(share(room.height, 24)).max(4) + 1;
+        let bottom = incident.min(share(room.height, 30)).max(4) + 1;
         let (left, right) = self.columns(Rect { height: top, ..room }, 60);
         self.panes.push(pane(PaneId::Services, left));
         self.panes.push(pane(PaneId::Logs, Rect { y: room.y + top, height: room.height - top - bottom, ..room }));
@@ -137,8 +137,8 @@ impl Areas {
         let [services, _, backups, incident] = needs.wanted;
         let top = services.max(backups).max(incident).min(share(room.height, 42)).max(6) + 1;
         let above = Rect { height: top, ..room };
-        let (left, rest) = self.columns(above, 38);
-        let (middle, right) = self.columns(rest, 48);
+        let (left, rest) = self.columns(above, 42);
+        let (middle, right) = self.columns(rest, 46);
         self.panes.push(pane(PaneId::Services, left));
         self.panes.push(pane(PaneId::Logs, Rect { y: room.y + top, height: room.height - top, ..room }));
         self.panes.push(pane(PaneId::Backups, middle));
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn every_pane_has_sensible_rows_at_the_sizes_we_design_for() {
-        assert_eq!(rows(&divide(80, 24, PaneId::Logs, false)), [5, 6, 2, 4]);
-        assert_eq!(rows(&divide(120, 40, PaneId::Logs, false)), [11, 15, 11, 8]);
+        assert_eq!(rows(&divide(80, 24, PaneId::Logs, false)), [5, 5, 2, 5]);
+        assert_eq!(rows(&divide(120, 40, PaneId::Logs, false)), [11, 12, 11, 11]);
         assert_eq!(rows(&divide(200, 60, PaneId::Logs, false)), [23, 32, 23, 23]);
         assert_eq!(rows(&divide(40, 12, PaneId::Logs, false)), [0, 5, 0, 0]);
     }

@@ -2,7 +2,7 @@
 //!
 //! Steady is low and a spike is high: the scale is the larger of the greatest value and four times the
 //! median, so a probe that always takes 31 ms does not look like one that is on fire. A failure is a
-//! full block of its own style; a missed sample is blank.
+//! cross, so that it can be told from a high value without colour too; a missed sample is blank.
 
 use ratatui::text::Span;
 
@@ -32,7 +32,7 @@ pub fn spans(theme: &Theme, samples: &[Sample], width: usize) -> Vec<Span<'stati
     for sample in shown {
         let (role, it) = match *sample {
             Sample::Value(value) => (Role::Spark, steps[step(value, scale)]),
-            Sample::Fail => (Role::SparkFail, steps[7]),
+            Sample::Fail => (Role::SparkFail, if theme.ascii { 'x' } else { '×' }),
             Sample::Missing => (Role::Spark, ' '),
         };
         match runs.last_mut() {
@@ -85,17 +85,17 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_from_a_high_value_by_style() {
+    fn a_failure_is_told_from_a_high_value_without_colour() {
         let samples = [Sample::Value(1.0), Sample::Value(9.0), Sample::Fail, Sample::Missing];
         let drawn = spans(&Theme::mono(), &samples, 4);
         assert_eq!(drawn.len(), 3);
-        assert_eq!((drawn[0].content.as_ref(), drawn[1].content.as_ref()), ("▁█", "█"));
+        assert_eq!((drawn[0].content.as_ref(), drawn[1].content.as_ref()), ("▁█", "×"));
     }
 
     #[test]
     fn it_is_as_wide_as_asked_and_shows_the_newest() {
         let theme = Theme::mono().with_ascii(true);
-        assert_eq!(text(&theme, &[Sample::Fail], 3), "  #");
+        assert_eq!(text(&theme, &[Sample::Fail], 3), "  x");
         let samples = [Sample::Fail, Sample::Value(0.0), Sample::Value(8.0)];
         assert_eq!(text(&theme, &samples, 2), ".#");
         assert_eq!(text(&theme, &[], 0), "");

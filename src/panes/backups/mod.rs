@@ -20,6 +20,7 @@ use crate::panes::backups::rows::{Row, RowId};
 use crate::panes::{Context, Pane};
 use crate::theme::Theme;
 use crate::theme::role::Role;
+use crate::widgets::list::{self, Mark};
 
 /// Rows that the pane asks for on a shared screen: enough to see last night and the nights before.
 const WANTED_ROWS_MAX: u16 = 8;
@@ -151,11 +152,8 @@ impl Pane for BackupsPane {
         for (offset, row) in rows.iter().skip(first).take(usize::from(area.height)).enumerate() {
             let y = area.y + cast_row(offset);
             let line = rows::line(cx, theme, row, names, area.width);
-            buf.set_line(area.x, y, &line, area.width);
-            if first + offset == selected && (cx.focused || self.selected.is_some()) {
-                let role = if cx.focused { Role::Selection } else { Role::SelectionDim };
-                buf.set_style(Rect::new(area.x, y, area.width, 1), theme.style(role));
-            }
+            let is_selected = first + offset == selected && (cx.focused || self.selected.is_some());
+            list::row(theme, &line, Mark::of(is_selected, cx.focused), Rect::new(area.x, y, area.width, 1), buf);
         }
         None
     }

@@ -21,6 +21,10 @@ use crate::widgets::progress;
 const NAME_CELLS_MAX: usize = 20;
 /// Below this width a row leaves out duration and change.
 const WIDE_CELLS: u16 = 66;
+/// Below this width a row leaves out the time of day: how old a copy is matters more.
+const MOMENT_CELLS: u16 = 58;
+/// Below this width a row leaves out the size too, so that `verified` stays.
+const SIZE_CELLS: u16 = 50;
 /// Cells of a progress bar.
 const BAR_CELLS: usize = 20;
 
@@ -102,7 +106,7 @@ pub fn line(cx: &Context<'_>, theme: &Theme, row: &Row<'_>, names: usize, width:
                     stored(cx, theme, job, run, width, &mut spans)
                 }
                 RunState::Failed | RunState::Missed | RunState::Interrupted | RunState::Skipped => {
-                    without(cx, theme, run, role, &mut spans)
+                    without(cx, theme, run, role, width, &mut spans)
                 }
             }
             Line::from(spans)
@@ -123,12 +127,12 @@ fn mark(run: &Run) -> (char, Role) {
     }
 }
 
-fn when(cx: &Context<'_>, run: &Run) -> String {
-    format!(
-        "{:<11}  {:>8}  ",
-        format::moment(cx.now, run.slot.unwrap_or(run.started), cx.zone),
-        format::ago(cx.now, run.data_at())
-    )
+fn when(cx: &Context<'_>, run: &Run, width: u16) -> String {
+    let ago = format!("{:>8}  ", format::ago(cx.now, run.data_at()));
+    if width < MOMENT_CELLS {
+        return ago;
+    }
+    format!("{:<11}  {ago}", format::moment(cx.now, run.slot.unwrap_or(run.started), cx.zone))
 }
 
 fn running(theme: &Theme, job: &JobRow, spans: &mut Vec<Span<'static>>) {
@@ -147,8 +151,8 @@ fn running(theme: &Theme, job: &JobRow, spans: &mut Vec<Span<'static>>) {
 }
 
 /// A run that left nothing: the reason stands where the numbers would.
-fn without(cx: &Context<'_>, theme: &Theme, run: &Run, role: Role, spans: &mut Vec<Span<'static>>) {
-    spans.push(Span::styled(when(cx, run), theme.style(Role::TextDim)));
+fn without(cx: &Context<'_>, theme: &Theme, run: &Run, role: Role, width: u16, spans: &mut Vec<Span<'static>>) {
+    spans.push(Span::styled(when(cx, run, width), theme.style(Role::TextDim)));
     spans.push(Span::styled(run.state.word(), theme.style(role)));
     if let Some(error) = &run.error {
         spans.push(Span::styled(format!(": {}", sanitise::text(error)), theme.style(Role::Text)));
@@ -157,13 +161,15 @@ fn without(cx: &Context<'_>, theme: &Theme, run: &Run, role: Role, spans: &mut V
 
 fn stored(cx: &Context<'_>, theme: &Theme, job: &JobRow, run: &Run, width: u16, spans: &mut Vec<Span<'static>>) {
     let wide = width >= WIDE_CELLS;
-    spans.push(Span::styled(when(cx, run), theme.style(Role::TextDim)));
+    spans.push(Span::styled(when(cx, run, width), theme.style(Role::TextDim)));
     if wide {
         let took = run.duration_ms.map(|it| format::duration(Duration::from_millis(it))).unwrap_or_default();
         spans.push(Span::styled(format!("{took:>6}  "), theme.style(Role::Text)));
     }
-    let size = run.raw_bytes.map(format::bytes).unwrap_or_default();
-    spans.push(Span::styled(format!("{size:>5} "), theme.style(Role::Text)));
+    if width >= SIZE_CELLS {
+        let size = run.raw_bytes.map(format::bytes).unwrap_or_default();
+        spans.push(Span::styled(format!("{size:>5} "), theme.style(Role::Text)));
+    }
     if wide {
         let sign = if theme.ascii { "" } else { "Δ" };
         let change = job.change(&run.id).map(|it| format!("{sign}{:+.1}%", it * 100.0)).unwrap_or_default();

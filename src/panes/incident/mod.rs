@@ -36,6 +36,10 @@ use crate::widgets::scroll::{Scroll, moved};
 
 /// Requests that wait to be sent again. Past that the oldest is told apart from the rest by a notice.
 const UNSENT_MAX: usize = 32;
+/// Rows for the two lines that say how to begin, and the prompt.
+const IDLE_ROWS: u16 = 4;
+/// Rows that an open incident takes from its first entry on.
+const OPEN_ROWS: u16 = 9;
 /// How long "saved … ago" counts; after that it says when.
 const SAVED_COUNTS: SignedDuration = SignedDuration::from_secs(60);
 
@@ -398,9 +402,11 @@ impl Pane for IncidentPane {
     }
 
     fn wanted_rows(&self, cx: &Context<'_>) -> u16 {
-        let entries = self.incident(cx).map_or(1, |it| it.entries.len());
-        // In steps, so that not every note moves the border; one row for the prompt.
-        u16::try_from(entries.div_ceil(4) * 4 + 1).unwrap_or(u16::MAX)
+        let Some(incident) = self.incident(cx) else { return IDLE_ROWS };
+        // In steps, so that not every note moves the border; one row for the prompt. People write here while
+        // an incident is open, so it begins with some room.
+        let rows = incident.entries.len().div_ceil(4) * 4 + 1;
+        u16::try_from(rows).unwrap_or(u16::MAX).max(OPEN_ROWS)
     }
 
     fn unsaved(&self) -> Option<String> {

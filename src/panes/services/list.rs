@@ -1,4 +1,4 @@
-//! The rows: mark, name, word, since, sparkline, what is wrong.
+//! The rows: mark, name, word, since, sparkline, what is wrong or how long the last answer took.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -23,6 +23,8 @@ use crate::widgets::wrap;
 const SINCE_CELLS: usize = 8;
 /// Cells of the longest health word, `degraded`.
 const WORD_CELLS: usize = 8;
+/// Cells below which the beginning of a sentence says less than one word.
+const WORDS_CELLS_MIN: usize = 24;
 
 /// How wide each column is, for a width; 0 leaves it out.
 struct Columns {
@@ -40,9 +42,9 @@ impl Columns {
                 let name = longest_name.min(width.saturating_sub(SINCE_CELLS + 4) / 2);
                 Self { name, word: 0, brief: width.saturating_sub(name + SINCE_CELLS + 4), spark: 0 }
             }
-            60..100 => Self { name: longest_name.clamp(8, 16), word: WORD_CELLS, brief: 12, spark: 10 },
-            100..160 => Self { name: longest_name.clamp(8, 24), word: WORD_CELLS, brief: 14, spark: 20 },
-            _ => Self { name: longest_name.clamp(8, 32), word: WORD_CELLS, brief: 18, spark: 40 },
+            60..100 => Self { name: longest_name.clamp(8, 16), word: WORD_CELLS, brief: 0, spark: 10 },
+            100..160 => Self { name: longest_name.clamp(8, 24), word: WORD_CELLS, brief: 0, spark: 20 },
+            _ => Self { name: longest_name.clamp(8, 32), word: WORD_CELLS, brief: 0, spark: 40 },
         }
     }
 }
@@ -95,20 +97,25 @@ fn row(
     if columns.word > 0 {
         spans.push(Span::styled(cell(health.word(), columns.word), style));
     }
-    spans.push(Span::styled(cell(&brief(state), columns.brief), if health == Health::Up { dim } else { style }));
+    if columns.brief > 0 {
+        spans.push(Span::styled(cell(&brief(state), columns.brief), if health == Health::Up { dim } else { style }));
+    }
     let since = state.since().map_or_else(String::new, |it| moment(cx, it));
     spans.push(Span::styled(cell(&since, SINCE_CELLS), dim));
     if columns.spark > 0 {
         spans.extend(spark::spans(theme, &samples(state), columns.spark));
         spans.push(Span::raw(" "));
     }
-    for (text, role) in tags(cx, state, first_red) {
+    // A narrow row is full; the detail view has the rest.
+    let tags = if columns.spark > 0 { tags(cx, state, first_red) } else { Vec::new() };
+    for (text, role) in tags {
         spans.push(Span::styled(format!("{text} "), theme.style(role)));
     }
     let used: usize = spans.iter().map(|it| it.content.width()).sum();
     let room = width.saturating_sub(used);
-    if columns.spark > 0 && room > 8 {
-        spans.push(Span::styled(wrap::cut(&words(state), room, theme.ascii), dim));
+    if columns.spark > 0 {
+        let style = if health == Health::Up { dim } else { theme.style(Role::Text) };
+        spans.push(Span::styled(wrap::cut(&finding(state, room), room, theme.ascii), style));
     }
     Line::from(spans)
 }
@@ -119,7 +126,14 @@ fn moment(cx: &Context<'_>, at: Timestamp) -> String {
     if day(at) == day(cx.now) { format::clock(at, cx.zone) } else { format::ago(cx.now, at) }
 }
 
-/// For the narrow column: what is wrong, or how long the last answer took.
+/// What is wrong, in a sentence where it fits, else in a word; for a healthy probe how long the answer took.
+fn finding(state: &ProbeState, room: usize) -> String {
+    let words = words(state);
+    let is_up = state.health() == Health::Up && !state.is_broken();
+    if is_up || words.is_empty() || (words.width() > room && room < WORDS_CELLS_MIN) { brief(state) } else { words }
+}
+
+/// In a word: what is wrong, or how long the last answer took.
 fn brief(state: &ProbeState) -> String {
     if state.is_broken() {
         return "broken".into();

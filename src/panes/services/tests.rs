@@ -126,11 +126,11 @@ fn rows_are_red_first_with_columns_aligned() {
     assert_eq!(
         World::outage(80, 5).shown(&pane),
         [
-            "x storage-a down     refused      06:44:06      ▃▃▃██ FIRST RED refused: nothin…",
-            "x api       down     refused      06:44:08      ▃▃▃██ refused: nothing listens …",
-            "? edge-lb   suspect  refused      06:44:12       ▃▃▃█ refused: nothing listens …",
-            "! search    degraded slow 4.1s    06:44:10      ▁▁▁██ total is 4.1s, expected t…",
-            "o login     up       32ms         06:44:03        ▃▃▃",
+            "x storage-a down     06:44:06      ▃▃▃×× FIRST RED refused: nothing listens on …",
+            "x api       down     06:44:08      ▃▃▃×× refused: nothing listens on 127.0.0.1:…",
+            "? edge-lb   suspect  06:44:12       ▃▃▃× refused: nothing listens on 127.0.0.1:…",
+            "! search    degraded 06:44:10      ▁▁▁██ total is 4.1s, expected total < 800ms",
+            "o login     up       06:44:03        ▃▃▃ 32ms",
         ]
     );
 }

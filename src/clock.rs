@@ -4,6 +4,7 @@
 //! Tests and screenshots fix the wall clock with `HOTSEAT_FIXED_TIME` (RFC 3339); waiting is done with
 //! tokio timers and is not affected by it.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -27,7 +28,37 @@ pub fn timer() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// Returns the zone in which times are shown: `TZ` or the host's own.
+/// Returns the zone in which times are shown: `TZ` or the host's own, as it was when it was first asked for.
 pub fn zone() -> TimeZone {
-    TimeZone::system()
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    ZONE.get_or_init(|| zone_of_link(Path::new("/etc/localtime")).unwrap_or_else(TimeZone::system)).clone()
+}
+
+/// Reads the zone that a link into the zone database names; `None` when `TZ` names another or there is no such link.
+///
+/// `TimeZone::system` finds the same zone, but opens every file of the database first (900 of them on a
+/// Debian host), and that is time before the first frame.
+fn zone_of_link(link: &Path) -> Option<TimeZone> {
+    if std::env::var_os("TZ").is_some() {
+        return None;
+    }
+    let file = std::fs::read_link(link).ok()?;
+    let (_, name) = file.to_str()?.rsplit_once("zoneinfo/")?;
+    TimeZone::tzif(name, &std::fs::read(link).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_names_no_zone_leaves_the_choice_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("localtime");
+        assert_eq!(zone_of_link(&link), None);
+        let file = folder.path().join("zoneinfo");
+        std::fs::write(&file, "no zone").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(zone_of_link(&link), None);
+    }
 }

@@ -353,8 +353,10 @@ fn a_half_typed_note_survives_a_kill() {
     pty.keys("pool is gro");
     let drafts = pty.home().join("state/hotseat/incidents/.drafts");
     let kept = || {
+        // The temporary file holds the text as well, but it is no draft before it has its name.
         let files = std::fs::read_dir(&drafts).into_iter().flatten().flatten();
-        files.filter_map(|it| std::fs::read_to_string(it.path()).ok()).any(|it| it.contains("pool is gro"))
+        let drafts = files.map(|it| it.path()).filter(|it| it.extension().is_some_and(|it| it == "draft"));
+        drafts.filter_map(|it| std::fs::read_to_string(it).ok()).any(|it| it.contains("pool is gro"))
     };
     // The screen shows nothing of it, so there is nothing else to wait on.
     for _ in 0..2_000 {

@@ -187,11 +187,34 @@ pub fn install_panic_hook() {
 ///
 /// `ssh -t host hotseat` has none: stopped there, nobody could ever continue us.
 pub fn can_suspend() -> bool {
-    use rustix::process::{getpgrp, getppid, getsid};
-    let Ok(session) = getsid(None) else { return false };
     // A shell with job control gives each job a process group of its own; the session's own group is the shell's.
-    let parent = getppid().and_then(|it| getsid(Some(it)).ok());
-    getpgrp() != session && parent == Some(session)
+    let Some(own) = Standing::of("self") else { return false };
+    own.group != own.session && Standing::of(&own.parent.to_string()).is_some_and(|it| it.session == own.session)
+}
+
+/// Where a process stands among the others: the ids are those of our own pid namespace, and never 0.
+///
+/// Read from `/proc`, because `getsid` answers 0 for a session that was begun outside the namespace (any
+/// container that was entered with a terminal from outside), and rustix takes no such id.
+struct Standing {
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+impl Standing {
+    /// `None` without `/proc`, for a process that is gone, and when its parent, group or session is not of this namespace.
+    fn of(process: &str) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        Self::parse(&stat)
+    }
+
+    /// The fields of `proc_pid_stat(5)`; the name in front may hold spaces and parentheses itself.
+    fn parse(stat: &str) -> Option<Self> {
+        let mut ids =
+            stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1).map(|it| it.parse().ok().filter(|it| *it > 0));
+        Some(Self { parent: ids.next()??, group: ids.next()??, session: ids.next()?? })
+    }
 }
 
 /// Stops this job: all processes of the group, since `cargo run` or a wrapper may stand between the shell and us.
@@ -202,4 +225,22 @@ pub fn can_suspend() -> bool {
 /// When the signal could not be sent.
 pub fn stop_job() -> io::Result<()> {
     Ok(rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_stands_where_its_stat_line_says() {
+        let standing = Standing::parse("17 (a (b) c) S 12 17 9 34816 17 4194304 1").expect("stands");
+        assert_eq!((standing.parent, standing.group, standing.session), (12, 17, 9));
+    }
+
+    #[test]
+    fn a_session_begun_outside_the_pid_namespace_is_none_of_ours() {
+        assert!(Standing::parse("17 (hotseat) S 12 17 0 34816 17 4194304 1").is_none());
+        assert!(Standing::parse("17 (hotseat) S 0 17 17 34816 17 4194304 1").is_none());
+        assert!(Standing::parse("garbage").is_none());
+    }
 }

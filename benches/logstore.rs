@@ -262,19 +262,7 @@ impl Lines {
 }
 
 fn request(query: &str, anchor: Anchor) -> WindowRequest {
-    WindowRequest {
-        view: ViewId(1),
-        generation: 1,
-        query: query.into(),
-        search: String::new(),
-        sources: Vec::new(),
-        anchor,
-        before: 25,
-        after: 25,
-        context: 0,
-        follow: false,
-        count: false,
-    }
+    WindowRequest { query: query.into(), ..WindowRequest::new(ViewId(1), 1, anchor, (25, 25)) }
 }
 
 fn matcher(query: &str) -> Matcher {

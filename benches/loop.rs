@@ -200,6 +200,8 @@ fn window(request: &WindowRequest, last: u64) -> Window {
         missing: None,
         counts: Counts { matched: last, scanned: last, scanned_bytes: 1, total_bytes: 1, complete: true },
         query_error: None,
+        chip_counts: Vec::new(),
+        histogram: None,
     }
 }
 
@@ -223,6 +225,8 @@ fn record(number: u64) -> Record {
         hits: Vec::new(),
         cut_bytes: 0,
         context: false,
+        original: None,
+        cells: Vec::new(),
     }
 }
 

@@ -347,6 +347,16 @@ fn gap_words(kind: &GapKind) -> String {
         GapKind::PermissionDenied => "permission denied".into(),
         GapKind::Dropped { lines } => format!("{} fell out of the spool", format::plural(*lines, "line")),
         GapKind::Ended => "the stream ended".into(),
+        GapKind::Reconnected { away_seconds, resumed: true } => {
+            format!("reconnected after {away_seconds} s, nothing is missing")
+        }
+        GapKind::Reconnected { away_seconds, resumed: false } => {
+            format!("reconnected after {away_seconds} s, what came meanwhile is missing")
+        }
+        GapKind::Cut { bytes } => format!("{} of a line were cut", format::bytes(*bytes)),
+        GapKind::Broken { read_bytes, why } => {
+            format!("cannot be unpacked behind {}: {}", format::bytes(*read_bytes), crate::domain::sanitise::text(why))
+        }
         GapKind::Failed(why) => crate::domain::sanitise::text(why),
     }
 }

@@ -84,6 +84,10 @@ pub struct Record {
     pub cut_bytes: u64,
     /// True when it is here as context, not because it matched.
     pub context: bool,
+    /// Its lines as they are in the source, sanitised, where `lines` shows a readable form of them (a JSON object).
+    pub original: Option<Vec<String>>,
+    /// The values of the fields that the request's `columns` name, in their order; empty where a record lacks one.
+    pub cells: Vec<String>,
 }
 
 /// A run of colour that the log itself asked for.
@@ -137,6 +141,25 @@ pub enum GapKind {
     },
     /// The stream ended.
     Ended,
+    /// The connection to the source was lost and is back.
+    Reconnected {
+        /// How long it was away.
+        away_seconds: u64,
+        /// Reading went on where it had stopped, so that nothing is missing.
+        resumed: bool,
+    },
+    /// A line longer than the source's bound was cut.
+    Cut {
+        /// Bytes that are not there.
+        bytes: u64,
+    },
+    /// An archive cannot be unpacked from here on.
+    Broken {
+        /// Bytes that could be unpacked before.
+        read_bytes: u64,
+        /// What is wrong with it, in words.
+        why: String,
+    },
     /// Anything else, in words.
     Failed(String),
 }
@@ -226,6 +249,117 @@ pub struct WindowRequest {
     pub follow: bool,
     /// Also count all matches; progress arrives as further windows with the same rows' `counts`.
     pub count: bool,
+    /// Sources left out, also of those that join later.
+    pub muted: Vec<SourceId>,
+    /// How records are presented.
+    pub look: Look,
+    /// Names of fields whose values are wanted as `Record::cells`.
+    pub columns: Vec<String>,
+    /// Also count after each chip (`Window::chip_counts`).
+    pub chip_counts: bool,
+    /// Also count by time and level (`Window::histogram`).
+    pub histogram: Option<HistogramRequest>,
+}
+
+impl WindowRequest {
+    /// Asks for `before` and `after` records around an anchor in everything, and for nothing else.
+    pub fn new(view: ViewId, generation: u64, anchor: Anchor, (before, after): (u32, u32)) -> Self {
+        Self {
+            view,
+            generation,
+            query: String::new(),
+            search: String::new(),
+            sources: Vec::new(),
+            anchor,
+            before,
+            after,
+            context: 0,
+            follow: false,
+            count: false,
+            muted: Vec::new(),
+            look: Look::Readable,
+            columns: Vec::new(),
+            chip_counts: false,
+            histogram: None,
+        }
+    }
+}
+
+/// How records are presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Look {
+    /// A JSON object as `message key=value …` in one line.
+    #[default]
+    Readable,
+    /// Every line as it is in the source.
+    Original,
+}
+
+/// Asks how many records there are by time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistogramRequest {
+    /// Start of the range; `None` is the oldest record.
+    pub from: Option<Timestamp>,
+    /// End of the range, not included; `None` is the newest record.
+    pub until: Option<Timestamp>,
+    /// Buckets wanted, at most `MAX_BUCKETS`. As many come or fewer, so that a bucket is a round span of time.
+    pub buckets: u16,
+}
+
+/// Buckets of a histogram: one for each column of the widest terminal.
+pub const MAX_BUCKETS: u16 = 1000;
+
+/// Records that pass the query, by time and level.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Start of the first bucket.
+    pub from: Timestamp,
+    /// Length of a bucket in seconds, at least 1.
+    pub bucket_seconds: u64,
+    /// The buckets, oldest first, without holes.
+    pub buckets: Vec<Bucket>,
+    /// Bytes looked at so far.
+    pub scanned_bytes: u64,
+    /// Bytes in all sources.
+    pub total_bytes: u64,
+    /// Everything there is was looked at.
+    pub complete: bool,
+}
+
+/// One span of time of a histogram.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Records without a level, then those of each level from `Trace` to `Fatal`.
+    pub by_level: [u32; 7],
+}
+
+impl Bucket {
+    /// The place of a level in `by_level`.
+    pub fn index(level: Option<Level>) -> usize {
+        level.map_or(0, |it| 1 + it as usize)
+    }
+
+    /// All records.
+    pub fn total(&self) -> u64 {
+        self.by_level.iter().map(|it| u64::from(*it)).sum()
+    }
+
+    /// Records at `Error` and above.
+    pub fn errors(&self) -> u64 {
+        self.by_level[Self::index(Some(Level::Error))..].iter().map(|it| u64::from(*it)).sum()
+    }
+}
+
+/// How many records pass the chips up to one of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChipCount {
+    /// Records that pass this chip and all enabled ones before it.
+    pub matched: u64,
+    /// Records that pass the enabled ones before it.
+    pub of: u64,
+    /// Everything there is was counted.
+    pub complete: bool,
 }
 
 /// The answer: owned rows with what is known about the rest.
@@ -249,6 +383,10 @@ pub struct Window {
     pub counts: Counts,
     /// Why the query could not be run, in words; the rows are then those of no query.
     pub query_error: Option<String>,
+    /// By chip of the query, disabled ones too (they count as passing everything); empty when not asked for or not known yet.
+    pub chip_counts: Vec<ChipCount>,
+    /// Records by time, when that was asked for and is news.
+    pub histogram: Option<Histogram>,
 }
 
 /// How much matches, as far as is known.
@@ -315,6 +453,18 @@ pub enum SourceState {
     Connected,
     /// Not there yet or not any more; looked for again and again.
     Waiting(String),
+    /// The connection is lost and is tried again.
+    Reconnecting {
+        /// Why it was lost, in words.
+        why: String,
+        /// When the next try is made.
+        next: Timestamp,
+    },
+    /// Lines arrive faster than they are read.
+    Lagging {
+        /// Bytes known to wait.
+        bytes: u64,
+    },
     /// Will not say more (stdin closed).
     Ended,
     /// Cannot be read, in words.

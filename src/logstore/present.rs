@@ -50,6 +50,8 @@ impl Presenter<'_> {
             length_bytes,
             cut_bytes: length_bytes.saturating_sub(bytes.len() as u64),
             context,
+            original: None,
+            cells: Vec::new(),
         };
         let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {

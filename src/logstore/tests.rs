@@ -86,19 +86,7 @@ impl Bench {
 }
 
 fn request(query: &str, anchor: Anchor, before: u32, after: u32) -> WindowRequest {
-    WindowRequest {
-        view: ViewId(1),
-        generation: 1,
-        query: query.into(),
-        search: String::new(),
-        sources: Vec::new(),
-        anchor,
-        before,
-        after,
-        context: 0,
-        follow: false,
-        count: false,
-    }
+    WindowRequest { query: query.into(), ..WindowRequest::new(ViewId(1), 1, anchor, (before, after)) }
 }
 
 fn texts(window: &Window) -> Vec<String> {

@@ -230,6 +230,8 @@ fn window(job: &Job, plan: &Plan, built: Option<&Built>, counts: Counts) -> Wind
         missing: built.and_then(|it| it.missing.clone()),
         counts,
         query_error: plan.error.clone(),
+        chip_counts: Vec::new(),
+        histogram: None,
     }
 }
 

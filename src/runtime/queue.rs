@@ -208,6 +208,8 @@ mod tests {
             missing: None,
             counts: Counts { matched, ..Counts::default() },
             query_error: None,
+            chip_counts: Vec::new(),
+            histogram: None,
         }))
     }
 

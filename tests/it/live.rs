@@ -226,17 +226,9 @@ async fn a_newer_question_about_the_log_is_never_followed_by_an_older_answer() {
     let mut screen = Screen::attach(&runtime).await;
     for generation in 1..=LAST {
         let window = WindowRequest {
-            view: ViewId(1),
-            generation,
             query: format!("line {generation}"),
-            search: String::new(),
-            sources: Vec::new(),
-            anchor: Anchor::Tail,
-            before: 20,
-            after: 0,
-            context: 0,
-            follow: false,
             count: true,
+            ..WindowRequest::new(ViewId(1), generation, Anchor::Tail, (20, 0))
         };
         screen.ask(Request::Window(window)).await;
     }

@@ -301,19 +301,12 @@ impl Feed {
     }
 }
 
-fn request(view: ViewId, generation: u64, ask: &Ask, anchor: Anchor, (before, after): (u32, u32)) -> WindowRequest {
+fn request(view: ViewId, generation: u64, ask: &Ask, anchor: Anchor, around: (u32, u32)) -> WindowRequest {
     WindowRequest {
-        view,
-        generation,
         query: ask.query.clone(),
         search: ask.search.clone(),
-        sources: Vec::new(),
-        anchor,
-        before,
-        after,
         context: ask.context,
-        follow: false,
-        count: false,
+        ..WindowRequest::new(view, generation, anchor, around)
     }
 }
 

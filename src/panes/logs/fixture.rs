@@ -107,6 +107,8 @@ impl Desk {
             hits: Vec::new(),
             length_bytes: lines.iter().map(|it| it.len() as u64 + 1).sum(),
             cut_bytes: 0,
+            original: None,
+            cells: Vec::new(),
             context: false,
             lines,
         }));
@@ -288,6 +290,8 @@ impl Desk {
                 complete: request.count,
             },
             query_error: None,
+            chip_counts: Vec::new(),
+            histogram: None,
         }
     }
 

@@ -31,6 +31,14 @@ pub fn gap(board: &Board, gap: &Gap) -> String {
             format!("{} lines not shown: {name} outgrew its spool, oldest dropped", format::count(*lines))
         }
         GapKind::Ended => format!("{name} ended"),
+        GapKind::Reconnected { away_seconds, resumed } => {
+            let rest = if *resumed { "nothing is missing" } else { "what came meanwhile is missing" };
+            format!("{name} reconnected after {away_seconds} s, {rest}")
+        }
+        GapKind::Cut { bytes } => format!("{} of a line of {name} cut", format::bytes(*bytes)),
+        GapKind::Broken { read_bytes, why } => {
+            format!("{name} cannot be unpacked behind {}: {why}", format::bytes(*read_bytes))
+        }
         GapKind::Failed(why) => format!("{name}: {why}"),
     };
     sanitise::text(&format!("~ {text} ~"))
@@ -57,6 +65,8 @@ pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
         let state = match &source.state {
             SourceState::Connected => "no lines yet".to_string(),
             SourceState::Waiting(why) => format!("waiting: {why}"),
+            SourceState::Reconnecting { why, .. } => format!("connecting again: {why}"),
+            SourceState::Lagging { bytes } => format!("{} behind", format::bytes(*bytes)),
             SourceState::Ended => "ended without a line".to_string(),
             SourceState::Failed(why) => format!("cannot be read: {why}"),
         };

@@ -175,19 +175,7 @@ mod tests {
         let setup = setup(directory.path());
         let service = LogService::start_opened(&setup, operands(directory.path(), &["pipe"]));
         let (rows_tx, rows_rx) = sync_channel(1000);
-        let request = WindowRequest {
-            view: ViewId(1),
-            generation: 1,
-            query: String::new(),
-            search: String::new(),
-            sources: Vec::new(),
-            anchor: Anchor::Tail,
-            before: 10,
-            after: 0,
-            context: 0,
-            follow: true,
-            count: false,
-        };
+        let request = WindowRequest { follow: true, ..WindowRequest::new(ViewId(1), 1, Anchor::Tail, (10, 0)) };
         service.engine().request(request, Box::new(move |window| rows_tx.send(window.rows).is_ok()));
         let until = |last: &[&str]| loop {
             let rows = rows_rx.recv_timeout(LONG).expect("a window").unwrap_or_default();

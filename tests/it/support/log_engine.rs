@@ -59,6 +59,8 @@ pub fn answer(rows: &[Row], request: &WindowRequest, now: Timestamp) -> Window {
             complete: true,
         },
         query_error: None,
+        chip_counts: Vec::new(),
+        histogram: None,
     }
 }
 

@@ -495,6 +495,8 @@ fn log_row(number: usize, (clock, source, level, text): &(&str, &str, Level, &st
         styles: Vec::new(),
         hits: Vec::new(),
         cut_bytes: 0,
+        original: None,
+        cells: Vec::new(),
         context: false,
     })
 }

@@ -18,7 +18,7 @@ use crate::registry::node::Commands;
 use crate::runtime::{Runtime, RuntimeSetup};
 use crate::service::log;
 use crate::tui::capabilities::{Capabilities, ColorDepth, ColorRule, Glyphs};
-use crate::tui::run::{Attached, Exit, Options};
+use crate::tui::run::{Attached, Connecting, Exit, Options};
 use crate::tui::terminal::Tty;
 use crate::tui::{frame, input, run};
 
@@ -95,7 +95,7 @@ pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode,
     show(setup, &look, cx.color, greeting)
 }
 
-/// Opens the screen on a runtime that is described, but not started: the first frame comes first.
+/// Opens the screen on a runtime that is described, but not started: it starts beside the first frame.
 ///
 /// # Errors
 /// When there is no terminal that a screen could be drawn on.
@@ -149,8 +149,15 @@ pub fn show_with(
         state_dir: setup.state_dir.clone(),
         greeting,
     };
-    let mut model = model(&setup, look, &options, tty.size())?;
-    let (exit, kept) = run::run(&tty, options, &mut model, move || connect(setup, started))
+    // Refused before anything is started.
+    if let Some(name) = &look.theme {
+        themes::find(&themes::all().0, name)?;
+    }
+    let shown = setup.clone();
+    let connecting = Connecting::start(move || connect(setup, started))
+        .map_err(|error| Failure::internal("could not start the services").caused_by(error))?;
+    let mut model = model(&shown, look, &options, tty.size());
+    let (exit, kept) = run::run(&tty, options, &mut model, connecting)
         .map_err(|error| Failure::internal("could not use the terminal").caused_by(error))?;
     if let Some((services, runtime)) = kept {
         // The runtime has deadlines of its own; this one is for the case that they fail.
@@ -186,12 +193,9 @@ fn connect(
     Ok((Attached { link, config_rx: Some(runtime.config()) }, (services, runtime)))
 }
 
-fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16)) -> Result<Model, Failure> {
+fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16)) -> Model {
     let config = &setup.loaded.config;
     let (mut themes, problems) = themes::all();
-    if let Some(name) = &look.theme {
-        themes::find(&themes, name)?;
-    }
     // Without colours only a theme that needs none can show what is selected.
     let colourless = options.capabilities.depth == ColorDepth::None;
     themes.retain(|it| !colourless || it.name == "mono");
@@ -210,7 +214,7 @@ fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16))
         problems,
     });
     model.config_theme.clone_from(&config.screen.theme);
-    Ok(model)
+    model
 }
 
 /// The pane that gets the first keys: logs that were named, or that are all there is, are what the screen was

@@ -79,10 +79,30 @@ impl Exit {
     }
 }
 
+/// A runtime that is being started on a thread of its own.
+pub struct Connecting<T> {
+    connected_rx: oneshot::Receiver<io::Result<(Attached, T)>>,
+}
+
+impl<T: Send + 'static> Connecting<T> {
+    /// Begins. The screen is prepared meanwhile, on another core where there is one: the newest rows wait for both.
+    ///
+    /// # Errors
+    /// When no thread could be started.
+    pub fn start(connect: impl FnOnce() -> io::Result<(Attached, T)> + Send + 'static) -> io::Result<Self> {
+        let (connected_tx, connected_rx) = oneshot::channel();
+        std::thread::Builder::new().name("connect".into()).spawn(move || {
+            // The loop is gone when the person was faster; then nobody needs it.
+            let _ = connected_tx.send(connect());
+        })?;
+        Ok(Self { connected_rx })
+    }
+}
+
 /// Shows the screen until it ends.
 ///
-/// The first frame is drawn before anything slow begins: `connect` runs on a thread of its own after it.
-/// What `connect` keeps alive besides comes back with the reason of the end; `None` when it was not done by then.
+/// The first frame waits for nothing that `connecting` does.
+/// What it keeps alive besides comes back with the reason of the end; `None` when it was not done by then.
 ///
 /// # Errors
 /// When there is no terminal or it cannot be prepared.
@@ -90,13 +110,13 @@ pub fn run<T: Send + 'static>(
     tty: &Tty,
     options: Options,
     screen: &mut dyn Screen,
-    connect: impl FnOnce() -> io::Result<(Attached, T)> + Send + 'static,
+    connecting: Connecting<T>,
 ) -> io::Result<(Exit, Option<T>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     terminal::install_panic_hook();
     let mut kept = None;
     // Outside of the loop: what comes through may hold a runtime, which must not be dropped inside of one.
-    let (connected_tx, mut connected_rx) = oneshot::channel();
+    let mut connected_rx = connecting.connected_rx;
     let mut requests = None;
     // The screen outlives a panic of the loop, so that unsaved text can still be asked of it.
     let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -104,10 +124,6 @@ pub fn run<T: Send + 'static>(
             let signals = Signals::new()?;
             let mut event_loop = EventLoop::new(tty, &options, screen)?;
             event_loop.draw();
-            std::thread::Builder::new().name("connect".into()).spawn(move || {
-                // The loop is gone when the person was faster; then nobody needs it.
-                let _ = connected_tx.send(connect());
-            })?;
             event_loop.start_reading()?;
             let ended = event_loop.go(signals, &mut connected_rx, &mut kept, &mut requests).await;
             event_loop.close(ended);

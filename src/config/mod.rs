@@ -152,7 +152,8 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     let defaults = root.get("defaults").filter(|it| it.expect_table());
     let defaults = defaults.as_ref();
     config.probes = entries(&root, "probe", |it| probe::read(it, defaults));
-    config.logs = entries(&root, "log", |it| log::read(it, defaults));
+    let formats = entries(&root, "format", log::reading::read_format);
+    config.logs = entries(&root, "log", |it| log::read(it, &formats));
     config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
         config.screen = read_screen(&screen);

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::log::Level;
 use crate::domain::query::matcher::{Matcher, Subject};
+use crate::logstore::format::Reading;
 use crate::logstore::level;
 use crate::logstore::record::{
     GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, continues, count_records, split,
@@ -38,15 +39,23 @@ pub struct Block {
     spans: OnceLock<Vec<Span>>,
     zone: TimeZone,
     reference: Timestamp,
+    reading: Arc<Reading>,
 }
 
 impl Block {
     /// The records, split when first asked for.
     pub fn spans(&self) -> &[Span] {
-        self.spans.get_or_init(|| {
-            let mut reader = StampReader::new(self.zone.clone(), self.reference);
-            split(&self.bytes, self.base, &mut reader)
-        })
+        self.spans.get_or_init(|| split(&self.bytes, self.base, &mut self.stamp_reader()))
+    }
+
+    /// How the bytes of its source are read.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Reads the timestamps of its lines.
+    pub fn stamp_reader(&self) -> StampReader {
+        self.reading.stamp_reader(&self.zone, self.reference)
     }
 
     /// A record's bytes.
@@ -89,14 +98,14 @@ impl Block {
         if let Some(spans) = self.spans.get() {
             return spans.len();
         }
-        count_records(&self.bytes, self.base, &mut StampReader::new(self.zone.clone(), self.reference))
+        count_records(&self.bytes, self.base, &mut self.stamp_reader())
     }
 
     /// Counts the records that a lone pattern hits. `None` when the lines around a hit do not tell: the query
     /// asks more, a hit spans lines, or no line with a timestamp is near before it.
     fn count_hit_records(&self, matcher: &Matcher) -> Option<usize> {
         let pattern = matcher.only_lead()?;
-        let mut reader = StampReader::new(self.zone.clone(), self.reference);
+        let mut reader = self.stamp_reader();
         let (mut count, mut at) = (0, 0);
         let mut last = None;
         while at < self.bytes.len() {
@@ -238,7 +247,8 @@ impl BlockReader {
         let base = self.first_record(segment, size, block)?.min(next);
         let end = next.min((block + 1) * BLOCK_BYTES + LINE_BYTES);
         let bytes = segment.read_into(buffer, base, end)?;
-        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone: self.zone.clone(), reference: segment.modified() })
+        let (zone, reading) = (self.zone.clone(), segment.reading.clone());
+        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference: segment.modified(), reading })
     }
 
     /// Number of blocks in a segment of this size.
@@ -264,7 +274,7 @@ impl BlockReader {
             return Ok(known);
         }
         let mut region = Region::new(segment, size, boundary);
-        let mut reader = StampReader::new(self.zone.clone(), segment.modified());
+        let mut reader = segment.reading.stamp_reader(&self.zone, segment.modified());
         let Some(line_start) = region.line_start_from(boundary)? else { return Ok(size) };
         let found = region.first_record_from(line_start, &mut reader)?;
         // The line must be whole, or long enough that what comes cannot change what it is.

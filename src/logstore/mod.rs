@@ -8,6 +8,7 @@
 
 pub mod block;
 pub mod engine;
+pub mod format;
 pub mod hints;
 pub mod json;
 pub mod level;

@@ -1,12 +1,9 @@
 //! Makes rows of what a walk met: sanitised, bounded, with hits.
 
-use jiff::tz::TimeZone;
-
 use crate::domain::log::{Gap, MAX_LINE_CHARS, MAX_RECORD_LINES, Record, Row};
 use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::domain::sanitise;
 use crate::logstore::source::Snapshot;
-use crate::logstore::stamp::StampReader;
 use crate::logstore::walk::{Found, Item, Placed, position};
 
 /// Hits marked in one line: a screen of 200 columns has no room for more.
@@ -20,8 +17,6 @@ pub struct Presenter<'a> {
     pub matcher: &'a Matcher,
     /// Its search, marked as well.
     pub search: Option<&'a Pattern>,
-    /// Times without a zone are read in it.
-    pub zone: &'a TimeZone,
 }
 
 impl Presenter<'_> {
@@ -64,7 +59,7 @@ impl Presenter<'_> {
         if span.stamp_end > 0
             && let Some(first) = record.lines.first()
         {
-            let mut reader = StampReader::new(self.zone.clone(), record.position.time.unwrap_or_default());
+            let mut reader = found.block.stamp_reader();
             record.time_span = reader.read(first.as_bytes()).map(|it| it.range);
         }
         record

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+
+use crate::logstore::format::Reading;
 
 /// Bytes of a file's beginning that tell it from another with the same inode.
 pub const FINGERPRINT_BYTES: usize = 256;
@@ -23,6 +25,8 @@ pub struct Segment {
     pub device: u64,
     /// Inode of the file.
     pub inode: u64,
+    /// How its bytes are read; set by the source that takes it.
+    pub reading: Arc<Reading>,
     bytes: Bytes,
     size_bytes: AtomicU64,
     modified_ms: AtomicI64,
@@ -80,6 +84,7 @@ impl Segment {
             number,
             device,
             inode,
+            reading: Arc::default(),
             bytes,
             size_bytes: AtomicU64::new(0),
             modified_ms: AtomicI64::new(0),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::ids::SourceId;
 use crate::domain::log::GapKind;
+use crate::logstore::format::Reading;
 use crate::logstore::segment::{Segment, lock};
 
 /// Old segments kept readable. Each holds an open file; four rotations back is an hour of a mad log.
@@ -34,6 +35,7 @@ pub struct Source {
 
 #[derive(Debug, Default, Clone)]
 struct State {
+    reading: Arc<Reading>,
     parts: Vec<Part>,
     tail: Option<GapMark>,
     arrivals: Vec<Arrival>,
@@ -126,9 +128,20 @@ impl Source {
         lock(&self.state).parts.iter().map(|it| it.segment.size_bytes()).sum()
     }
 
+    /// Says how the bytes of the segments to come are read.
+    pub fn set_reading(&self, reading: Arc<Reading>) {
+        lock(&self.state).reading = reading;
+    }
+
+    /// How the bytes of its segments are read.
+    pub fn reading(&self) -> Arc<Reading> {
+        lock(&self.state).reading.clone()
+    }
+
     /// Appends a segment; the oldest goes when there are too many.
-    pub fn push(&self, segment: Segment, gap: Option<GapMark>) -> Arc<Segment> {
+    pub fn push(&self, mut segment: Segment, gap: Option<GapMark>) -> Arc<Segment> {
         let mut state = lock(&self.state);
+        segment.reading = state.reading.clone();
         let segment = Arc::new(segment);
         state.next_number = segment.number + 1;
         state.parts.push(Part { segment: segment.clone(), gap, size_bytes: 0 });

@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::logstore::format::Format;
+use crate::logstore::format::user::UserFormat;
 use crate::logstore::json;
 
 /// Bytes of a line in which a timestamp is looked for; JSON lines carry it behind other keys.
@@ -41,6 +43,10 @@ pub struct StampReader {
     day: Option<Day>,
     /// What stood before the time in the last JSON line: loggers write their keys in one order.
     json_lead: Vec<u8>,
+    /// Added to every time.
+    offset: SignedDuration,
+    /// The format that was asked for.
+    format: Option<Format>,
 }
 
 /// A date and the text it was read from.
@@ -55,12 +61,62 @@ struct Day {
 impl StampReader {
     /// Civil times are in `zone`; times without a year lie before `reference` (a day of slack).
     pub fn new(zone: TimeZone, reference: Timestamp) -> Self {
-        Self { zone, reference, hour_offset: None, day: None, json_lead: Vec::new() }
+        Self {
+            zone,
+            reference,
+            hour_offset: None,
+            day: None,
+            json_lead: Vec::new(),
+            offset: SignedDuration::ZERO,
+            format: None,
+        }
+    }
+
+    /// Adds so much to every time: the clock that wrote them is behind.
+    #[must_use]
+    pub fn with_offset(mut self, offset: SignedDuration) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Takes lines to be in this format.
+    #[must_use]
+    pub fn with_format(mut self, format: Option<Format>) -> Self {
+        self.format = format;
+        self
     }
 
     /// Finds the timestamp of a line.
     pub fn read(&mut self, line: &[u8]) -> Option<Stamp> {
         let line = &line[..line.len().min(STAMP_BYTES)];
+        let stamp = match &self.format {
+            None => self.read_any(line),
+            Some(Format::Plain) => None,
+            Some(Format::User(format)) => {
+                let format = format.clone();
+                self.read_user(line, &format)
+            }
+            Some(_) => self.read_any(line),
+        }?;
+        if self.offset.is_zero() {
+            return Some(stamp);
+        }
+        Some(Stamp { time: stamp.time.and_then(|it| it.checked_add(self.offset).ok()), ..stamp })
+    }
+
+    /// A line in the user's format begins a record, with or without a time.
+    fn read_user(&mut self, line: &[u8], format: &UserFormat) -> Option<Stamp> {
+        let groups = format.captures(line)?;
+        let Some(time) = groups.name("time") else { return Some(Stamp { time: None, range: 0..0 }) };
+        let range = time.range();
+        let at = match format.time_format {
+            Some(_) => format.time(time.as_bytes(), &self.zone, self.reference),
+            None => self.read_any(time.as_bytes()).and_then(|it| it.time),
+        };
+        Some(Stamp { time: at, range })
+    }
+
+    fn read_any(&mut self, line: &[u8]) -> Option<Stamp> {
         match *line.first()? {
             // Indented: belongs to the line before.
             b' ' | b'\t' => None,
@@ -73,7 +129,7 @@ impl StampReader {
 
     /// True when [`StampReader::read`] finds a timestamp, often without reading it.
     pub fn has_stamp(&mut self, line: &[u8]) -> bool {
-        self.is_on_the_same_day(line) || self.read(line).is_some()
+        (self.format.is_none() && self.is_on_the_same_day(line)) || self.read(line).is_some()
     }
 
     /// A line that begins with the date of the one before and a time of day. Up to the 28th no month lacks the day.

@@ -152,7 +152,7 @@ impl<'e> Stream<'e> {
         let everything = Matcher::default();
         let matcher = self.matcher.clone();
         let walked = if self.context > 0 { &everything } else { &matcher };
-        let presenter = || Presenter { snapshots: &snapshots, matcher: &matcher, search: None, zone: &inner.zone };
+        let presenter = || Presenter { snapshots: &snapshots, matcher: &matcher, search: None };
         for (index, snapshot) in snapshots.iter().enumerate() {
             if let Some(placed) = self.grown(index, snapshot) {
                 take(&Met { placed: placed.0, context: false, from_byte: placed.1, presenter: presenter() })?;

@@ -213,7 +213,7 @@ fn build(
     go_on: &dyn Fn(&mut dyn FnMut() -> Built) -> bool,
     work: impl FnOnce(&Builder<'_>) -> Result<Built, Cancelled>,
 ) -> Option<Built> {
-    let presenter = Presenter { snapshots, matcher: &plan.matcher, search: plan.search.as_ref(), zone: &inner.zone };
+    let presenter = Presenter { snapshots, matcher: &plan.matcher, search: plan.search.as_ref() };
     let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, counts: Some(&plan.counts) };
     let builder = Builder { ground, snapshots, presenter: &presenter, go_on };
     work(&builder).ok()

@@ -241,6 +241,7 @@ impl Feeder {
             let id = SourceId::new(&self.host, &wanted.name);
             let origin = crate::domain::sanitise::text(&wanted.path.to_string_lossy());
             let source = Arc::new(Source::new(id, &wanted.name, &origin));
+            source.set_reading(spec.reading.clone());
             self.open(&source);
             state.entries.push(Entry { spec: spec.clone(), tail: FileTail::new(source, &wanted.path) });
         }
@@ -288,6 +289,7 @@ impl Feeder {
         let origin_shown = crate::domain::sanitise::text(origin);
         let spool = Spool::new(id, &name, &origin_shown, &directory, SpoolBounds::default());
         let source = spool.source();
+        source.set_reading(spec.reading.clone());
         self.open(&source);
         let stopped = self.cancel.child_token();
         let reader = StreamReader {

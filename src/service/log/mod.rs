@@ -2,6 +2,7 @@
 
 pub mod feeder;
 pub mod glob;
+pub mod reading;
 pub mod spec;
 
 use std::sync::mpsc::sync_channel;

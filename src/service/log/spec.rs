@@ -2,22 +2,27 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::logstore::format::Reading;
+use crate::logstore::format::user::UserFormat;
 use crate::registry::node::Node;
 use crate::registry::{Kind, pick};
-use crate::service::log::glob;
+use crate::service::log::{glob, reading};
 
 /// Logs of the host that are opened without a config: more would not be read by anyone.
 const MAX_HOST_LOGS: usize = 12;
 
 /// One `[[log]]` of the config, or one operand of the command line, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogSpec {
     /// Short name for the row prefix. With several files each is `name:file`; when empty, `file` alone.
     pub name: String,
     /// What is read.
     pub inputs: Vec<LogInput>,
+    /// How its lines are read.
+    pub reading: Arc<Reading>,
 }
 
 /// One thing to read.
@@ -52,7 +57,9 @@ pub const KINDS: &[Kind<LogInputs>] = &[
 ];
 
 /// Reads one `[[log]]`. Mistakes are reported through the node.
-pub fn read(entry: &Node<'_>, _defaults: Option<&Node<'_>>) -> Option<LogSpec> {
+///
+/// `formats` are those of the config's `[[format]]`.
+pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<LogSpec> {
     let name = entry.require("name").and_then(|node| {
         let name = node.string()?;
         if name.is_empty() || name.contains(['/', ':']) || name.chars().any(char::is_control) {
@@ -65,10 +72,11 @@ pub fn read(entry: &Node<'_>, _defaults: Option<&Node<'_>>) -> Option<LogSpec> {
         Some(name)
     });
     let picked = pick(entry, "log", KINDS);
+    let reading = reading::read(entry, formats);
     entry.finish(&[]);
     let (kind, value) = picked?;
     let inputs = (kind.build)(&value)?;
-    Some(LogSpec { name: name?, inputs: inputs.0 })
+    Some(LogSpec { name: name?, inputs: inputs.0, reading: Arc::new(reading?) })
 }
 
 fn build_file(value: &Node<'_>) -> Option<Box<LogInputs>> {
@@ -112,15 +120,15 @@ fn expand_home(text: &str) -> String {
 pub fn from_operands(operands: &[String]) -> Vec<LogSpec> {
     let spec = |operand: &String| {
         if operand == "-" {
-            return LogSpec { name: "stdin".into(), inputs: vec![LogInput::Stdin] };
+            return LogSpec { name: "stdin".into(), inputs: vec![LogInput::Stdin], ..LogSpec::default() };
         }
         let path = Path::new(operand);
         // A file may have a star in its name.
         if glob::is_pattern(operand) && !path.exists() {
-            return LogSpec { name: String::new(), inputs: vec![LogInput::Pattern(operand.clone())] };
+            return LogSpec { inputs: vec![LogInput::Pattern(operand.clone())], ..LogSpec::default() };
         }
         let name = if path.is_dir() { String::new() } else { short_name(path) };
-        LogSpec { name, inputs: vec![LogInput::Path(path.to_path_buf())] }
+        LogSpec { name, inputs: vec![LogInput::Path(path.to_path_buf())], ..LogSpec::default() }
     };
     operands.iter().map(spec).collect()
 }
@@ -154,7 +162,7 @@ pub fn logs_below(directory: &Path) -> Vec<LogSpec> {
         let is_known = specs.iter().any(|it| it.inputs == [LogInput::Path(path.clone())]);
         let has_text = fs::metadata(&path).is_ok_and(|it| it.is_file() && it.len() > 0);
         if specs.len() < MAX_HOST_LOGS && !is_known && has_text && fs::File::open(&path).is_ok() {
-            specs.push(LogSpec { name: short_name(&path), inputs: vec![LogInput::Path(path)] });
+            specs.push(LogSpec { name: short_name(&path), inputs: vec![LogInput::Path(path)], ..LogSpec::default() });
         }
     }
     specs
@@ -168,7 +176,7 @@ mod tests {
     fn parse(text: &str) -> (Vec<LogSpec>, Vec<String>) {
         let source = Source::new("c.toml", text);
         let root = source.parse().unwrap();
-        let specs = root.get("log").unwrap().items().iter().filter_map(|it| read(it, None)).collect();
+        let specs = root.get("log").unwrap().items().iter().filter_map(|it| read(it, &[])).collect();
         let errors = source.errors();
         (specs, errors.iter().map(|it| format!("{}:{} {}", it.line, it.column, it.message)).collect())
     }

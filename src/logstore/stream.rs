@@ -38,6 +38,17 @@ impl Met<'_> {
             Item::Gap { .. } => &[],
         }
     }
+
+    /// Lines of the record that were handed over before.
+    pub fn lines_before(&self) -> usize {
+        match &self.placed.item {
+            Item::Record(found) if self.from_byte > 0 => {
+                let bytes = found.block.bytes_of(&found.block.spans()[found.index]);
+                memchr::memchr_iter(b'\n', &bytes[..self.from_byte.min(bytes.len())]).count()
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// Called for everything met; an error ends the pass.
@@ -138,6 +149,12 @@ impl<'e> Stream<'e> {
         snapshots
             .iter()
             .all(|it| matches!(&it.tail, Some(mark) if matches!(mark.kind, GapKind::Ended | GapKind::Failed(_))))
+    }
+
+    /// What stands at the end of sources, with their names: that one ended, is missing or cannot be read.
+    pub fn ends(&self) -> Vec<(String, GapKind)> {
+        let snapshots = self.engine.inner().snapshots(&[], &self.matcher);
+        snapshots.into_iter().filter_map(|it| Some((it.source.name.clone(), it.tail?.kind))).collect()
     }
 
     /// Meets what has come since the last call. With `hold_last` the last record of each source, which may

@@ -59,7 +59,7 @@ impl Capabilities {
         let has = |name| var(name).is_some();
         Some(Self {
             depth: depth(&term, var("COLORTERM").as_deref(), has("NO_COLOR"), rule),
-            glyphs: glyphs(&term, var("LC_ALL").or_else(|| var("LC_CTYPE")).or_else(|| var("LANG")).as_deref(), ascii),
+            glyphs: glyphs(&term, is_utf8(var), ascii),
             remote: has("SSH_CONNECTION") || has("SSH_TTY") || has("MOSH_CONNECTION") || has("MOSH_IP"),
             multiplexed: has("TMUX") || has("STY"),
         })
@@ -80,11 +80,16 @@ fn depth(term: &str, colorterm: Option<&str>, no_color: bool, rule: ColorRule) -
     }
 }
 
-fn glyphs(term: &str, locale: Option<&str>, ascii: bool) -> Glyphs {
-    let utf8 = locale.is_some_and(|it| {
+/// True when the locale says that text is UTF-8.
+pub fn is_utf8(var: impl Fn(&str) -> Option<String>) -> bool {
+    let var = |name: &str| var(name).filter(|it| !it.is_empty());
+    var("LC_ALL").or_else(|| var("LC_CTYPE")).or_else(|| var("LANG")).is_some_and(|it| {
         let it = it.to_ascii_lowercase();
         it.contains("utf-8") || it.contains("utf8")
-    });
+    })
+}
+
+fn glyphs(term: &str, utf8: bool, ascii: bool) -> Glyphs {
     match (utf8 && !term.starts_with("vt"), ascii || term == "linux") {
         (false, _) => Glyphs::Ascii,
         (true, true) => Glyphs::AsciiChrome,

@@ -1,7 +1,7 @@
 //! `hotseat logs` as a script uses it: the real binary on real files, pipes and rotations.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -98,6 +98,89 @@ fn a_pipe_is_read_to_its_end() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{arguments:?}");
         assert!(output.status.success());
     }
+}
+
+#[test]
+fn nothing_found_exits_with_1_and_everything_else_with_0() {
+    let home = home();
+    let code = |arguments: &[&str]| run(home.path(), arguments).2;
+    assert_eq!(code(&["api.log", "-q", "pool"]), Some(0));
+    assert_eq!(code(&["api.log", "-q", "nowhere"]), Some(1));
+    assert_eq!(code(&["api.log", "-q", "nowhere", "--count"]), Some(1));
+    assert_eq!(code(&["api.log", "--since", "2027-01-01"]), Some(1));
+    fs::write(home.path().join("empty.log"), "").expect("empty.log");
+    assert_eq!(code(&["empty.log"]), Some(0), "nothing was asked for");
+}
+
+#[test]
+fn sources_of_the_config_are_named_like_files() {
+    let home = home();
+    let config = "[[log]]\nname = \"gate\"\nfile = \"edge.log\"\n\n[[log]]\nname = \"app\"\nfile = \"api.log\"\n";
+    fs::write(home.path().join("c.toml"), config).expect("c.toml");
+    let logs = |arguments: &[&str]| run(home.path(), &[&["--config", "c.toml"], arguments].concat());
+    assert_eq!(logs(&["gate"]).0, "2026-08-19T14:35:00Z ERROR 502\n");
+    assert_eq!(logs(&["--source", "gate", "--count"]).0, "1\n");
+    assert_eq!(logs(&["app", "gate", "-l", "error", "--columns", "source,level"]).0, "app\terror\ngate\terror\n");
+    assert_eq!(logs(&["--count"]).0, "4\n");
+    let missing = "[[log]]\nname = \"gone\"\nfile = \"gone.log\"\n\n[[log]]\nname = \"app\"\nfile = \"api.log\"\n";
+    fs::write(home.path().join("m.toml"), missing).expect("m.toml");
+    let (stdout, says, code) = run(home.path(), &["--config", "m.toml", "-q", "start"]);
+    assert_eq!((stdout.as_str(), code), ("app: 2026-08-19T14:00:00Z INFO start\n", Some(0)));
+    assert_eq!(says, "~ gone: the file does not exist yet ~\n");
+    let (_, says, code) = logs(&["gaet"]);
+    assert!(says.contains("did you mean the config's log `gate`?") && code == Some(2), "{says}");
+    let (_, says, code) = run(home.path(), &["ERROR", "api.log"]);
+    assert!(says.contains("text to search for is named as `-q ERROR`") && code == Some(2), "{says}");
+}
+
+#[test]
+fn an_export_is_a_new_file_of_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = home();
+    let out = home.path().join("out.txt");
+    let (stdout, says, code) = run(home.path(), &["api.log", "-q", "pool", "--output", "out.txt"]);
+    assert_eq!((stdout.as_str(), code), ("", Some(0)));
+    assert_eq!(says, "1 record in `out.txt` (55B)\n");
+    let text = fs::read_to_string(&out).expect("out.txt");
+    assert_eq!(text, "2026-08-19T14:30:00Z ERROR pool timeout\n        at x.Y\n");
+    assert_eq!(fs::metadata(&out).expect("out.txt").permissions().mode() & 0o777, 0o600);
+    let (_, says, code) = run(home.path(), &["api.log", "-o", "out.txt"]);
+    assert!(says.contains("`out.txt` is there already") && code == Some(2), "{says}");
+    assert_eq!(fs::read_to_string(&out).expect("out.txt"), text);
+    assert_eq!(run(home.path(), &["edge.log", "--raw", "-o", "out.txt", "--force"]).2, Some(0));
+    assert_eq!(fs::read_to_string(&out).expect("out.txt"), "2026-08-19T14:35:00Z ERROR 502\n");
+    let before = fs::read_to_string(home.path().join("api.log")).expect("api.log");
+    let (_, says, code) = run(home.path(), &["api.log", "-o", "api.log", "--force"]);
+    assert!(says.contains("is one of the logs that are read") && code == Some(2), "{says}");
+    assert_eq!(fs::read_to_string(home.path().join("api.log")).expect("api.log"), before);
+}
+
+#[test]
+fn a_follower_ends_when_its_reader_goes_and_when_it_is_interrupted() {
+    let home = home();
+    let start = || {
+        let mut child = command(home.path(), &["-f", "api.log"]);
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut follower = Follower(child);
+        let mut lines = BufReader::new(follower.0.stdout.take().expect("a pipe")).lines();
+        assert_eq!(lines.next().expect("a line").expect("readable"), "2026-08-19T14:00:00Z INFO start");
+        (follower, lines)
+    };
+    let ends = |follower: &mut Follower| {
+        let mut says = String::new();
+        follower.0.stderr.take().expect("a pipe").read_to_string(&mut says).expect("readable");
+        assert_eq!(says, "");
+        follower.0.wait().expect("it ends").code()
+    };
+    // Nothing is written any more: that the reader is gone has to be noticed without it.
+    let (mut unread, lines) = start();
+    drop(lines);
+    assert_eq!(ends(&mut unread), Some(0));
+    let (mut interrupted, mut lines) = start();
+    let pid = rustix::process::Pid::from_child(&interrupted.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+    assert_eq!(ends(&mut interrupted), Some(130));
+    assert!(lines.all(|it| it.is_ok()), "whole lines up to the end");
 }
 
 /// Ends a follower even when the test fails.

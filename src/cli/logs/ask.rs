@@ -1,0 +1,44 @@
+//! The query that the options of `hotseat logs` make together.
+
+use crate::cli::failure::Failure;
+use crate::cli::logs::Args;
+use crate::domain::query::{Chip, ChipKind, Query, QueryError, time};
+
+/// Puts `--query`, `--level`, `--since` and `--until` together: all must hold.
+///
+/// # Errors
+/// The first that cannot be read, with its place.
+pub fn query(args: &Args) -> Result<Query, Failure> {
+    let mut query = Query::default();
+    for text in &args.query {
+        query.chips.extend(parse("the query", text)?.chips);
+    }
+    if let Some(level) = &args.level {
+        query.chips.extend(parse("`--level`", &format!("level>={level}"))?.chips);
+    }
+    let mut bound = |option: &str, text: &Option<String>, make: fn(String) -> ChipKind| -> Result<(), Failure> {
+        let Some(text) = text else { return Ok(()) };
+        time::check(text)
+            .map_err(|message| Failure::usage(format!("could not read `{option}`: {message}")).hint(time::HINT))?;
+        query.chips.push(Chip::keep(make(text.clone())));
+        Ok(())
+    };
+    bound("--since", &args.since, ChipKind::Since)?;
+    bound("--until", &args.until, ChipKind::Until)?;
+    Ok(query)
+}
+
+fn parse(what: &str, text: &str) -> Result<Query, Failure> {
+    Query::parse(text).map_err(|error: QueryError| {
+        let mut failure = Failure::usage(format!("could not read {what}: {}", error.message));
+        if error.range.end <= text.len() && !text.is_empty() {
+            let before = text[..error.range.start].chars().count();
+            let marks = text[error.range.clone()].chars().count().max(1);
+            failure = failure.caused_by(format!("\n  {text}\n  {}{}", " ".repeat(before), "^".repeat(marks)));
+        }
+        match error.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}

@@ -1,0 +1,359 @@
+//! `hotseat logs`: print, count or chart log records that match a query.
+//!
+//! The same engine and query language as the screen. Everything is printed sanitised, `--raw` as it is on
+//! disk. Gaps go to stderr, so that what is piped on are records and nothing else.
+
+mod ask;
+mod export;
+mod histogram;
+mod print;
+mod sources;
+mod stop;
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Context;
+use crate::cli::failure::Failure;
+use crate::cli::logs::export::Counted;
+use crate::cli::logs::print::{Columns, Form, Printer};
+use crate::cli::logs::stop::Stop;
+use crate::cli::output::Output;
+use crate::clock;
+use crate::config::{Config, paths};
+use crate::domain::format;
+use crate::domain::log::{Anchor, Histogram, HistogramRequest, MAX_BUCKETS, ViewId, WindowRequest, WindowSource};
+use crate::domain::query::Query;
+use crate::domain::query::matcher::Matcher;
+use crate::domain::sanitise;
+use crate::logstore::scan::Depth;
+use crate::logstore::stream::Stream;
+use crate::service::log::{LogInput, LogService};
+use crate::service::{FactSender, ServiceSetup};
+use crate::tui::capabilities::is_utf8;
+
+/// A record that is still open is printed when nothing has come for this long.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Waiting for more ends by itself after this; nothing hangs on it, growth and signals wake it before.
+const WAIT: Duration = Duration::from_secs(3600);
+/// Rows of a histogram without `--buckets`: they fit on a screen of 24 rows.
+const BUCKETS: u16 = 20;
+/// Columns of a histogram that goes to no terminal.
+const WIDTH: u16 = 80;
+/// Work beside printing: signals, and sources that are read over the network.
+const SERVICE_THREADS: usize = 2;
+
+/// Print log records that match a query
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Query:
+  timeout            records that contain it; with an upper-case letter, case matters
+  \"two words\"        quoted text
+  /re(gex)?/         a regex
+  level>=warn        this level or above; also level=info, level<=debug
+  source:api         records of this source
+  since:-30m         also since:14:30, until:2026-08-19T14:45
+  -healthz  -/re/    a leading - keeps records out
+
+Examples:
+  hotseat logs --level warn --since -30m
+  hotseat logs /var/log/nginx/*.log --query '/ 5\\d\\d / -healthz' -n 50
+  hotseat logs api --query timeout --histogram --since -6h
+  kubectl logs -f api | hotseat logs - -q 'level>=error' -C 3
+
+Exit codes: 0 found, 1 nothing passes the query, 2 usage or config, 3 internal.")]
+pub struct Args {
+    /// Log files, globs, directories, or names of the config's logs; `-` is standard input
+    #[arg(value_name = "PATH|NAME")]
+    pub paths: Vec<String>,
+
+    /// Print only records that pass this query (can be repeated: all must hold)
+    #[arg(short, long, value_name = "QUERY", allow_hyphen_values = true, visible_alias = "grep", short_alias = 'e')]
+    pub query: Vec<String>,
+
+    /// Print only records at this level or above
+    #[arg(short, long, value_name = "LEVEL")]
+    pub level: Option<String>,
+
+    /// Print only records from this time on: `-30m`, `14:30`, `2026-08-19T14:30`
+    #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<String>,
+
+    /// Print only records before this time
+    #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true)]
+    pub until: Option<String>,
+
+    /// Read this log of the config (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub source: Vec<String>,
+
+    /// Print only the newest N matches
+    #[arg(short = 'n', long, value_name = "N", visible_alias = "tail")]
+    pub lines: Option<usize>,
+
+    /// Go on with what is written
+    #[arg(short, long, conflicts_with_all = ["count", "histogram"])]
+    pub follow: bool,
+
+    /// Print N records before and after each match
+    #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
+    pub context: usize,
+
+    /// Print these instead of the record, with tabs between: `time`, `level`, `source`, fields
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', conflicts_with = "raw")]
+    pub columns: Vec<String>,
+
+    /// Print one JSON object a record
+    #[arg(long, conflicts_with = "raw")]
+    pub json: bool,
+
+    /// Print the bytes as they are on disk (not to a terminal)
+    #[arg(long)]
+    pub raw: bool,
+
+    /// Print the number of matches
+    #[arg(short, long, conflicts_with_all = ["raw", "lines", "context", "columns"])]
+    pub count: bool,
+
+    /// Print how many matches there are by time, errors and warnings told apart
+    #[arg(long, conflicts_with_all = ["raw", "lines", "context", "columns", "count"])]
+    pub histogram: bool,
+
+    /// At most so many rows of the histogram
+    #[arg(long, value_name = "N", requires = "histogram", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_BUCKETS)))]
+    pub buckets: Option<u16>,
+
+    /// Write to a new file that only you can read, instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Overwrite the file of `--output`
+    #[arg(long, requires = "output")]
+    pub force: bool,
+}
+
+impl Args {
+    fn form(&self) -> Form {
+        match (self.raw, self.json) {
+            (true, _) => Form::Raw,
+            (_, true) => Form::Json,
+            _ => Form::Text,
+        }
+    }
+
+    /// True when a person looks at what is printed.
+    fn for_person(&self) -> bool {
+        self.output.is_none() && io::stdout().is_terminal()
+    }
+}
+
+/// Print log records that match a query.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    if args.raw && args.for_person() {
+        return Err(Failure::usage("`--raw` does not write to a terminal")
+            .caused_by("a log can hold sequences that take the terminal over")
+            .hint("pipe it on, as in `hotseat logs --raw | less`"));
+    }
+    let query = ask::query(args)?;
+    let matcher = Matcher::new(&query, clock::now(), &clock::zone())
+        .map_err(|error| Failure::usage("could not use the query").caused_by(error))?;
+    let config =
+        if sources::needs_config(&args.paths, &args.source) { cx.load_usable(out)? } else { Config::default() };
+    let specs = sources::choose(&args.paths, &args.source, &config.logs, args.follow)?;
+    let is_stream = specs.iter().flat_map(|it| &it.inputs).any(is_stream);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVICE_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("could not start").caused_by(error))?;
+    let _entered = runtime.enter();
+    // Nobody listens for facts here; a closed channel takes them at once.
+    let (facts, _) = FactSender::channel();
+    let setup = ServiceSetup {
+        host: cx.host(&config),
+        user: paths::user_name(),
+        state_dir: cx.state_dir(),
+        facts,
+        cancel: CancellationToken::new(),
+    };
+    let stop = Stop::default();
+    let service = LogService::start_opened(&setup, specs);
+    stop.on_signals(service.engine());
+    if args.output.is_none() {
+        stop.when_unread(service.engine());
+    }
+    let mut file = match &args.output {
+        Some(path) => Some(export::create(path, args.force, service.engine())?),
+        None => None,
+    };
+    let job = Job { args, service: &service, query: &query, is_stream, stop: &stop };
+    let result = job.write(matcher, file.as_mut(), out);
+    setup.cancel.cancel();
+    // What still waits for the network is not waited for.
+    runtime.shutdown_background();
+    match result {
+        _ if stop.exit_code().is_some() => Ok(stop.exit_code().unwrap_or(ExitCode::SUCCESS)),
+        // Nothing is an answer too, but scripts want to tell it apart, as with grep.
+        Ok(0) if !query.is_empty() => Ok(ExitCode::from(1)),
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        // `hotseat logs | head` has got what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Failure::internal("could not print the logs").caused_by(error)),
+    }
+}
+
+fn is_stream(input: &LogInput) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    match input {
+        LogInput::Path(path) => std::fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo()),
+        LogInput::Pattern(_) => false,
+        _ => true,
+    }
+}
+
+/// What is to be printed, and of what.
+struct Job<'a> {
+    args: &'a Args,
+    service: &'a LogService,
+    query: &'a Query,
+    is_stream: bool,
+    stop: &'a Stop,
+}
+
+impl Job<'_> {
+    /// Prints, counts or charts; returns how many records passed.
+    fn write(&self, matcher: Matcher, file: Option<&mut File>, out: &mut Output<'_>) -> io::Result<u64> {
+        let (Some(file), Some(path)) = (file, &self.args.output) else {
+            return self.write_to(matcher, &mut *out.stdout, &mut *out.stderr);
+        };
+        let mut counted = Counted { inner: file, bytes: 0 };
+        let records = self.write_to(matcher, &mut counted, &mut *out.stderr)?;
+        let (bytes, shown) = (format::bytes(counted.bytes), sanitise::text(&path.to_string_lossy()));
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(out.stderr, "{} in `{shown}` ({bytes})", format::plural(records, "record"));
+        Ok(records)
+    }
+
+    fn write_to(&self, matcher: Matcher, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u64> {
+        let args = self.args;
+        let mut stream = Stream::new(self.service.engine(), matcher, args.context);
+        if args.count || args.histogram || args.lines.is_some() {
+            self.wait_to_the_end(&stream);
+        }
+        if args.histogram {
+            return self.chart(stdout);
+        }
+        let many = self.service.engine().sources().len() > 1;
+        let columns = Columns::new(&args.columns, args.for_person());
+        let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
+        if args.count {
+            // Only the object says how many records there are, and knowing it costs a look at every line.
+            printer.count(stream.count(if args.json { Depth::Records } else { Depth::Matches }))?;
+            printer.ends(&stream.ends());
+        } else {
+            if let Some(lines) = args.lines {
+                stream.skip_to_newest(lines);
+            }
+            self.print(&mut stream, &mut printer)?;
+        }
+        Ok(printer.printed)
+    }
+
+    /// What is counted from the end has to have one.
+    fn wait_to_the_end(&self, stream: &Stream<'_>) {
+        let engine = self.service.engine();
+        let mut seen = engine.changes();
+        while self.is_stream && !self.args.follow && !stream.is_ended() && !self.stop.is_set() {
+            engine.wait_for_change(seen, WAIT);
+            seen = engine.changes();
+        }
+    }
+
+    fn print(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>) -> io::Result<()> {
+        let engine = self.service.engine();
+        let follow = self.args.follow;
+        loop {
+            let is_last = !follow && (!self.is_stream || stream.is_ended());
+            let seen = engine.changes();
+            self.advance(stream, printer, !is_last)?;
+            if is_last {
+                printer.ends(&stream.ends());
+            }
+            if is_last || self.stop.is_set() {
+                return Ok(());
+            }
+            // What was held back is printed when it has been quiet for a while.
+            if !engine.wait_for_change(seen, SETTLE) {
+                let seen = engine.changes();
+                self.advance(stream, printer, false)?;
+                if self.stop.is_set() || (!follow && stream.is_ended()) {
+                    return Ok(());
+                }
+                engine.wait_for_change(seen, WAIT);
+            }
+        }
+    }
+
+    fn advance(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>, holds: bool) -> io::Result<()> {
+        let result = stream.advance(holds, &mut |met| match self.stop.is_set() {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false => printer.row(met),
+        });
+        match result {
+            Err(error) if !self.stop.is_set() => Err(error),
+            // Whole records were printed up to here.
+            _ => printer.flush(),
+        }
+    }
+
+    fn chart(&self, stdout: &mut dyn Write) -> io::Result<u64> {
+        let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_or(0, |it| it.ws_col);
+        let width = if self.args.for_person() && width > 0 { width } else { WIDTH };
+        let Some(histogram) = self.histogram()? else { return Ok(0) };
+        if self.args.json {
+            histogram::write_json(stdout, &histogram)?;
+        } else {
+            let glyphs = histogram::Glyphs::new(is_utf8(|name| std::env::var(name).ok()));
+            histogram::write_text(stdout, &histogram, &clock::zone(), glyphs, usize::from(width))?;
+        }
+        stdout.flush()?;
+        Ok(histogram.buckets.iter().map(crate::domain::log::Bucket::total).sum())
+    }
+
+    /// The complete histogram; `None` when there is nothing that has a time.
+    fn histogram(&self) -> io::Result<Option<Histogram>> {
+        let (from, until) = Matcher::new(self.query, clock::now(), &clock::zone()).unwrap_or_default().time_range();
+        let buckets = self.args.buckets.unwrap_or(BUCKETS);
+        let request = WindowRequest {
+            query: self.query.to_string(),
+            histogram: Some(HistogramRequest { from, until, buckets }),
+            ..WindowRequest::new(ViewId(1), 1, Anchor::Tail, (1, 0))
+        };
+        let (windows_tx, windows_rx) = sync_channel(1);
+        self.service.engine().request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
+        let mut last = None;
+        // The engine lets go of its end when the answer is complete.
+        while let Ok(window) = windows_rx.recv() {
+            if let Some(histogram) = window.histogram {
+                let complete = histogram.complete;
+                last = Some(histogram);
+                if complete {
+                    break;
+                }
+            }
+            if self.stop.is_set() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+        }
+        Ok(last)
+    }
+}

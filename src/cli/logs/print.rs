@@ -1,0 +1,253 @@
+//! Prints what is met: as text, JSON or bytes, one record after the other.
+
+use std::io::{self, BufWriter, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::format;
+use crate::domain::log::{Counts, GapKind, Level, Record, Row};
+use crate::domain::query::level_word;
+use crate::logstore::stream::Met;
+
+/// Bytes gathered before they are written.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// A column on a terminal is never wider, so that one long value does not push the others off the screen.
+const MAX_COLUMN: usize = 32;
+
+/// How records are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Their lines, sanitised.
+    Text,
+    /// The bytes on disk.
+    Raw,
+    /// One JSON object each.
+    Json,
+}
+
+/// Prints what is met.
+pub struct Printer<'a> {
+    form: Form,
+    /// Rows are prefixed with their source's name.
+    many: bool,
+    columns: Columns,
+    stdout: BufWriter<&'a mut dyn Write>,
+    stderr: &'a mut dyn Write,
+    /// Records printed so far, those of context not counted.
+    pub printed: u64,
+}
+
+/// A record for a script.
+#[derive(Serialize)]
+struct JsonRecord<'a> {
+    source: &'a str,
+    time: Option<Timestamp>,
+    level: Option<Level>,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<serde_json::Map<String, serde_json::Value>>,
+    context: bool,
+    cut_bytes: u64,
+}
+
+/// A gap for a script.
+#[derive(Serialize)]
+struct JsonGap<'a> {
+    source: &'a str,
+    gap: &'a GapKind,
+}
+
+impl<'a> Printer<'a> {
+    /// Prints records to `stdout` and gaps to `stderr`.
+    pub fn new(
+        form: Form,
+        many: bool,
+        columns: Columns,
+        (stdout, stderr): (&'a mut dyn Write, &'a mut dyn Write),
+    ) -> Self {
+        Self { form, many, columns, stdout: BufWriter::with_capacity(BUFFER_BYTES, stdout), stderr, printed: 0 }
+    }
+
+    /// Prints one thing met.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn row(&mut self, met: &Met<'_>) -> io::Result<()> {
+        let name = &met.presenter.snapshots[met.placed.source].source.name;
+        if self.form == Form::Raw && !met.bytes().is_empty() {
+            self.printed += u64::from(!met.context);
+            self.stdout.write_all(met.bytes())?;
+            return if met.bytes().ends_with(b"\n") { Ok(()) } else { self.stdout.write_all(b"\n") };
+        }
+        match met.presenter.row(&met.placed, met.context) {
+            Row::Record(record) => {
+                self.printed += u64::from(!met.context);
+                self.record(name, &record, met)
+            }
+            Row::Gap(gap) if self.form == Form::Json => self.json(&JsonGap { source: name, gap: &gap.kind }),
+            Row::Gap(gap) => {
+                self.stdout.flush()?;
+                // Nobody is left to tell when stderr is closed.
+                let _ = writeln!(self.stderr, "~ {name}: {} ~", gap_words(&gap.kind));
+                Ok(())
+            }
+            Row::Break => Ok(()),
+        }
+    }
+
+    fn record(&mut self, name: &str, record: &Record, met: &Met<'_>) -> io::Result<()> {
+        if self.form == Form::Json {
+            return self.json(&JsonRecord {
+                source: name,
+                time: record.position.time,
+                level: record.level,
+                text: record.lines.join("\n"),
+                fields: self.columns.object(record),
+                context: record.context,
+                cut_bytes: record.cut_bytes,
+            });
+        }
+        // Of a record that was printed before, only the lines that came since.
+        let printed = met.lines_before();
+        if !self.columns.names.is_empty() {
+            return if printed == 0 { self.columns.write(&mut self.stdout, name, record) } else { Ok(()) };
+        }
+        for line in record.lines.iter().skip(printed) {
+            if self.many {
+                self.stdout.write_all(name.as_bytes())?;
+                self.stdout.write_all(b": ")?;
+            }
+            self.stdout.write_all(line.as_bytes())?;
+            self.stdout.write_all(b"\n")?;
+        }
+        if record.cut_bytes > 0 {
+            let cut = format::bytes(record.cut_bytes);
+            writeln!(self.stdout, "~ {cut} of this record not shown; `--raw` prints them ~")?;
+        }
+        Ok(())
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.stdout, value)?;
+        self.stdout.write_all(b"\n")
+    }
+
+    /// Prints how many records there are.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn count(&mut self, counts: Counts) -> io::Result<()> {
+        self.printed = counts.matched;
+        if self.form == Form::Json {
+            self.json(&counts)?;
+        } else {
+            writeln!(self.stdout, "{}", counts.matched)?;
+        }
+        self.flush()
+    }
+
+    /// Says why sources could not be read to their end.
+    pub fn ends(&mut self, ends: &[(String, GapKind)]) {
+        for (name, kind) in ends.iter().filter(|(_, kind)| *kind != GapKind::Ended) {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(self.stderr, "~ {name}: {} ~", gap_words(kind));
+        }
+    }
+
+    /// Writes out what was gathered.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+}
+
+/// The columns of `--columns`: `time`, `level`, `source` and fields.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    /// Their names, as they were asked for.
+    pub names: Vec<String>,
+    /// Widths so far, for a terminal; `None` separates by tabs.
+    widths: Option<Vec<usize>>,
+}
+
+impl Columns {
+    /// Columns of these names; padded when a person reads them, else with a tab between.
+    pub fn new(names: &[String], for_person: bool) -> Self {
+        Self { names: names.to_vec(), widths: for_person.then(|| vec![0; names.len()]) }
+    }
+
+    /// The names that are fields of records.
+    pub fn fields(&self) -> Vec<String> {
+        self.names.iter().filter(|it| !is_built_in(it)).cloned().collect()
+    }
+
+    fn cells<'r>(&self, source: &'r str, record: &'r Record) -> Vec<std::borrow::Cow<'r, str>> {
+        let mut fields = record.cells.iter();
+        let cell = |name: &String| match name.as_str() {
+            "time" => record.position.time.map(|it| it.to_string()).unwrap_or_default().into(),
+            "level" => record.level.map(level_word).unwrap_or_default().into(),
+            "source" => source.into(),
+            _ => fields.next().map(String::as_str).unwrap_or_default().into(),
+        };
+        self.names.iter().map(cell).collect()
+    }
+
+    fn write(&mut self, out: &mut dyn Write, source: &str, record: &Record) -> io::Result<()> {
+        let cells = self.cells(source, record);
+        let last = cells.len().saturating_sub(1);
+        for (index, cell) in cells.iter().enumerate() {
+            match &mut self.widths {
+                None if index > 0 => out.write_all(b"\t")?,
+                Some(widths) if index > 0 => out.write_all(b"  ")?,
+                _ => {}
+            }
+            out.write_all(cell.as_bytes())?;
+            if let Some(widths) = self.widths.as_mut().filter(|_| index < last) {
+                let width = cell.width();
+                widths[index] = widths[index].max(width.min(MAX_COLUMN));
+                write!(out, "{:1$}", "", widths[index].saturating_sub(width))?;
+            }
+        }
+        out.write_all(b"\n")
+    }
+
+    fn object(&self, record: &Record) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let fields = self.fields();
+        let value = |(name, cell): (String, &String)| (name, serde_json::Value::from(cell.as_str()));
+        (!fields.is_empty()).then(|| fields.into_iter().zip(&record.cells).map(value).collect())
+    }
+}
+
+fn is_built_in(name: &str) -> bool {
+    matches!(name, "time" | "level" | "source")
+}
+
+fn gap_words(kind: &GapKind) -> String {
+    match kind {
+        GapKind::Rotated => "rotated, the old file was read to its end".into(),
+        GapKind::Truncated { unread_bytes: 0 } => "the file was emptied, nothing unread was lost".into(),
+        GapKind::Truncated { unread_bytes } => {
+            format!("the file was emptied, {} were gone before they were read", format::bytes(*unread_bytes))
+        }
+        GapKind::Deleted => "the file was deleted".into(),
+        GapKind::Missing => "the file does not exist yet".into(),
+        GapKind::PermissionDenied => "permission denied".into(),
+        GapKind::Dropped { lines } => format!("{} fell out of the spool", format::plural(*lines, "line")),
+        GapKind::Ended => "the stream ended".into(),
+        GapKind::Reconnected { away_seconds, resumed: true } => {
+            format!("reconnected after {away_seconds} s, nothing is missing")
+        }
+        GapKind::Reconnected { away_seconds, resumed: false } => {
+            format!("reconnected after {away_seconds} s, what came meanwhile is missing")
+        }
+        GapKind::Cut { bytes } => format!("{} of a line were cut", format::bytes(*bytes)),
+        GapKind::Broken { read_bytes, why } => {
+            format!("cannot be unpacked behind {}: {}", format::bytes(*read_bytes), crate::domain::sanitise::text(why))
+        }
+        GapKind::Failed(why) => crate::domain::sanitise::text(why),
+    }
+}

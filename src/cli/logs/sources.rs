@@ -1,0 +1,136 @@
+//! Which logs a command line means: files, patterns, `-`, and the names of the config's sources.
+
+use std::path::Path;
+
+use crate::cli::failure::Failure;
+use crate::domain::config_error::did_you_mean;
+use crate::domain::sanitise;
+use crate::service::log::{self, LogInput, LogSpec, glob};
+
+/// True when the config has to be read: nothing was named, or something that may be a name.
+pub fn needs_config(operands: &[String], named: &[String]) -> bool {
+    operands.is_empty() || !named.is_empty() || operands.iter().any(|it| may_be_name(it))
+}
+
+/// A word that is no file may name a source of the config. Names hold neither `/` nor `:`.
+fn may_be_name(operand: &str) -> bool {
+    operand != "-" && !operand.contains(['/', ':']) && !glob::is_pattern(operand) && !Path::new(operand).exists()
+}
+
+/// Chooses what is read: files and sources that were named; without any, all of the config's.
+///
+/// `configured` are the sources of the config. With `waits` a file that is not there yet is waited for.
+///
+/// # Errors
+/// A name that is neither a file nor a source.
+pub fn choose(
+    operands: &[String],
+    named: &[String],
+    configured: &[LogSpec],
+    waits: bool,
+) -> Result<Vec<LogSpec>, Failure> {
+    let mut specs: Vec<LogSpec> = Vec::new();
+    let find = |name: &str| configured.iter().find(|it| it.name == name);
+    for operand in operands {
+        match find(operand).filter(|_| may_be_name(operand)) {
+            Some(spec) => specs.push(spec.clone()),
+            None => specs.extend(log::from_operands(std::slice::from_ref(operand))),
+        }
+    }
+    if !waits {
+        check_that_files_exist(&specs, operands, configured)?;
+    }
+    for name in named {
+        let spec = find(name).ok_or_else(|| unknown_source(name, configured))?;
+        specs.push(spec.clone());
+    }
+    specs.dedup();
+    if operands.is_empty() && named.is_empty() {
+        specs = if configured.is_empty() { log::host_logs() } else { configured.to_vec() };
+    }
+    if specs.is_empty() {
+        return Err(Failure::usage("there is no log to read")
+            .caused_by("no path was given, the config names none, and none in `/var/log` can be read")
+            .hint("name a file: `hotseat logs /path/to/file.log`"));
+    }
+    Ok(specs)
+}
+
+fn unknown_source(name: &str, configured: &[LogSpec]) -> Failure {
+    let shown = sanitise::text(name);
+    let failure = Failure::usage(format!("the config has no log `{shown}`"));
+    let names = || configured.iter().map(|it| it.name.as_str());
+    match (did_you_mean(name, names()), configured.is_empty()) {
+        (Some(near), _) => failure.hint(format!("did you mean `{near}`?")),
+        (None, true) => failure.hint("the config names no logs; name files instead"),
+        (None, false) => {
+            failure.hint(format!("it has {}", names().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
+fn check_that_files_exist(specs: &[LogSpec], operands: &[String], configured: &[LogSpec]) -> Result<(), Failure> {
+    for (spec, operand) in specs.iter().zip(operands) {
+        // What is wrong with a source of the config is said beside what the others give.
+        let [LogInput::Path(path)] = spec.inputs.as_slice() else { continue };
+        if configured.contains(spec) {
+            continue;
+        }
+        let Err(error) = std::fs::File::open(path) else { continue };
+        let failure = Failure::usage(format!("could not read `{}`", sanitise::text(operand))).caused_by(error);
+        let near = did_you_mean(operand, configured.iter().map(|it| it.name.as_str()));
+        return Err(match near {
+            Some(near) if may_be_name(operand) => failure.hint(format!("did you mean the config's log `{near}`?")),
+            // As `grep PATTERN FILE` is typed.
+            _ if may_be_name(operand) && specs.len() > 1 => {
+                failure.hint(format!("text to search for is named as `-q {}`", sanitise::text(operand)))
+            }
+            _ => failure.hint("with `--follow` hotseat waits for it"),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str) -> LogSpec {
+        LogSpec { name: name.into(), ..log::from_operands(&["/nowhere/x.log".to_string()]).remove(0) }
+    }
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_name_that_is_no_file_is_the_configs_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("here.log");
+        std::fs::write(&file, "x\n").unwrap();
+        let configured = [spec("api"), spec("edge")];
+        let names = |operands: &[&str], named: &[&str]| {
+            let chosen = choose(&words(operands), &words(named), &configured, false).unwrap();
+            chosen.into_iter().map(|it| it.name).collect::<Vec<_>>()
+        };
+        let file = file.to_str().unwrap();
+        assert_eq!(names(&["api"], &[]), ["api"]);
+        assert_eq!(names(&[file], &["edge"]), ["here", "edge"]);
+        assert_eq!(names(&[], &["edge", "api"]), ["edge", "api"]);
+        assert_eq!(names(&[], &[]), ["api", "edge"]);
+        assert!(!needs_config(&words(&[file, "-", "/var/log/*.log"]), &[]));
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_was_meant() {
+        let configured = [spec("gateway")];
+        let hint = |operands: &[&str], named: &[&str]| {
+            choose(&words(operands), &words(named), &configured, false).unwrap_err().hints.join("; ")
+        };
+        assert_eq!(hint(&["gatewy"], &[]), "did you mean the config's log `gateway`?");
+        assert_eq!(hint(&[], &["gatway"]), "did you mean `gateway`?");
+        assert_eq!(hint(&[], &["zzz"]), "it has `gateway`");
+        assert_eq!(hint(&["ERROR", "gateway"], &[]), "text to search for is named as `-q ERROR`");
+        assert_eq!(hint(&["/nowhere/at/all.log"], &[]), "with `--follow` hotseat waits for it");
+    }
+}

@@ -19,6 +19,7 @@ use crate::logstore::record::{
 };
 use crate::logstore::segment::{Segment, lock};
 use crate::logstore::stamp::{STAMP_BYTES, StampReader};
+use crate::logstore::store::{Aside, Entry};
 
 /// Bytes of a block: read in 30 µs, split in about a millisecond, a summary for 4 GB stays near a megabyte.
 pub const BLOCK_BYTES: u64 = 256 * 1024;
@@ -40,6 +41,8 @@ pub struct Block {
     zone: TimeZone,
     reference: Timestamp,
     reading: Arc<Reading>,
+    /// What a store knows of each record beside its bytes; empty for bytes that are here.
+    asides: Vec<Aside>,
 }
 
 impl Block {
@@ -56,6 +59,35 @@ impl Block {
     /// Reads the timestamps of its lines.
     pub fn stamp_reader(&self) -> StampReader {
         self.reading.stamp_reader(&self.zone, self.reference)
+    }
+
+    /// Makes a block of a store's records, each one span.
+    pub fn of_entries(entries: Vec<Entry>, zone: &TimeZone, reading: &Arc<Reading>) -> Self {
+        let mut bytes = Vec::with_capacity(entries.iter().map(|it| it.line.len() + 1).sum());
+        let (mut spans, mut asides) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        let reference = Timestamp::UNIX_EPOCH;
+        let mut reader = reading.stamp_reader(zone, reference);
+        for entry in entries {
+            let start = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let stamp = reader.read(&entry.line);
+            bytes.extend_from_slice(&entry.line);
+            bytes.push(b'\n');
+            let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let stamp_end = stamp.map_or(0, |it| u16::try_from(it.range.end).unwrap_or(0));
+            spans.push(Span { start, end, nanos: entry.nanos, stamp_end });
+            asides.push(entry.aside);
+        }
+        let next = bytes.len() as u64;
+        let (zone, reading, spans) = (zone.clone(), reading.clone(), OnceLock::from(spans));
+        Self { base: 0, next, bytes, spans, zone, reference, reading, asides }
+    }
+
+    /// What a store knows of a record beside its bytes.
+    fn aside(&self, span: &Span) -> Option<&Aside> {
+        if self.asides.is_empty() {
+            return None;
+        }
+        self.asides.get(self.spans().binary_search_by_key(&span.start, |it| it.start).ok()?)
     }
 
     /// A record's bytes.
@@ -77,7 +109,8 @@ impl Block {
 
     /// A record's level.
     pub fn level_of(&self, span: &Span) -> Option<Level> {
-        level::of(self.bytes_of(span), usize::from(span.stamp_end))
+        let known = self.aside(span).and_then(|it| it.level);
+        known.or_else(|| level::of(self.bytes_of(span), usize::from(span.stamp_end)))
     }
 
     /// True when a record passes.
@@ -147,7 +180,9 @@ impl Block {
             let span = &self.spans()[index as usize];
             matcher.passes(&RecordView { block: self, span, arrival })
         };
-        let Some(lead) = matcher.lead() else { return all().filter(|it| passes(*it)).collect() };
+        let Some(lead) = matcher.lead().filter(|_| self.asides.is_empty()) else {
+            return all().filter(|it| passes(*it)).collect();
+        };
         let mut found = Vec::new();
         let mut at = 0;
         while at < self.bytes.len() {
@@ -173,7 +208,12 @@ struct RecordView<'a> {
 
 impl Subject for RecordView<'_> {
     fn bytes(&self) -> &[u8] {
-        self.block.bytes_of(self.span)
+        let bytes = self.block.bytes_of(self.span);
+        match self.block.aside(self.span) {
+            // A store's record ends where its text does.
+            Some(aside) => aside.text.as_deref().unwrap_or_else(|| bytes.strip_suffix(b"\n").unwrap_or(bytes)),
+            None => bytes,
+        }
     }
     fn level(&self) -> Option<Level> {
         self.block.level_of(self.span)
@@ -247,8 +287,8 @@ impl BlockReader {
         let base = self.first_record(segment, size, block)?.min(next);
         let end = next.min((block + 1) * BLOCK_BYTES + LINE_BYTES);
         let bytes = segment.read_into(buffer, base, end)?;
-        let (zone, reading) = (self.zone.clone(), segment.reading.clone());
-        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference: segment.modified(), reading })
+        let (zone, reference, reading) = (self.zone.clone(), segment.modified(), segment.reading.clone());
+        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference, reading, asides: Vec::new() })
     }
 
     /// Number of blocks in a segment of this size.

@@ -5,6 +5,7 @@
 //! searched whole before that. A [`walk`] goes through the matching records outward from a place, and
 //! several walks are merged by time. A [`window`] is built of walks, a [`view`] answers requests and
 //! follows, a [`scan`] counts in the background, a [`stream`] meets everything once for a command that prints. Nothing is read that is not shown or counted.
+//! A source may be a [`store`] elsewhere instead of bytes here; it is walked in pages.
 
 pub mod block;
 pub mod engine;
@@ -19,6 +20,7 @@ pub mod segment;
 pub mod source;
 pub mod spool;
 pub mod stamp;
+pub mod store;
 pub mod stream;
 pub mod tail;
 pub mod view;

@@ -131,7 +131,18 @@ pub fn count(scan: Scan<'_>, snapshots: &[Snapshot], progress: &(dyn Fn(Counts) 
         }
         work(true);
     });
-    (!cancelled.into_inner()).then(|| tally.counts(true))
+    let mut complete = true;
+    for look in snapshots.iter().filter_map(|it| it.store.as_ref()).filter(|_| !cancelled.load(Ordering::Relaxed)) {
+        let matched = look.reader.count(scan.matcher, &look.stop);
+        let records = match scan.depth {
+            Depth::Records if !scan.matcher.takes_all_records() => look.reader.count(&Matcher::default(), &look.stop),
+            _ => matched.clone(),
+        };
+        complete &= matched.as_ref().is_ok_and(|it| it.is_complete);
+        tally.add_store(matched.map_or(0, |it| it.matched), records.map_or(0, |it| it.matched));
+        cancelled.fetch_or(!progress(tally.counts(false)), Ordering::Relaxed);
+    }
+    (!cancelled.into_inner()).then(|| tally.counts(complete))
 }
 
 /// Counts one block, read into `buffer`; returns the memory for the next one.
@@ -177,6 +188,11 @@ impl Tally {
         self.matched.fetch_add(u64::from(count.matched), Ordering::Relaxed);
         self.scanned.fetch_add(u64::from(count.records), Ordering::Relaxed);
         self.scanned_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn add_store(&self, matched: u64, records: u64) {
+        self.matched.fetch_add(matched, Ordering::Relaxed);
+        self.scanned.fetch_add(records, Ordering::Relaxed);
     }
 
     fn counts(&self, complete: bool) -> Counts {

@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::domain::ids::SourceId;
 use crate::domain::log::GapKind;
 use crate::logstore::format::Reading;
 use crate::logstore::segment::{Segment, lock};
+use crate::logstore::store::reader::StoreReader;
+use crate::logstore::store::{Stop, Store};
 
 /// Old segments kept readable. Each holds an open file; four rotations back is an hour of a mad log.
 pub const MAX_OLD_SEGMENTS: usize = 4;
@@ -31,6 +34,8 @@ pub struct Source {
     /// Counts structural changes (segments, gaps), not growth.
     epoch: AtomicU64,
     state: Mutex<State>,
+    /// Reads the store that it is instead of bytes.
+    store: Option<Arc<StoreReader>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -81,6 +86,17 @@ pub struct Snapshot {
     /// See [`Source::epoch`].
     pub epoch: u64,
     arrivals: Vec<Arrival>,
+    /// The store that it is instead of parts.
+    pub store: Option<StoreLook>,
+}
+
+/// A store as one window or scan sees it.
+#[derive(Debug, Clone)]
+pub struct StoreLook {
+    /// Reads it.
+    pub reader: Arc<StoreReader>,
+    /// Asked while it is waited for.
+    pub stop: Stop,
 }
 
 impl Source {
@@ -98,6 +114,26 @@ impl Source {
             origin: origin.to_string(),
             epoch: AtomicU64::new(0),
             state: Mutex::default(),
+            store: None,
+        }
+    }
+
+    /// A source whose records are in a store; times in them that have no zone are read in `zone`.
+    pub fn of_store(
+        (id, name, origin): (SourceId, &str, &str),
+        store: Arc<dyn Store>,
+        zone: TimeZone,
+        reading: Arc<Reading>,
+    ) -> Self {
+        let reader = Arc::new(StoreReader::new(store, zone, reading));
+        Self { store: Some(reader), ..Self::new(id, name, origin) }
+    }
+
+    /// Says that its store has something new.
+    pub fn renewed(&self) {
+        if let Some(store) = &self.store {
+            store.renew();
+            self.epoch.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -221,11 +257,19 @@ impl Source {
             tail: state.tail.clone(),
             epoch: self.epoch(),
             arrivals: state.arrivals.clone(),
+            store: self.store.as_ref().map(|it| StoreLook { reader: it.clone(), stop: Stop::default() }),
         }
     }
 }
 
 impl Snapshot {
+    /// Says when nobody waits for a store any more.
+    pub fn stop_when(&mut self, stop: &Stop) {
+        if let Some(store) = &mut self.store {
+            store.stop = stop.clone();
+        }
+    }
+
     /// When the bytes at an offset arrived, as far as was seen.
     pub fn arrival(&self, part: &Part, offset: u64) -> Timestamp {
         let number = part.segment.number;

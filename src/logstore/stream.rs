@@ -2,7 +2,7 @@
 //!
 //! Unlike a view it owns no thread: the caller decides when to go on, and waits for growth in between.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 
 use crate::domain::ids::SourceId;
@@ -14,6 +14,11 @@ use crate::logstore::present::Presenter;
 use crate::logstore::scan::{self, Depth, QueryCounts, Scan};
 use crate::logstore::source::Snapshot;
 use crate::logstore::walk::{Direction, Found, Ground, Item, Merge, Place, Placed, Step, Walk, last_record, seek};
+
+/// A store may take so long to show a record that is older than the newest one.
+const LATE_NANOS: i64 = 10_000_000_000;
+/// Records of a store that are remembered before the old ones among them are forgotten.
+const MAX_RECENT: usize = 10_000;
 
 /// One thing met, with what it takes to show it.
 pub struct Met<'a> {
@@ -51,6 +56,38 @@ impl Met<'_> {
     }
 }
 
+/// How far a store was met.
+#[derive(Default)]
+struct MetStore {
+    /// Nothing older is met.
+    start: Option<Place>,
+    /// Its newest record.
+    newest: Option<Place>,
+    /// Records near the newest, because others may still come in among them.
+    recent: HashSet<Place>,
+}
+
+impl MetStore {
+    /// Where to go on.
+    fn from(&self) -> Place {
+        let overlap = self.newest.map(|it| Place::of_instant(it.instant().saturating_sub(LATE_NANOS)));
+        overlap.max(self.start).unwrap_or(Place::START)
+    }
+
+    /// Notes a record; false when it was met before.
+    fn meet(&mut self, place: Place) -> bool {
+        let is_news = self.recent.insert(place);
+        if self.newest.is_none_or(|it| it < place) {
+            self.newest = Some(place);
+            let oldest = self.from();
+            if self.recent.len() >= MAX_RECENT {
+                self.recent.retain(|it| *it >= oldest);
+            }
+        }
+        is_news
+    }
+}
+
 /// Called for everything met; an error ends the pass.
 pub type Take<'t> = dyn FnMut(&Met<'_>) -> io::Result<()> + 't;
 
@@ -61,6 +98,8 @@ pub struct Stream<'e> {
     context: usize,
     /// Per source: the segment and the offset up to which everything was met.
     met: HashMap<SourceId, (u64, u64)>,
+    /// Per store: how far it was met.
+    met_stores: HashMap<SourceId, MetStore>,
     /// Per source: the last record met and how much of it.
     open: HashMap<SourceId, (Place, usize)>,
     /// The last records that did not match, for the context of the next match.
@@ -72,7 +111,16 @@ pub struct Stream<'e> {
 impl<'e> Stream<'e> {
     /// Starts at the oldest record; `context` records stand around each match.
     pub fn new(engine: &'e Engine, matcher: Matcher, context: usize) -> Self {
-        Self { engine, matcher, context, met: HashMap::new(), open: HashMap::new(), before: VecDeque::new(), after: 0 }
+        Self {
+            engine,
+            matcher,
+            context,
+            met: HashMap::new(),
+            met_stores: HashMap::new(),
+            open: HashMap::new(),
+            before: VecDeque::new(),
+            after: 0,
+        }
     }
 
     /// Counts all matches.
@@ -116,6 +164,9 @@ impl<'e> Stream<'e> {
             self.before = self.before(&snapshots, &starts);
         }
         for (snapshot, start) in snapshots.iter().zip(starts) {
+            if snapshot.store.is_some() {
+                self.met_stores.entry(snapshot.source.id.clone()).or_default().start = Some(start);
+            }
             if let Some(part) = snapshot.parts.get(start.part) {
                 self.met.insert(snapshot.source.id.clone(), (part.segment.uid, start.offset));
             }
@@ -183,6 +234,12 @@ impl<'e> Stream<'e> {
             let known = self.met.get(&snapshot.source.id).copied();
             let part = known.and_then(|(uid, _)| snapshot.parts.iter().position(|it| it.segment.uid == uid));
             let ground = Ground { reader: &inner.reader, matcher: walked, counts: None };
+            if snapshot.store.is_some() {
+                let from = self.met_stores.entry(snapshot.source.id.clone()).or_default().from();
+                walks.push(Walk::new(ground, snapshot, index, from, Direction::Forward).without_tail());
+                limits.push((Place::STORE_END, false));
+                continue;
+            }
             let walk = match (part, known) {
                 (Some(part), Some((_, offset))) => {
                     Walk::new(ground, snapshot, index, Place { part, offset }, Direction::Forward)
@@ -210,6 +267,11 @@ impl<'e> Stream<'e> {
                 Item::Record(found) => {
                     let found = found.clone();
                     let snapshot = &snapshots[placed.source];
+                    if snapshot.store.is_some()
+                        && !self.met_stores.entry(snapshot.source.id.clone()).or_default().meet(found.place)
+                    {
+                        continue;
+                    }
                     let passes = self.context == 0 || found.passes(&matcher, snapshot);
                     if passes {
                         for earlier in std::mem::take(&mut self.before) {

@@ -16,6 +16,7 @@ use crate::logstore::present::Presenter;
 use crate::logstore::scan::{self, Depth, QueryCounts, Scan};
 use crate::logstore::segment::lock;
 use crate::logstore::source::Snapshot;
+use crate::logstore::store::Stop;
 use crate::logstore::walk::{Ground, Place, last_record};
 use crate::logstore::window::{Builder, Built, Cancelled, Keyed, MAX_WINDOW_RECORDS};
 
@@ -170,9 +171,20 @@ fn plan(inner: &Inner, request: &WindowRequest) -> Plan {
     Plan { matcher: Arc::new(matcher), search, error, counts: inner.query_counts(&key) }
 }
 
+/// The sources as they are now; a store is waited for as long as the request is the newest.
+fn snapshots(inner: &Inner, view: &Arc<View>, job: &Job, plan: &Plan) -> Vec<Snapshot> {
+    let mut snapshots = inner.snapshots(&job.request.sources, &plan.matcher);
+    let (view, ticket) = (view.clone(), job.ticket);
+    let stop = Stop::when(move || !view.is_current(ticket));
+    for snapshot in &mut snapshots {
+        snapshot.stop_when(&stop);
+    }
+    snapshots
+}
+
 fn answer(inner: &Arc<Inner>, view: &Arc<View>, job: Job) -> Option<Following> {
     let plan = plan(inner, &job.request);
-    let snapshots = inner.snapshots(&job.request.sources, &plan.matcher);
+    let snapshots = snapshots(inner, view, &job, &plan);
     plan.counts.keep_only(&snapshots);
     let started = clock::monotonic();
     let sent = Mutex::new(started);
@@ -281,7 +293,7 @@ fn floors(inner: &Inner, snapshots: &[Snapshot]) -> Vec<Place> {
 
 fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Option<Following> {
     let (job, plan) = (following.job.clone(), following.plan.clone());
-    let snapshots = inner.snapshots(&job.request.sources, &plan.matcher);
+    let snapshots = snapshots(inner, view, &job, &plan);
     let want = (job.request.before.min(MAX_WINDOW_RECORDS) + job.request.after.min(MAX_WINDOW_RECORDS)) as usize;
     let go_on = |_: &mut dyn FnMut() -> Built| view.is_current(job.ticket);
     let same_shape = same_shape(&following.snapshots, &snapshots);

@@ -13,6 +13,9 @@ use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::{BLOCK_BYTES, Block, BlockReader};
 use crate::logstore::scan::QueryCounts;
 use crate::logstore::source::{GapMark, Snapshot};
+use crate::logstore::store::StoreError;
+use crate::logstore::store::pages::Pages;
+use crate::logstore::store::reader::Leaf;
 
 /// A place between records of a source: index of the part, offset in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +32,9 @@ impl Place {
 
     /// Behind everything.
     pub fn end_of(snapshot: &Snapshot) -> Self {
+        if snapshot.store.is_some() {
+            return Self::STORE_END;
+        }
         match snapshot.parts.last() {
             Some(last) => Self { part: snapshot.parts.len() - 1, offset: last.size_bytes },
             None => Self::START,
@@ -61,8 +67,11 @@ impl Found {
 
     /// True when it passes a query.
     pub fn passes(&self, matcher: &Matcher, snapshot: &Snapshot) -> bool {
-        let part = &snapshot.parts[self.place.part];
-        self.block.passes(self.index, matcher, &|offset| snapshot.arrival(part, offset))
+        let arrival = |offset| match snapshot.parts.get(self.place.part) {
+            Some(part) => snapshot.arrival(part, offset),
+            None => Timestamp::UNIX_EPOCH,
+        };
+        self.block.passes(self.index, matcher, &arrival)
     }
 
     /// Its own time.
@@ -150,6 +159,10 @@ pub struct Walk<'a> {
     tail_met: bool,
     ended: bool,
     last_at: Option<Timestamp>,
+    /// The way through a store, instead of blocks.
+    pages: Option<Pages>,
+    /// The page that is loaded.
+    leaf: Option<Arc<Leaf>>,
 }
 
 impl<'a> Walk<'a> {
@@ -177,6 +190,8 @@ impl<'a> Walk<'a> {
             tail_met: direction == Direction::Backward,
             ended: false,
             last_at: None,
+            pages: snapshot.store.as_ref().map(|it| Pages::new(it, ground.matcher, from, direction)),
+            leaf: None,
         }
     }
 
@@ -201,11 +216,20 @@ impl<'a> Walk<'a> {
     #[must_use]
     pub fn down_to(mut self, floor: Place) -> Self {
         self.floor = floor;
+        if let Some(pages) = &mut self.pages {
+            pages.down_to(floor);
+        }
         self
     }
 
     /// True when nothing is left, as far as can be told without reading.
     pub fn is_over(&self) -> bool {
+        if let Some(pages) = &self.pages {
+            return self.ended
+                || (self.hits.is_empty()
+                    && pages.is_over()
+                    && (self.direction == Direction::Backward || self.tail_is_met()));
+        }
         self.ended
             || (self.hits.is_empty()
                 && match self.direction {
@@ -239,6 +263,9 @@ impl<'a> Walk<'a> {
         }
         if let Some(placed) = self.next_hit() {
             return Step::Item(placed);
+        }
+        if self.pages.is_some() {
+            return self.step_pages();
         }
         match self.direction {
             Direction::Forward => self.step_forward(),
@@ -306,6 +333,52 @@ impl<'a> Walk<'a> {
         Step::End
     }
 
+    fn step_pages(&mut self) -> Step {
+        let (Some(pages), Some(look)) = (&mut self.pages, &self.snapshot.store) else { return Step::End };
+        let direction = self.direction;
+        if let Some((kind, place)) = pages.take_gap(direction) {
+            let mark = GapMark { kind, at: time_of(place) };
+            return Step::Item(self.gap(mark, place, false));
+        }
+        if !pages.is_over() {
+            return match pages.next(look, self.ground.matcher, self.floor, direction) {
+                Ok((leaf, hits)) => {
+                    self.loaded = Some(leaf.block.clone());
+                    self.leaf = Some(leaf);
+                    self.hits = hits;
+                    Step::Pending
+                }
+                // Nobody looks at what was found so far.
+                Err(StoreError::Stopped) => {
+                    self.ended = true;
+                    Step::End
+                }
+                Err(StoreError::Failed(why)) => self.unanswered(why),
+            };
+        }
+        if direction == Direction::Forward && !self.tail_met {
+            self.tail_met = true;
+            if let Some(mark) = self.snapshot.tail.clone() {
+                return Step::Item(self.gap(mark, Place::end_of(self.snapshot), true));
+            }
+        }
+        self.ended = true;
+        Step::End
+    }
+
+    /// A store that does not answer: other sources go on without it.
+    fn unanswered(&mut self, why: String) -> Step {
+        self.ended = true;
+        let kind = GapKind::Failed(why);
+        // The source's own look at the store says so in the same words: once is enough.
+        if self.snapshot.tail.as_ref().is_some_and(|it| it.kind == kind) {
+            return Step::End;
+        }
+        let at = self.last_at.unwrap_or_else(|| time_of(self.from));
+        let place = if self.last_at.is_some() { Place::of_instant(nanos_of(at)) } else { self.from };
+        Step::Item(self.gap(GapMark { kind, at }, place, false))
+    }
+
     fn unreadable(&mut self, error: &io::Error) -> Step {
         self.ended = true;
         let part = &self.snapshot.parts[self.part];
@@ -342,7 +415,10 @@ impl<'a> Walk<'a> {
         let index = self.hits.pop()? as usize;
         let block = self.loaded.clone()?;
         let span = &block.spans()[index];
-        let place = Place { part: self.part, offset: block.base + u64::from(span.start) };
+        let place = match &self.leaf {
+            Some(leaf) => leaf.places[index],
+            None => Place { part: self.part, offset: block.base + u64::from(span.start) },
+        };
         let own = Block::time_of(span);
         let at = own.unwrap_or_else(|| match self.direction {
             // Lines without a time stay with the timed ones before them; without any, they stand where they arrived.
@@ -436,6 +512,10 @@ impl<'a> Merge<'a> {
 
 /// The place of a source's last record, or where the last block begins when it can not be read.
 pub fn last_record(reader: &BlockReader, snapshot: &Snapshot) -> Place {
+    if snapshot.store.is_some() {
+        // A store's records do not grow, and new ones come with a new epoch.
+        return Place::STORE_END;
+    }
     let Some(part) = snapshot.parts.last() else { return Place::START };
     let index = snapshot.parts.len() - 1;
     let mut block = BlockReader::blocks(part.size_bytes);
@@ -451,8 +531,21 @@ pub fn last_record(reader: &BlockReader, snapshot: &Snapshot) -> Place {
     Place { part: index, offset: 0 }
 }
 
+fn nanos_of(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+fn time_of(place: Place) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(place.instant())).unwrap_or(Timestamp::MAX)
+}
+
 /// The position of a place, as others see it.
 pub fn position(snapshot: &Snapshot, place: Place, time: Option<Timestamp>) -> Position {
+    if let Some(look) = &snapshot.store {
+        let tie = look.reader.tie_at(place).map_or_else(String::new, |it| format!("{it:016x}"));
+        let cursor = Cursor::Store { nanos: place.instant(), tie };
+        return Position { time, source: snapshot.source.id.clone(), cursor };
+    }
     let segment = snapshot.parts.get(place.part).map(|it| &it.segment);
     Position {
         time,
@@ -468,6 +561,12 @@ pub fn position(snapshot: &Snapshot, place: Place, time: Option<Timestamp>) -> P
 
 /// The place of a position of this source; the nearest one when its segment is gone.
 pub fn place(snapshot: &Snapshot, cursor: &Cursor) -> Place {
+    if let (Some(look), Cursor::Store { nanos, tie }) = (&snapshot.store, cursor) {
+        return match u64::from_str_radix(tie, 16) {
+            Ok(tie) => look.reader.place_of(*nanos, tie, &look.stop),
+            Err(_) => Place::of_instant(*nanos),
+        };
+    }
     let Cursor::File { segment, device, inode, offset } = cursor else { return Place::START };
     let is_same = |it: &crate::logstore::source::Part| it.segment.device == *device && it.segment.inode == *inode;
     let by_number = snapshot.parts.iter().position(|it| it.segment.number == *segment && is_same(it));
@@ -484,6 +583,9 @@ pub fn place(snapshot: &Snapshot, cursor: &Cursor) -> Place {
 ///
 /// A block that can not be read counts as later, so that a walk from the place meets it.
 pub fn seek(reader: &BlockReader, snapshot: &Snapshot, time: Timestamp, after_equal: bool) -> Place {
+    if snapshot.store.is_some() {
+        return Place::of_instant(nanos_of(time).saturating_add(i64::from(after_equal)));
+    }
     let is_before = |it: Timestamp| if after_equal { it <= time } else { it < time };
     for (index, part) in snapshot.parts.iter().enumerate().rev() {
         // Blocks `..low` begin before the time.

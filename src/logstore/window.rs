@@ -311,7 +311,7 @@ impl<'a> Builder<'a> {
             group.push(keyed);
             group.extend(newer.into_iter().take_while(|it| !matches.contains(&(it.source, it.place))));
             shown.extend(group.iter().map(|it| (it.source, it.place)));
-            let touches = rows.last().is_none_or(|last| !is_record(last) || touch(last, &group[0]));
+            let touches = rows.last().is_none_or(|last| !is_record(last) || self.touch(last, &group[0]));
             if !touches {
                 rows.push(Keyed { at: group[0].at, source, place, is_tail: false, row: Row::Break });
             }
@@ -321,15 +321,21 @@ impl<'a> Builder<'a> {
             anchor.and_then(|anchor| rows.iter().position(|it| is_record(it) && (it.source, it.place) == anchor));
         built.rows = rows;
     }
-}
 
-/// True when nothing stands between two rows of one source; rows of different sources do not touch.
-fn touch(left: &Keyed, right: &Keyed) -> bool {
-    if left.source != right.source || left.place.part != right.place.part {
-        return false;
+    /// True when nothing stands between two rows of one source; rows of different sources do not touch.
+    fn touch(&self, left: &Keyed, right: &Keyed) -> bool {
+        if left.source != right.source {
+            return false;
+        }
+        if let Some(look) = &self.snapshots[left.source].store {
+            return look.reader.touches(left.place, right.place);
+        }
+        if left.place.part != right.place.part {
+            return false;
+        }
+        let Row::Record(record) = &left.row else { return true };
+        left.place.offset + record.length_bytes == right.place.offset
     }
-    let Row::Record(record) = &left.row else { return true };
-    left.place.offset + record.length_bytes == right.place.offset
 }
 
 fn records(rows: &[Keyed]) -> usize {

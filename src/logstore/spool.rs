@@ -19,8 +19,10 @@ use crate::logstore::source::{GapMark, Source};
 
 /// Bytes of one segment on disk.
 const SEGMENT_BYTES: u64 = 16 << 20;
-/// Segments on disk: 256 MiB hold an hour of a busy service and fit any state directory.
+/// Full segments on disk: 256 MiB hold an hour of a busy service and fit any state directory.
 pub const MAX_SEGMENTS: usize = 16;
+/// Segments that gaps cut short, for each full one: every segment holds an open file of the usual 1,024.
+const SEGMENTS_PER_FULL: usize = 3;
 /// Bytes of one segment in memory.
 const MEMORY_SEGMENT_BYTES: u64 = 2 << 20;
 /// Segments in memory when the disk is full: 16 MiB are no danger to a host in trouble.
@@ -50,9 +52,17 @@ pub struct Spool {
     directory: PathBuf,
     bounds: SpoolBounds,
     newest: Option<Newest>,
-    /// Line ends of each segment, oldest first.
-    lines: VecDeque<u64>,
+    /// What each segment holds, oldest first.
+    held: VecDeque<Held>,
     dropped_lines: u64,
+    inside_line: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    /// Line ends.
+    lines: u64,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -66,14 +76,15 @@ struct Newest {
 impl Spool {
     /// Makes an empty spool with its source; segments go to `directory`.
     pub fn new(id: SourceId, name: &str, origin: &str, directory: &Path, bounds: SpoolBounds) -> Self {
-        let source = Arc::new(Source::with_segments(id, name, origin, bounds.max_segments + 1));
+        let source = Arc::new(Source::with_segments(id, name, origin, bounds.max_segments * SEGMENTS_PER_FULL + 1));
         Self {
             source,
             directory: directory.to_path_buf(),
             bounds,
             newest: None,
-            lines: VecDeque::new(),
+            held: VecDeque::new(),
             dropped_lines: 0,
+            inside_line: false,
         }
     }
 
@@ -107,8 +118,7 @@ impl Spool {
     pub fn append(&mut self, mut bytes: &[u8], now: Timestamp) {
         while !bytes.is_empty() {
             if self.newest.is_none() {
-                let file = tempfile::tempfile_in(&self.directory).ok();
-                self.start_segment(file, now);
+                self.start_segment(tempfile::tempfile_in(&self.directory).ok(), None, now);
             }
             let (count, is_full) = self.fitting(bytes);
             let (piece, rest) = bytes.split_at(count);
@@ -146,28 +156,44 @@ impl Spool {
         }
     }
 
-    fn start_segment(&mut self, file: Option<File>, now: Timestamp) {
+    /// Says that something is missing between what is here and what comes next.
+    pub fn gap(&mut self, kind: GapKind, now: Timestamp) {
+        let gap = GapMark { kind, at: now };
+        self.start_segment(tempfile::tempfile_in(&self.directory).ok(), Some(gap), now);
+    }
+
+    /// True when the last line has no end yet.
+    pub fn is_inside_line(&self) -> bool {
+        self.inside_line
+    }
+
+    fn start_segment(&mut self, file: Option<File>, gap: Option<GapMark>, now: Timestamp) {
         let number = self.source.next_number();
         let on_disk = file.and_then(|file| {
             let reader = file.try_clone().ok()?;
             Some((Segment::file(reader, number).ok()?, file))
         });
-        let max = if on_disk.is_some() {
-            self.bounds.max_segments
+        let (limit, segments) = if on_disk.is_some() {
+            (self.bounds.segment_bytes, self.bounds.max_segments)
         } else {
-            MAX_MEMORY_SEGMENTS.min(self.bounds.max_segments)
+            (MEMORY_SEGMENT_BYTES.min(self.bounds.segment_bytes), MAX_MEMORY_SEGMENTS.min(self.bounds.max_segments))
         };
-        while self.lines.len() >= max {
-            self.dropped_lines += self.lines.pop_front().unwrap_or(0);
+        // Room for a full segment. Those that a gap cut short count by what they hold, and by their number.
+        let max_bytes = limit * (segments as u64 - 1).max(1);
+        while self.held.len() > 1
+            && (self.held.len() >= segments * SEGMENTS_PER_FULL
+                || self.held.iter().map(|it| it.bytes).sum::<u64>() > max_bytes)
+        {
+            self.dropped_lines += self.held.pop_front().map_or(0, |it| it.lines);
             self.source.drop_oldest(GapMark { kind: GapKind::Dropped { lines: self.dropped_lines }, at: now });
         }
         let (segment, file) = match on_disk {
             Some((segment, file)) => (segment, Some(file)),
             None => (Segment::memory(number), None),
         };
-        let segment = self.source.push(segment, None);
+        let segment = self.source.push(segment, gap);
         self.newest = Some(Newest { segment, file, size_bytes: 0 });
-        self.lines.push_back(0);
+        self.held.push_back(Held::default());
     }
 
     fn put(&mut self, piece: &[u8], now: Timestamp) {
@@ -176,13 +202,17 @@ impl Spool {
             && let Err(error) = file.write_all(piece)
         {
             tracing::warn!("the spool of {} goes on in memory: {error}", self.source.id);
-            self.start_segment(None, now);
+            self.start_segment(None, None, now);
             return self.put(piece, now);
         }
         newest.segment.append(piece, now);
         newest.size_bytes += piece.len() as u64;
-        if let Some(lines) = self.lines.back_mut() {
-            *lines += memchr::memchr_iter(b'\n', piece).count() as u64;
+        if let Some(held) = self.held.back_mut() {
+            held.lines += memchr::memchr_iter(b'\n', piece).count() as u64;
+            held.bytes += piece.len() as u64;
+        }
+        if let Some(last) = piece.last() {
+            self.inside_line = *last != b'\n';
         }
     }
 }

@@ -96,8 +96,11 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Splits at blanks; single and double quotes keep blanks together and are removed.
-fn split_words(line: &str) -> Result<Vec<String>, String> {
+/// Splits at blanks; single and double quotes keep blanks together and are removed. No shell.
+///
+/// # Errors
+/// When a quote is not closed.
+pub fn split_words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,9 @@ use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::logstore::tail::FileTail;
 use crate::service::log::glob;
+use crate::service::log::producer;
+use crate::service::log::producer::{Feed, Ground, Producing, Stop};
+use crate::service::log::retry::FIRST_PAUSE;
 use crate::service::log::spec::{LogInput, LogSpec, short_name};
 
 /// Files open at a time: each takes a descriptor or two of the usual 1,024.
@@ -56,6 +60,8 @@ pub struct Feeder {
     pub cancel: CancellationToken,
     /// What is wanted; changed from outside, then the feeder is woken.
     pub specs: Arc<Mutex<Vec<LogSpec>>>,
+    /// False when what is there now is wanted and then the end.
+    pub follow: bool,
 }
 
 /// One wanted path with the name of its source.
@@ -76,11 +82,30 @@ struct Stream {
     stopped: CancellationToken,
 }
 
+/// A producer at work. Its end closes its sources.
+struct Running {
+    spec: LogSpec,
+    input: Producing,
+    _stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Ends producers and waits until their child processes are gone and their sources closed.
+fn end(producers: Vec<Running>) {
+    // All are told before the first is waited for.
+    let threads: Vec<_> = producers.into_iter().map(|it| it.thread).collect();
+    for thread in threads.into_iter().flatten() {
+        // A panic is reported where it happens.
+        let _ = thread.join();
+    }
+}
+
 #[derive(Default)]
 struct State {
     applied: Vec<LogSpec>,
     entries: Vec<Entry>,
     streams: Vec<Stream>,
+    producers: Vec<Running>,
     scanned_at: Option<Instant>,
     busy_until: Option<Instant>,
 }
@@ -111,6 +136,7 @@ impl Feeder {
                 for stream in &state.streams {
                     stream.stopped.cancel();
                 }
+                end(state.producers);
                 return;
             }
             if hinted {
@@ -130,7 +156,7 @@ impl Feeder {
         state.applied.iter().flat_map(|it| &it.inputs).any(|input| match input {
             LogInput::Pattern(_) => true,
             LogInput::Path(path) => path.is_dir(),
-            LogInput::Stdin => false,
+            LogInput::Stdin | LogInput::Stream(_) => false,
         })
     }
 
@@ -157,7 +183,7 @@ impl Feeder {
             match input {
                 LogInput::Pattern(pattern) => directories.insert(glob::base(pattern)),
                 LogInput::Path(path) if path.is_dir() => directories.insert(path.clone()),
-                LogInput::Path(_) | LogInput::Stdin => false,
+                LogInput::Path(_) | LogInput::Stdin | LogInput::Stream(_) => false,
             };
         }
         directories
@@ -199,9 +225,15 @@ impl Feeder {
             stream.stopped.cancel();
             self.close(&stream.source);
         }
+        let (gone, kept): (Vec<Running>, Vec<Running>) =
+            std::mem::take(&mut state.producers).into_iter().partition(|it| !specs.contains(&it.spec));
+        state.producers = kept;
+        // Waited for, because what replaces them may have their names.
+        end(gone);
         for spec in &specs {
             for input in &spec.inputs {
                 match input {
+                    LogInput::Stream(input) => self.open_producer(state, spec, input),
                     LogInput::Stdin => self.open_stream(state, spec, "stdin", None, waker),
                     LogInput::Path(path) if is_fifo(path) => {
                         self.open_stream(state, spec, &path.to_string_lossy(), Some(path), waker);
@@ -305,6 +337,37 @@ impl Feeder {
         }
         state.streams.push(Stream { spec: spec.clone(), source, origin: origin.to_string(), stopped });
         waker.wake();
+    }
+
+    fn open_producer(&self, state: &mut State, spec: &LogSpec, input: &Producing) {
+        if state.producers.iter().any(|it| it.spec == *spec && it.input == *input) {
+            return;
+        }
+        let name = if input.suffix.is_empty() { spec.name.clone() } else { format!("{}:{}", spec.name, input.suffix) };
+        let origin = input.producer.origin();
+        let ground = Ground {
+            host: self.host.clone(),
+            state_dir: self.state_dir.clone(),
+            engine: self.engine.clone(),
+            facts: self.facts.clone(),
+            follow: self.follow,
+            first_pause: FIRST_PAUSE,
+        };
+        let (feed, stop) = match Feed::open(ground, &self.unique(&name, Path::new(&name)), &origin) {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!("could not start reading `{name}`: {error}");
+                return;
+            }
+        };
+        let producer = input.producer.clone();
+        let spawned = std::thread::Builder::new()
+            .name("log-producer".into())
+            .spawn(move || producer::run(producer.as_ref(), feed));
+        if let Err(error) = &spawned {
+            tracing::error!("could not start reading `{name}`: {error}");
+        }
+        state.producers.push(Running { spec: spec.clone(), input: input.clone(), _stop: stop, thread: spawned.ok() });
     }
 }
 

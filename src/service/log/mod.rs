@@ -1,15 +1,23 @@
 //! Log sources: what the config or the command line names, opened in the log engine.
 
+pub mod child;
 pub mod feeder;
 pub mod glob;
+pub mod kind;
+pub mod producer;
 pub mod reading;
+pub mod retry;
 pub mod spec;
+
+#[cfg(test)]
+mod rig;
 
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use spec::{KINDS, LogInput, LogSpec, from_operands, host_logs, read};
+pub use kind::KINDS;
+pub use spec::{LogInput, LogSpec, from_operands, host_logs, read};
 
 use crate::domain::fact::Fact;
 use crate::domain::log::{LogFact, WindowRequest, WindowSource};
@@ -72,6 +80,7 @@ impl LogService {
             }),
             cancel: setup.cancel.clone(),
             specs: service.specs.clone(),
+            follow: true,
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (cancel, waker) = (setup.cancel.clone(), service.waker.clone());

@@ -8,14 +8,16 @@ use std::time::SystemTime;
 use crate::logstore::format::Reading;
 use crate::logstore::format::user::UserFormat;
 use crate::registry::node::Node;
-use crate::registry::{Kind, pick};
+use crate::registry::pick;
+use crate::service::log::kind::KINDS;
+use crate::service::log::producer::{Producer, Producing};
 use crate::service::log::{glob, reading};
 
 /// Logs of the host that are opened without a config: more would not be read by anyone.
 const MAX_HOST_LOGS: usize = 12;
 
 /// One `[[log]]` of the config, or one operand of the command line, checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogSpec {
     /// Short name for the row prefix. With several files each is `name:file`; when empty, `file` alone.
     pub name: String,
@@ -26,7 +28,7 @@ pub struct LogSpec {
 }
 
 /// One thing to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum LogInput {
     /// A file, a pipe, or the files of a directory.
     Path(PathBuf),
@@ -34,27 +36,27 @@ pub enum LogInput {
     Pattern(String),
     /// This process's standard input.
     Stdin,
+    /// What a program says, here or on another host.
+    Stream(Producing),
 }
 
 /// What a kind builds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogInputs(pub Vec<LogInput>);
 
-/// The kinds of log source.
-pub const KINDS: &[Kind<LogInputs>] = &[
-    Kind {
-        name: "file",
-        summary: "files, patterns and directories, followed through rotation and truncation",
-        example: "[[log]]\nname = \"api\"\nfile = [\"/var/log/api/*.log\", \"/var/log/api.log\"]\n",
-        build: build_file,
-    },
-    Kind {
-        name: "stdin",
-        summary: "what is piped into hotseat, kept in a spool of at most 256 MiB",
-        example: "[[log]]\nname  = \"pipe\"\nstdin = true\n",
-        build: build_stdin,
-    },
-];
+impl LogInputs {
+    /// What one producer feeds.
+    pub fn producer(producer: impl Producer + 'static) -> Box<Self> {
+        Self::producers([(String::new(), producer)])
+    }
+
+    /// What several producers feed, each with what is put behind the log's name.
+    pub fn producers<P: Producer + 'static>(producers: impl IntoIterator<Item = (String, P)>) -> Box<Self> {
+        let input =
+            |(suffix, producer): (String, P)| LogInput::Stream(Producing { suffix, producer: Arc::new(producer) });
+        Box::new(Self(producers.into_iter().map(input).collect()))
+    }
+}
 
 /// Reads one `[[log]]`. Mistakes are reported through the node.
 ///
@@ -77,43 +79,6 @@ pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<LogSpec> {
     let (kind, value) = picked?;
     let inputs = (kind.build)(&value)?;
     Some(LogSpec { name: name?, inputs: inputs.0, reading: Arc::new(reading?) })
-}
-
-fn build_file(value: &Node<'_>) -> Option<Box<LogInputs>> {
-    let mut inputs = Vec::new();
-    let nodes = value.one_or_many();
-    if value.is_array() && nodes.is_empty() {
-        value.error_with_hint("`file` names no file", "write a path or a pattern as `/var/log/*.log`");
-    }
-    for node in &nodes {
-        let text = node.string()?;
-        if text.is_empty() {
-            node.error_with_hint("an empty path", "write a path or a pattern as `/var/log/*.log`");
-            return None;
-        }
-        let path = expand_home(&text);
-        inputs.push(if glob::is_pattern(&text) {
-            LogInput::Pattern(path)
-        } else {
-            LogInput::Path(PathBuf::from(path))
-        });
-    }
-    (!inputs.is_empty()).then(|| Box::new(LogInputs(inputs)))
-}
-
-fn build_stdin(value: &Node<'_>) -> Option<Box<LogInputs>> {
-    if !value.boolean()? {
-        value.error_with_hint("`stdin = false` reads nothing", "remove the entry, or write `stdin = true`");
-        return None;
-    }
-    Some(Box::new(LogInputs(vec![LogInput::Stdin])))
-}
-
-fn expand_home(text: &str) -> String {
-    match (text.strip_prefix("~/"), std::env::var("HOME")) {
-        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
-        _ => text.to_string(),
-    }
 }
 
 /// Makes specs of the operands of `hotseat [PATH|-]…`: files, patterns, directories, `-` for stdin.
@@ -192,8 +157,9 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         let check = |text: &str, expected: &[&str]| assert_eq!(parse(text).1, expected, "{text}");
-        check("[[log]]\nname = \"a\"\n", &["1:1 a log needs a kind: one of file, stdin"]);
-        check("[[log]]\nname = \"a\"\nfil = \"x\"\n", &["3:1 unknown kind `fil`, expected one of file, stdin"]);
+        let kinds = KINDS.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
+        check("[[log]]\nname = \"a\"\n", &[&format!("1:1 a log needs a kind: one of {kinds}")]);
+        check("[[log]]\nname = \"a\"\nfil = \"x\"\n", &[&format!("3:1 unknown kind `fil`, expected one of {kinds}")]);
         check("[[log]]\nname = \"a/b\"\nfile = \"x\"\n", &["2:8 `a/b` is no name for a log"]);
         check("[[log]]\nname = \"a\"\nfile = 3\n", &["3:8 `log.file` must be a string, not an integer"]);
         check(

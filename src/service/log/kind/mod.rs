@@ -1,0 +1,11 @@
+//! The kinds of log source, one file each. A new kind is a file here and a line in `KINDS`.
+
+pub mod command;
+pub mod file;
+pub mod stdin;
+
+use crate::registry::Kind;
+use crate::service::log::spec::LogInputs;
+
+/// The kinds of log source.
+pub const KINDS: &[Kind<LogInputs>] = &[file::KIND, stdin::KIND, command::KIND];

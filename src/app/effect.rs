@@ -1,6 +1,7 @@
 //! What the screen asks of the world around it.
 
 use crate::domain::ids::IncidentId;
+use crate::domain::query::saved::SavedQuery;
 use crate::domain::request::Request;
 use crate::panes::PaneId;
 
@@ -34,6 +35,8 @@ pub enum Effect {
         /// What yes does.
         then: Vec<Effect>,
     },
+    /// Let the person pick a query; the screen answers itself. One without a name was typed earlier.
+    PickQuery(Vec<SavedQuery>),
     /// Paint everything again.
     Redraw,
     /// Switch mouse reporting.

@@ -74,6 +74,7 @@ struct Report<'a> {
     /// How much the probes do, all together.
     checks_per_second: f64,
     log_sources: usize,
+    queries: usize,
     backup_jobs: usize,
 }
 
@@ -88,6 +89,7 @@ impl<'a> Report<'a> {
             probes: config.probes.len(),
             checks_per_second: config.probes.iter().map(|it| 1.0 / it.interval.as_secs_f64().max(0.001)).sum(),
             log_sources: config.logs.len(),
+            queries: config.queries.len(),
             backup_jobs: config.backups.len(),
         }
     }
@@ -107,9 +109,14 @@ impl<'a> Report<'a> {
         }
         let runs = if own == 0 { "runs" } else { "would still run" };
         let rate = if self.probes == 0 { String::new() } else { format!(" ({:.2} checks/s)", self.checks_per_second) };
+        let queries = match self.queries {
+            0 => String::new(),
+            1 => ", 1 saved query".to_string(),
+            many => format!(", {many} saved queries"),
+        };
         let _ = writeln!(
             text,
-            "{runs}: {}{rate}, {}, {}",
+            "{runs}: {}{rate}, {}, {}{queries}",
             counted(self.probes, "probe"),
             counted(self.log_sources, "log"),
             counted(self.backup_jobs, "backup job"),

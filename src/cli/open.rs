@@ -214,6 +214,7 @@ fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16))
         problems,
     });
     model.config_theme.clone_from(&config.screen.theme);
+    model.panes.logs.set_queries(&config.queries);
     model
 }
 

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::config_error::ConfigError;
 use crate::domain::key::KeyBinding;
+use crate::domain::query::Query;
+use crate::domain::query::saved::{self, SavedQuery};
+use crate::domain::sanitise;
 use crate::registry::node::{Commands, Node, Source};
 use crate::service::backup::JobSpec;
 use crate::service::log::LogSpec;
@@ -34,6 +37,8 @@ pub struct Config {
     pub probes: Vec<ProbeSpec>,
     /// `[[log]]`.
     pub logs: Vec<LogSpec>,
+    /// `[[query]]`.
+    pub queries: Vec<SavedQuery>,
     /// `[[backup]]`.
     pub backups: Vec<JobSpec>,
     /// `[screen]`.
@@ -154,6 +159,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     config.probes = entries(&root, "probe", |it| probe::read(it, defaults));
     let formats = entries(&root, "format", log::reading::read_format);
     config.logs = entries(&root, "log", |it| log::read(it, &formats));
+    config.queries = entries(&root, "query", read_query);
     config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
         config.screen = read_screen(&screen);
@@ -210,6 +216,36 @@ fn entries<T>(root: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>)
         }
     }
     kept
+}
+
+/// Reads one `[[query]]`: a log query with a name.
+fn read_query(entry: &Node<'_>) -> Option<SavedQuery> {
+    let name = entry.require("name").and_then(|node| {
+        let name = node.string()?;
+        match saved::mistake_of_name(&name) {
+            None => Some(name),
+            Some(hint) => {
+                node.error_with_hint(format!("`{}` is no name for a query", sanitise::text(&name)), hint);
+                None
+            }
+        }
+    });
+    let query = entry.require("query").and_then(|node| {
+        let text = node.string()?;
+        match Query::parse(&text) {
+            Ok(query) if query.chips.is_empty() => {
+                node.error_with_hint("an empty query", "write what it shows, as in `level>=warn -healthz`");
+                None
+            }
+            Ok(_) => Some(text),
+            Err(error) => {
+                node.error_within(error.range, error.message, error.hint);
+                None
+            }
+        }
+    });
+    entry.finish(&[]);
+    Some(SavedQuery { name: name?, query: query? })
 }
 
 fn read_screen(table: &Node<'_>) -> Screen {

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use ratatui::style::{Color, Modifier};
 
+use crate::theme::NAMED_COLORS;
 use crate::tui::capabilities::ColorDepth;
 
 /// The style that the terminal draws with now.
@@ -118,25 +119,6 @@ fn named(color: Color) -> Option<u16> {
     })
 }
 
-const NAMED: [Color; 16] = [
-    Color::Black,
-    Color::Red,
-    Color::Green,
-    Color::Yellow,
-    Color::Blue,
-    Color::Magenta,
-    Color::Cyan,
-    Color::Gray,
-    Color::DarkGray,
-    Color::LightRed,
-    Color::LightGreen,
-    Color::LightYellow,
-    Color::LightBlue,
-    Color::LightMagenta,
-    Color::LightCyan,
-    Color::White,
-];
-
 /// The sixteen named colours as xterm shows them.
 const XTERM: [(u8, u8, u8); 16] = [
     (0, 0, 0),
@@ -169,7 +151,7 @@ pub fn degrade(color: Color, depth: ColorDepth) -> Color {
         (ColorDepth::Ansi256, _) => color,
         (ColorDepth::Ansi16, Color::Rgb(r, g, b)) => nearest_16(r, g, b),
         (ColorDepth::Ansi16, Color::Indexed(number)) => match number {
-            0..=15 => NAMED[usize::from(number)],
+            0..=15 => NAMED_COLORS[usize::from(number)],
             16..=231 => {
                 let cube = |it: u8| CUBE[usize::from(it % 6)];
                 nearest_16(cube((number - 16) / 36), cube((number - 16) / 6), cube(number - 16))
@@ -190,7 +172,7 @@ fn distance(left: (u8, u8, u8), right: (u8, u8, u8)) -> u32 {
 
 fn nearest_16(r: u8, g: u8, b: u8) -> Color {
     let best = (0..XTERM.len()).min_by_key(|at| distance(XTERM[*at], (r, g, b)));
-    best.map_or(Color::Reset, |at| NAMED[at])
+    best.map_or(Color::Reset, |at| NAMED_COLORS[at])
 }
 
 fn nearest_256(r: u8, g: u8, b: u8) -> Color {

@@ -44,6 +44,7 @@ impl Screen for Model {
     fn configure(&mut self, config: &Config) {
         self.rebind(&config.keys);
         self.follow_config_theme(config.screen.theme.as_deref());
+        self.panes.logs.set_queries(&config.queries);
     }
 
     fn view(&self, _now: Timestamp, area: Rect, buf: &mut Buffer) -> Option<Position> {

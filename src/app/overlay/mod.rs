@@ -5,6 +5,7 @@ pub mod confirm;
 pub mod help;
 pub mod palette;
 pub mod problems;
+pub mod queries;
 pub mod themes;
 pub mod verbs;
 
@@ -20,6 +21,7 @@ use crate::app::overlay::confirm::Confirm;
 use crate::app::overlay::help::Help;
 use crate::app::overlay::palette::Palette;
 use crate::app::overlay::problems::Problems;
+use crate::app::overlay::queries::QueryPicker;
 use crate::app::overlay::themes::ThemePicker;
 use crate::domain::key::{Key, KeyCode};
 use crate::theme::Theme;
@@ -35,6 +37,8 @@ pub enum Overlay {
     CommandLine(CommandLine),
     /// Themes with a live preview.
     Themes(ThemePicker),
+    /// Saved and earlier queries.
+    Queries(QueryPicker),
     /// A question.
     Confirm(Confirm),
     /// What is wrong with the config.
@@ -64,6 +68,7 @@ impl Overlay {
             Overlay::Palette(it) => it.key(model, key),
             Overlay::CommandLine(it) => it.key(model, key),
             Overlay::Themes(it) => it.key(model, key),
+            Overlay::Queries(it) => it.key(key),
             Overlay::Confirm(it) => it.key(key),
             Overlay::Problems(it) => it.key(model, key),
         }
@@ -75,6 +80,7 @@ impl Overlay {
             Overlay::Help(it) if it.filtering => it.input.paste(text),
             Overlay::Palette(it) => it.paste(text),
             Overlay::CommandLine(it) => it.paste(text),
+            Overlay::Queries(it) => it.paste(text),
             Overlay::Help(_) | Overlay::Themes(_) | Overlay::Confirm(_) | Overlay::Problems(_) => {}
         }
     }
@@ -83,6 +89,7 @@ impl Overlay {
     pub fn wheel(&self, kind: MouseKind) -> Option<Key> {
         let scrolls = match self {
             Overlay::Help(_) | Overlay::Problems(_) | Overlay::Palette(_) | Overlay::Themes(_) => true,
+            Overlay::Queries(_) => true,
             Overlay::CommandLine(_) | Overlay::Confirm(_) => false,
         };
         match kind {
@@ -100,6 +107,7 @@ impl Overlay {
             Overlay::Palette(_) => &[("enter", "run"), ("up down", "choose"), ("esc", "close")],
             Overlay::CommandLine(_) => &[("enter", "run"), ("tab", "complete"), ("up", "earlier"), ("esc", "close")],
             Overlay::Themes(_) => &[("j k", "try"), ("enter", "keep"), ("esc", "as before")],
+            Overlay::Queries(_) => &[("enter", "use"), ("up down", "choose"), ("tab", "add"), ("esc", "close")],
             Overlay::Confirm(_) => &[("y", "yes"), ("n", "no")],
             Overlay::Problems(_) => &[("j k", "scroll"), ("esc", "close")],
         }
@@ -112,6 +120,7 @@ impl Overlay {
             Overlay::Palette(it) => it.view(model, theme, area, buf),
             Overlay::CommandLine(it) => it.view(model, theme, area, buf),
             Overlay::Themes(it) => it.view(model, theme, area, buf),
+            Overlay::Queries(it) => it.view(theme, area, buf),
             Overlay::Confirm(it) => it.view(theme, area, buf),
             Overlay::Problems(it) => it.view(model, theme, area, buf),
         }

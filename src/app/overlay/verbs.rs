@@ -45,7 +45,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "theme", usage: "theme NAME", doc: "Take a theme into use" },
     Verb { name: "note", usage: "note [@TIME] TEXT", doc: "Add a note to the incident" },
     Verb { name: "declare", usage: "declare [sev1-sev4] TITLE", doc: "Declare an incident" },
-    Verb { name: "filter", usage: "filter QUERY", doc: "Replace the log filter, or take it away" },
+    Verb { name: "filter", usage: "filter [+] QUERY", doc: "Replace the log filter, add to it, or take it away" },
     Verb { name: "goto", usage: "goto TIME", doc: "Show the logs at a time: -12m, 14:05" },
 ];
 

@@ -13,6 +13,7 @@ use crate::app::event::{Event, Mouse, MouseKind};
 use crate::app::model::Model;
 use crate::app::overlay::Overlay;
 use crate::app::overlay::confirm::Confirm;
+use crate::app::overlay::queries::QueryPicker;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::request::Inbound;
 use crate::panes::{Context, PaneId, Panes};
@@ -78,6 +79,7 @@ impl Model {
                 Effect::Confirm { question, then } => {
                     self.overlays.push(Overlay::Confirm(Confirm { question, then }));
                 }
+                Effect::PickQuery(choices) => self.overlays.push(Overlay::Queries(QueryPicker::new(choices))),
                 Effect::Mouse(on) => {
                     self.mouse = on;
                     out.push(Effect::Mouse(on));

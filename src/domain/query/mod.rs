@@ -19,6 +19,7 @@
 //! may say `(?i)` or `(?-i)` itself. `^` and `$` stand at the line ends of a record.
 
 pub mod matcher;
+pub mod saved;
 pub mod time;
 
 use std::fmt;

@@ -34,6 +34,8 @@ pub struct Detour {
     reading: Reading,
     page: Rows,
     tail: Rows,
+    /// What had come since reading was paused.
+    new: (u64, bool),
 }
 
 impl LogsPane {
@@ -61,8 +63,16 @@ impl LogsPane {
         effects
     }
 
-    /// Takes another stack of chips into use.
+    /// Takes another stack of chips into use; the one before can be had back.
     pub(super) fn set_chips(&mut self, cx: &Context<'_>, chips: Chips) -> Vec<Effect> {
+        let before = self.chips.clone();
+        let effects = self.use_chips(cx, chips);
+        self.note_change(&before);
+        effects
+    }
+
+    /// Takes another stack of chips into use.
+    pub(super) fn use_chips(&mut self, cx: &Context<'_>, chips: Chips) -> Vec<Effect> {
         let changed = chips.query() != self.chips.query() || self.detour.is_some();
         self.chips = chips;
         self.detour = None;
@@ -83,9 +93,19 @@ impl LogsPane {
         let first = self.chips.selected().is_none();
         self.chips.select_next(step);
         if first {
-            return vec![Notice::info("space switches the chip, Enter edits, ! inverts, x removes, h l go on")];
+            return vec![Notice::info(
+                "space switches the chip, Enter edits, ! inverts, x removes, < > move, h l go on",
+            )];
         }
         Vec::new()
+    }
+
+    /// Moves the selected chip among the others: the counts say what each leaves of those before it.
+    pub(super) fn shift_chip(&mut self, cx: &Context<'_>, step: i32) -> Vec<Effect> {
+        if self.chips.selected().is_none() {
+            return vec![Notice::info("no chip is selected: `C` selects one, then `<` and `>` move it")];
+        }
+        self.change_chips(cx, |it| it.shift(step))
     }
 
     pub(super) fn remove_chip(&mut self, cx: &Context<'_>) -> Vec<Effect> {
@@ -124,6 +144,7 @@ impl LogsPane {
             reading: self.reading.clone(),
             page: self.feed.page.rows.clone(),
             tail: self.feed.tail.rows.clone(),
+            new: (self.feed.new, self.feed.new_more),
         }));
         self.pause(cx);
         if let Reading::Paused(place) = &mut self.reading {
@@ -137,7 +158,11 @@ impl LogsPane {
         self.reading = detour.reading;
         self.feed.page.rows = detour.page;
         self.feed.tail.rows = detour.tail;
-        self.requery(cx)
+        let effects = self.requery(cx);
+        if matches!(self.reading, Reading::Paused(_)) {
+            self.feed.resume_count(detour.new);
+        }
+        effects
     }
 
     /// Closes the innermost open thing; `None` when nothing was open.

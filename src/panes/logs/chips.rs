@@ -2,7 +2,7 @@
 
 use crate::domain::log::Level;
 use crate::domain::query::matcher::Pattern;
-use crate::domain::query::{Chip, ChipKind, Comparison, Query};
+use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError};
 
 /// Characters that make a typed text a regex. A lone dot does not: `10.0.0.1` and `api.log` mean themselves.
 const REGEX_SIGNS: &[char] = &['\\', '^', '$', '|', '?', '*', '+', '(', ')', '[', ']', '{', '}'];
@@ -29,6 +29,17 @@ impl Chips {
     /// The text form of the chips that are switched on: what is asked for.
     pub fn query(&self) -> String {
         Query { chips: self.query.chips.iter().filter(|it| it.enabled).cloned().collect() }.to_string()
+    }
+
+    /// The text form of the whole stack, what is switched off too.
+    pub fn text(&self) -> String {
+        self.query.to_string()
+    }
+
+    /// The place of a chip among those that are switched on, which are what is asked for.
+    pub fn place_among_active(&self, at: usize) -> Option<usize> {
+        self.query.chips.get(at).filter(|it| it.enabled)?;
+        Some(self.query.chips[..at].iter().filter(|it| it.enabled).count())
     }
 
     /// For every chip that is switched on: what it says, and the query of the others.
@@ -105,6 +116,37 @@ impl Chips {
         self.selected = self.selected.and_then(|at| last.map(|last| at.min(last)));
     }
 
+    /// Moves the selected chip one place towards the end, or towards the beginning.
+    pub fn shift(&mut self, step: i32) {
+        let Some(at) = self.selected else { return };
+        let Some(to) = (if step > 0 { at.checked_add(1) } else { at.checked_sub(1) }) else { return };
+        if to < self.query.chips.len() {
+            self.query.chips.swap(at, to);
+            self.selected = Some(to);
+        }
+    }
+
+    /// Puts a chip on top; one that is there already is switched on instead.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn push(&self, chip: Chip) -> Result<Self, String> {
+        let mut chips = self.clone();
+        match chips.query.chips.iter_mut().find(|it| it.kind == chip.kind && it.out == chip.out) {
+            Some(known) => known.enabled = true,
+            None => chips.query.chips.push(chip),
+        }
+        chips.bounded()
+    }
+
+    /// These chips behind those of another stack.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn on_top_of(self, below: &Self) -> Result<Self, String> {
+        self.query.chips.into_iter().try_fold(below.clone(), |stack, chip| stack.push(chip))
+    }
+
     /// Removes all.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -141,8 +183,8 @@ impl Chips {
         let text = if text.trim().is_empty() { "" } else { text };
         let mut chips = self.clone();
         let enabled = at.and_then(|at| self.query.chips.get(at)).is_none_or(|it| it.enabled);
-        let added = if FORMS.iter().any(|it| text.trim_start().starts_with(it)) {
-            let parsed = Query::parse(text).map_err(|error| error.to_string())?.chips;
+        let added = if is_query(text) {
+            let parsed = Query::parse(text).map_err(|error| in_words(&error, text))?.chips;
             parsed.into_iter().map(|it| Chip { out: it.out != out, ..it }).collect()
         } else {
             let kinds = if text.is_empty() { Vec::new() } else { typed(text)? };
@@ -165,6 +207,31 @@ impl Chips {
             return Err(format!("{} filter chips are too many: at most {CHIPS_MAX}", self.query.chips.len()));
         }
         Ok(self)
+    }
+}
+
+/// True when a text is written in the query language: it begins like that, or holds a chip that is no text.
+///
+/// What has signs of a regex outside of quotes is one, so that `status=5\d\d` finds what it says.
+fn is_query(text: &str) -> bool {
+    if FORMS.iter().any(|it| text.trim_start().starts_with(it)) {
+        return true;
+    }
+    let outside = text.split('"').step_by(2);
+    if outside.flat_map(str::chars).any(|it| REGEX_SIGNS.contains(&it)) {
+        return false;
+    }
+    let is_text = |chip: &Chip| matches!(chip.kind, ChipKind::Text(_) | ChipKind::Regex(_));
+    Query::parse(text).is_ok_and(|it| it.chips.iter().any(|chip| !is_text(chip)))
+}
+
+/// A mistake in words, with the part of the text that it is about when that is not all of it.
+fn in_words(error: &QueryError, text: &str) -> String {
+    match text.get(error.range.clone()).map(str::trim) {
+        Some(part) if !part.is_empty() && part != text.trim() && !error.message.contains(part) => {
+            format!("at `{part}`: {error}")
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -200,6 +267,8 @@ mod tests {
         check_typed(" level=info", false, "level=info");
         check_typed("source:api timeout", false, "source:api timeout");
         check_typed("orders/12 ", false, "\"orders/12 \"");
+        check_typed("timeout level>=warn", false, "timeout level>=warn");
+        check_typed("two words", false, "\"two words\"");
         check_typed("  ", false, "");
     }
 
@@ -216,6 +285,20 @@ mod tests {
             let (edited, out) = chips.editable(0);
             assert_eq!(chips.with(Some(0), out, &edited), Ok(chips.clone()), "{text} {edited}");
         }
+    }
+
+    #[test]
+    fn a_chip_is_moved_and_stops_at_the_ends() {
+        let mut chips = Chips::parse("a b ~c").expect("valid");
+        chips.select_next(1);
+        chips.shift(-1);
+        assert_eq!(chips.text(), "a b ~c");
+        chips.shift(1);
+        chips.shift(1);
+        chips.shift(1);
+        assert_eq!((chips.text().as_str(), chips.selected()), ("b ~c a", Some(2)));
+        assert_eq!((chips.place_among_active(1), chips.place_among_active(2)), (None, Some(1)));
+        assert_eq!(chips.push(Chip::keep(ChipKind::Text("c".into()))).map(|it| it.text()), Ok("b c a".into()));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! moment: what stands around a record that is pinned, and what a filter without one of its chips matches.
 
 use crate::app::effect::Effect;
-use crate::domain::log::{Anchor, Counts, Position, Row, ViewId, Window, WindowRequest};
+use crate::domain::log::{Anchor, ChipCount, Counts, Position, Row, ViewId, Window, WindowRequest};
 use crate::domain::request::Request;
 
 /// The view that follows the newest records.
@@ -88,7 +88,7 @@ impl Rows {
 }
 
 /// What is the same in every request: the query in force and how much to load.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ask {
     /// The query in its text form.
     pub query: String,
@@ -98,6 +98,8 @@ pub struct Ask {
     pub context: u32,
     /// Records on each side of the anchor.
     pub records: u32,
+    /// Chips of the query.
+    pub chips: usize,
 }
 
 impl Ask {
@@ -155,12 +157,18 @@ pub struct Feed {
     pub page: Slot,
     /// Counts of the query in force.
     pub counts: Counts,
+    // Chips of the query in force.
+    active_chips: usize,
+    /// What each chip of the query leaves, as far as that is known.
+    pub chip_counts: Vec<ChipCount>,
     /// Records that came since reading was paused; a lower bound when `new_more`.
     pub new: u64,
     /// More came at once than the tail holds.
     pub new_more: bool,
     /// Records asked for in the tail.
     pub tail_records: u32,
+    // The first answer brings news to rows that were put aside for a detour.
+    count_first: bool,
     generation: u64,
     // Of the request for a pin's neighbours that is out.
     pin_generation: Option<u64>,
@@ -172,6 +180,9 @@ impl Feed {
     /// Asks for the newest rows, now and whenever more come.
     pub fn ask_tail(&mut self, ask: &Ask) -> Effect {
         self.counts = Counts::default();
+        self.chip_counts.clear();
+        self.active_chips = ask.chips;
+        self.count_first = false;
         (self.new, self.new_more) = (0, false);
         // Counting reads everything there is: only worth it when the number says something.
         let count = !ask.query.is_empty();
@@ -180,7 +191,7 @@ impl Feed {
         self.tail.generation = generation;
         self.tail.want = Some(Want::Tail);
         let request = request(TAIL, generation, ask, Anchor::Tail, (ask.records, 0));
-        window(WindowRequest { follow: true, count, ..request })
+        window(WindowRequest { follow: true, count, chip_counts: ask.chips > 1, ..request })
     }
 
     /// Asks for rows at a place.
@@ -195,7 +206,7 @@ impl Feed {
     pub fn ask_neighbours(&mut self, position: &Position, records: u32) -> Effect {
         let generation = self.next();
         self.pin_generation = Some(generation);
-        let ask = Ask { query: String::new(), search: String::new(), context: 0, records };
+        let ask = Ask { records, ..Ask::default() };
         // The record itself is the first of those after the place.
         window(request(PIN, generation, &ask, Anchor::At(position.clone()), (records, records + 1)))
     }
@@ -204,9 +215,23 @@ impl Feed {
     pub fn ask_count(&mut self, query: String) -> Effect {
         let generation = self.next();
         self.try_generation = Some(generation);
-        let ask = Ask { query, search: String::new(), context: 0, records: 1 };
+        let ask = Ask { query, records: 1, ..Ask::default() };
         let request = request(TRY, generation, &ask, Anchor::Tail, (ask.records, 0));
         window(WindowRequest { count: true, ..request })
+    }
+
+    /// What a chip leaves, by its place among those asked for.
+    pub fn chip_count(&self, at: usize) -> Option<ChipCount> {
+        let counts = self.counts;
+        let only = ChipCount { matched: counts.matched, of: counts.scanned, complete: counts.complete };
+        // The one chip there is leaves what the whole query leaves.
+        let is_alone = self.active_chips == 1 && counts != Counts::default();
+        self.chip_counts.get(at).copied().or(is_alone.then_some(only))
+    }
+
+    /// Goes on counting what is new since reading was paused, over rows that were put aside meanwhile.
+    pub fn resume_count(&mut self, (new, more): (u64, bool)) {
+        (self.new, self.new_more, self.count_first) = (new, more, true);
     }
 
     /// Starts reading at the newest rows, which stay loaded while more arrive.
@@ -247,6 +272,9 @@ impl Feed {
         if window.view == TAIL && (window.rows.is_none() || window.counts != Counts::default()) {
             self.counts = window.counts;
         }
+        if window.view == TAIL && !window.chip_counts.is_empty() {
+            self.chip_counts.clone_from(&window.chip_counts);
+        }
         if let Some(error) = &window.query_error {
             slot.want = None;
             return Answer::Refused(error.clone());
@@ -260,7 +288,7 @@ impl Feed {
         }
         let rows = Rows { rows: rows.clone(), at_head: window.at_head, at_tail: window.at_tail, loaded: true };
         if window.view == TAIL {
-            if want.is_none() {
+            if want.is_none() || std::mem::take(&mut self.count_first) {
                 self.count_new(&rows);
             }
             self.tail.rows = rows;

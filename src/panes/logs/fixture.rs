@@ -11,7 +11,7 @@ use crate::domain::board::Board;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::key::{Key, KeyCode, parse_sequence};
 use crate::domain::log::{
-    Anchor, Counts, Cursor, Find, Gap, GapKind, Level, LogFact, Position, Record, Row, Window, WindowRequest,
+    Anchor, ChipCount, Counts, Cursor, Find, Gap, GapKind, Level, LogFact, Position, Record, Row, Window, WindowRequest,
 };
 use crate::domain::query::Query;
 use crate::domain::query::matcher::{Matcher, Pattern, Subject};
@@ -290,9 +290,20 @@ impl Desk {
                 complete: request.count,
             },
             query_error: None,
-            chip_counts: Vec::new(),
+            chip_counts: if request.chip_counts { self.chip_counts(&query) } else { Vec::new() },
             histogram: None,
         }
+    }
+
+    /// What each chip leaves of what those before it left.
+    fn chip_counts(&self, query: &Query) -> Vec<ChipCount> {
+        let left = |chips: usize| {
+            let query = Query { chips: query.chips[..chips].to_vec() };
+            let matcher = Matcher::new(&query, self.now, &TimeZone::UTC).expect("valid chips");
+            let passes = |row: &&Row| matches!(row, Row::Record(record) if matcher.passes(&Stored::of(record)));
+            self.rows.iter().filter(passes).count() as u64
+        };
+        (0..query.chips.len()).map(|at| ChipCount { matched: left(at + 1), of: left(at), complete: true }).collect()
     }
 
     fn shown(&self, at: usize, context: bool, matcher: &Matcher, search: Option<&Pattern>) -> Row {

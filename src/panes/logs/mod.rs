@@ -9,6 +9,10 @@
 //! | `feed` | requests that are out, answers that came, what is stale |
 //! | `motion` | following, pausing, moving, keeping rows loaded ahead |
 //! | `chips` | the stack of filter chips |
+//! | `chip_bar` | the chips in the title row, with what each leaves |
+//! | `recall` | filters from before: undo, the last one, saved ones |
+//! | `complete` | what Tab completes while a filter is typed |
+//! | `object` | a record taken apart into members and fields |
 //! | `blame` | which chip leaves nothing |
 //! | `prompt` | the input line: filters, search, comment of a pin, marks |
 //! | `actions` | jumps, the unfiltered detour, copy, pin |
@@ -17,11 +21,15 @@
 
 mod actions;
 mod blame;
+mod chip_bar;
 mod chips;
+mod complete;
 mod feed;
 mod layout;
 mod motion;
+mod object;
 mod prompt;
+mod recall;
 mod title;
 mod view;
 mod words;
@@ -49,6 +57,7 @@ use crate::panes::logs::chips::Chips;
 use crate::panes::logs::feed::{Answer, Ask, Feed, Spot};
 use crate::panes::logs::motion::Reading;
 use crate::panes::logs::prompt::{Inputs, Prompt};
+use crate::panes::logs::recall::Recall;
 use crate::panes::{Context, Pane};
 use crate::theme::Theme;
 
@@ -71,9 +80,14 @@ crate::commands! {
         LevelWarn = "logs.level-warn", "Show warnings and above", ["L w"], "";
         LevelError = "logs.level-error", "Show errors and above", ["L e"], "";
         LevelAll = "logs.level-all", "Show every level", ["L a"], "";
-        Chips = "logs.chips", "Select the next filter chip (then space, Enter, x, !, ← →)", ["C"], "";
+        Chips = "logs.chips", "Select the next filter chip (then space, Enter, x, !, < >, ← →)", ["C"], "";
+        ChipEarlier = "logs.chip-earlier", "Move the selected chip towards the beginning", ["<", "shift-left"], "";
+        ChipLater = "logs.chip-later", "Move the selected chip towards the end", [">", "shift-right"], "";
         RemoveChip = "logs.remove-chip", "Remove the selected or the newest chip", ["x", "del"], "";
         ClearChips = "logs.clear-chips", "Remove all chips", ["X"], "";
+        Undo = "logs.undo", "Take the last change of the filter back", ["u"], "";
+        LastQuery = "logs.last-query", "Go to the last filter, and back to this one", ["R"], "";
+        PickQuery = "logs.pick-query", "Pick a saved or an earlier query", ["Q"], "";
         Search = "logs.search", "Search; hits are highlighted", ["/"], "search";
         NextHit = "logs.next-hit", "Go to the next hit of the search", ["n"], "";
         PreviousHit = "logs.previous-hit", "Go to the previous hit of the search", ["N"], "";
@@ -154,6 +168,7 @@ pub struct LogsPane {
     reading: Reading,
     chips: Chips,
     search: String,
+    recall: Recall,
     context: u32,
     prompt: Option<Prompt>,
     inputs: Inputs,
@@ -268,9 +283,13 @@ impl LogsPane {
         effects
     }
 
-    /// Replaces all chips by a query in its text form (`:filter`); an empty one removes them.
+    /// Replaces all chips by a query in its text form or `@name` (`:filter`); an empty one removes them, one behind
+    /// a `+` comes on top of those that are there.
     pub fn filter(&mut self, cx: &Context<'_>, query: &str) -> Vec<Effect> {
-        match Chips::parse(query) {
+        let (adds, query) = query.strip_prefix("+ ").map_or((false, query), |rest| (true, rest.trim()));
+        let chips = self.recall.resolve(query).and_then(Chips::parse);
+        let chips = chips.and_then(|it| if adds { it.on_top_of(&self.chips) } else { Ok(it) });
+        match chips {
             Ok(chips) => {
                 self.prompt = None;
                 self.set_chips(cx, chips)
@@ -289,11 +308,11 @@ impl LogsPane {
 
     /// What every request has in common: the query in force and the amount.
     fn ask(&self, cx: &Context<'_>) -> Ask {
-        let (query, context) = match self.detour {
-            Some(_) => (String::new(), 0),
-            None => (self.chips.query(), self.context),
+        let (query, chips, context) = match self.detour {
+            Some(_) => (String::new(), 0, 0),
+            None => (self.chips.query(), self.chips.active(), self.context),
         };
-        Ask { query, search: self.search.clone(), context, records: Ask::records_for(cx.height) }
+        Ask { query, chips, search: self.search.clone(), context, records: Ask::records_for(cx.height) }
     }
 
     fn command(&mut self, cx: &Context<'_>, command: LogsCommand) -> Vec<Effect> {
@@ -320,6 +339,11 @@ impl LogsPane {
             C::Chips => self.select_chip(1),
             C::RemoveChip => self.remove_chip(cx),
             C::ClearChips => self.change_chips(cx, Chips::clear),
+            C::ChipEarlier => self.shift_chip(cx, -1),
+            C::ChipLater => self.shift_chip(cx, 1),
+            C::Undo => self.undo(cx),
+            C::LastQuery => self.last_query(cx),
+            C::PickQuery => self.pick_query(),
             C::Search => self.open_search(cx),
             C::NextHit => self.find(cx, Find::Search, false),
             C::PreviousHit => self.find(cx, Find::Search, true),

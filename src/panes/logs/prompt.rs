@@ -11,6 +11,7 @@ use crate::panes::Context;
 use crate::panes::logs::LogsPane;
 use crate::panes::logs::actions::Detour;
 use crate::panes::logs::chips::Chips;
+use crate::panes::logs::complete::Completion;
 use crate::panes::logs::feed::Rows;
 use crate::panes::logs::motion::Reading;
 use crate::widgets::input::LineInput;
@@ -25,6 +26,8 @@ pub struct Prompt {
     pub kind: PromptKind,
     /// What is wrong with the text, in words; the rows are then those of the last good text.
     pub error: Option<String>,
+    /// What Tab is completing.
+    completing: Option<Completion>,
     before: Before,
 }
 
@@ -123,7 +126,7 @@ impl LogsPane {
         if let Some(input) = self.input_mut(kind) {
             input.set_text(text);
         }
-        self.prompt = Some(Prompt { kind, error: None, before });
+        self.prompt = Some(Prompt { kind, error: None, completing: None, before });
         // The input takes a row: what is selected must not be under it.
         self.settle(cx);
     }
@@ -182,6 +185,12 @@ impl LogsPane {
         if key.code == KeyCode::Enter {
             return self.accept(cx, kind);
         }
+        if matches!(key.code, KeyCode::Tab | KeyCode::BackTab) && matches!(kind, PromptKind::Filter { .. }) {
+            return self.complete(cx, kind, key.code == KeyCode::Tab);
+        }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.completing = None;
+        }
         let Some(input) = self.input_mut(kind) else { return Vec::new() };
         // Backspace in an empty input closes it, as in less.
         if key.code == KeyCode::Backspace && input.text().is_empty() {
@@ -193,6 +202,26 @@ impl LogsPane {
         if input.text() == before { Vec::new() } else { self.typed(cx, kind) }
     }
 
+    /// Completes the last word, and with every further Tab to another one.
+    fn complete(&mut self, cx: &Context<'_>, kind: PromptKind, forwards: bool) -> Vec<Effect> {
+        let begun = self.prompt.as_mut().and_then(|it| it.completing.take());
+        let completion = match begun {
+            Some(mut completion) => {
+                completion.step(forwards);
+                Some(completion)
+            }
+            None => self.input().and_then(|it| Completion::begin(self, cx, it.text())),
+        };
+        let Some(completion) = completion else { return Vec::new() };
+        if let Some(input) = self.input_mut(kind) {
+            input.set_text(&completion.text());
+        }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.completing = Some(completion);
+        }
+        self.typed(cx, kind)
+    }
+
     /// Takes a paste into the open input.
     pub(super) fn prompt_paste(&mut self, cx: &Context<'_>, text: &str) -> Vec<Effect> {
         let Some(kind) = self.prompt.as_ref().map(|it| it.kind) else { return Vec::new() };
@@ -202,12 +231,21 @@ impl LogsPane {
         self.typed(cx, kind)
     }
 
+    /// The stack with what was typed, which may be the name of a saved query.
+    fn stack_with(&self, before: &Chips, chip: Option<usize>, out: bool, text: &str) -> Result<Chips, String> {
+        match self.recall.named(text) {
+            Some(_) if out => Err("a saved query can only be shown, not hidden: it may hold several chips".to_string()),
+            Some(query) => Chips::parse(query)?.on_top_of(before),
+            None => before.with(chip, out, text),
+        }
+    }
+
     /// Shows what the text means so far.
     fn typed(&mut self, cx: &Context<'_>, kind: PromptKind) -> Vec<Effect> {
         let Some(prompt) = &self.prompt else { return Vec::new() };
         let text = self.input().map(|it| it.text().to_string()).unwrap_or_default();
         let outcome = match kind {
-            PromptKind::Filter { out, chip } => prompt.before.chips.with(chip, out, &text).map(|chips| {
+            PromptKind::Filter { out, chip } => self.stack_with(&prompt.before.chips, chip, out, &text).map(|chips| {
                 let changed = chips.query() != self.chips.query();
                 self.chips = chips;
                 changed
@@ -248,7 +286,12 @@ impl LogsPane {
         let closed = self.prompt.take();
         self.settle(cx);
         match kind {
-            PromptKind::Filter { .. } => Vec::new(),
+            PromptKind::Filter { .. } => {
+                if let Some(closed) = closed {
+                    self.note_change(&closed.before.chips);
+                }
+                Vec::new()
+            }
             PromptKind::Search if text.is_empty() => {
                 // Enter on nothing searches again for what was searched before, as in less.
                 self.search = closed.map(|it| it.before.search).unwrap_or_default();
@@ -310,8 +353,8 @@ pub fn hints(prompt: Option<&Prompt>) -> &'static [(&'static str, &'static str)]
         Some(PromptKind::Filter { .. }) => &[
             ("enter", "keep"),
             ("esc", "as before"),
-            ("up", "earlier"),
-            ("text", "regex level>=warn source:api since:-10m"),
+            ("tab", "complete"),
+            ("text", "/re/ level>=warn source:api status>=500 -out"),
         ],
         Some(PromptKind::Search) => &[("enter", "go to the hit"), ("esc", "as before"), ("up", "earlier")],
         Some(PromptKind::Comment) => &[("enter", "pin"), ("esc", "cancel")],

@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 use crate::app::effect::Effect;
 use crate::app::event::{Mouse, MouseKind};
 use crate::domain::log::{Anchor, GapKind, Row, SgrSpan};
+use crate::domain::query::saved::SavedQuery;
 use crate::domain::request::Request;
 use crate::panes::Pane;
 use crate::panes::logs::feed::{PAGE, TAIL};
@@ -113,15 +114,74 @@ fn a_kept_chip_narrows_and_the_chosen_line_comes_back_when_it_goes() {
 fn chips_are_switched_inverted_edited_and_removed_by_keys() {
     let mut desk = Desk::numbered(80, 8, 50);
     desk.press("f \"INFO\" enter ! \"7$\" enter");
-    assert!(desk.title().contains("[INFO ×] [-/7$/ ×] 40 of 50"), "{}", desk.title());
+    assert!(desk.title().contains("[INFO 45 ×] [-/7$/ ×] 40 of 50"), "{}", desk.title());
     desk.press("C l space");
     assert!(desk.title().contains("[INFO ×] [~-/7$/ ×] 45 of 50"), "{}", desk.title());
     desk.press("space h !");
-    assert!(desk.title().contains("[-INFO ×] [-/7$/ ×] 5 of 50"), "{}", desk.title());
+    assert!(desk.title().contains("[-INFO 5 of 50 ×] [-/7$/ ×] 5 of 50"), "{}", desk.title());
     desk.press("right enter backspace backspace \"40$\" enter");
-    assert!(desk.title().contains("[-INFO ×] [-/40$/ ×] 4 of 50"), "{}", desk.title());
+    assert!(desk.title().contains("[-INFO 5 ×] [-/40$/ 4 of 5 ×] 4 of 50"), "{}", desk.title());
     desk.press("x esc x");
     assert!(!desk.title().contains('['), "{}", desk.title());
+}
+
+#[test]
+fn a_chip_is_moved_and_says_what_it_leaves_of_those_before_it() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("f \"INFO\" enter f \"number\" space \"4\" enter C");
+    assert!(desk.title().contains("[INFO 45 of 50 ×] [\"number 4\" ×] 10 of 50"), "{}", desk.title());
+    desk.press("> esc");
+    assert!(desk.title().contains("[\"number 4\" 11 ×] [INFO ×] 10 of 50"), "{}", desk.title());
+    desk.press("C right shift-left");
+    assert!(desk.title().contains("[INFO 45 of 50 ×] [\"number 4\" ×] 10 of 50"), "{}", desk.title());
+    desk.answers = false;
+    desk.press("x");
+    assert!(desk.title().contains("[\"number 4\" … ×] …"), "{}", desk.title());
+}
+
+#[test]
+fn a_change_of_the_filter_can_be_taken_back_and_the_last_one_is_one_key_away() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("L e f \"number\" space \"4\" enter x X");
+    assert!(!desk.title().contains('['), "{}", desk.title());
+    desk.press("u");
+    assert!(desk.title().contains("[level>=error ×] 5 of 50"), "{}", desk.title());
+    desk.press("u");
+    assert!(desk.title().contains("[level>=error 5 ×] [\"number 4\" ×] 1 of 50"), "{}", desk.title());
+    desk.press("u u u");
+    assert!(!desk.title().contains('['), "{}", desk.title());
+    assert_eq!(desk.notices().last().map(String::as_str), Some("no change of the filter to take back"));
+    desk.press("R");
+    assert!(desk.title().contains("[level>=error ×] 5 of 50"), "{}", desk.title());
+    desk.press("X f \"INFO\" enter R");
+    assert!(desk.title().contains("[level>=error ×] 5 of 50"), "{}", desk.title());
+    desk.press("R");
+    assert!(desk.title().contains("[INFO ×] 45 of 50"), "{}", desk.title());
+    // A filter that was left with Esc never was in force.
+    desk.press("f \"nothing\" esc u");
+    assert!(desk.title().contains("[level>=error ×] 5 of 50"), "{}", desk.title());
+}
+
+#[test]
+fn saved_queries_are_picked_called_by_name_and_completed() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("Q");
+    assert!(desk.notices()[0].contains("[[query]]"), "{:?}", desk.notices());
+    let query = |name: &str, query: &str| SavedQuery { name: name.into(), query: query.into() };
+    desk.pane.set_queries(&[query("bad", "level>=error -40")]);
+    desk.press("L i L e Q");
+    let expected = [query("bad", "level>=error -40"), query("", "level>=info")];
+    assert_eq!(desk.effects.last(), Some(&Effect::PickQuery(expected.to_vec())));
+    desk.with(|pane, cx| pane.filter(cx, "@bad"));
+    assert!(desk.title().contains("[level>=error 5 ×] [-40 ×] 4 of 50"), "{}", desk.title());
+    desk.with(|pane, cx| pane.filter(cx, "+ 30"));
+    assert!(desk.title().contains("[level>=error 5 ×] [-40 4 ×] [30 ×] 1 of 50"), "{}", desk.title());
+    desk.with(|pane, cx| pane.filter(cx, "@bda"));
+    assert!(desk.notices().last().is_some_and(|it| it.contains("did you mean `bad`")), "{:?}", desk.notices());
+    desk.press("X f \"@b\" tab enter");
+    assert!(desk.title().contains("[level>=error 5 ×] [-40 ×] 4 of 50"), "{}", desk.title());
+    desk.press("X f \"-sou\" tab backspace backspace backspace \"x\" tab enter");
+    assert!(desk.title().contains("[-source:x"), "{}", desk.title());
 }
 
 #[test]
@@ -427,7 +487,7 @@ fn a_wide_screen_shows_everything_in_the_title() {
     let mut desk = Desk::numbered(200, 30, 100);
     desk.press("L w ! \"healthz\" enter k");
     desk.arrives("ERROR new");
-    insta::assert_snapshot!(desk.title(), @"api · paused +1 new [level>=warn ×] [-healthz ×] 11 of 101");
+    insta::assert_snapshot!(desk.title(), @"api · paused +1 new [level>=warn 11 ×] [-healthz ×] 11 of 101");
 }
 
 /// What an engineer sees a minute into an outage: several sources, a trace, a rotation, Chinese text.
@@ -499,7 +559,7 @@ fn an_empty_body_says_why() {
     "#);
     desk.press("L e");
     insta::assert_snapshot!(desk.screen(), @r#"
-    api · follow [nowhere ×] [level>=error ×] 0 of 50
+    api · follow [nowhere 0 ×] [level>=error ×] 0 of 50
      nothing matches in 50 records
      without [nowhere] 5 records match
      `C` selects a chip, space switches it off, `x` removes it

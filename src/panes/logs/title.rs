@@ -8,6 +8,7 @@ use crate::domain::log::SourceState;
 use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::logs::LogsPane;
+use crate::panes::logs::chip_bar::{self, SHORT_CHIP_CELLS, Shape};
 use crate::panes::logs::feed::Want;
 use crate::panes::logs::motion::Reading;
 use crate::theme::Theme;
@@ -17,15 +18,12 @@ use crate::theme::role::Role;
 const RESERVED: usize = 21;
 /// Cells of a chip in a crowded title row.
 const CHIP_CELLS: usize = 14;
-/// Cells of a chip where many stand side by side.
-const SHORT_CHIP_CELLS: usize = 7;
-
 /// What stands after the pane's word.
 pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
     let room = usize::from(cx.width).saturating_sub(RESERVED);
     let state = Span::raw(state(pane, theme));
     let sources = sources(cx);
-    let counts = counts(pane, theme);
+    let counts = chip_bar::total(pane, theme);
     let place = place(pane);
     let build = |with_sources: bool, shape: Shape| {
         let mut spans = Vec::new();
@@ -36,7 +34,7 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
         if let Some(place) = &place {
             spans.extend([Span::raw(separator(theme)), Span::styled(place.clone(), theme.style(Role::Chip))]);
         }
-        for chip in chips(pane, theme, shape) {
+        for chip in chip_bar::chips(pane, theme, shape) {
             spans.extend([Span::raw(" "), chip]);
         }
         if !counts.is_empty() {
@@ -46,7 +44,8 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
     };
     // What says least goes first when the row is narrow. How much matches says more than a chip's whole text.
     for (with_sources, shape) in [
-        (true, Shape::Whole),
+        (true, Shape::Counted),
+        (false, Shape::Counted),
         (false, Shape::Whole),
         (false, Shape::Plain(usize::MAX)),
         (false, Shape::Plain(CHIP_CELLS)),
@@ -58,17 +57,6 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
         }
     }
     Line::from(build(false, Shape::Number))
-}
-
-/// How the chips are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// With a cross that says that they can be removed.
-    Whole,
-    /// Without it, cut to so many cells.
-    Plain(usize),
-    /// How many there are, and the selected one.
-    Number,
 }
 
 fn separator(theme: &Theme) -> &'static str {
@@ -114,64 +102,4 @@ fn sources(cx: &Context<'_>) -> String {
         text.push_str(&format!(", {waiting} waiting"));
     }
     text
-}
-
-fn chips(pane: &LogsPane, theme: &Theme, shape: Shape) -> Vec<Span<'static>> {
-    let (cells, close) = match shape {
-        Shape::Whole => (usize::MAX, if theme.ascii { " x]" } else { " ×]" }),
-        Shape::Plain(cells) => (cells, "]"),
-        Shape::Number => (SHORT_CHIP_CELLS, "]"),
-    };
-    let chip = |(at, chip): (usize, &crate::domain::query::Chip)| {
-        // While the whole log is shown the chips wait, and look like it.
-        let role = match (chip.enabled && pane.detour.is_none(), chip.out) {
-            (false, _) => Role::ChipOff,
-            (true, true) => Role::ChipOut,
-            (true, false) => Role::Chip,
-        };
-        let mut style = theme.style(role);
-        if pane.chips.selected() == Some(at) {
-            style = style.patch(theme.style(Role::Selection));
-        }
-        Span::styled(format!("[{}{close}", shortened(&sanitise::text(&chip.to_string()), cells, theme)), style)
-    };
-    let all = pane.chips.all();
-    if shape == Shape::Number {
-        let number = Span::styled(format!("[{}]", format::plural(all.len() as u64, "chip")), theme.style(Role::Chip));
-        let selected = pane.chips.selected().and_then(|at| Some((at, all.get(at)?)));
-        return std::iter::once(number).chain(selected.map(chip)).collect();
-    }
-    all.iter().enumerate().map(chip).collect()
-}
-
-fn shortened(text: &str, cells: usize, theme: &Theme) -> String {
-    if text.width() <= cells {
-        return text.to_string();
-    }
-    let mut short = String::new();
-    for it in text.chars() {
-        if short.width() + 2 > cells {
-            break;
-        }
-        short.push(it);
-    }
-    short.push(if theme.ascii { '>' } else { '…' });
-    short
-}
-
-fn counts(pane: &LogsPane, theme: &Theme) -> String {
-    let counts = pane.feed.counts;
-    if pane.detour.is_some() || pane.chips.active() == 0 {
-        return String::new();
-    }
-    let dots = match (counts.complete, theme.ascii) {
-        (true, _) => "",
-        (false, true) => "...",
-        (false, false) => "…",
-    };
-    if counts.scanned == 0 && !counts.complete {
-        return dots.to_string();
-    }
-    // The second number is not final either while the first is not.
-    format!("{}{dots} of {}{dots}", format::count(counts.matched), format::count_short(counts.scanned))
 }

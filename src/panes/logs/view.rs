@@ -16,8 +16,8 @@ use crate::panes::logs::layout::{self, Layout, Piece};
 use crate::panes::logs::motion::Reading;
 use crate::panes::logs::prompt::PromptKind;
 use crate::panes::logs::{Columns, LogsPane, words};
-use crate::theme::Theme;
 use crate::theme::role::Role;
+use crate::theme::{NAMED_COLORS, Theme};
 use crate::widgets::input;
 
 /// `HH:MM:SS`
@@ -313,27 +313,9 @@ fn mark(buf: &mut Buffer, x: u16, y: u16, symbol: &str, style: Style) {
 
 /// The log's own colour. The sixteen named ones stay named, so that the terminal's palette decides.
 fn sgr(foreground: Option<u8>, bold: bool) -> Style {
-    const NAMED: [Color; 16] = [
-        Color::Black,
-        Color::Red,
-        Color::Green,
-        Color::Yellow,
-        Color::Blue,
-        Color::Magenta,
-        Color::Cyan,
-        Color::Gray,
-        Color::DarkGray,
-        Color::LightRed,
-        Color::LightGreen,
-        Color::LightYellow,
-        Color::LightBlue,
-        Color::LightMagenta,
-        Color::LightCyan,
-        Color::White,
-    ];
     let mut style = Style::default();
     if let Some(code) = foreground {
-        style = style.fg(NAMED.get(usize::from(code)).copied().unwrap_or(Color::Indexed(code)));
+        style = style.fg(NAMED_COLORS.get(usize::from(code)).copied().unwrap_or(Color::Indexed(code)));
     }
     if bold { style.add_modifier(Modifier::BOLD) } else { style }
 }

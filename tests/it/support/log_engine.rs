@@ -1,6 +1,6 @@
 //! A log engine over rows in memory: filters, searches and jumps as the real one does, without files.
 
-use hotseat::domain::log::{Anchor, Counts, Find, Level, Record, Row, Window, WindowRequest};
+use hotseat::domain::log::{Anchor, ChipCount, Counts, Find, Level, Record, Row, Window, WindowRequest};
 use hotseat::domain::query::Query;
 use hotseat::domain::query::matcher::{Matcher, Pattern, Subject};
 use jiff::Timestamp;
@@ -59,9 +59,20 @@ pub fn answer(rows: &[Row], request: &WindowRequest, now: Timestamp) -> Window {
             complete: true,
         },
         query_error: None,
-        chip_counts: Vec::new(),
+        chip_counts: if request.chip_counts { chip_counts(rows, &query, now) } else { Vec::new() },
         histogram: None,
     }
+}
+
+/// What each chip leaves of what those before it left.
+fn chip_counts(rows: &[Row], query: &Query, now: Timestamp) -> Vec<ChipCount> {
+    let left = |chips: usize| {
+        let query = Query { chips: query.chips[..chips].to_vec() };
+        let matcher = Matcher::new(&query, now, &TimeZone::UTC).expect("valid chips");
+        let passes = |row: &&Row| matches!(row, Row::Record(record) if matcher.passes(&Stored::of(record)));
+        rows.iter().filter(passes).count() as u64
+    };
+    (0..query.chips.len()).map(|at| ChipCount { matched: left(at + 1), of: left(at), complete: true }).collect()
 }
 
 fn with_hits(row: &Row, matcher: &Matcher, search: Option<&Pattern>) -> Row {

@@ -15,11 +15,14 @@ use crate::domain::query::matcher::{Matcher, Subject};
 use crate::logstore::format::Reading;
 use crate::logstore::level;
 use crate::logstore::record::{
-    GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, continues, count_records, split,
+    GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, collect, continues, count_records,
+    floor_second, offset, split,
 };
 use crate::logstore::segment::{Segment, lock};
+use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::stamp::{STAMP_BYTES, StampReader};
 use crate::logstore::store::{Aside, Entry};
+use crate::logstore::summary::{Collector, Detail, Summary};
 
 /// Bytes of a block: read in 30 µs, split in about a millisecond, a summary for 4 GB stays near a megabyte.
 pub const BLOCK_BYTES: u64 = 256 * 1024;
@@ -74,7 +77,7 @@ impl Block {
             bytes.push(b'\n');
             let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let stamp_end = stamp.map_or(0, |it| u16::try_from(it.range.end).unwrap_or(0));
-            spans.push(Span { start, end, nanos: entry.nanos, stamp_end });
+            spans.push(Span { start, end, nanos: entry.nanos, stamp_end, has_time: true });
             asides.push(entry.aside);
         }
         let next = bytes.len() as u64;
@@ -104,6 +107,11 @@ impl Block {
 
     /// A record's own time.
     pub fn time_of(span: &Span) -> Option<Timestamp> {
+        span.has_time.then(|| Self::near_time_of(span)).flatten()
+    }
+
+    /// A record's time, or that of the nearest record with one before it in the block.
+    pub fn near_time_of(span: &Span) -> Option<Timestamp> {
         (span.nanos != NO_TIME).then(|| Timestamp::from_nanosecond(i128::from(span.nanos)).ok()).flatten()
     }
 
@@ -118,46 +126,92 @@ impl Block {
         matcher.passes(&RecordView { block: self, span: &self.spans()[index], arrival })
     }
 
-    /// How many records pass, without splitting the block where that can be helped.
-    pub fn count(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> usize {
-        if matcher.takes_all_records() {
-            return self.count_records();
+    /// Sums up the records that pass, without splitting the block where that can be helped.
+    pub fn summarise(
+        &self,
+        matcher: &Matcher,
+        detail: Detail,
+        arrival: &dyn Fn(u64) -> Timestamp,
+        collector: &mut Collector,
+    ) -> Summary {
+        if let Some(summary) = self.summarise_all(matcher, detail, arrival, collector) {
+            return summary;
         }
-        self.count_hit_records(matcher).unwrap_or_else(|| self.matches(matcher, arrival).len())
+        let Detail::Groups { phase, stripe } = detail else {
+            let near = self.near_hits(matcher, detail, arrival).map(|it| it.records);
+            return Summary::counted(near.unwrap_or_else(|| self.matches(matcher, arrival).len()));
+        };
+        let mut add = |span: &Span| {
+            let time = Self::near_time_of(span).unwrap_or_else(|| arrival(self.base + u64::from(span.start)));
+            collector.add(floor_second(time), self.level_of(span));
+        };
+        match self.near_hits(matcher, detail, arrival) {
+            Some(hits) => hits.spans.iter().for_each(&mut add),
+            None => self.matches(matcher, arrival).iter().for_each(|it| add(&self.spans()[*it as usize])),
+        }
+        collector.finish(phase, stripe)
     }
 
-    /// How many records there are.
-    pub fn count_records(&self) -> usize {
-        if let Some(spans) = self.spans.get() {
-            return spans.len();
+    /// As [`Block::summarise`], when every record passes.
+    fn summarise_all(
+        &self,
+        matcher: &Matcher,
+        detail: Detail,
+        arrival: &dyn Fn(u64) -> Timestamp,
+        collector: &mut Collector,
+    ) -> Option<Summary> {
+        if !matcher.takes_all_records() {
+            return None;
         }
-        count_records(&self.bytes, self.base, &mut self.stamp_reader())
-    }
-
-    /// Counts the records that a lone pattern hits. `None` when the lines around a hit do not tell: the query
-    /// asks more, a hit spans lines, or no line with a timestamp is near before it.
-    fn count_hit_records(&self, matcher: &Matcher) -> Option<usize> {
-        let pattern = matcher.only_lead()?;
         let mut reader = self.stamp_reader();
-        let (mut count, mut at) = (0, 0);
-        let mut last = None;
+        Some(match detail {
+            Detail::Count => match self.spans.get() {
+                Some(spans) => Summary::counted(spans.len()),
+                None => Summary::counted(count_records(&self.bytes, self.base, &mut reader)),
+            },
+            Detail::Groups { phase, stripe } => {
+                collect(&self.bytes, self.base, &mut reader, arrival, collector);
+                collector.finish(phase, stripe)
+            }
+        })
+    }
+
+    /// Finds the records that pass by the lines around the hits of the leading pattern. `None` when those do not
+    /// tell: nothing leads, a hit spans lines, or no line with a timestamp is near before it.
+    fn near_hits(&self, matcher: &Matcher, detail: Detail, arrival: &dyn Fn(u64) -> Timestamp) -> Option<Hits> {
+        let lead = matcher.lead()?;
+        let is_lone = matcher.only_lead().is_some();
+        let mut reader = self.stamp_reader();
+        let mut hits = Hits::default();
+        let (mut at, mut last) = (0, None);
         while at < self.bytes.len() {
-            let Some(hit) = pattern.find_at(&self.bytes, at) else { break };
+            let Some(hit) = lead.find_at(&self.bytes, at) else { break };
             let start = memchr::memrchr(b'\n', &self.bytes[..hit.start]).map_or(0, |it| it + 1);
             let end = memchr::memchr(b'\n', &self.bytes[hit.start..]).map_or(self.bytes.len(), |it| hit.start + it);
             if hit.end > end || (end - start) as u64 > LINE_BYTES {
                 return None;
             }
-            let record = self.stamped_line_of(start, end, &mut reader)?;
-            count += usize::from(last != Some(record));
-            last = Some(record);
-            at = end + 1;
+            let (first, lines) = self.stamped_line_of(start, end, &mut reader)?;
+            if is_lone && detail == Detail::Count {
+                hits.records += usize::from(last.replace(first) != Some(first));
+                at = end + 1;
+                continue;
+            }
+            let span = self.record_from(first, lines, end, &mut reader)?;
+            at = span.end as usize;
+            if is_lone || matcher.passes(&RecordView { block: self, span: &span, arrival }) {
+                hits.records += 1;
+                if detail != Detail::Count {
+                    hits.spans.push(span);
+                }
+            }
         }
-        Some(count)
+        Some(hits)
     }
 
-    /// Where the nearest line with a timestamp begins, the line `start..end` or one that it continues.
-    fn stamped_line_of(&self, start: usize, end: usize, reader: &mut StampReader) -> Option<usize> {
+    /// Where the nearest line with a timestamp begins: the line `start..end`, or one that it continues as so
+    /// many lines behind it.
+    fn stamped_line_of(&self, start: usize, end: usize, reader: &mut StampReader) -> Option<(usize, u32)> {
         let (mut line, mut line_end, mut lines) = (start, end, 0);
         while !reader.has_stamp(&self.bytes[line..line_end]) {
             line_end = line.checked_sub(1)?;
@@ -167,7 +221,34 @@ impl Block {
                 return None;
             }
         }
-        Some(line)
+        Some((line, lines))
+    }
+
+    /// The record whose first line begins at `start` and that goes on, `lines` lines further, to `end` at least.
+    fn record_from(&self, start: usize, mut lines: u32, end: usize, reader: &mut StampReader) -> Option<Span> {
+        let line_end = |at: usize| memchr::memchr(b'\n', &self.bytes[at..]).map_or(self.bytes.len(), |it| at + it);
+        let first_end = line_end(start);
+        let stamp = reader.read(&self.bytes[start..first_end])?;
+        let nanos = i64::try_from(stamp.time?.as_nanosecond()).ok()?;
+        let mut at = end + 1;
+        while at < self.bytes.len() {
+            let end = line_end(at);
+            if reader.has_stamp(&self.bytes[at..end]) {
+                break;
+            }
+            lines += 1;
+            if !Reach::holds(first_end as u64 + 1, lines, at as u64) || (end - at) as u64 > LINE_BYTES {
+                return None;
+            }
+            at = end + 1;
+        }
+        Some(Span {
+            start: offset(start),
+            end: offset(at.min(self.bytes.len())),
+            nanos,
+            stamp_end: u16::try_from(stamp.range.end).unwrap_or(0),
+            has_time: true,
+        })
     }
 
     /// Indices of the records that pass. `arrival` places records without a time of their own.
@@ -200,6 +281,14 @@ impl Block {
     }
 }
 
+/// Records found without splitting a block.
+#[derive(Default)]
+struct Hits {
+    records: usize,
+    /// The records, unless only their number was wanted.
+    spans: Vec<Span>,
+}
+
 struct RecordView<'a> {
     block: &'a Block,
     span: &'a Span,
@@ -219,7 +308,7 @@ impl Subject for RecordView<'_> {
         self.block.level_of(self.span)
     }
     fn time(&self) -> Option<Timestamp> {
-        Block::time_of(self.span).or_else(|| Some((self.arrival)(self.block.base + u64::from(self.span.start))))
+        Block::near_time_of(self.span).or_else(|| Some((self.arrival)(self.block.base + u64::from(self.span.start))))
     }
 }
 
@@ -289,6 +378,22 @@ impl BlockReader {
         let bytes = segment.read_into(buffer, base, end)?;
         let (zone, reference, reading) = (self.zone.clone(), segment.modified(), segment.reading.clone());
         Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference, reading, asides: Vec::new() })
+    }
+
+    /// The time of a source's first or last record, as far as a look at its edge tells.
+    pub fn edge_time(&self, snapshot: &Snapshot, last: bool) -> Option<Timestamp> {
+        let has_bytes = |it: &&Part| it.size_bytes > 0;
+        let part = if last { snapshot.parts.iter().rfind(has_bytes) } else { snapshot.parts.iter().find(has_bytes) }?;
+        let start = if last { part.size_bytes.saturating_sub(MARGIN_BYTES) } else { 0 };
+        let bytes = part.segment.read(start, (start + MARGIN_BYTES).min(part.size_bytes)).ok()?;
+        let mut reader = part.segment.reading.stamp_reader(&self.zone, part.segment.modified());
+        let mut time_of = |line: &[u8]| reader.read(line).and_then(|it| it.time);
+        // What stands before the first line end may be the rest of a line.
+        let whole = if start > 0 { memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |it| it + 1) } else { 0 };
+        let mut lines = bytes[whole..].split(|it| *it == b'\n');
+        let found = if last { lines.rev().find_map(time_of) } else { lines.find_map(&mut time_of) };
+        let edge = if last { part.size_bytes - 1 } else { 0 };
+        found.or_else(|| Some(snapshot.arrival(part, edge)))
     }
 
     /// Number of blocks in a segment of this size.

@@ -1,17 +1,19 @@
 //! The log engine as others see it: sources in, windows out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::clock;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{ViewId, Window, WindowRequest, WindowSource};
 use crate::domain::query::matcher::Matcher;
+use crate::domain::query::{self, Chip, ChipKind, Query};
 use crate::logstore::block::BlockReader;
-use crate::logstore::scan::QueryCounts;
+use crate::logstore::scan::{Gate, Goal, QueryCounts};
 use crate::logstore::segment::lock;
 use crate::logstore::source::{Snapshot, Source};
 use crate::logstore::view::{self, View};
@@ -19,7 +21,9 @@ use crate::logstore::view::{self, View};
 /// Views at a time, each with a thread: a screen has one or two.
 const MAX_VIEWS: usize = 8;
 /// Queries whose counts are kept: clearing a chip and putting it back costs nothing.
-const MAX_COUNTED_QUERIES: usize = 6;
+const MAX_COUNTED_QUERIES: usize = 24;
+/// Memory that the kept counts of queries may take up together, not counting the one in use.
+const MAX_COUNTED_BYTES: usize = 16 << 20;
 
 /// Where a view's windows go; `false` when nobody wants them any more.
 pub type Answer = Arc<dyn Fn(Window) -> bool + Send + Sync>;
@@ -42,8 +46,16 @@ pub struct Inner {
     /// Counts the changes, for callers that wait for one.
     changes: Mutex<u64>,
     changed: Condvar,
-    query_counts: Mutex<VecDeque<(String, Arc<QueryCounts>)>>,
+    /// Windows go before counting.
+    pub gate: Gate,
+    /// Seconds that local time is ahead of UTC.
+    pub phase: i64,
+    everything: Arc<QueryCounts>,
+    query_counts: Mutex<VecDeque<(ChipKeys, Arc<QueryCounts>)>>,
 }
+
+/// The enabled chips of a query that look at records, in text form, sorted: narrowing knows no order.
+type ChipKeys = Vec<String>;
 
 impl Default for Engine {
     fn default() -> Self {
@@ -55,6 +67,7 @@ impl Engine {
     /// An engine without sources; times without a zone are read in `zone`.
     pub fn new(zone: TimeZone) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let phase = i64::from(zone.to_offset(clock::now()).seconds());
         Self {
             inner: Arc::new(Inner {
                 reader: BlockReader::new(zone.clone()),
@@ -64,6 +77,9 @@ impl Engine {
                 views: Mutex::default(),
                 changes: Mutex::default(),
                 changed: Condvar::new(),
+                gate: Gate::default(),
+                phase,
+                everything: Arc::default(),
                 query_counts: Mutex::default(),
             }),
         }
@@ -156,18 +172,73 @@ impl Inner {
         sources.iter().filter(|it| is_wanted(it)).map(Source::snapshot).collect()
     }
 
-    /// The counts of a query, kept from an earlier time when it was asked before.
-    pub fn query_counts(&self, query: &str) -> Arc<QueryCounts> {
-        let mut known = lock(&self.query_counts);
-        // Times that count from now mean something else every time.
-        let is_lasting = !query.contains("since:") && !query.contains("until:");
-        let found = known.iter().position(|(it, _)| it == query && is_lasting).and_then(|at| known.remove(at));
-        let entry = found.unwrap_or_else(|| (query.to_string(), Arc::new(QueryCounts::default())));
-        let counts = entry.1.clone();
-        if known.len() >= MAX_COUNTED_QUERIES {
-            known.pop_front();
-        }
-        known.push_back(entry);
-        counts
+    /// The sources that a request asks for as they are now, those that its query leaves out included.
+    pub fn requested(&self, request: &WindowRequest) -> Vec<Snapshot> {
+        let sources = lock(&self.sources).clone();
+        let is_wanted = |it: &&Arc<Source>| {
+            (request.sources.is_empty() || request.sources.contains(&it.id)) && !request.muted.contains(&it.id)
+        };
+        sources.iter().filter(is_wanted).map(Source::snapshot).collect()
     }
+
+    /// Everything there is, as something to count.
+    pub fn everything(&self, by_group: bool) -> Goal {
+        Goal {
+            matcher: Arc::default(),
+            counts: self.everything.clone(),
+            wider: Vec::new(),
+            everything: self.everything.clone(),
+            by_group,
+        }
+    }
+
+    /// A query as something to count, with what is known of it and of wider ones from earlier times.
+    pub fn goal(&self, query: &Query, now: Timestamp, matcher: Arc<Matcher>, by_group: bool) -> Goal {
+        let mut goal = Goal { matcher, ..self.everything(by_group) };
+        let keys = chip_keys(query, now, &self.zone);
+        if keys.is_empty() {
+            return goal;
+        }
+        let mut known = lock(&self.query_counts);
+        let is_wider = |it: &ChipKeys| *it != keys && it.iter().all(|key| keys.binary_search(key).is_ok());
+        goal.wider = known.iter().filter(|(it, _)| is_wider(it)).map(|(_, counts)| counts.clone()).collect();
+        let found = known.iter().position(|(it, _)| *it == keys).and_then(|at| known.remove(at));
+        let mut size_bytes: usize = known.iter().map(|(_, it)| it.size_bytes()).sum();
+        while known.len() >= MAX_COUNTED_QUERIES || size_bytes > MAX_COUNTED_BYTES {
+            let Some((_, oldest)) = known.pop_front() else { break };
+            size_bytes -= oldest.size_bytes();
+        }
+        let entry = found.unwrap_or_else(|| (keys, Arc::default()));
+        goal.counts = entry.1.clone();
+        known.push_back(entry);
+        goal
+    }
+
+    /// Lets the counts of segments go that no source has any more.
+    pub fn forget_gone(&self) {
+        let sources = lock(&self.sources).clone();
+        let segments = sources.iter().flat_map(|it| it.older().into_iter().chain(it.newest()));
+        let present: HashSet<u64> = segments.map(|it| it.uid).collect();
+        self.everything.keep_only(&present);
+        for (_, counts) in lock(&self.query_counts).iter() {
+            counts.keep_only(&present);
+        }
+    }
+}
+
+/// Chips that mean the same have the same key; a time that counts from now is named by the instant it means.
+fn chip_keys(query: &Query, now: Timestamp, zone: &TimeZone) -> ChipKeys {
+    let key = |chip: &Chip| {
+        let resolved = |text| query::time::resolve(text, now, zone).map_or_else(|_| String::new(), |it| it.to_string());
+        let time = match &chip.kind {
+            ChipKind::Source(_) => return None,
+            ChipKind::Since(text) | ChipKind::Until(text) => resolved(text),
+            _ => String::new(),
+        };
+        Some(format!("{chip} {time}"))
+    };
+    let mut keys: ChipKeys = query.chips.iter().filter(|it| it.enabled).filter_map(key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }

@@ -22,6 +22,7 @@ pub mod spool;
 pub mod stamp;
 pub mod store;
 pub mod stream;
+pub mod summary;
 pub mod tail;
 pub mod view;
 pub mod walk;

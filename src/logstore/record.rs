@@ -4,7 +4,11 @@
 //! no timestamp is near, every line is a record, but an indented line (or `Caused by:`) continues the one
 //! before. The rule looks back only so far, so the answer is the same wherever reading begins.
 
+use jiff::Timestamp;
+
+use crate::logstore::level;
 use crate::logstore::stamp::StampReader;
+use crate::logstore::summary::Collector;
 
 /// Lines a record may have behind its first: a Java trace with its causes fits, a runaway dump does not.
 pub const GROUP_LINES: u32 = 500;
@@ -95,20 +99,22 @@ pub struct Span {
     pub start: u32,
     /// Behind the last byte, line end included.
     pub end: u32,
-    /// Nanoseconds since the epoch, `NO_TIME` without a timestamp.
+    /// Nanoseconds since the epoch: its own time, else that of the record before it in the stretch, else `NO_TIME`.
     pub nanos: i64,
     /// Where the timestamp ends in the first line, 0 without one.
     pub stamp_end: u16,
+    /// The time is its own.
+    pub has_time: bool,
 }
 
-/// Stands for a record without a time.
+/// Stands for a record without a time that follows none with one.
 pub const NO_TIME: i64 = i64::MIN;
 
 /// Splits bytes that begin with a record; `base` is their offset in the file.
 pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut grouping = Grouping::default();
-    let mut at = 0;
+    let (mut at, mut last_nanos) = (0, NO_TIME);
     while at < bytes.len() {
         let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length + 1);
         let line = &bytes[at..end];
@@ -118,12 +124,14 @@ pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
         match spans.last_mut() {
             Some(span) if !begins => span.end = end_offset,
             _ => {
-                let nanos = stamp.as_ref().and_then(|it| it.time).map(|it| it.as_nanosecond());
+                let own = stamp.as_ref().and_then(|it| it.time).and_then(|it| i64::try_from(it.as_nanosecond()).ok());
+                last_nanos = own.unwrap_or(last_nanos);
                 spans.push(Span {
                     start,
                     end: end_offset,
-                    nanos: nanos.and_then(|it| i64::try_from(it).ok()).unwrap_or(NO_TIME),
+                    nanos: last_nanos,
                     stamp_end: stamp.map_or(0, |it| u16::try_from(it.range.end).unwrap_or(0)),
+                    has_time: own.is_some(),
                 });
             }
         }
@@ -150,8 +158,42 @@ pub fn count_records(bytes: &[u8], base: u64, reader: &mut StampReader) -> usize
     count
 }
 
-/// Stretches are blocks with one record of at most `LINE_BYTES` behind them: far below 4 GiB.
-fn offset(at: usize) -> u32 {
+/// Collects the times and levels of the records that [`split`] would find. `arrival` places a record (by its
+/// offset in the file) that has no time and follows none with one.
+pub fn collect(
+    bytes: &[u8],
+    base: u64,
+    reader: &mut StampReader,
+    arrival: &dyn Fn(u64) -> Timestamp,
+    collector: &mut Collector,
+) {
+    let mut grouping = Grouping::default();
+    let mut last_second = None;
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', bytes).map(|it| it + 1);
+    for end in ends.chain((!bytes.ends_with(b"\n")).then_some(bytes.len())) {
+        let line = &bytes[start..end];
+        let offset = base + start as u64;
+        if !line.is_empty() {
+            let stamp = reader.read(line);
+            let begins = grouping.begins(line, stamp.is_some(), offset, base + end as u64);
+            if begins || start == 0 {
+                last_second = stamp.as_ref().and_then(|it| it.time).map(floor_second).or(last_second);
+                let second = last_second.unwrap_or_else(|| floor_second(arrival(offset)));
+                collector.add(second, level::of(line, stamp.map_or(0, |it| it.range.end)));
+            }
+        }
+        start = end;
+    }
+}
+
+/// The second in which a time lies, also before the epoch.
+pub fn floor_second(time: Timestamp) -> i64 {
+    time.as_second() - i64::from(time.subsec_nanosecond() < 0)
+}
+
+/// An offset in a stretch. Stretches are blocks with one record of at most `LINE_BYTES` behind them: far below 4 GiB.
+pub fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::sync::Arc;
 
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Counts, GapKind};
@@ -11,7 +12,7 @@ use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::BlockReader;
 use crate::logstore::engine::Engine;
 use crate::logstore::present::Presenter;
-use crate::logstore::scan::{self, Depth, QueryCounts, Scan};
+use crate::logstore::scan::{self, Depth, Goal, Scan};
 use crate::logstore::source::Snapshot;
 use crate::logstore::walk::{Direction, Found, Ground, Item, Merge, Place, Placed, Step, Walk, last_record, seek};
 
@@ -127,16 +128,26 @@ impl<'e> Stream<'e> {
     pub fn count(&self, depth: Depth) -> Counts {
         let inner = self.engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
-        let (matcher, counts) = (&self.matcher, &QueryCounts::default());
-        let scan = Scan { reader: &inner.reader, matcher, counts, depth, threads: inner.threads };
-        scan::count(scan, &snapshots, &|_| true).unwrap_or_default()
+        let everything = inner.everything(false);
+        let matches = Goal { matcher: Arc::new(self.matcher.clone()), counts: Arc::default(), ..everything.clone() };
+        let goals = if depth == Depth::Records { vec![everything, matches] } else { vec![matches] };
+        let scan = Scan {
+            reader: &inner.reader,
+            goals: &goals,
+            histogram: None,
+            phase: inner.phase,
+            threads: inner.threads,
+            gate: None,
+        };
+        let counted = scan::count(scan, &snapshots, &|_| true);
+        counted.map_or_else(Counts::default, |mut totals| totals.advance(scan, &snapshots).counts())
     }
 
     /// Leaves out all but the newest `count` matches of what is there now, and the context before them.
     pub fn skip_to_newest(&mut self, count: usize) {
         let inner = self.engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
-        let ground = Ground { reader: &inner.reader, matcher: &self.matcher, counts: None };
+        let ground = Ground { reader: &inner.reader, matcher: &self.matcher, known: None };
         let walks = snapshots
             .iter()
             .enumerate()
@@ -176,7 +187,7 @@ impl<'e> Stream<'e> {
     /// The records that stand right before places.
     fn before(&self, snapshots: &[Snapshot], places: &[Place]) -> VecDeque<Placed> {
         let everything = Matcher::default();
-        let ground = Ground { reader: &self.engine.inner().reader, matcher: &everything, counts: None };
+        let ground = Ground { reader: &self.engine.inner().reader, matcher: &everything, known: None };
         let walks = snapshots
             .iter()
             .zip(places)
@@ -233,7 +244,7 @@ impl<'e> Stream<'e> {
             let limit = if hold_last { last_record(&inner.reader, snapshot) } else { end };
             let known = self.met.get(&snapshot.source.id).copied();
             let part = known.and_then(|(uid, _)| snapshot.parts.iter().position(|it| it.segment.uid == uid));
-            let ground = Ground { reader: &inner.reader, matcher: walked, counts: None };
+            let ground = Ground { reader: &inner.reader, matcher: walked, known: None };
             if snapshot.store.is_some() {
                 let from = self.met_stores.entry(snapshot.source.id.clone()).or_default().from();
                 walks.push(Walk::new(ground, snapshot, index, from, Direction::Forward).without_tail());

@@ -1,19 +1,21 @@
 //! One log view: a thread that answers the newest request and keeps following it.
 //!
 //! The thread sleeps until there is a request or a source has grown. A newer request makes the running
-//! one stop at the next block.
+//! one stop at the next block. Counting runs on threads of its own and lets windows go first.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::clock;
-use crate::domain::log::{Anchor, Counts, Row, Window, WindowRequest};
+use crate::domain::log::{Anchor, Row, Window, WindowRequest};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::logstore::engine::{Answer, Inner};
 use crate::logstore::present::Presenter;
-use crate::logstore::scan::{self, Depth, QueryCounts, Scan};
+use crate::logstore::scan::{self, Goal, MAX_GOALS, Scan, Tally, Totals};
 use crate::logstore::segment::lock;
 use crate::logstore::source::Snapshot;
 use crate::logstore::store::Stop;
@@ -26,6 +28,10 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(33);
 const INTERIM_AFTER: Duration = Duration::from_millis(40);
 /// Least time between two reports of counts.
 const COUNTS_INTERVAL: Duration = Duration::from_millis(100);
+/// New blocks counted between two windows (8 MiB, some milliseconds); more are counted aside.
+const MAX_BACKLOG_BLOCKS: u64 = 32;
+/// Times that count from now are taken to be the same for so long: what was counted for them can be used again.
+const NOW_SECONDS: i64 = 5;
 
 /// A view's thread, seen from outside.
 #[derive(Default)]
@@ -84,8 +90,9 @@ impl View {
         self.ticket.load(Ordering::Acquire) == ticket
     }
 
-    /// Waits for something to do; growth counts only while following, and not before `not_before`.
-    fn wait(&self, follows: bool, not_before: Option<Instant>) -> Wake {
+    /// Waits for something to do; growth counts only while following, and not before `not_before`. What is
+    /// `owed` then counts as growth.
+    fn wait(&self, follows: bool, not_before: Option<Instant>, owed: Option<Instant>) -> Wake {
         let mut slot = lock(&self.slot);
         loop {
             if slot.closed {
@@ -95,14 +102,11 @@ impl View {
                 slot.grown = false;
                 return Wake::Job(Box::new(job));
             }
-            let mut pause = None;
-            if follows && slot.grown {
-                let left = not_before.map_or(Duration::ZERO, |it| it.saturating_duration_since(clock::monotonic()));
-                if left.is_zero() {
-                    slot.grown = false;
-                    return Wake::Growth;
-                }
-                pause = Some(left);
+            let due = if follows && slot.grown { not_before } else { owed.filter(|_| follows) };
+            let pause = due.map(|it| it.saturating_duration_since(clock::monotonic()));
+            if pause.is_some_and(|it| it.is_zero()) {
+                slot.grown = false;
+                return Wake::Growth;
             }
             slot = match pause {
                 Some(pause) => match self.wake.wait_timeout(slot, pause) {
@@ -123,10 +127,16 @@ struct Following {
     /// Per source: the last record, which may still grow.
     floors: Vec<Place>,
     snapshots: Vec<Snapshot>,
-    counts_known: Arc<AtomicBool>,
-    counts: Counts,
+    totals: SharedTotals,
+    tally: Tally,
+    counted_at: Instant,
+    /// Something came since it was counted.
+    owes_counts: bool,
     pushed_at: Instant,
 }
+
+/// What was counted, once the thread that counts is done.
+type SharedTotals = Arc<Mutex<Option<Totals>>>;
 
 /// A request made ready to run.
 #[derive(Clone)]
@@ -134,13 +144,92 @@ struct Plan {
     matcher: Arc<Matcher>,
     search: Option<Pattern>,
     error: Option<String>,
-    counts: Arc<QueryCounts>,
+    /// Everything first, the query last; between them what passes the chips so far, when that is wanted.
+    goals: Arc<[Goal]>,
+    /// By chip: the goals before it and with it.
+    chips: Vec<(usize, usize)>,
 }
 
 impl Plan {
-    fn scan<'a>(&'a self, inner: &'a Inner, threads: usize) -> Scan<'a> {
-        Scan { reader: &inner.reader, matcher: &self.matcher, counts: &self.counts, depth: Depth::Records, threads }
+    fn new(inner: &Inner, request: &WindowRequest) -> Self {
+        // Requests that follow each other mean the same time by `-30m`.
+        let now = whole_seconds(clock::now());
+        let by_group = request.histogram.is_some();
+        let mut goals = vec![inner.everything(true)];
+        let mut error = None;
+        let mut chips = Vec::new();
+        let compiled = Query::parse(&request.query).and_then(|query| {
+            let matcher = Arc::new(Matcher::new(&query, now, &inner.zone)?);
+            chips = add_prefixes(inner, request, &query, now, &mut goals);
+            if !query.is_empty() {
+                goals.push(inner.goal(&query, now, matcher.clone(), by_group));
+            }
+            Ok(matcher)
+        });
+        let matcher = compiled.unwrap_or_else(|mistake| {
+            error = Some(mistake.to_string());
+            Arc::default()
+        });
+        let search = (!request.search.is_empty())
+            .then(|| Pattern::regex(&request.search))
+            .and_then(|it| it.map_err(|mistake| error.get_or_insert(format!("search: {mistake}")).truncate(400)).ok());
+        Self { matcher, search, error, goals: goals.into(), chips }
     }
+
+    /// The query itself, as something to count.
+    fn goal(&self) -> Option<&Goal> {
+        self.goals.last()
+    }
+
+    fn scan<'a>(&'a self, inner: &'a Inner, request: &'a WindowRequest, threads: usize) -> Scan<'a> {
+        Scan {
+            reader: &inner.reader,
+            goals: &self.goals,
+            histogram: request.histogram.as_ref(),
+            phase: inner.phase,
+            threads,
+            gate: Some(&inner.gate),
+        }
+    }
+
+    /// The sources whose records may pass.
+    fn taken(&self, snapshots: &[Snapshot]) -> Vec<Snapshot> {
+        snapshots.iter().filter(|it| self.matcher.takes_source(&it.source.name)).cloned().collect()
+    }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second() / NOW_SECONDS * NOW_SECONDS).unwrap_or(time)
+}
+
+/// Adds what passes the chips up to each but the last enabled one; returns for each chip the goals before and with it.
+fn add_prefixes(
+    inner: &Inner,
+    request: &WindowRequest,
+    query: &Query,
+    now: Timestamp,
+    goals: &mut Vec<Goal>,
+) -> Vec<(usize, usize)> {
+    let enabled = query.chips.iter().filter(|it| it.enabled).count();
+    if !request.chip_counts || enabled >= MAX_GOALS {
+        return Vec::new();
+    }
+    let mut prefix = Query::default();
+    let mut chips = Vec::new();
+    for chip in &query.chips {
+        let before = prefix.chips.len();
+        if chip.enabled {
+            prefix.chips.push(chip.clone());
+            // The last one is the query itself.
+            if prefix.chips.len() < enabled
+                && let Ok(matcher) = Matcher::new(&prefix, now, &inner.zone)
+            {
+                goals.push(inner.goal(&prefix, now, Arc::new(matcher), false));
+            }
+        }
+        chips.push((before, prefix.chips.len()));
+    }
+    chips
 }
 
 /// The view's thread.
@@ -148,7 +237,8 @@ pub fn run(inner: &Arc<Inner>, view: &Arc<View>) {
     let mut following: Option<Following> = None;
     loop {
         let not_before = following.as_ref().map(|it| it.pushed_at + FOLLOW_INTERVAL);
-        following = match view.wait(following.is_some(), not_before) {
+        let owed = following.as_ref().filter(|it| it.owes_counts).map(|it| it.counted_at + COUNTS_INTERVAL);
+        following = match view.wait(following.is_some(), not_before, owed) {
             Wake::Closed => return,
             Wake::Job(job) => answer(inner, view, *job),
             Wake::Growth => following.take().and_then(|it| follow(inner, view, it)),
@@ -156,24 +246,9 @@ pub fn run(inner: &Arc<Inner>, view: &Arc<View>) {
     }
 }
 
-fn plan(inner: &Inner, request: &WindowRequest) -> Plan {
-    let mut error = None;
-    let now = clock::now();
-    let compiled = Query::parse(&request.query).and_then(|query| Matcher::new(&query, now, &inner.zone));
-    let matcher = compiled.unwrap_or_else(|mistake| {
-        error = Some(mistake.to_string());
-        Matcher::default()
-    });
-    let search = (!request.search.is_empty())
-        .then(|| Pattern::regex(&request.search))
-        .and_then(|it| it.map_err(|mistake| error.get_or_insert(format!("search: {mistake}")).truncate(400)).ok());
-    let key = if error.is_some() { String::new() } else { request.query.clone() };
-    Plan { matcher: Arc::new(matcher), search, error, counts: inner.query_counts(&key) }
-}
-
 /// The sources as they are now; a store is waited for as long as the request is the newest.
-fn snapshots(inner: &Inner, view: &Arc<View>, job: &Job, plan: &Plan) -> Vec<Snapshot> {
-    let mut snapshots = inner.snapshots(&job.request.sources, &plan.matcher);
+fn requested(inner: &Inner, view: &Arc<View>, job: &Job) -> Vec<Snapshot> {
+    let mut snapshots = inner.requested(&job.request);
     let (view, ticket) = (view.clone(), job.ticket);
     let stop = Stop::when(move || !view.is_current(ticket));
     for snapshot in &mut snapshots {
@@ -183,9 +258,10 @@ fn snapshots(inner: &Inner, view: &Arc<View>, job: &Job, plan: &Plan) -> Vec<Sna
 }
 
 fn answer(inner: &Arc<Inner>, view: &Arc<View>, job: Job) -> Option<Following> {
-    let plan = plan(inner, &job.request);
-    let snapshots = snapshots(inner, view, &job, &plan);
-    plan.counts.keep_only(&snapshots);
+    let plan = Plan::new(inner, &job.request);
+    let requested = requested(inner, view, &job);
+    let snapshots = plan.taken(&requested);
+    inner.forget_gone();
     let started = clock::monotonic();
     let sent = Mutex::new(started);
     let go_on = |so_far: &mut dyn FnMut() -> Built| {
@@ -198,23 +274,31 @@ fn answer(inner: &Arc<Inner>, view: &Arc<View>, job: Job) -> Option<Following> {
         }
         *sent = clock::monotonic();
         let built = so_far();
-        built.rows.is_empty() || (job.answer)(window(&job, &plan, Some(&built), Counts::default()))
+        built.rows.is_empty() || (job.answer)(window(&job, &plan, Some(&built), None))
     };
     let built = build(inner, &plan, &snapshots, &go_on, |builder| builder.build(&job.request, plan.search.as_ref()))?;
-    if !view.is_current(job.ticket) || !(job.answer)(window(&job, &plan, Some(&built), Counts::default())) {
+    if !view.is_current(job.ticket) || !(job.answer)(window(&job, &plan, Some(&built), None)) {
         return None;
     }
-    let counts_known = Arc::new(AtomicBool::new(false));
-    if job.request.count {
-        count_aside(inner, view, &job, &plan, &snapshots, &counts_known);
-    }
+    let totals = SharedTotals::default();
+    count_aside(inner, view, &job, &plan, requested, &totals);
     if !job.request.follow || job.request.anchor != Anchor::Tail {
         return None;
     }
     let floors = floors(inner, &snapshots);
-    let rows = built.rows;
-    let counts = Counts::default();
-    Some(Following { job, plan, rows, floors, snapshots, counts_known, counts, pushed_at: clock::monotonic() })
+    let now = clock::monotonic();
+    Some(Following {
+        job,
+        plan,
+        rows: built.rows,
+        floors,
+        snapshots,
+        totals,
+        tally: Tally::default(),
+        counted_at: now,
+        owes_counts: false,
+        pushed_at: now,
+    })
 }
 
 /// Builds. `None` when it was cancelled.
@@ -225,13 +309,14 @@ fn build(
     go_on: &dyn Fn(&mut dyn FnMut() -> Built) -> bool,
     work: impl FnOnce(&Builder<'_>) -> Result<Built, Cancelled>,
 ) -> Option<Built> {
+    let _passage = inner.gate.hold();
     let presenter = Presenter { snapshots, matcher: &plan.matcher, search: plan.search.as_ref() };
-    let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, counts: Some(&plan.counts) };
+    let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, known: plan.goal() };
     let builder = Builder { ground, snapshots, presenter: &presenter, go_on };
     work(&builder).ok()
 }
 
-fn window(job: &Job, plan: &Plan, built: Option<&Built>, counts: Counts) -> Window {
+fn window(job: &Job, plan: &Plan, built: Option<&Built>, tally: Option<&Tally>) -> Window {
     Window {
         view: job.request.view,
         generation: job.request.generation,
@@ -240,27 +325,34 @@ fn window(job: &Job, plan: &Plan, built: Option<&Built>, counts: Counts) -> Wind
         at_head: built.is_some_and(|it| it.at_head),
         at_tail: built.is_some_and(|it| it.at_tail),
         missing: built.and_then(|it| it.missing.clone()),
-        counts,
+        counts: tally.filter(|_| job.request.count).map(Tally::counts).unwrap_or_default(),
         query_error: plan.error.clone(),
-        chip_counts: Vec::new(),
-        histogram: None,
+        chip_counts: tally.map(|it| it.chip_counts(&plan.chips)).unwrap_or_default(),
+        histogram: tally.and_then(Tally::histogram),
     }
 }
 
+fn wants_counts(request: &WindowRequest) -> bool {
+    request.count || request.chip_counts || request.histogram.is_some()
+}
+
+/// Counts on a thread of its own, and leaves the totals where following finds them.
 fn count_aside(
     inner: &Arc<Inner>,
     view: &Arc<View>,
     job: &Job,
     plan: &Plan,
-    snapshots: &[Snapshot],
-    known: &Arc<AtomicBool>,
+    snapshots: Vec<Snapshot>,
+    shared: &SharedTotals,
 ) {
-    let (inner, view, job, plan, known) = (inner.clone(), view.clone(), job.clone(), plan.clone(), known.clone());
-    let snapshots = snapshots.to_vec();
+    if !wants_counts(&job.request) {
+        return;
+    }
+    let (inner, view, job, plan, shared) = (inner.clone(), view.clone(), job.clone(), plan.clone(), shared.clone());
     // One such thread per view lives on: the newer ticket ends the older one at its next block.
     let spawned = std::thread::Builder::new().name("log-count".into()).spawn(move || {
         let sent = Mutex::new(clock::monotonic());
-        let progress = |counts: Counts| {
+        let progress = |tally: &Mutex<Tally>| {
             if !view.is_current(job.ticket) {
                 return false;
             }
@@ -269,17 +361,18 @@ fn count_aside(
                 return true;
             }
             *sent = clock::monotonic();
-            (job.answer)(window(&job, &plan, None, counts))
+            let tally = lock(tally).clone();
+            (job.answer)(window(&job, &plan, None, Some(&tally)))
         };
-        let counted = scan::count(plan.scan(&inner, inner.threads), &snapshots, &progress);
-        if let Some(counts) = counted
-            && view.is_current(job.ticket)
-        {
-            (job.answer)(window(&job, &plan, None, counts));
-            known.store(true, Ordering::Release);
-            // What arrived while counting is counted with the next window.
-            view.grew();
-        }
+        let scan = plan.scan(&inner, &job.request, inner.threads);
+        let Some(mut totals) = scan::count(scan, &snapshots, &progress).filter(|_| view.is_current(job.ticket)) else {
+            return;
+        };
+        let tally = totals.advance(scan, &snapshots);
+        *lock(&shared) = Some(totals);
+        (job.answer)(window(&job, &plan, None, Some(&tally)));
+        // What arrived while counting is counted with the next window.
+        view.grew();
     });
     if let Err(error) = spawned {
         tracing::warn!("could not start counting: {error}");
@@ -293,7 +386,8 @@ fn floors(inner: &Inner, snapshots: &[Snapshot]) -> Vec<Place> {
 
 fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Option<Following> {
     let (job, plan) = (following.job.clone(), following.plan.clone());
-    let snapshots = snapshots(inner, view, &job, &plan);
+    let requested = requested(inner, view, &job);
+    let snapshots = plan.taken(&requested);
     let want = (job.request.before.min(MAX_WINDOW_RECORDS) + job.request.after.min(MAX_WINDOW_RECORDS)) as usize;
     let go_on = |_: &mut dyn FnMut() -> Built| view.is_current(job.ticket);
     let same_shape = same_shape(&following.snapshots, &snapshots);
@@ -306,22 +400,49 @@ fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Opt
         build(inner, &plan, &snapshots, &go_on, |builder| builder.build(&job.request, plan.search.as_ref()))?
     };
     following.floors = floors(inner, &snapshots);
-    let mut counts = following.counts;
-    if job.request.count && following.counts_known.load(Ordering::Acquire) {
-        let go_on = |_| view.is_current(job.ticket);
-        counts = scan::count(plan.scan(inner, 1), &snapshots, &go_on)?;
-    }
+    let counted = count_growth(inner, view, &mut following, requested);
     let same_rows = built.rows.len() == following.rows.len()
         && built.rows.iter().zip(&following.rows).all(|(new, old)| new.row == old.row);
-    let is_news = !same_rows || counts != following.counts;
-    if is_news && !(job.answer)(window(&job, &plan, (!same_rows).then_some(&built), counts)) {
-        return None;
+    if !same_rows || counted {
+        let mut window = window(&job, &plan, (!same_rows).then_some(&built), Some(&following.tally));
+        if !counted {
+            window.histogram = None;
+        }
+        if !(job.answer)(window) {
+            return None;
+        }
     }
     following.rows = built.rows;
-    following.counts = counts;
     following.snapshots = snapshots;
     following.pushed_at = clock::monotonic();
     Some(following)
+}
+
+/// Counts what has come, when it is time to; returns true when that is news.
+fn count_growth(inner: &Arc<Inner>, view: &Arc<View>, following: &mut Following, snapshots: Vec<Snapshot>) -> bool {
+    let (job, plan) = (&following.job, &following.plan);
+    let mut shared = lock(&following.totals);
+    // While everything is still being counted, that thread reports.
+    let Some(totals) = shared.as_mut().filter(|_| wants_counts(&job.request)) else { return false };
+    let now = clock::monotonic();
+    following.owes_counts = now.duration_since(following.counted_at) < COUNTS_INTERVAL;
+    if following.owes_counts {
+        return false;
+    }
+    following.counted_at = now;
+    let backlog = totals.backlog(&snapshots);
+    if backlog > MAX_BACKLOG_BLOCKS + 2 * snapshots.len() as u64 || totals.is_outdated(&snapshots) {
+        // Much has come at once, such as another file: not while the next window waits.
+        *shared = None;
+        drop(shared);
+        count_aside(inner, view, job, plan, snapshots, &following.totals);
+        return false;
+    }
+    let tally = totals.advance(plan.scan(inner, &job.request, 1), &snapshots);
+    drop(shared);
+    let is_news = tally != following.tally;
+    following.tally = tally;
+    is_news
 }
 
 fn same_shape(then: &[Snapshot], now: &[Snapshot]) -> bool {

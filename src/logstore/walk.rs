@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::domain::log::{Cursor, GapKind, Level, Position};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::{BLOCK_BYTES, Block, BlockReader};
-use crate::logstore::scan::QueryCounts;
+use crate::logstore::scan::{BlockId, Goal};
 use crate::logstore::source::{GapMark, Snapshot};
 use crate::logstore::store::StoreError;
 use crate::logstore::store::pages::Pages;
@@ -135,7 +135,7 @@ pub struct Ground<'a> {
     /// What passes.
     pub matcher: &'a Matcher,
     /// Blocks known to hold no match are passed without reading.
-    pub counts: Option<&'a QueryCounts>,
+    pub known: Option<&'a Goal>,
 }
 
 /// A walk through one source.
@@ -391,8 +391,8 @@ impl<'a> Walk<'a> {
 
     fn load(&mut self, block: u64) -> io::Result<()> {
         let part = &self.snapshot.parts[self.part];
-        let is_closed = block + 1 < BlockReader::blocks(part.size_bytes);
-        if is_closed && self.ground.counts.is_some_and(|it| it.has_none(part.segment.uid, block)) {
+        let id = BlockId { segment: part.segment.uid, size: part.size_bytes, block };
+        if self.ground.known.is_some_and(|it| it.has_none(id)) {
             return Ok(());
         }
         // Matches are looked for before the records are split: most blocks of a rare match end here.

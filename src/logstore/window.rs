@@ -273,7 +273,7 @@ impl<'a> Builder<'a> {
     /// Puts the neighbours of each match beside it, as `grep -C` does.
     fn add_context(&self, built: &mut Built, context: usize) {
         let everything = Matcher::default();
-        let ground = Ground { matcher: &everything, counts: None, ..self.ground };
+        let ground = Ground { matcher: &everything, known: None, ..self.ground };
         let anchor = built.anchor_row.map(|it| (built.rows[it].source, built.rows[it].place));
         let matches: HashSet<(usize, Place)> =
             built.rows.iter().filter(|it| is_record(it)).map(|it| (it.source, it.place)).collect();

@@ -201,13 +201,30 @@ impl Matcher {
         self.lead().filter(|_| self.conditions.len() == 1)
     }
 
-    /// The least level a record must have to pass, when a chip says so: lets whole blocks be skipped.
-    pub fn least_level(&self) -> Option<Level> {
-        let levels = self.conditions.iter().filter_map(|(out, it)| match it {
-            Condition::Level(Comparison::AtLeast | Comparison::Exactly, level) if !out => Some(*level),
+    /// Whether records of a level and a time (whole seconds since the epoch, `from..until`) pass: all of them, none
+    /// of them, or `None` when that depends on more.
+    pub fn passes_group(&self, level: Option<Level>, (from, until): (i64, i64)) -> Option<bool> {
+        let nanos = |second: i64| i128::from(second) * 1_000_000_000;
+        let before = |at: Timestamp| match at.as_nanosecond() {
+            at if nanos(until) <= at => Some(true),
+            at if nanos(from) >= at => Some(false),
             _ => None,
-        });
-        levels.max()
+        };
+        let mut passes = Some(true);
+        for (out, condition) in &self.conditions {
+            let holds = match condition {
+                Condition::Level(comparison, than) => Some(compares(level, *comparison, *than)),
+                Condition::Since(at) => before(*at).map(|it| !it),
+                Condition::Until(at) => before(*at),
+                _ => None,
+            };
+            match holds.map(|it| it != *out) {
+                Some(true) => {}
+                Some(false) => return Some(false),
+                None => passes = None,
+            }
+        }
+        passes
     }
 
     /// Earliest and (exclusive) latest time a record may have, when chips say so.
@@ -223,16 +240,19 @@ impl Matcher {
         range
     }
 
+    /// True when [`Self::passes_group`] knows nearly always: only levels and times are asked for.
+    pub fn asks_for_groups(&self) -> bool {
+        let is_group =
+            |it: &(bool, Condition)| matches!(it.1, Condition::Level(..) | Condition::Since(_) | Condition::Until(_));
+        !self.conditions.is_empty() && self.conditions.iter().all(is_group)
+    }
+
     /// True when the record passes every chip.
     pub fn passes(&self, subject: &impl Subject) -> bool {
         self.conditions.iter().all(|(out, condition)| {
             let holds = match condition {
                 Condition::Pattern(pattern) => pattern.is_match(subject.bytes()),
-                Condition::Level(comparison, level) => subject.level().is_some_and(|it| match comparison {
-                    Comparison::AtLeast => it >= *level,
-                    Comparison::AtMost => it <= *level,
-                    Comparison::Exactly => it == *level,
-                }),
+                Condition::Level(comparison, level) => compares(subject.level(), *comparison, *level),
                 Condition::Since(at) => subject.time().is_some_and(|it| it >= *at),
                 Condition::Until(at) => subject.time().is_some_and(|it| it < *at),
             };
@@ -247,6 +267,15 @@ impl Matcher {
             _ => None,
         })
     }
+}
+
+/// A level that is not known compares as nothing.
+fn compares(level: Option<Level>, comparison: Comparison, than: Level) -> bool {
+    level.is_some_and(|it| match comparison {
+        Comparison::AtLeast => it >= than,
+        Comparison::AtMost => it <= than,
+        Comparison::Exactly => it == than,
+    })
 }
 
 /// `*` stands for any text, everything else for itself.
@@ -362,6 +391,24 @@ mod tests {
         assert!(passes("since:-2h", "", None));
         assert!(!passes("since:-30m", "", None));
         assert!(passes("until:-30m", "", None));
+    }
+
+    #[test]
+    fn groups_pass_whole_or_not_at_all_or_it_is_not_known() {
+        let check = |query: &str, level, seconds, expected: Option<bool>| {
+            let now = Timestamp::from_second(3600).unwrap();
+            let matcher = Matcher::new(&Query::parse(query).unwrap(), now, &TimeZone::UTC).unwrap();
+            assert_eq!(matcher.passes_group(level, seconds), expected, "{query}");
+        };
+        check("level>=warn", Some(Level::Error), (0, 1), Some(true));
+        check("level>=warn", None, (0, 1), Some(false));
+        check("-level>=warn", None, (0, 1), Some(true));
+        check("level>=warn x", Some(Level::Info), (0, 1), Some(false));
+        check("level>=warn x", Some(Level::Warn), (0, 1), None);
+        for (seconds, since) in [((0, 1800), Some(false)), ((1800, 1860), Some(true)), ((1799, 1801), None)] {
+            check("since:-30m", None, seconds, since);
+            check("until:-30m", None, seconds, since.map(|it| !it));
+        }
     }
 
     #[test]

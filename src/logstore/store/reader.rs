@@ -12,6 +12,7 @@ use crate::logstore::block::Block;
 use crate::logstore::format::Reading;
 use crate::logstore::segment::lock;
 use crate::logstore::store::{Ask, Asking, Entry, MAX_PAGE_RECORDS, Stop, Store, StoreError};
+use crate::logstore::summary::{Buckets, Collector};
 use crate::logstore::walk::{Direction, Place};
 
 /// Pages kept after use: scrolling back and forth does not ask again.
@@ -213,7 +214,7 @@ impl StoreReader {
         let by_store = if asking.is_exact { self.store.count(&ask)? } else { None };
         let counted = match by_store {
             Some(matched) => StoreCount { matched, is_complete: true },
-            None => self.count_pages(matcher, &ask)?,
+            None => self.count_pages(matcher, &ask, &mut |_, _| {})?,
         };
         let mut kept = lock(&self.kept);
         if asking.is_exact && kept.renewals == renewals {
@@ -225,8 +226,60 @@ impl StoreReader {
         Ok(counted)
     }
 
+    /// Adds the records that pass to a histogram, by the store itself where it can. Returns true when all were.
+    ///
+    /// # Errors
+    /// As [`Store::histogram`].
+    pub fn add_to(&self, buckets: &mut Buckets, matcher: &Matcher, stop: &Stop) -> Result<bool, StoreError> {
+        let asking = self.store.translate(matcher);
+        let nanos = |second: i64| second.saturating_mul(NANOS_PER_SECOND);
+        let length = i64::try_from(buckets.buckets.len()).unwrap_or(i64::MAX).saturating_mul(buckets.length);
+        let mut range = range_of(self.store.as_ref(), matcher);
+        range.start = range.start.max(nanos(buckets.from));
+        range.end = range.end.min(nanos(buckets.from.saturating_add(length)));
+        if range.is_empty() {
+            return Ok(true);
+        }
+        let bucket_of = |nanos: i64| (nanos.div_euclid(NANOS_PER_SECOND) - buckets.from).div_euclid(buckets.length);
+        let start_of = |bucket: i64| nanos(buckets.from + bucket * buckets.length);
+        // The store's buckets begin where the range does: what stands before the first whole one is asked for alone.
+        let first = bucket_of(range.start);
+        let whole = if start_of(first) == range.start { range.start } else { start_of(first + 1).min(range.end) };
+        let pieces = [range.start..whole, whole..range.end];
+        let mut found = Vec::new();
+        for piece in pieces.into_iter().filter(|it| asking.is_exact && !it.is_empty()) {
+            let start = bucket_of(piece.start);
+            let ask =
+                Ask { asking: &asking, range: piece, direction: Direction::Backward, limit: MAX_PAGE_RECORDS, stop };
+            let Some(counted) = self.store.histogram(&ask, buckets.length.unsigned_abs())? else {
+                found.clear();
+                break;
+            };
+            found.extend((start..).zip(counted));
+        }
+        if !found.is_empty() {
+            for (index, counted) in found {
+                buckets.add_bucket(buckets.from + index * buckets.length, &counted);
+            }
+            return Ok(true);
+        }
+        let ask = Ask { asking: &asking, range, direction: Direction::Backward, limit: MAX_PAGE_RECORDS, stop };
+        let mut collector = Collector::default();
+        let counted = self.count_pages(matcher, &ask, &mut |block, index| {
+            let span = &block.spans()[index as usize];
+            collector.add(span.nanos.div_euclid(NANOS_PER_SECOND), block.level_of(span));
+        })?;
+        buckets.add(&collector.finish(0, Some(1)));
+        Ok(counted.is_complete)
+    }
+
     /// Counts by looking at every record that the store finds, the newest first.
-    fn count_pages(&self, matcher: &Matcher, ask: &Ask<'_>) -> Result<StoreCount, StoreError> {
+    fn count_pages(
+        &self,
+        matcher: &Matcher,
+        ask: &Ask<'_>,
+        each: &mut dyn FnMut(&Block, u32),
+    ) -> Result<StoreCount, StoreError> {
         let (mut matched, mut looked_at) = (0, 0);
         let mut range = ask.range.clone();
         while range.start < range.end {
@@ -240,7 +293,9 @@ impl StoreReader {
             range.end = page.reached.clamp(range.start, range.end);
             looked_at += page.entries.len() as u64;
             let block = Block::of_entries(page.entries, &self.zone, &self.reading);
-            matched += block.matches(matcher, &|_| jiff::Timestamp::UNIX_EPOCH).len() as u64;
+            let found = block.matches(matcher, &|_| jiff::Timestamp::UNIX_EPOCH);
+            found.iter().for_each(|it| each(&block, *it));
+            matched += found.len() as u64;
         }
         Ok(StoreCount { matched, is_complete: true })
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::domain::config_error::ConfigError;
+use crate::domain::sanitise;
 use crate::registry::node::{Node, Source};
 
 /// Parts of a key's name that say that its value is a secret.
@@ -40,7 +41,8 @@ fn visit(node: &Node<'_>, found: &mut Vec<ConfigError>) {
         let is_literal = value.raw_str().is_some_and(|it| !it.is_empty() && !it.contains("${"));
         if is_secret && is_literal {
             let mut warning = value.point(value.span());
-            warning.message = format!("`{key}` is written out and others on this host can read the file");
+            warning.message =
+                format!("`{}` is written out and others on this host can read the file", sanitise::text(&key));
             warning.hint =
                 Some("run `chmod 600` on the file, or put the value elsewhere: `${file:/path}`, `${env:NAME}`".into());
             // The warning itself must not show it.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::sanitise;
+
 /// One mistake in a config or theme file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigError {
@@ -37,7 +39,7 @@ impl ConfigError {
         }
     }
 
-    /// Makes an error at a byte range of the file's text.
+    /// Makes an error at a byte range of the file's text. What the message quotes of the file is sanitised.
     pub fn at(file: &str, text: &str, span: std::ops::Range<usize>, message: impl Into<String>) -> Self {
         let start = floor_char(text, span.start.min(text.len()));
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -47,7 +49,7 @@ impl ConfigError {
             file: file.to_string(),
             line: text[..start].bytes().filter(|byte| *byte == b'\n').count() as u32 + 1,
             column: text[line_start..start].chars().count() as u32 + 1,
-            message: message.into(),
+            message: sanitise::text(&message.into()),
             hint: None,
             snippet: text[line_start..line_end].to_string(),
             width: (text[start..end].chars().count() as u32).max(1),
@@ -57,7 +59,7 @@ impl ConfigError {
     /// Adds what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(sanitise::multiline(&hint.into()));
         self
     }
 }

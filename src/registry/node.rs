@@ -83,7 +83,7 @@ impl Source {
 
     fn report(&self, span: Range<usize>, message: String, hint: Option<String>) {
         let mut error = ConfigError::at(&self.file, &self.text, span, message);
-        error.hint = hint;
+        error.hint = hint.map(|it| crate::domain::sanitise::multiline(&it));
         let mut errors = self.errors.borrow_mut();
         // A default is read by every entry that lacks the value; its mistake is one mistake.
         if !errors.contains(&error) {

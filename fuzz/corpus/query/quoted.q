@@ -1,0 +1,2 @@
+"two \"words\"" "back\\slash" -"  "
+two "words"

@@ -1,0 +1,2 @@
+"/etc/passwd" "-x" "~y" "!z" "source:a" /\\/ /\/\//
+/etc/passwd

@@ -1,0 +1,3 @@
+//! What the fuzz targets and the smoke run of the test suite share.
+
+pub mod checks;

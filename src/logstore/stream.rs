@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Counts, GapKind};
+use crate::domain::log::{Counts, GapKind, MAX_LINE_CHARS, MAX_RECORD_LINES};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::BlockReader;
 use crate::logstore::engine::Engine;
@@ -43,6 +43,20 @@ impl Met<'_> {
             }
             Item::Gap { .. } => &[],
         }
+    }
+
+    /// The bytes not handed over before, when they can be shown as they are: printable ASCII in lines, nothing cut.
+    pub fn plain_bytes(&self) -> Option<&[u8]> {
+        let Item::Record(found) = &self.placed.item else { return None };
+        let bytes = self.bytes();
+        let is_whole = found.block.length_of(found.index) == found.length() as u64;
+        // Without an early end the compiler looks at many bytes at a time.
+        let is_plain = bytes.iter().fold(true, |plain, it| plain & (it.wrapping_sub(b' ') < 0x5f || *it == b'\n'));
+        let is_short = |line: &[u8]| line.len() <= MAX_LINE_CHARS;
+        let mut lines = bytes.split(|it| *it == b'\n');
+        let fits = bytes.len() <= MAX_RECORD_LINES
+            || (lines.by_ref().take(MAX_RECORD_LINES).all(is_short) && lines.all(<[u8]>::is_empty));
+        (is_whole && is_plain && self.from_byte == 0 && fits).then_some(bytes)
     }
 
     /// Lines of the record that were handed over before.

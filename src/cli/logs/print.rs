@@ -81,6 +81,14 @@ impl<'a> Printer<'a> {
             self.stdout.write_all(met.bytes())?;
             return if met.bytes().ends_with(b"\n") { Ok(()) } else { self.stdout.write_all(b"\n") };
         }
+        // Most lines: nothing to do but to copy them.
+        if self.form == Form::Text
+            && self.columns.names.is_empty()
+            && let Some(bytes) = met.plain_bytes()
+        {
+            self.printed += u64::from(!met.context);
+            return self.plain(name, bytes);
+        }
         match met.presenter.row(&met.placed, met.context) {
             Row::Record(record) => {
                 self.printed += u64::from(!met.context);
@@ -95,6 +103,21 @@ impl<'a> Printer<'a> {
             }
             Row::Break => Ok(()),
         }
+    }
+
+    fn plain(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        if self.many {
+            for line in body.split(|it| *it == b'\n') {
+                self.stdout.write_all(name.as_bytes())?;
+                self.stdout.write_all(b": ")?;
+                self.stdout.write_all(line)?;
+                self.stdout.write_all(b"\n")?;
+            }
+            return Ok(());
+        }
+        self.stdout.write_all(body)?;
+        self.stdout.write_all(b"\n")
     }
 
     fn record(&mut self, name: &str, record: &Record, met: &Met<'_>) -> io::Result<()> {

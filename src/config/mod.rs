@@ -6,12 +6,14 @@ pub mod secrets;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::domain::config_error::ConfigError;
 use crate::domain::key::KeyBinding;
 use crate::domain::query::Query;
 use crate::domain::query::saved::{self, SavedQuery};
 use crate::domain::sanitise;
+use crate::logstore::format::user::UserFormat;
 use crate::registry::node::{Commands, Node, Source};
 use crate::service::backup::JobSpec;
 use crate::service::log::LogSpec;
@@ -37,6 +39,8 @@ pub struct Config {
     pub probes: Vec<ProbeSpec>,
     /// `[[log]]`.
     pub logs: Vec<LogSpec>,
+    /// `[[format]]`: its logs name them, and so may the command line.
+    pub formats: Vec<Arc<UserFormat>>,
     /// `[[query]]`.
     pub queries: Vec<SavedQuery>,
     /// `[[backup]]`.
@@ -157,8 +161,8 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     let defaults = root.get("defaults").filter(|it| it.expect_table());
     let defaults = defaults.as_ref();
     config.probes = entries(&root, "probe", |it| probe::read(it, defaults));
-    let formats = entries(&root, "format", log::reading::read_format);
-    config.logs = entries(&root, "log", |it| log::read(it, &formats));
+    config.formats = entries(&root, "format", log::reading::read_format);
+    config.logs = entries(&root, "log", |it| log::read(it, &config.formats));
     config.queries = entries(&root, "query", read_query);
     config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {

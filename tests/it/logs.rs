@@ -134,6 +134,50 @@ fn sources_of_the_config_are_named_like_files() {
 }
 
 #[test]
+fn a_program_is_read_to_its_end_and_leaves_nothing_behind() {
+    let home = home();
+    let config = "[[log]]\nname = \"job\"\ncommand = [\"sh\", \"-c\", \"seq 3; sleep 1000 & echo $! >pid\"]\n\n\
+                  [[log]]\nname = \"ends\"\ncommand = [\"seq\", \"7\", \"9\"]\n\n\
+                  [[query]]\nname = \"odd\"\nquery = \"/[13579]/\"\n";
+    fs::write(home.path().join("c.toml"), config).expect("c.toml");
+    let logs = |arguments: &[&str]| run(home.path(), &[&["--config", "c.toml"], arguments].concat());
+    assert_eq!(logs(&["ends", "-q", "@odd"]), ("7\n9\n".into(), String::new(), Some(0)));
+    assert_eq!(logs(&["ends", "-n", "1"]).0, "9\n");
+    assert_eq!(logs(&["ends", "--count"]).0, "3\n");
+    let (_, says, code) = logs(&["ends", "-q", "@ood"]);
+    assert!(says.contains("did you mean `odd`?") && code == Some(2), "{says}");
+    // Ended by a signal: the program that it started has to go with it.
+    let child = command(home.path(), &["--config", "c.toml", "-f", "job"]).stdout(Stdio::piped()).spawn();
+    let mut follower = Follower(child.expect("the binary starts"));
+    let mut lines = BufReader::new(follower.0.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.nth(2).expect("a line").expect("readable"), "3");
+    let pid = loop {
+        let text = fs::read_to_string(home.path().join("pid")).unwrap_or_default();
+        match text.trim().parse() {
+            Ok(pid) if text.ends_with('\n') => break rustix::process::Pid::from_raw(pid).expect("a process"),
+            _ => std::thread::yield_now(),
+        }
+    };
+    let itself = rustix::process::Pid::from_child(&follower.0);
+    rustix::process::kill_process(itself, rustix::process::Signal::TERM).expect("signalled");
+    assert_eq!(follower.0.wait().expect("it ends").code(), Some(143));
+    let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "left behind: {state}");
+}
+
+#[test]
+fn a_format_is_forced_by_its_name() {
+    let home = home();
+    fs::write(home.path().join("plain.log"), "2026-08-19T14:00:00Z one\n  two\n").expect("plain.log");
+    let count = |arguments: &[&str]| run(home.path(), &[&["plain.log", "--count", "--json"], arguments].concat()).0;
+    assert!(count(&[]).contains("\"scanned\":1,"), "{}", count(&[]));
+    let (_, says, code) = run(home.path(), &["plain.log", "--format", "jsn"]);
+    assert!(says.contains("unknown log format `jsn`") && says.contains("did you mean `json`?"), "{says}");
+    assert_eq!(code, Some(2));
+    assert_eq!(run(home.path(), &["plain.log", "--format", "plain", "--columns", "time", "-n", "1"]).0, "\n");
+}
+
+#[test]
 fn an_export_is_a_new_file_of_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let home = home();

@@ -2,15 +2,17 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::logs::Args;
+use crate::domain::query::saved::{self, SavedQuery};
 use crate::domain::query::{Chip, ChipKind, Query, QueryError, time};
 
 /// Puts `--query`, `--level`, `--since` and `--until` together: all must hold.
 ///
 /// # Errors
 /// The first that cannot be read, with its place.
-pub fn query(args: &Args) -> Result<Query, Failure> {
+pub fn query(args: &Args, saved: &[SavedQuery]) -> Result<Query, Failure> {
     let mut query = Query::default();
     for text in &args.query {
+        let text = saved::resolve(saved, text).map_err(Failure::usage)?;
         query.chips.extend(parse("the query", text)?.chips);
     }
     if let Some(level) = &args.level {
@@ -26,6 +28,11 @@ pub fn query(args: &Args) -> Result<Query, Failure> {
     bound("--since", &args.since, ChipKind::Since)?;
     bound("--until", &args.until, ChipKind::Until)?;
     Ok(query)
+}
+
+/// True when a query is named that the config has to know.
+pub fn names_saved_query(args: &Args) -> bool {
+    args.query.iter().any(|it| it.trim().starts_with('@'))
 }
 
 fn parse(what: &str, text: &str) -> Result<Query, Failure> {

@@ -32,6 +32,7 @@ use crate::domain::log::{Anchor, Histogram, HistogramRequest, MAX_BUCKETS, ViewI
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
 use crate::domain::sanitise;
+use crate::logstore::format::Format;
 use crate::logstore::scan::Depth;
 use crate::logstore::stream::Stream;
 use crate::service::log::{LogInput, LogService};
@@ -60,6 +61,7 @@ Query:
   source:api         records of this source
   since:-30m         also since:14:30, until:2026-08-19T14:45
   -healthz  -/re/    a leading - keeps records out
+  @slow              the `[[query]]` of this name in the config
 
 Examples:
   hotseat logs --level warn --since -30m
@@ -92,6 +94,10 @@ pub struct Args {
     /// Read this log of the config (can be repeated)
     #[arg(long, value_name = "NAME")]
     pub source: Vec<String>,
+
+    /// Read the lines in this format (`hotseat check --kinds` lists them), instead of telling it by the lines
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 
     /// Print only the newest N matches
     #[arg(short = 'n', long, value_name = "N", visible_alias = "tail")]
@@ -163,12 +169,17 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             .caused_by("a log can hold sequences that take the terminal over")
             .hint("pipe it on, as in `hotseat logs --raw | less`"));
     }
-    let query = ask::query(args)?;
+    let needs_config = sources::needs_config(&args.paths, &args.source)
+        || ask::names_saved_query(args)
+        || args.format.as_ref().is_some_and(|it| Format::named(it).is_none());
+    let config = if needs_config { cx.load_usable(out)? } else { Config::default() };
+    let query = ask::query(args, &config.queries)?;
     let matcher = Matcher::new(&query, clock::now(), &clock::zone())
         .map_err(|error| Failure::usage("could not use the query").caused_by(error))?;
-    let config =
-        if sources::needs_config(&args.paths, &args.source) { cx.load_usable(out)? } else { Config::default() };
-    let specs = sources::choose(&args.paths, &args.source, &config.logs, args.follow)?;
+    let mut specs = sources::choose(&args.paths, &args.source, &config.logs, args.follow)?;
+    if let Some(name) = &args.format {
+        sources::force_format(&mut specs, name, &config.formats)?;
+    }
     let is_stream = specs.iter().flat_map(|it| &it.inputs).any(is_stream);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
@@ -186,7 +197,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         cancel: CancellationToken::new(),
     };
     let stop = Stop::default();
-    let service = LogService::start_opened(&setup, specs);
+    let service = match args.follow {
+        true => LogService::start_opened(&setup, specs),
+        false => LogService::start_opened_once(&setup, specs),
+    };
     stop.on_signals(service.engine());
     if args.output.is_none() {
         stop.when_unread(service.engine());
@@ -198,6 +212,9 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     let job = Job { args, service: &service, query: &query, is_stream, stop: &stop };
     let result = job.write(matcher, file.as_mut(), out);
     setup.cancel.cancel();
+    if is_stream {
+        service.wait_until_stopped();
+    }
     // What still waits for the network is not waited for.
     runtime.shutdown_background();
     match result {

@@ -1,10 +1,14 @@
 //! Which logs a command line means: files, patterns, `-`, and the names of the config's sources.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::cli::failure::Failure;
 use crate::domain::config_error::did_you_mean;
 use crate::domain::sanitise;
+use crate::logstore::format::Reading;
+use crate::logstore::format::user::UserFormat;
+use crate::service::log::reading::format_named;
 use crate::service::log::{self, LogInput, LogSpec, glob};
 
 /// True when the config has to be read: nothing was named, or something that may be a name.
@@ -54,6 +58,18 @@ pub fn choose(
             .hint("name a file: `hotseat logs /path/to/file.log`"));
     }
     Ok(specs)
+}
+
+/// Reads everything in this format; `formats` are the config's own.
+///
+/// # Errors
+/// A name that is no format.
+pub fn force_format(specs: &mut [LogSpec], name: &str, formats: &[Arc<UserFormat>]) -> Result<(), Failure> {
+    let format = format_named(name, formats).map_err(|(message, hint)| Failure::usage(message).hint(hint))?;
+    for spec in specs {
+        spec.reading = Arc::new(Reading { format: Some(format.clone()), ..Reading::clone(&spec.reading) });
+    }
+    Ok(())
 }
 
 fn unknown_source(name: &str, configured: &[LogSpec]) -> Failure {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::logstore::engine::Engine;
 
 /// A reader that takes nothing (a pager that waits) keeps a write waiting: after a signal it gets this long.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 const GOING: u8 = 0;
 /// No signal has this number.
 const UNREAD: u8 = u8::MAX;

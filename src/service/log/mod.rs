@@ -12,7 +12,7 @@ pub mod spec;
 #[cfg(test)]
 mod rig;
 
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ use crate::service::{Reply, ServiceSetup};
 
 /// A caller that needs the sources waits at most so long for a dead network mount.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(2);
+/// Programs that were started get so long to end, all together.
+const STOP_MAX: Duration = Duration::from_millis(700);
 
 /// Keeps the sources open and answers window requests.
 #[derive(Clone)]
@@ -37,34 +39,52 @@ pub struct LogService {
     engine: Arc<Engine>,
     specs: Arc<Mutex<Vec<LogSpec>>>,
     waker: Waker,
+    /// Closed when the feeder and all that it started are gone.
+    ended: Arc<Mutex<Receiver<()>>>,
 }
 
 impl LogService {
     /// Opens the sources and starts watching them. Does not wait for them.
     pub fn start(setup: &ServiceSetup, specs: Vec<LogSpec>) -> Self {
-        Self::start_with(setup, specs, Box::new(|| ()))
+        Self::start_with(setup, specs, true, Box::new(|| ()))
     }
 
     /// Opens the sources, starts watching them and returns when those that exist are open.
     ///
-    /// For commands that print and go; blocks the thread.
+    /// For commands that print; blocks the thread.
     pub fn start_opened(setup: &ServiceSetup, specs: Vec<LogSpec>) -> Self {
+        Self::start_and_wait(setup, specs, true)
+    }
+
+    /// As [`LogService::start_opened`], but programs are asked only for what there is now.
+    pub fn start_opened_once(setup: &ServiceSetup, specs: Vec<LogSpec>) -> Self {
+        Self::start_and_wait(setup, specs, false)
+    }
+
+    fn start_and_wait(setup: &ServiceSetup, specs: Vec<LogSpec>, follow: bool) -> Self {
         let (opened_tx, opened_rx) = sync_channel(1);
-        let service = Self::start_with(
-            setup,
-            specs,
-            Box::new(move || {
-                let _ = opened_tx.try_send(());
-            }),
-        );
+        let first_look = move || {
+            let _ = opened_tx.try_send(());
+        };
+        let service = Self::start_with(setup, specs, follow, Box::new(first_look));
         let _ = opened_rx.recv_timeout(FIRST_LOOK_MAX);
         service
     }
 
-    fn start_with(setup: &ServiceSetup, specs: Vec<LogSpec>, mut first_look: Box<dyn FnMut() + Send>) -> Self {
+    fn start_with(
+        setup: &ServiceSetup,
+        specs: Vec<LogSpec>,
+        follow: bool,
+        mut first_look: Box<dyn FnMut() + Send>,
+    ) -> Self {
         let hints = Hints::default();
-        let service =
-            Self { engine: Arc::new(Engine::default()), specs: Arc::new(Mutex::new(specs)), waker: hints.waker() };
+        let (ended_tx, ended_rx) = sync_channel(1);
+        let service = Self {
+            engine: Arc::new(Engine::default()),
+            specs: Arc::new(Mutex::new(specs)),
+            waker: hints.waker(),
+            ended: Arc::new(Mutex::new(ended_rx)),
+        };
         let facts = setup.facts.clone();
         let feeder = Feeder {
             host: setup.host.clone(),
@@ -80,7 +100,7 @@ impl LogService {
             }),
             cancel: setup.cancel.clone(),
             specs: service.specs.clone(),
-            follow: true,
+            follow,
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (cancel, waker) = (setup.cancel.clone(), service.waker.clone());
@@ -89,8 +109,10 @@ impl LogService {
                 waker.wake();
             });
         }
-        let spawned =
-            std::thread::Builder::new().name("log-tail".into()).spawn(move || feeder.run(hints, &mut *first_look));
+        let spawned = std::thread::Builder::new().name("log-tail".into()).spawn(move || {
+            feeder.run(hints, &mut *first_look);
+            drop(ended_tx);
+        });
         if let Err(error) = spawned {
             tracing::error!("could not start watching logs: {error}");
         }
@@ -101,6 +123,12 @@ impl LogService {
     pub fn reload(&self, specs: Vec<LogSpec>) {
         *lock(&self.specs) = specs;
         self.waker.wake();
+    }
+
+    /// Waits, when the setup's `cancel` is cancelled, until all programs that were started are gone, but not for long.
+    pub fn wait_until_stopped(&self) {
+        self.waker.wake();
+        let _ = lock(&self.ended).recv_timeout(STOP_MAX);
     }
 
     /// Starts answering a window request with `Inbound::Window`s; does not block.

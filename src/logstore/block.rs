@@ -3,6 +3,7 @@
 //! A block owns the records that begin in it. Where the first of them begins is worked out by looking
 //! back as far as the grouping rule does, so a block can be read without the ones before it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,14 +12,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::log::Level;
-use crate::domain::query::matcher::{Matcher, Subject};
-use crate::logstore::format::Reading;
+use crate::domain::query::matcher::{Matcher, Pattern, Subject};
+use crate::logstore::format::{Reading, fields};
 use crate::logstore::level;
 use crate::logstore::record::{
-    GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, collect, continues, count_records,
-    floor_second, offset, split,
+    GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, NO_TIME, Reach, Span, collect, count_records, floor_second, offset,
+    split,
 };
 use crate::logstore::segment::{Segment, lock};
+use crate::logstore::shape::{LINES_BEFORE, SHAPE_BYTES, Shape};
 use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::stamp::{STAMP_BYTES, StampReader};
 use crate::logstore::store::{Aside, Entry};
@@ -118,7 +120,11 @@ impl Block {
     /// A record's level.
     pub fn level_of(&self, span: &Span) -> Option<Level> {
         let known = self.aside(span).and_then(|it| it.level);
-        known.or_else(|| level::of(self.bytes_of(span), usize::from(span.stamp_end)))
+        known.or_else(|| {
+            let record = self.bytes_of(span);
+            let line = memchr::memchr(b'\n', record).unwrap_or(record.len());
+            level::read(record, line, usize::from(span.stamp_end), self.reading.user_format())
+        })
     }
 
     /// True when a record passes.
@@ -179,7 +185,7 @@ impl Block {
     /// Finds the records that pass by the lines around the hits of the leading pattern. `None` when those do not
     /// tell: nothing leads, a hit spans lines, or no line with a timestamp is near before it.
     fn near_hits(&self, matcher: &Matcher, detail: Detail, arrival: &dyn Fn(u64) -> Timestamp) -> Option<Hits> {
-        let lead = matcher.lead()?;
+        let lead = self.lead(matcher)?;
         let is_lone = matcher.only_lead().is_some();
         let mut reader = self.stamp_reader();
         let mut hits = Hits::default();
@@ -251,6 +257,12 @@ impl Block {
         })
     }
 
+    /// The pattern that every record that passes holds.
+    fn lead<'m>(&self, matcher: &'m Matcher) -> Option<&'m Pattern> {
+        // A user's format gives names to fields that do not stand in the line.
+        if self.reading.user_format().is_some() { matcher.lead_without_names() } else { matcher.lead() }
+    }
+
     /// Indices of the records that pass. `arrival` places records without a time of their own.
     pub fn matches(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> Vec<u32> {
         let all = || 0..u32::try_from(self.spans().len()).unwrap_or(u32::MAX);
@@ -261,7 +273,7 @@ impl Block {
             let span = &self.spans()[index as usize];
             matcher.passes(&RecordView { block: self, span, arrival })
         };
-        let Some(lead) = matcher.lead().filter(|_| self.asides.is_empty()) else {
+        let Some(lead) = self.lead(matcher).filter(|_| self.asides.is_empty()) else {
             return all().filter(|it| passes(*it)).collect();
         };
         let mut found = Vec::new();
@@ -309,6 +321,10 @@ impl Subject for RecordView<'_> {
     }
     fn time(&self) -> Option<Timestamp> {
         Block::near_time_of(self.span).or_else(|| Some((self.arrival)(self.block.base + u64::from(self.span.start))))
+    }
+    fn field(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let stamp_end = usize::from(self.span.stamp_end);
+        fields::find(self.block.bytes_of(self.span), stamp_end, &self.block.reading, name)
     }
 }
 
@@ -536,9 +552,33 @@ impl<'a> Region<'a> {
         Ok(reader.has_stamp(line))
     }
 
+    fn shape(&mut self, start: u64) -> io::Result<Shape> {
+        self.cover(start, start + SHAPE_BYTES as u64)?;
+        let line = self.slice(start, start + SHAPE_BYTES as u64);
+        Ok(Shape::of(&line[..memchr::memchr(b'\n', line).map_or(line.len(), |it| it + 1)]))
+    }
+
+    /// The shapes of the lines before a line, the nearest one first.
+    fn shapes_before(&mut self, start: u64) -> io::Result<[Shape; LINES_BEFORE]> {
+        let mut shapes = [Shape::default(); LINES_BEFORE];
+        let mut end = start;
+        for shape in &mut shapes {
+            if end == 0 {
+                break;
+            }
+            let Some(line) = self.line_start_before(end)? else { break };
+            if end - line <= LINE_BYTES {
+                *shape = self.shape(line)?;
+            }
+            end = line;
+        }
+        Ok(shapes)
+    }
+
     fn shape_continues(&mut self, start: u64) -> io::Result<bool> {
-        self.cover(start, start + 16)?;
-        Ok(continues(self.slice(start, start + 16)))
+        let shape = self.shape(start)?;
+        let [before, before_that] = self.shapes_before(start)?;
+        Ok(shape.continues(before, before_that))
     }
 
     /// The first record at or after a line start.
@@ -547,7 +587,7 @@ impl<'a> Region<'a> {
             return Ok(start);
         }
         let (stamped, plain) = self.look_back(start, reader)?;
-        let mut grouping = Grouping::after(stamped, plain);
+        let mut grouping = Grouping::after(stamped, plain, self.shapes_before(start)?);
         let mut at = start;
         while at < self.size {
             let end = self.line_end(at)?;

@@ -1,6 +1,8 @@
 //! Finds the level of a record in its first line.
 
 use crate::domain::log::Level;
+use crate::logstore::format::user::UserFormat;
+use crate::logstore::format::{Reading, export, fields, web};
 use crate::logstore::json;
 use crate::logstore::stamp::logfmt_value;
 
@@ -9,9 +11,38 @@ const LEVEL_BYTES: usize = 256;
 /// JSON lines may carry the level behind other keys.
 const JSON_BYTES: usize = 2048;
 
-/// Returns the level of a line. `stamp_end` is where its timestamp ends, 0 without one.
+/// Returns the level of the record at the start of `bytes`, which may go on behind it.
+///
+/// `length` is that of its first line, `stamp_end` is where its timestamp ends, 0 without one. With a format
+/// of the user's the regex has the first word.
+pub fn read(bytes: &[u8], length: usize, stamp_end: usize, user: Option<&UserFormat>) -> Option<Level> {
+    let line = &bytes[..length];
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    match line.first()? {
+        _ if user.is_some() => {
+            let found = user?.captures(line)?;
+            match found.name("level").map(|it| it.as_bytes()) {
+                Some([letter]) if letter.is_ascii_alphabetic() => of_letter(letter.to_ascii_uppercase()),
+                Some(text @ [b'0'..=b'9', ..]) => of_number(std::str::from_utf8(text).ok()?.parse().ok()?),
+                Some(text) => of_word(word(text)),
+                None => of(line, stamp_end),
+            }
+        }
+        // What says it stands in a later line.
+        b'{' if line.len() < 3 => {
+            let head = &bytes[..bytes.len().min(JSON_BYTES)];
+            of_json(&head[..json::container_end(head, 0).unwrap_or(head.len())])
+        }
+        b'_' if line.starts_with(export::START) => {
+            let priority = std::str::from_utf8(export::field(bytes, "PRIORITY")?).ok()?;
+            of_number(priority.parse().ok()?)
+        }
+        _ => of(line, stamp_end),
+    }
+}
+
+/// Returns the level of a line without its line end. `stamp_end` is where its timestamp ends, 0 without one.
 pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
-    let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
     match line.first()? {
         b'{' => return of_json(&line[..line.len().min(JSON_BYTES)]),
         b'<' => {
@@ -25,14 +56,74 @@ pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
     if let Some(level) = of_leading(line, stamp_end) {
         return Some(level);
     }
+    // The request of an access line says anything; its status tells.
+    if let Some(rest) = line.get(stamp_end..).and_then(|it| it.strip_prefix(b"] ")) {
+        match rest.first() {
+            Some(b'"') => return of_access(rest),
+            Some(b'[') | None => {}
+            Some(_) => {
+                if web::is_haproxy(rest) {
+                    return of_haproxy(rest);
+                }
+            }
+        }
+    }
     let head = &line[..line.len().min(stamp_end + LEVEL_BYTES)];
     if let Some(at) = logfmt_value(head, &[b"level=", b"lvl=", b"severity=", b"loglevel="]) {
         return of_word(word(&head[at..]));
     }
-    if let Some(level) = of_access(line, stamp_end) {
-        return Some(level);
+    of_body(line, stamp_end).unwrap_or_else(|| of_text(head, stamp_end))
+}
+
+/// The level of what stands behind a header: an object, HAProxy's line, PostgreSQL's and Redis' signs.
+/// `None` is for all others.
+fn of_body(line: &[u8], stamp_end: usize) -> Option<Option<Level>> {
+    let rest = line.get(stamp_end..)?;
+    match rest.get(..3)? {
+        // Redis
+        [b' ', sign @ (b'.' | b'-' | b'*' | b'#'), b' ']
+            if line[..stamp_end].first().is_some_and(u8::is_ascii_digit) =>
+        {
+            let is_redis = line
+                .iter()
+                .take(10)
+                .position(|byte| *byte == b':')
+                .is_some_and(|at| matches!(line.get(at + 1..at + 3), Some([b'M' | b'S' | b'C' | b'X', b' '])));
+            return is_redis.then_some(match sign {
+                b'.' => Some(Level::Debug),
+                b'#' => Some(Level::Warn),
+                _ => Some(Level::Info),
+            });
+        }
+        _ => {}
     }
-    of_text(head, stamp_end)
+    if line.ends_with(b"}")
+        && let fields::Body::Json(start) = fields::body(line, stamp_end, &Reading::default())
+    {
+        return Some(of_json(&line[start..line.len().min(start + JSON_BYTES)]));
+    }
+    let head = &rest[..rest.len().min(160)];
+    if let Some(colon) = memchr::memmem::find(head, b":  ") {
+        let word = head[..colon].rsplit(|byte| *byte == b' ').next()?;
+        match word {
+            b"LOG" | b"DETAIL" | b"HINT" | b"CONTEXT" | b"STATEMENT" => return Some(Some(Level::Info)),
+            b"DEBUG1" | b"DEBUG2" | b"DEBUG3" | b"DEBUG4" | b"DEBUG5" => return Some(Some(Level::Debug)),
+            _ => {}
+        }
+    }
+    let at = memchr::memmem::find(head, b" haproxy[")?;
+    let behind = &line[stamp_end + at..];
+    let open = memchr::memmem::find(behind, b": ")?;
+    let bracket = memchr::memmem::find(&behind[open..], b"] ")?;
+    let rest = &behind[open + bracket + 2..];
+    web::is_haproxy(rest).then(|| of_haproxy(rest))
+}
+
+/// The status behind the timers of HAProxy; a TCP line has none.
+fn of_haproxy(rest: &[u8]) -> Option<Level> {
+    let mut words = rest.split(|byte| *byte == b' ').skip(2);
+    let timers = words.next()?;
+    (memchr::memchr_iter(b'/', timers).count() > 2).then(|| of_status(words.next()?)).flatten()
 }
 
 /// An upper-case level word right behind the timestamp: where most loggers put it, and found without a search.
@@ -46,11 +137,28 @@ fn of_leading(line: &[u8], stamp_end: usize) -> Option<Level> {
 }
 
 fn of_json(line: &[u8]) -> Option<Level> {
-    let keys = ["level", "severity", "lvl", "log.level", "levelname", "loglevel", "severity_text", "levelName"];
-    let value = &line[json::find(line, &keys)?];
+    let Some(value) = json::find_where(line, is_level_key) else {
+        // Serilog leaves the level out when it is the usual one.
+        return line.starts_with(b"{\"@t\":").then_some(Level::Info);
+    };
+    let value = &line[value];
     match value.first()? {
         b'0'..=b'9' => of_number(std::str::from_utf8(value).ok()?.parse().ok()?),
-        _ => of_word(value),
+        _ => of_word(word(value)),
+    }
+}
+
+/// Keys under which loggers write the level.
+fn is_level_key(key: &[u8]) -> bool {
+    match key.len() {
+        2 => key == b"@l",
+        3 => matches!(key, b"lvl" | b"sev"),
+        5 => matches!(key, b"level" | b"Level"),
+        8 => matches!(key, b"severity" | b"loglevel" | b"PRIORITY" | b"logLevel" | b"Severity" | b"LogLevel"),
+        9 => matches!(key, b"log.level" | b"levelname" | b"levelName"),
+        12 => key == b"SeverityText",
+        13 => key == b"severity_text",
+        _ => false,
     }
 }
 
@@ -73,18 +181,22 @@ fn of_priority(line: &[u8]) -> Option<Level> {
     of_number(priority & 7)
 }
 
-fn is_klog(line: &[u8]) -> bool {
+/// True for the head of klog's lines: `I0819 14:…`.
+pub fn is_klog(line: &[u8]) -> bool {
     line.len() > 8 && line[1..5].iter().all(u8::is_ascii_digit) && line[5] == b' ' && line[8] == b':'
 }
 
 /// The status of a web server's access line: it stands behind the quoted request.
-fn of_access(line: &[u8], stamp_end: usize) -> Option<Level> {
-    let rest = line.get(stamp_end..)?.strip_prefix(b"] \"")?;
-    let quote = memchr::memmem::find(rest, b"\" ")?;
-    match rest.get(quote + 2..quote + 6)? {
-        [b'5', _, _, b' '] => Some(Level::Error),
-        [b'4', _, _, b' '] => Some(Level::Warn),
-        [b'1'..=b'3', _, _, b' '] => Some(Level::Info),
+fn of_access(rest: &[u8]) -> Option<Level> {
+    let quote = memchr::memmem::find(&rest[1..], b"\" ")? + 1;
+    of_status(rest.get(quote + 2..quote + 5)?)
+}
+
+fn of_status(status: &[u8]) -> Option<Level> {
+    match status {
+        [b'5', _, _] => Some(Level::Error),
+        [b'4', _, _] => Some(Level::Warn),
+        [b'1'..=b'3', _, _] => Some(Level::Info),
         _ => None,
     }
 }
@@ -132,6 +244,16 @@ fn of_text(head: &[u8], stamp_end: usize) -> Option<Level> {
     None
 }
 
+/// True when a word names a level.
+pub fn is_word(word: &[u8]) -> bool {
+    of_word(word).is_some()
+}
+
+/// True when a letter stands for a level.
+pub fn is_letter(letter: u8) -> bool {
+    of_letter(letter).is_some()
+}
+
 fn word(text: &[u8]) -> &[u8] {
     let length = text.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len());
     &text[..length]
@@ -158,7 +280,7 @@ fn of_word(word: &[u8]) -> Option<Level> {
         3 if is(&["inf"]) => Some(Level::Info),
         3 if is(&["dbg"]) => Some(Level::Debug),
         3 if is(&["trc"]) => Some(Level::Trace),
-        4 if is(&["info"]) => Some(Level::Info),
+        4 if is(&["info", "note"]) => Some(Level::Info),
         4 if is(&["warn"]) => Some(Level::Warn),
         4 if is(&["erro"]) => Some(Level::Error),
         4 if is(&["crit"]) => Some(Level::Fatal),

@@ -17,6 +17,7 @@ pub mod present;
 pub mod record;
 pub mod scan;
 pub mod segment;
+pub mod shape;
 pub mod source;
 pub mod spool;
 pub mod stamp;

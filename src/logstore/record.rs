@@ -1,12 +1,14 @@
 //! Which lines make one record.
 //!
 //! A line with a timestamp begins a record, and the lines without one that follow it belong to it. Where
-//! no timestamp is near, every line is a record, but an indented line (or `Caused by:`) continues the one
-//! before. The rule looks back only so far, so the answer is the same wherever reading begins.
+//! no timestamp is near, every line is a record, but a line that has the shape of a continuation (indented,
+//! part of a trace, see `shape`) continues the one before. The rule looks back only so far, so the answer
+//! is the same wherever reading begins.
 
 use jiff::Timestamp;
 
 use crate::logstore::level;
+use crate::logstore::shape::{LINES_BEFORE, Shape};
 use crate::logstore::stamp::StampReader;
 use crate::logstore::summary::Collector;
 
@@ -22,6 +24,8 @@ pub const LINE_BYTES: u64 = 16 << 20;
 pub struct Grouping {
     stamped: Option<Reach>,
     plain: Option<Reach>,
+    /// Shapes of the last two lines, the nearest one first.
+    before: [Shape; LINES_BEFORE],
 }
 
 /// How far a first line reaches.
@@ -46,30 +50,35 @@ impl Reach {
 }
 
 impl Grouping {
-    /// Goes on behind a first line, as found by looking back.
-    pub fn after(stamped: Option<Reach>, plain: Option<Reach>) -> Self {
-        Self { stamped, plain }
+    /// Goes on behind a first line, as found by looking back; `before` are the shapes of the last lines, the
+    /// nearest one first.
+    pub fn after(stamped: Option<Reach>, plain: Option<Reach>, before: [Shape; LINES_BEFORE]) -> Self {
+        Self { stamped, plain, before }
     }
 
     /// Takes the next line (`start..end` in the file, `has_stamp` when a timestamp was found in it).
     ///
     /// Returns true when it begins a record.
     pub fn begins(&mut self, line: &[u8], has_stamp: bool, start: u64, end: u64) -> bool {
-        if end - start > LINE_BYTES {
-            *self = Self { stamped: None, plain: Some(Reach { end, lines: 0 }) };
+        let is_giant = end - start > LINE_BYTES;
+        let shape = if is_giant { Shape::default() } else { Shape::of(line) };
+        let [before, before_that] = self.before;
+        self.before = [shape, before];
+        if is_giant {
+            (self.stamped, self.plain) = (None, Some(Reach { end, lines: 0 }));
             return true;
         }
         if has_stamp {
-            *self = Self { stamped: Some(Reach { end, lines: 0 }), plain: None };
+            (self.stamped, self.plain) = (Some(Reach { end, lines: 0 }), None);
             return true;
         }
         if let Some(reach) = &mut self.stamped {
             if reach.take(start) {
                 return false;
             }
-            *self = Self::default();
+            (self.stamped, self.plain) = (None, None);
         }
-        if !continues(line) {
+        if !shape.continues(before, before_that) {
             self.plain = Some(Reach { end, lines: 0 });
             return true;
         }
@@ -78,17 +87,6 @@ impl Grouping {
         }
         self.plain = None;
         true
-    }
-}
-
-/// True for the shape of a continuation: indented, empty, or part of a stack trace.
-pub fn continues(line: &[u8]) -> bool {
-    match line.first() {
-        None | Some(b' ' | b'\t' | b'\n' | b'\r') => true,
-        Some(b'C') => line.starts_with(b"Caused by:"),
-        Some(b'a') => line.starts_with(b"at "),
-        Some(b'.') => line.starts_with(b"... "),
-        _ => false,
     }
 }
 
@@ -124,7 +122,8 @@ pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
         match spans.last_mut() {
             Some(span) if !begins => span.end = end_offset,
             _ => {
-                let own = stamp.as_ref().and_then(|it| it.time).and_then(|it| i64::try_from(it.as_nanosecond()).ok());
+                let time = stamp.as_ref().and_then(|it| it.time).or_else(|| reader.read_late(&bytes[at..]));
+                let own = time.and_then(|it| i64::try_from(it.as_nanosecond()).ok());
                 last_nanos = own.unwrap_or(last_nanos);
                 spans.push(Span {
                     start,
@@ -178,9 +177,11 @@ pub fn collect(
             let stamp = reader.read(line);
             let begins = grouping.begins(line, stamp.is_some(), offset, base + end as u64);
             if begins || start == 0 {
-                last_second = stamp.as_ref().and_then(|it| it.time).map(floor_second).or(last_second);
+                let time = stamp.as_ref().and_then(|it| it.time).or_else(|| reader.read_late(&bytes[start..]));
+                last_second = time.map(floor_second).or(last_second);
                 let second = last_second.unwrap_or_else(|| floor_second(arrival(offset)));
-                collector.add(second, level::of(line, stamp.map_or(0, |it| it.range.end)));
+                let stamp_end = stamp.map_or(0, |it| it.range.end);
+                collector.add(second, level::read(&bytes[start..], line.len(), stamp_end, reader.user_format()));
             }
         }
         start = end;

@@ -10,8 +10,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::logstore::format::Format;
 use crate::logstore::format::user::UserFormat;
+use crate::logstore::format::{Format, export};
 use crate::logstore::json;
 
 /// Bytes of a line in which a timestamp is looked for; JSON lines carry it behind other keys.
@@ -86,6 +86,14 @@ impl StampReader {
         self
     }
 
+    /// The user's own format, when one is forced.
+    pub fn user_format(&self) -> Option<&UserFormat> {
+        match &self.format {
+            Some(Format::User(format)) => Some(format),
+            _ => None,
+        }
+    }
+
     /// Finds the timestamp of a line.
     pub fn read(&mut self, line: &[u8]) -> Option<Stamp> {
         let line = &line[..line.len().min(STAMP_BYTES)];
@@ -120,11 +128,33 @@ impl StampReader {
         match *line.first()? {
             // Indented: belongs to the line before.
             b' ' | b'\t' => None,
-            b'{' => self.read_json(line),
+            // An object is a record, with or without a time; one that is written over many lines begins otherwise.
+            b'{' => self.read_json(line).or_else(|| (line.get(1) == Some(&b'"')).then_some(UNTIMED)),
             b'<' => self.read_priority(line),
+            b'_' => line.starts_with(export::START).then_some(UNTIMED),
+            b'#' => self.read_slow_query(line),
             b'[' => self.read_at(line, 1).or_else(|| self.read_prefixed(line)),
             _ => self.read_at(line, 0).or_else(|| self.read_prefixed(line)),
         }
+    }
+
+    /// The time of a record that says it behind its first line: an entry of an export, an indented JSON object.
+    ///
+    /// `record` begins with the record and may be cut.
+    pub fn read_late(&mut self, record: &[u8]) -> Option<Timestamp> {
+        let head = &record[..record.len().min(STAMP_BYTES)];
+        let found = match (&self.format, head) {
+            (Some(Format::Plain | Format::User(_)), _) => None,
+            (_, [b'_', ..]) if head.starts_with(export::START) => {
+                export::micros(head).and_then(|it| Timestamp::from_microsecond(it).ok())
+            }
+            (_, [b'{', b'\n' | b'\r', ..]) => {
+                let object = &head[..json::container_end(head, 0).unwrap_or(head.len())];
+                self.read_json(object).and_then(|it| it.time)
+            }
+            _ => None,
+        }?;
+        if self.offset.is_zero() { Some(found) } else { found.checked_add(self.offset).ok() }
     }
 
     /// True when [`StampReader::read`] finds a timestamp, often without reading it.
@@ -133,6 +163,8 @@ impl StampReader {
     }
 
     /// A line that begins with the date of the one before and a time of day. Up to the 28th no month lacks the day.
+    ///
+    /// Where a line may continue a message of PostgreSQL, only reading it tells.
     fn is_on_the_same_day(&self, line: &[u8]) -> bool {
         let (Some(day), Some(head)) = (self.day, line.first_chunk::<19>()) else { return false };
         let digits = [11, 12, 14, 15, 17, 18].map(|at: usize| head[at]);
@@ -144,18 +176,69 @@ impl StampReader {
             && digits[..2] < b"24"[..]
             && digits[2] < b'6'
             && digits[4] < b'6'
+            && !may_be_postgres(&line[19..])
     }
 
     fn read_at(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
         match line.get(at)? {
-            b'0'..=b'9' => self
-                .read_iso(line, at)
-                .or_else(|| self.read_day_first(line, at))
-                .or_else(|| read_epoch(line, at))
-                .or_else(|| read_clock(line, at)),
+            b'0'..=b'9' => {
+                if let Some(stamp) = self.read_iso(line, at) {
+                    return (!continues_postgres(&line[stamp.range.end..])).then_some(stamp);
+                }
+                self.read_day_first(line, at)
+                    .or_else(|| self.read_numeric_date(line, at))
+                    .or_else(|| read_epoch(line, at))
+                    .or_else(|| read_clock(line, at))
+            }
             b'A'..=b'Z' => self.read_month_first(line, at).or_else(|| self.read_klog(line, at)),
             _ => None,
         }
+    }
+
+    /// `20260819T143001`, `260819 14:30:01` (MySQL), `08-19 14:30:01.123` (Android), `19.08.2026 14:30:01`,
+    /// and `812:M 19 Aug 2026 14:30:01.123` (Redis).
+    fn read_numeric_date(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
+        let digits = line[at..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
+        match (digits, *line.get(at + digits)?) {
+            (8, b'T') => {
+                let date = (number(line, at, 4)?, two(line, at + 4)?, two(line, at + 6)?);
+                let clock = Clock::read_compact(line, at + 9)?;
+                self.finish(line, at, date, clock)
+            }
+            (6, b' ') => {
+                let date = (2000 + two(line, at)?, two(line, at + 2)?, two(line, at + 4)?);
+                // MySQL pads the hour with a blank.
+                let clock = match Clock::read(line, at + 7) {
+                    Some(clock) => clock,
+                    None if line.get(at + 7) == Some(&b' ') => Clock::read_short_hour(line, at + 8)?,
+                    None => return None,
+                };
+                self.finish(line, at, date, clock)
+            }
+            (2, b'-') if line.get(at + 5) == Some(&b' ') => {
+                let date = (two(line, at)?, two(line, at + 3)?);
+                let clock = Clock::read(line, at + 6)?;
+                self.finish_without_year(line, at, date, clock)
+            }
+            (2, b'.') if line.get(at + 5) == Some(&b'.') && matches!(line.get(at + 10), Some(b' ' | b',')) => {
+                let date = (number(line, at + 6, 4)?, two(line, at + 3)?, two(line, at)?);
+                let clock_at = if line.get(at + 11) == Some(&b' ') { at + 12 } else { at + 11 };
+                let clock = Clock::read(line, clock_at)?;
+                self.finish(line, at, date, clock)
+            }
+            (1..=8, b':')
+                if matches!(line.get(at + digits + 1..at + digits + 3), Some([b'M' | b'S' | b'C' | b'X', b' '])) =>
+            {
+                self.read_day_first(line, at + digits + 3)
+            }
+            _ => None,
+        }
+    }
+
+    /// `# Time: 2026-08-19T06:30:01.123456Z`, the first line of an entry in MySQL's slow query log.
+    fn read_slow_query(&mut self, line: &[u8]) -> Option<Stamp> {
+        let at = b"# Time: ".len();
+        line.starts_with(b"# Time: ").then(|| self.read_at(line, at)).flatten()
     }
 
     /// `<34>1 2003-…` and `<34>Oct 11 …`.
@@ -163,6 +246,9 @@ impl StampReader {
         let close = line.iter().take(6).position(|byte| *byte == b'>')?;
         let at = close + 1;
         let versioned = line.get(at).is_some_and(u8::is_ascii_digit) && line.get(at + 1) == Some(&b' ');
+        if versioned && line.get(at + 2..at + 4) == Some(b"- ") {
+            return Some(UNTIMED);
+        }
         self.read_at(line, if versioned { at + 2 } else { at })
     }
 
@@ -172,7 +258,7 @@ impl StampReader {
         let value = if leads {
             json::value_from(line, lead)?
         } else {
-            let value = json::find(line, &["time", "ts", "timestamp", "@timestamp", "datetime", "asctime", "t"])?;
+            let value = json::find_where(line, is_time_key)?;
             if value.start <= JSON_LEAD_BYTES {
                 self.json_lead.clear();
                 self.json_lead.extend_from_slice(&line[..value.start]);
@@ -185,6 +271,10 @@ impl StampReader {
     /// Something short stands before it: a level, a container, a client (`host - - [10/Oct/2000:…`), `time=`.
     fn read_prefixed(&mut self, line: &[u8]) -> Option<Stamp> {
         let prefix = &line[..line.len().min(PREFIX_BYTES)];
+        // Belongs to the entry of MySQL's slow query log that it stands in.
+        if line.starts_with(b"SET timestamp=") {
+            return None;
+        }
         if let Some(at) = logfmt_value(prefix, &[b"time=", b"ts=", b"timestamp=", b"t="]) {
             return self.read_at(line, at);
         }
@@ -278,7 +368,16 @@ impl StampReader {
 
     /// `I0819 14:30:01.123456`.
     fn read_klog(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
-        if !matches!(line.get(at)?, b'I' | b'W' | b'E' | b'F') || line.get(at + 5) != Some(&b' ') {
+        if !matches!(line.get(at)?, b'I' | b'W' | b'E' | b'F') {
+            return None;
+        }
+        // glog writes the year when it is told to.
+        if line.get(at + 9) == Some(&b' ') && line.get(at + 5).is_some_and(u8::is_ascii_digit) {
+            let date = (number(line, at + 1, 4)?, two(line, at + 5)?, two(line, at + 7)?);
+            let clock = Clock::read(line, at + 10)?;
+            return self.finish(line, at + 1, date, clock);
+        }
+        if line.get(at + 5) != Some(&b' ') {
             return None;
         }
         let (month, day) = (number(line, at + 1, 2)?, number(line, at + 3, 2)?);
@@ -341,6 +440,41 @@ impl StampReader {
     }
 }
 
+/// The stamp of a line that begins a record without saying when.
+const UNTIMED: Stamp = Stamp { time: None, range: 0..0 };
+
+/// Keys under which loggers write the time.
+fn is_time_key(key: &[u8]) -> bool {
+    match key.len() {
+        1 => key == b"t",
+        2 => matches!(key, b"ts" | b"@t"),
+        4 => matches!(key, b"time" | b"Time"),
+        7 => key == b"asctime",
+        8 => key == b"datetime",
+        9 => matches!(key, b"timestamp" | b"Timestamp" | b"eventTime" | b"TimeStamp"),
+        10 => key == b"@timestamp",
+        20 => key == b"__REALTIME_TIMESTAMP",
+        _ => false,
+    }
+}
+
+/// True where ` UTC [812] …` or ` [812] …` may follow a timestamp.
+fn may_be_postgres(rest: &[u8]) -> bool {
+    let head = &rest[..rest.len().min(16)];
+    memchr::memchr(b'[', head).is_some_and(|at| head.get(at + 1).is_some_and(u8::is_ascii_digit))
+}
+
+/// True behind the timestamp of a line by which PostgreSQL goes on with the message of the line before.
+fn continues_postgres(rest: &[u8]) -> bool {
+    if !may_be_postgres(rest) {
+        return false;
+    }
+    let head = &rest[..rest.len().min(PREFIX_BYTES)];
+    let Some(colon) = memchr::memmem::find(head, b":  ") else { return false };
+    let word = head[..colon].rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    matches!(word, b"DETAIL" | b"HINT" | b"CONTEXT" | b"STATEMENT" | b"QUERY" | b"LOCATION")
+}
+
 /// A time of day.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
@@ -350,6 +484,20 @@ struct Clock {
 }
 
 impl Clock {
+    /// `143001`, `143001.123`.
+    fn read_compact(line: &[u8], at: usize) -> Option<Self> {
+        let (hour, minute, second) = (two(line, at)?, two(line, at + 2)?, two(line, at + 4)?);
+        let seconds = (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)?;
+        Self { seconds, nanos: 0, end: at + 6 }.with_fraction(line)
+    }
+
+    /// `4:30:01`.
+    fn read_short_hour(line: &[u8], at: usize) -> Option<Self> {
+        let (hour, minute, second) = (number(line, at, 1)?, two(line, at + 2)?, two(line, at + 5)?);
+        let is_one = line.get(at + 1) == Some(&b':') && line.get(at + 4) == Some(&b':') && minute < 60 && second <= 60;
+        is_one.then_some(Self { seconds: hour * 3600 + minute * 60 + second, nanos: 0, end: at + 7 })
+    }
+
     /// `14:30`, `14:30:01`, `14:30:01.123`, `14:30:01,123`.
     fn read(line: &[u8], at: usize) -> Option<Self> {
         let (hour, minute) = (two(line, at)?, two(line, at + 3)?);
@@ -363,16 +511,21 @@ impl Clock {
         let second = two(line, at + 6).filter(|it| *it <= 60)?;
         clock.seconds += second;
         clock.end = at + 8;
-        if matches!(line.get(clock.end), Some(b'.' | b',')) {
-            let digits = line[clock.end + 1..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
+        clock.with_fraction(line)
+    }
+
+    /// Goes on behind the seconds.
+    fn with_fraction(mut self, line: &[u8]) -> Option<Self> {
+        if matches!(line.get(self.end), Some(b'.' | b',')) {
+            let digits = line[self.end + 1..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
             if digits > 0 {
-                let value = number(line, clock.end + 1, digits)?;
+                let value = number(line, self.end + 1, digits)?;
                 let scale = 10_i64.pow(9 - u32::try_from(digits).ok()?);
-                clock.nanos = i32::try_from(value * scale).ok()?;
-                clock.end += 1 + digits;
+                self.nanos = i32::try_from(value * scale).ok()?;
+                self.end += 1 + digits;
             }
         }
-        Some(clock)
+        Some(self)
     }
 }
 
@@ -416,7 +569,7 @@ fn read_epoch(line: &[u8], at: usize) -> Option<Stamp> {
     }
     let mut end = at + digits;
     let mut nanos = nanos;
-    if digits == 10 && line.get(end) == Some(&b'.') {
+    if digits == 10 && matches!(line.get(end), Some(b'.' | b',')) {
         let places = line[end + 1..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
         if places > 0 {
             nanos = number(line, end + 1, places)? * 10_i64.pow(9 - u32::try_from(places).ok()?);

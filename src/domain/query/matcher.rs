@@ -4,6 +4,7 @@
 //! gigabytes a second, and asks about the other chips only for the records that were hit. A pattern that
 //! could tell a record from its surroundings (`\A`, `\z`) cannot lead.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::domain::log::Level;
+use crate::domain::query::field::FieldTest;
 use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError, time};
 
 /// Compiled size of one regex: far more than a person types, little enough for a small host.
@@ -97,6 +99,10 @@ pub trait Subject {
     fn level(&self) -> Option<Level>;
     /// When it was written.
     fn time(&self) -> Option<Timestamp>;
+    /// The value of a field, unescaped; a name stands for the end of a path too. Without fields there is none.
+    fn field(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
+        None
+    }
 }
 
 /// A query ready to run.
@@ -104,8 +110,21 @@ pub trait Subject {
 pub struct Matcher {
     sources: Vec<(bool, String)>,
     conditions: Vec<(bool, Condition)>,
-    /// Index of the condition that is searched for in whole blocks.
-    lead: Option<usize>,
+    lead: Lead,
+}
+
+/// What is searched for in whole blocks.
+#[derive(Debug, Clone, Default)]
+enum Lead {
+    /// Nothing: every record is asked.
+    #[default]
+    None,
+    /// The pattern of a condition, by its index.
+    Condition(usize),
+    /// Text that every passing record holds; the record is asked then.
+    Value(Pattern),
+    /// A field's name that every passing record holds, unless a format of the config gives it that name.
+    Name(Pattern),
 }
 
 #[derive(Debug, Clone)]
@@ -114,6 +133,7 @@ enum Condition {
     Level(Comparison, Level),
     Since(Timestamp),
     Until(Timestamp),
+    Field(Box<FieldTest>),
 }
 
 impl Matcher {
@@ -131,6 +151,9 @@ impl Matcher {
                 ChipKind::Level(comparison, level) => Condition::Level(*comparison, *level),
                 ChipKind::Since(text) => Condition::Since(time::resolve(text, now, zone).map_err(fail)?),
                 ChipKind::Until(text) => Condition::Until(time::resolve(text, now, zone).map_err(fail)?),
+                ChipKind::Field { name, sign, value } => {
+                    Condition::Field(Box::new(FieldTest::new(name, *sign, value).map_err(fail)?))
+                }
                 ChipKind::Source(name) => {
                     matcher.sources.push((*out, name.clone()));
                     continue;
@@ -138,20 +161,37 @@ impl Matcher {
             };
             matcher.conditions.push((*out, condition));
         }
+        matcher.lead = matcher.best_lead();
+        Ok(matcher)
+    }
+
+    fn best_lead(&self) -> Lead {
         // A literal before a regex, the longest literal first: it stops least often.
-        matcher.lead = (0..matcher.conditions.len())
-            .filter_map(|index| match &matcher.conditions[index] {
-                (false, Condition::Pattern(Pattern::Literal(finder))) => {
-                    Some((usize::MAX / 2 + finder.needle().len(), index))
-                }
-                (false, Condition::Pattern(pattern @ Pattern::Regex { regex, .. })) if pattern.leads() => {
-                    Some((regex.as_str().len(), index))
-                }
+        let patterns = self.conditions.iter().enumerate().filter_map(|(index, condition)| match condition {
+            (false, Condition::Pattern(Pattern::Literal(finder))) => {
+                Some((usize::MAX / 2 + finder.needle().len(), index))
+            }
+            (false, Condition::Pattern(pattern @ Pattern::Regex { regex, .. })) if pattern.leads() => {
+                Some((regex.as_str().len(), index))
+            }
+            _ => None,
+        });
+        if let Some((_, index)) = patterns.max() {
+            return Lead::Condition(index);
+        }
+        let fields = || {
+            self.conditions.iter().filter_map(|(out, it)| match it {
+                Condition::Field(test) if !out => Some(test),
                 _ => None,
             })
-            .max()
-            .map(|(_, index)| index);
-        Ok(matcher)
+        };
+        if let Some(literal) = fields().filter_map(|it| it.literal()).max_by_key(|it| it.len()) {
+            return Lead::Value(Pattern::text(&literal.to_lowercase()));
+        }
+        match fields().filter_map(|it| it.name_literal()).max_by_key(|it| it.len()) {
+            Some(name) => Lead::Name(Pattern::text(&name.to_lowercase())),
+            None => Lead::None,
+        }
     }
 
     /// Also asks for this level or above.
@@ -165,7 +205,7 @@ impl Matcher {
     #[must_use]
     pub fn and_pattern(mut self, pattern: Pattern) -> Self {
         if pattern.leads() {
-            self.lead = Some(self.conditions.len());
+            self.lead = Lead::Condition(self.conditions.len());
         }
         self.conditions.push((false, Condition::Pattern(pattern)));
         self
@@ -190,15 +230,24 @@ impl Matcher {
 
     /// The pattern to search whole blocks for: a record without a match cannot pass.
     pub fn lead(&self) -> Option<&Pattern> {
-        match &self.conditions[self.lead?].1 {
-            Condition::Pattern(pattern) => Some(pattern),
-            _ => None,
+        match &self.lead {
+            Lead::None => None,
+            Lead::Condition(index) => match &self.conditions.get(*index)?.1 {
+                Condition::Pattern(pattern) => Some(pattern),
+                _ => None,
+            },
+            Lead::Value(pattern) | Lead::Name(pattern) => Some(pattern),
         }
+    }
+
+    /// As [`Matcher::lead`], for records whose fields get their names from a format of the config.
+    pub fn lead_without_names(&self) -> Option<&Pattern> {
+        self.lead().filter(|_| !matches!(self.lead, Lead::Name(_)))
     }
 
     /// The pattern, when a record passes exactly if it contains a match of it.
     pub fn only_lead(&self) -> Option<&Pattern> {
-        self.lead().filter(|_| self.conditions.len() == 1)
+        self.lead().filter(|_| self.conditions.len() == 1 && matches!(self.lead, Lead::Condition(_)))
     }
 
     /// Whether records of a level and a time (whole seconds since the epoch, `from..until`) pass: all of them, none
@@ -255,6 +304,7 @@ impl Matcher {
                 Condition::Level(comparison, level) => compares(subject.level(), *comparison, *level),
                 Condition::Since(at) => subject.time().is_some_and(|it| it >= *at),
                 Condition::Until(at) => subject.time().is_some_and(|it| it < *at),
+                Condition::Field(test) => test.passes(subject.field(&test.name).as_deref()),
             };
             holds != *out
         })
@@ -345,6 +395,10 @@ mod tests {
         fn time(&self) -> Option<Timestamp> {
             Some(Timestamp::UNIX_EPOCH)
         }
+        fn field(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+            let start = self.0.find(&format!("{name}="))? + name.len() + 1;
+            Some(Cow::Borrowed(self.0[start..].split(' ').next().unwrap_or_default().as_bytes()))
+        }
     }
 
     fn passes(query: &str, line: &str, level: Option<Level>) -> bool {
@@ -369,6 +423,13 @@ mod tests {
         assert!(!passes("/Time\\w+/", "timeout", None));
         assert!(passes("ошибка", "ОШИБКА", None));
         assert!(passes("超时", "连接超时", None));
+    }
+
+    #[test]
+    fn fields_narrow_too() {
+        assert!(passes("status>=500 user=bob", "user=Bob status=502", None));
+        assert!(!passes("-status>=500", "status=502", None));
+        assert!(passes("-status>=500 user!=x", "", None));
     }
 
     #[test]
@@ -433,5 +494,9 @@ mod tests {
         };
         assert_eq!(lead("/a+/ X Timeout -Longest"), Some("Timeout".into()));
         assert_eq!(lead("/\\Aa/ /(?-m)^b/ level>=warn"), None);
+        assert_eq!(lead("status=404"), Some("404".into()));
+        assert_eq!(lead("status=404 took>5"), Some("404".into()));
+        assert_eq!(lead("took>5 trace=~a"), Some("trace".into()));
+        assert_eq!(lead("-status=404 trace!=x"), None);
     }
 }

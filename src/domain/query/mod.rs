@@ -11,13 +11,22 @@
 //! source:api           records of this source; * stands for any text
 //! since:-30m           not older; also since:14:30, since:2026-08-19T14:30, since:2026-08-19T06:30:00Z
 //! until:14:45          older than this
+//! status>=500          records with such a field; also =, !=, >, <, <=
+//! user=~"^sid"         the field matches the regex; !~ that it does not
+//! latency>250ms        numbers compare as numbers, also with units of time and size; else as text
 //! -timeout  -/re/      a leading - (or !) keeps records out instead
 //! ~timeout  ~-/re/     a leading ~ keeps the chip but switches it off
 //! ```
 //!
+//! Fields are those of JSON, logfmt, access logs, syslog, HAProxy and the like (`logstore::format`). A name
+//! stands for the end of a path: `status` for `http.status` too. `!=` and `!~` also pass records that have no
+//! such field. A bare number in a record counts in the unit of the chip, and in that of the field's name
+//! where that has one (`latency_ms`).
+//!
 //! Smart case: text or a regex without an upper-case letter ignores case, with one it does not. A regex
 //! may say `(?i)` or `(?-i)` itself. `^` and `$` stand at the line ends of a record.
 
+pub mod field;
 pub mod matcher;
 pub mod saved;
 pub mod time;
@@ -27,6 +36,7 @@ use std::ops::Range;
 
 use crate::domain::config_error::did_you_mean;
 use crate::domain::log::Level;
+use crate::domain::query::field::FieldSign;
 use crate::domain::query::matcher::Pattern;
 
 /// Chips in the order the person put them.
@@ -62,6 +72,15 @@ pub enum ChipKind {
     Since(String),
     /// The record is older than this (see [`time::resolve`]).
     Until(String),
+    /// A field of the record compares so.
+    Field {
+        /// Its name, or the end of its path.
+        name: String,
+        /// How it is compared.
+        sign: FieldSign,
+        /// With what.
+        value: String,
+    },
 }
 
 /// How a level is compared.
@@ -204,7 +223,51 @@ impl<'a> Parser<'a> {
                 return Ok(kind);
             }
         }
+        if let Some((name, sign, length)) = field::split(rest) {
+            let name = name.to_string();
+            return self.field(chip_start, name, sign, length);
+        }
         Ok(ChipKind::Text(self.word().to_string()))
+    }
+
+    fn field(
+        &mut self,
+        chip_start: usize,
+        name: String,
+        sign: FieldSign,
+        length: usize,
+    ) -> Result<ChipKind, QueryError> {
+        let (start, sign_end) = (self.at, self.at + length);
+        let written = self.text[start..sign_end].to_string();
+        self.at = sign_end;
+        let value = if self.rest().starts_with('"') { self.quoted_or_empty()? } else { self.word().to_string() };
+        if value.is_empty() && self.at == sign_end {
+            let hint = format!("put it right behind the sign, or quote it to find the text: `\"{written}\"`");
+            return Err(error(chip_start..sign_end, format!("`{written}` without a value"), hint));
+        }
+        let word = value.to_ascii_lowercase();
+        let is_level = LEVELS.iter().any(|(it, _)| *it == word);
+        match name.as_str() {
+            "level" => {
+                let hint = "write `level>=warn`, `level<=info`, `level=error`, or `-level=info`";
+                return Err(error(start..sign_end, format!("levels are not compared with `{sign}`"), hint));
+            }
+            "since" | "until" if sign == FieldSign::Is => {
+                let hint = format!("did you mean `{name}:{value}`?");
+                return Err(error(start..self.at, format!("`{name}` is written with a colon"), hint));
+            }
+            near if is_level && did_you_mean(near, ["level"]).is_some() => {
+                let signs = if sign == FieldSign::Is { "=".to_string() } else { sign.to_string() };
+                let hint = format!("did you mean `level{signs}{value}`?");
+                return Err(error(start..sign_end, format!("unknown chip `{written}`"), hint));
+            }
+            _ => {}
+        }
+        if matches!(sign, FieldSign::Matches | FieldSign::MatchesNot) {
+            let range = sign_end..self.at;
+            Pattern::regex(&value).map_err(|message| error(range, message, "compare with `=` to find plain text"))?;
+        }
+        Ok(ChipKind::Field { name, sign, value })
     }
 
     fn level(&mut self, comparison: Comparison, prefix: usize) -> Result<ChipKind, QueryError> {
@@ -256,6 +319,15 @@ impl<'a> Parser<'a> {
 
     fn quoted(&mut self) -> Result<String, QueryError> {
         let start = self.at;
+        let value = self.quoted_or_empty()?;
+        if value.is_empty() {
+            return Err(error(start..self.at, "an empty text", "write it between the quotes"));
+        }
+        Ok(value)
+    }
+
+    fn quoted_or_empty(&mut self) -> Result<String, QueryError> {
+        let start = self.at;
         let body = &self.text[start + 1..];
         let mut value = String::new();
         let mut chars = body.char_indices().peekable();
@@ -267,9 +339,6 @@ impl<'a> Parser<'a> {
                 },
                 '"' => {
                     self.at = start + 1 + at + 1;
-                    if value.is_empty() {
-                        return Err(error(start..self.at, "an empty text", "write it between the quotes"));
-                    }
                     return Ok(value);
                 }
                 other => value.push(other),
@@ -383,6 +452,13 @@ impl fmt::Display for ChipKind {
             ChipKind::Source(value) => write_value(f, "source:", value),
             ChipKind::Since(value) => write_value(f, "since:", value),
             ChipKind::Until(value) => write_value(f, "until:", value),
+            ChipKind::Field { name, sign, value } => {
+                write!(f, "{name}{sign}")?;
+                let is_bare = !value.is_empty()
+                    && !value.starts_with(['"', '=', '~', '<', '>', '!'])
+                    && !value.contains(char::is_whitespace);
+                if is_bare { f.write_str(value) } else { write_quoted(f, value) }
+            }
         }
     }
 }
@@ -402,6 +478,7 @@ fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 fn reads_as_word(text: &str) -> bool {
     let plain = !text.starts_with(['/', '"', '-', '!', '~']) && !text.contains(char::is_whitespace);
     let keyword = text.strip_prefix("level").and_then(comparison).is_some()
+        || field::split(text).is_some()
         || PREFIXES.iter().any(|(prefix, _)| text.starts_with(prefix));
     plain && !keyword && !text.is_empty()
 }
@@ -436,6 +513,28 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_compared_by_their_sign() {
+        let check = |text: &str, name: &str, sign: FieldSign, value: &str, printed: &str| {
+            let kind = ChipKind::Field { name: name.into(), sign, value: value.into() };
+            assert_eq!(parse(text).chips, [Chip::keep(kind)], "{text}");
+            assert_eq!(parse(text).to_string(), printed, "{text}");
+        };
+        check("status>=500", "status", FieldSign::AtLeast, "500", "status>=500");
+        check("status==404", "status", FieldSign::Is, "404", "status=404");
+        check("user=~\"^sid\"", "user", FieldSign::Matches, "^sid", "user=~^sid");
+        check("path!~\"a b\\d\"", "path", FieldSign::MatchesNot, "a b\\d", "path!~\"a b\\\\d\"");
+        check("path!=/healthz", "path", FieldSign::IsNot, "/healthz", "path!=/healthz");
+        check("latency>250ms", "latency", FieldSign::More, "250ms", "latency>250ms");
+        check("http.status<5", "http.status", FieldSign::Less, "5", "http.status<5");
+        check("@timestamp<=\"x y\"", "@timestamp", FieldSign::AtMost, "x y", "@timestamp<=\"x y\"");
+        check("user=\"\"", "user", FieldSign::Is, "", "user=\"\"");
+        check("a=\"=b\"", "a", FieldSign::Is, "=b", "a=\"=b\"");
+        assert_eq!(parse("http://x/?a=b").chips, [Chip::keep(ChipKind::Text("http://x/?a=b".into()))]);
+        assert_eq!(parse("a->b =x 5=6").chips.len(), 3);
+        assert!(parse("a->b =x 5=6").chips.iter().all(|it| matches!(it.kind, ChipKind::Text(_))));
+    }
+
+    #[test]
     fn a_mistake_is_named_with_its_place() {
         let check = |text: &str, range: Range<usize>, message: &str| {
             let error = Query::parse(text).unwrap_err();
@@ -447,6 +546,11 @@ mod tests {
         check("a - b", 2..3, "nothing to filter by");
         check("source:", 0..7, "`source:` without a value");
         check("\"\"", 0..2, "an empty text");
+        check("status>=", 0..8, "`status>=` without a value");
+        check("a level>warn", 2..8, "levels are not compared with `>`");
+        check("since=-30m", 0..10, "`since` is written with a colon");
+        check("levl>=warn", 0..6, "unknown chip `levl>=`");
+        check("user=~(a", 6..8, "unclosed group");
         let error = Query::parse("x /a(b/ y").unwrap_err();
         assert_eq!(error.range, 3..6);
         assert!(error.message.contains("unclosed group"), "{}", error.message);
@@ -454,7 +558,9 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_syntax_is_printed_in_quotes() {
-        for text in ["-x", "/x/", "level=error", "source:a", "two words", "a\\b c\"d", "~", "\u{3000}"] {
+        for text in
+            ["-x", "/x/", "level=error", "status=500", "a!~b", "source:a", "two words", "a\\b c\"d", "~", "\u{3000}"]
+        {
             let query = Query { chips: vec![Chip::keep(ChipKind::Text(text.into()))] };
             assert_eq!(parse(&query.to_string()), query, "{text}");
         }
@@ -463,7 +569,7 @@ mod tests {
     proptest! {
         #[test]
         fn printing_what_was_parsed_gives_the_same_query(parts in prop::collection::vec(
-            prop::sample::select(vec!["a", "B", "/", "\\", "\"", "-", "~", "!", " ", "level", ">=", "=", "warn", "source:", "错", ".*", "(", ")"]), 0..20)) {
+            prop::sample::select(vec!["a", "B", "/", "\\", "\"", "-", "~", "!", " ", "level", ">=", "=", "warn", "source:", "user", "~", "!=", "<", "错", ".*", "(", ")"]), 0..20)) {
             if let Ok(query) = Query::parse(&parts.concat()) {
                 let printed = query.to_string();
                 prop_assert_eq!(Query::parse(&printed), Ok(query), "{}", printed);

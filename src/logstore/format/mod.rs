@@ -4,7 +4,11 @@
 //! settings say what lines do not: the zone of its clock, how far that clock is off, and which format to
 //! take where a line could be read in two ways.
 
+pub mod export;
+pub mod fields;
+pub mod text;
 pub mod user;
+pub mod web;
 
 use std::sync::Arc;
 
@@ -112,3 +116,6 @@ impl Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

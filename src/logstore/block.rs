@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::log::Level;
 use crate::domain::query::matcher::{Matcher, Pattern, Subject};
+use crate::logstore::format::text::is_end_of;
 use crate::logstore::format::{Reading, fields};
 use crate::logstore::level;
 use crate::logstore::record::{
@@ -323,6 +324,10 @@ impl Subject for RecordView<'_> {
         Block::near_time_of(self.span).or_else(|| Some((self.arrival)(self.block.base + u64::from(self.span.start))))
     }
     fn field(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let known = self.block.aside(self.span).and_then(|it| it.fields.as_deref()).unwrap_or_default();
+        if let Some((_, value)) = known.iter().find(|(key, _)| is_end_of(key.as_bytes(), name.as_bytes())) {
+            return Some(Cow::Borrowed(value.as_bytes()));
+        }
         let stamp_end = usize::from(self.span.stamp_end);
         fields::find(self.block.bytes_of(self.span), stamp_end, &self.block.reading, name)
     }

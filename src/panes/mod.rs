@@ -119,6 +119,11 @@ pub trait Pane: Default {
         &[("enter", "ok"), ("esc", "cancel")]
     }
 
+    /// Commands and their meaning for the footer while something of the pane gives its keys another one.
+    fn mode_hints(&self) -> &'static [(Self::Command, &'static str)] {
+        &[]
+    }
+
     /// The screen is about to end: gives out unsaved text (`Request::SaveDraft`). Called on every way out, also signals.
     fn leaving(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
         Vec::new()
@@ -281,6 +286,15 @@ macro_rules! panes {
             /// See [`Pane::typing_hints`].
             pub fn typing_hints(&self, pane: PaneId) -> &'static [(&'static str, &'static str)] {
                 match pane { $(PaneId::$id => self.$field.typing_hints(),)* }
+            }
+
+            /// See [`Pane::mode_hints`].
+            pub fn mode_hints(&self, pane: PaneId) -> Vec<(PaneCommand, &'static str)> {
+                match pane {
+                    $(PaneId::$id => {
+                        self.$field.mode_hints().iter().map(|(it, label)| (PaneCommand::$id(*it), *label)).collect()
+                    })*
+                }
             }
 
             /// See [`Pane::leaving`].

@@ -75,6 +75,10 @@ roles! {
     Spark = "spark",
     /// Failing samples of a sparkline.
     SparkFail = "spark.fail",
+    /// A bar of the log's histogram.
+    Histogram = "histogram",
+    /// A bar or mark of the log's histogram where errors are above their usual share.
+    HistogramError = "histogram.error",
     /// Level trace.
     LogTrace = "log.trace",
     /// Level debug.
@@ -91,6 +95,18 @@ roles! {
     LogTime = "log.time",
     /// A record's source.
     LogSource = "log.source",
+    /// The name of a source, one colour in six.
+    LogSource1 = "log.source.1",
+    /// The second.
+    LogSource2 = "log.source.2",
+    /// The third.
+    LogSource3 = "log.source.3",
+    /// The fourth.
+    LogSource4 = "log.source.4",
+    /// The fifth.
+    LogSource5 = "log.source.5",
+    /// The sixth.
+    LogSource6 = "log.source.6",
     /// Context lines around matches.
     LogContext = "log.context",
     /// A gap row.

@@ -27,6 +27,8 @@ pub enum Line {
     Filter(String),
     /// `goto TIME`.
     Goto(String),
+    /// `columns FIELD,…`; `none` takes them away.
+    Columns(String),
 }
 
 /// A verb: its name, how it is used, what it does.
@@ -46,6 +48,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "note", usage: "note [@TIME] TEXT", doc: "Add a note to the incident" },
     Verb { name: "declare", usage: "declare [sev1-sev4] TITLE", doc: "Declare an incident" },
     Verb { name: "filter", usage: "filter [+] QUERY", doc: "Replace the log filter, add to it, or take it away" },
+    Verb { name: "columns", usage: "columns FIELD,…", doc: "Show fields as columns; `none` takes them away" },
     Verb { name: "goto", usage: "goto TIME", doc: "Show the logs at a time: -12m, 14:05" },
 ];
 
@@ -70,6 +73,8 @@ pub fn parse_line(text: &str, focus: PaneId) -> Result<Line, String> {
         ("note", text) if !text.is_empty() => return Ok(Line::Note(text.to_string())),
         ("declare", title) if !title.is_empty() => return declare(title),
         ("filter", query) => return Ok(Line::Filter(query.to_string())),
+        ("columns", "none") => return Ok(Line::Columns(String::new())),
+        ("columns", names) if !names.is_empty() => return Ok(Line::Columns(names.to_string())),
         ("goto", "") => return Err("`goto` needs a time, as in `goto -12m`".to_string()),
         ("goto", time) => return Ok(Line::Goto(time.to_string())),
         _ => {}
@@ -149,6 +154,9 @@ mod tests {
         assert_eq!(parse("filter"), Ok(Line::Filter(String::new())));
         assert_eq!(parse("goto 14:05"), Ok(Line::Goto("14:05".into())));
         assert!(parse("goto").is_err());
+        assert_eq!(parse("columns status, user"), Ok(Line::Columns("status, user".into())));
+        assert_eq!(parse("columns none"), Ok(Line::Columns(String::new())));
+        assert!(matches!(parse_line("columns", PaneId::Logs), Ok(Line::Command(_))));
     }
 
     #[test]

@@ -56,6 +56,10 @@ impl Model {
                 self.go_to(PaneId::Logs);
                 self.with_pane(PaneId::Logs, |panes, cx| panes.logs.filter(cx, &query))
             }
+            Line::Columns(names) => {
+                self.go_to(PaneId::Logs);
+                self.with_pane(PaneId::Logs, |panes, cx| panes.logs.set_fields(cx, &names))
+            }
             Line::Goto(time) => match parse_when(&time, self.now, &self.zone) {
                 Ok(at) => {
                     self.go_to(PaneId::Logs);

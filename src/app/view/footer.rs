@@ -45,6 +45,15 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
         hints::draw(theme, &owned(model.panes.typing_hints(model.focus)), None, area, buf);
         return None;
     }
+    let of_mode = model.panes.mode_hints(model.focus);
+    if !of_mode.is_empty() {
+        let labelled =
+            |(command, label): &(_, &str)| Some((model.keymap.label(Command::Pane(*command))?, label.to_string()));
+        let all: Vec<(String, String)> = of_mode.iter().filter_map(labelled).collect();
+        let back = model.keymap.label(Command::Global(GlobalCommand::Back)).map(|it| (it, "back".to_string()));
+        hints::draw(theme, &all, back.as_ref(), area, buf);
+        return None;
+    }
     let help = hint(model, Command::Global(GlobalCommand::Help));
     let of_pane = Command::all().into_iter().filter(|it| it.pane() == Some(model.focus));
     let global = Command::all().into_iter().filter(|it| it.pane().is_none());

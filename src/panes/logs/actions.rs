@@ -52,6 +52,7 @@ impl LogsPane {
         let ask = self.ask(cx);
         self.exhausted = None;
         self.queued = None;
+        self.timeline.expect_another();
         let mut effects = vec![self.feed.ask_tail(&ask)];
         // A jump that is on its way would bring rows of the old query.
         self.feed.drop_page_request();
@@ -173,6 +174,9 @@ impl LogsPane {
         if self.chips.selected().is_some() {
             self.chips.deselect();
             return Some(Vec::new());
+        }
+        if self.step_out_of_histogram() {
+            return Some(self.keep_histogram(cx));
         }
         if matches!(self.feed.page.want, Some(Want::Jump)) {
             // A search through a large file may take a while; Esc stops it.

@@ -5,7 +5,9 @@
 use std::collections::VecDeque;
 
 use crate::app::effect::Effect;
+use crate::panes::Context;
 use crate::panes::logs::LogsPane;
+use crate::panes::logs::feed::Ask;
 
 /// Chips that are tried, the newest first: more are not read by anyone who looks for the one that is wrong.
 const TRIED_MAX: usize = 8;
@@ -43,7 +45,7 @@ impl Blame {
 
 impl LogsPane {
     /// Begins to try the chips when they leave nothing and that is certain.
-    pub(super) fn look_for_blame(&mut self) -> Vec<Effect> {
+    pub(super) fn look_for_blame(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let counts = self.feed.counts;
         let nothing = counts.complete && counts.matched == 0 && counts.scanned > 0;
         if !nothing || self.prompt.is_some() || self.detour.is_some() || self.chips.active() < 2 {
@@ -55,22 +57,23 @@ impl LogsPane {
         }
         let waiting = self.chips.without_each().into_iter().rev().take(TRIED_MAX).collect();
         self.blame = Blame { query, waiting, ..Blame::default() };
-        self.try_next()
+        self.try_next(cx)
     }
 
     /// Takes in how much matches without the chip that was tried.
-    pub(super) fn tried(&mut self, matched: u64) -> Vec<Effect> {
+    pub(super) fn tried(&mut self, cx: &Context<'_>, matched: u64) -> Vec<Effect> {
         if let Some(label) = self.blame.trying.take()
             && matched > self.blame.worst.as_ref().map_or(0, |it| it.1)
         {
             self.blame.worst = Some((label, matched));
         }
-        self.try_next()
+        self.try_next(cx)
     }
 
-    fn try_next(&mut self) -> Vec<Effect> {
+    fn try_next(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let Some((label, query)) = self.blame.waiting.pop_front() else { return Vec::new() };
         self.blame.trying = Some(label);
-        vec![self.feed.ask_count(query)]
+        let ask = Ask { query, ..self.ask(cx) };
+        vec![self.feed.ask_count(ask)]
     }
 }

@@ -165,6 +165,27 @@ impl Chips {
         }
     }
 
+    /// Shows only records between two times; takes the place of times that were kept before.
+    pub fn set_times(&mut self, since: &str, until: &str) {
+        let is_time = |chip: &Chip| matches!(chip.kind, ChipKind::Since(_) | ChipKind::Until(_)) && !chip.out;
+        let at = self.query.chips.iter().position(is_time);
+        self.query.chips.retain(|chip| !is_time(chip));
+        self.selected = None;
+        let at = at.unwrap_or(usize::MAX).min(self.query.chips.len());
+        let pair = [ChipKind::Since(since.to_string()), ChipKind::Until(until.to_string())].map(Chip::keep);
+        self.query.chips.splice(at..at, pair);
+    }
+
+    /// Shows only records of this source; takes the place of a source that was kept before.
+    pub fn set_source(&mut self, name: &str) {
+        let is_source = |chip: &Chip| matches!(chip.kind, ChipKind::Source(_)) && !chip.out;
+        let at = self.query.chips.iter().position(is_source);
+        self.query.chips.retain(|chip| !is_source(chip));
+        self.selected = None;
+        let at = at.unwrap_or(usize::MAX).min(self.query.chips.len());
+        self.query.chips.insert(at, Chip::keep(ChipKind::Source(name.to_string())));
+    }
+
     /// The text to edit a chip by, and whether it keeps out.
     pub fn editable(&self, at: usize) -> (String, bool) {
         let Some(chip) = self.query.chips.get(at) else { return (String::new(), false) };

@@ -7,7 +7,10 @@
 //! moment: what stands around a record that is pinned, and what a filter without one of its chips matches.
 
 use crate::app::effect::Effect;
-use crate::domain::log::{Anchor, ChipCount, Counts, Position, Row, ViewId, Window, WindowRequest};
+use crate::domain::ids::SourceId;
+use crate::domain::log::{
+    Anchor, ChipCount, Counts, Histogram, HistogramRequest, Position, Row, ViewId, Window, WindowRequest,
+};
 use crate::domain::request::Request;
 
 /// The view that follows the newest records.
@@ -100,6 +103,14 @@ pub struct Ask {
     pub records: u32,
     /// Chips of the query.
     pub chips: usize,
+    /// The only sources wanted; empty is all.
+    pub sources: Vec<SourceId>,
+    /// Sources not wanted.
+    pub muted: Vec<SourceId>,
+    /// Fields whose values are wanted.
+    pub columns: Vec<String>,
+    /// Counts by time that are wanted, of the tail only.
+    pub histogram: Option<HistogramRequest>,
 }
 
 impl Ask {
@@ -169,6 +180,10 @@ pub struct Feed {
     pub tail_records: u32,
     // The first answer brings news to rows that were put aside for a detour.
     count_first: bool,
+    /// The counts by time that came last, until they are taken.
+    pub histogram: Option<Histogram>,
+    /// The counts by time that were asked for.
+    pub histogram_asked: Option<HistogramRequest>,
     generation: u64,
     // Of the request for a pin's neighbours that is out.
     pin_generation: Option<u64>,
@@ -184,14 +199,20 @@ impl Feed {
         self.active_chips = ask.chips;
         self.count_first = false;
         (self.new, self.new_more) = (0, false);
-        // Counting reads everything there is: only worth it when the number says something.
-        let count = !ask.query.is_empty();
+        self.tail.want = Some(Want::Tail);
+        self.ask_tail_again(ask)
+    }
+
+    /// Asks for the same rows with other counts by time; what is known of the tail stays.
+    pub fn ask_tail_again(&mut self, ask: &Ask) -> Effect {
         self.tail_records = ask.records;
         let generation = self.next();
         self.tail.generation = generation;
-        self.tail.want = Some(Want::Tail);
+        self.histogram = None;
+        self.histogram_asked = ask.histogram.clone();
         let request = request(TAIL, generation, ask, Anchor::Tail, (ask.records, 0));
-        window(WindowRequest { follow: true, count, chip_counts: ask.chips > 1, ..request })
+        let (histogram, chip_counts) = (ask.histogram.clone(), ask.chips > 1);
+        window(WindowRequest { follow: true, count: true, chip_counts, histogram, ..request })
     }
 
     /// Asks for rows at a place.
@@ -211,11 +232,11 @@ impl Feed {
         window(request(PIN, generation, &ask, Anchor::At(position.clone()), (records, records + 1)))
     }
 
-    /// Asks how much a query matches; its rows are not wanted.
-    pub fn ask_count(&mut self, query: String) -> Effect {
+    /// Asks how much the query of `ask` matches; its rows are not wanted.
+    pub fn ask_count(&mut self, ask: Ask) -> Effect {
         let generation = self.next();
         self.try_generation = Some(generation);
-        let ask = Ask { query, records: 1, ..Ask::default() };
+        let ask = Ask { search: String::new(), context: 0, records: 1, ..ask };
         let request = request(TRY, generation, &ask, Anchor::Tail, (ask.records, 0));
         window(WindowRequest { count: true, ..request })
     }
@@ -279,6 +300,9 @@ impl Feed {
             slot.want = None;
             return Answer::Refused(error.clone());
         }
+        if window.view == TAIL && window.histogram.is_some() {
+            self.histogram = window.histogram.clone();
+        }
         let Some(rows) = &window.rows else { return Answer::Counts };
         // A slow answer comes in parts: the engine shows what it has before it knows where the ends are.
         let partial = window.anchor_row.is_none() && window.missing.is_none() && !window.at_head && !window.at_tail;
@@ -334,6 +358,9 @@ fn request(view: ViewId, generation: u64, ask: &Ask, anchor: Anchor, around: (u3
         query: ask.query.clone(),
         search: ask.search.clone(),
         context: ask.context,
+        sources: ask.sources.clone(),
+        muted: ask.muted.clone(),
+        columns: ask.columns.clone(),
         ..WindowRequest::new(view, generation, anchor, around)
     }
 }

@@ -1,5 +1,8 @@
 //! A desk for the pane's tests: a log engine that filters a list of lines, and keys typed by script.
 
+mod engine;
+
+use crate as host;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
@@ -10,11 +13,7 @@ use crate::app::effect::Effect;
 use crate::domain::board::Board;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::key::{Key, KeyCode, parse_sequence};
-use crate::domain::log::{
-    Anchor, ChipCount, Counts, Cursor, Find, Gap, GapKind, Level, LogFact, Position, Record, Row, Window, WindowRequest,
-};
-use crate::domain::query::Query;
-use crate::domain::query::matcher::{Matcher, Pattern, Subject};
+use crate::domain::log::{Cursor, Gap, GapKind, Level, LogFact, Position, Record, Row, Window, WindowRequest};
 use crate::domain::request::{Inbound, Request};
 use crate::panes::logs::{LogsCommand, LogsPane};
 use crate::panes::{Context, Pane};
@@ -208,117 +207,7 @@ impl Desk {
 
     /// What the engine would answer.
     pub fn answer(&self, request: &WindowRequest) -> Window {
-        let query = Query::parse(&request.query).expect("the pane sends valid queries");
-        let matcher = Matcher::new(&query, self.now, &TimeZone::UTC).expect("valid chips");
-        let search = Pattern::regex(&request.search).ok().filter(|_| !request.search.is_empty());
-        let matches: Vec<usize> = (0..self.rows.len())
-            .filter(|at| match &self.rows[*at] {
-                Row::Record(record) => matcher.passes(&Stored::of(record)),
-                _ => true,
-            })
-            .collect();
-        let record = |at: usize| match &self.rows[at] {
-            Row::Record(record) => Some(record),
-            _ => None,
-        };
-        let found = |at: usize, find: &Find| {
-            record(at).is_some_and(|it| match find {
-                Find::LevelAtLeast(level) => it.level >= Some(*level),
-                Find::Search => search.as_ref().is_some_and(|search| search.is_match(&Stored::of(it).0)),
-            })
-        };
-        let index = |position: &Position| self.rows.iter().position(|it| it.position() == Some(position));
-        let mut missing = None;
-        // Index into `matches` of the anchor; the end for the tail.
-        let anchor = match &request.anchor {
-            Anchor::Tail => matches.len(),
-            Anchor::Head => 0,
-            Anchor::At(position) => {
-                let at = index(position).unwrap_or_default();
-                matches.partition_point(|it| *it < at)
-            }
-            Anchor::Time(time) => {
-                matches.partition_point(|it| self.rows[*it].position().and_then(|it| it.time) < Some(*time))
-            }
-            Anchor::Find { from, backwards, find } => {
-                let from = from.as_ref().and_then(index).unwrap_or(self.rows.len());
-                let hit = if *backwards {
-                    matches.iter().rposition(|it| *it < from && found(*it, find))
-                } else {
-                    matches.iter().position(|it| *it > from && found(*it, find))
-                };
-                if hit.is_none() {
-                    missing = Some(format!("no match {} this", if *backwards { "before" } else { "after" }));
-                }
-                hit.unwrap_or_else(|| matches.partition_point(|it| *it < from))
-            }
-        };
-        let range =
-            anchor.saturating_sub(request.before as usize)..(anchor + request.after as usize).min(matches.len());
-        let mut rows = Vec::new();
-        let mut anchor_row = None;
-        let mut last: Option<usize> = None;
-        for at in range.clone() {
-            let context = request.context as usize;
-            let start = matches[at].saturating_sub(context).max(last.map_or(0, |it| it + 1));
-            let next = matches.get(at + 1).copied().unwrap_or(self.rows.len());
-            if context > 0 && last.is_some_and(|it| it + 1 < start) {
-                rows.push(Row::Break);
-            }
-            for row in start..(matches[at] + context + 1).min(next).min(self.rows.len()) {
-                if row == matches[at] && at == anchor {
-                    anchor_row = Some(rows.len());
-                }
-                rows.push(self.shown(row, row != matches[at], &matcher, search.as_ref()));
-                last = Some(row);
-            }
-        }
-        let records = matches.iter().filter(|it| record(**it).is_some()).count() as u64;
-        Window {
-            view: request.view,
-            generation: request.generation,
-            rows: Some(rows),
-            anchor_row,
-            at_head: range.start == 0,
-            at_tail: range.end == matches.len(),
-            missing,
-            counts: Counts {
-                matched: records,
-                scanned: self.rows.len() as u64,
-                scanned_bytes: 0,
-                total_bytes: 0,
-                complete: request.count,
-            },
-            query_error: None,
-            chip_counts: if request.chip_counts { self.chip_counts(&query) } else { Vec::new() },
-            histogram: None,
-        }
-    }
-
-    /// What each chip leaves of what those before it left.
-    fn chip_counts(&self, query: &Query) -> Vec<ChipCount> {
-        let left = |chips: usize| {
-            let query = Query { chips: query.chips[..chips].to_vec() };
-            let matcher = Matcher::new(&query, self.now, &TimeZone::UTC).expect("valid chips");
-            let passes = |row: &&Row| matches!(row, Row::Record(record) if matcher.passes(&Stored::of(record)));
-            self.rows.iter().filter(passes).count() as u64
-        };
-        (0..query.chips.len()).map(|at| ChipCount { matched: left(at + 1), of: left(at), complete: true }).collect()
-    }
-
-    fn shown(&self, at: usize, context: bool, matcher: &Matcher, search: Option<&Pattern>) -> Row {
-        let mut row = self.rows[at].clone();
-        if let Row::Record(record) = &mut row {
-            record.context = context;
-            for pattern in matcher.highlights().chain(search) {
-                for (line, text) in record.lines.iter().enumerate() {
-                    if let Some(hit) = pattern.find_at(text.as_bytes(), 0) {
-                        record.hits.push((line as u32, hit.start as u32..hit.end as u32));
-                    }
-                }
-            }
-        }
-        row
+        engine::answer(&self.rows, request, self.now)
     }
 
     /// The title row, then the body, without blanks at line ends.
@@ -375,26 +264,5 @@ impl Desk {
             _ => None,
         });
         notices.collect()
-    }
-}
-
-/// A record as the matcher sees it.
-struct Stored(Vec<u8>, Option<Level>, Option<Timestamp>);
-
-impl Stored {
-    fn of(record: &Record) -> Self {
-        Self(record.lines.join("\n").into_bytes(), record.level, record.position.time)
-    }
-}
-
-impl Subject for Stored {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-    fn level(&self) -> Option<Level> {
-        self.1
-    }
-    fn time(&self) -> Option<Timestamp> {
-        self.2
     }
 }

@@ -29,6 +29,8 @@ pub struct Layout {
     pub time: u16,
     /// Cells of the source column; 0 is none.
     pub source: u16,
+    /// Cells of the columns for chosen fields, each with its blank; 0 is none.
+    pub fields: u16,
     /// Every record shows all its lines.
     pub unfold: bool,
 }
@@ -45,10 +47,10 @@ pub struct Piece {
 }
 
 impl Layout {
-    /// Cells before the message: time, level and source with their blanks.
+    /// Cells before the message: time, level, source and chosen fields with their blanks.
     pub fn prefix(&self) -> u16 {
         let column = |cells: u16| if cells > 0 { cells + 1 } else { 0 };
-        if self.raw { 0 } else { column(self.time) + 2 + column(self.source) }
+        if self.raw { 0 } else { column(self.time) + 2 + column(self.source) + self.fields }
     }
 
     /// Cells for the message of a record.

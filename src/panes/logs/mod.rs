@@ -14,22 +14,29 @@
 //! | `complete` | what Tab completes while a filter is typed |
 //! | `object` | a record taken apart into members and fields |
 //! | `blame` | which chip leaves nothing |
+//! | `histogram`, `bars` | records by time: cursor, range, rate of change; drawing |
+//! | `sources` | the list of sources: states, muting, soloing, colours |
+//! | `fields` | columns for chosen fields |
 //! | `prompt` | the input line: filters, search, comment of a pin, marks |
 //! | `actions` | jumps, the unfiltered detour, copy, pin |
 //! | `layout` | rows to screen lines |
 //! | `view`, `title`, `words` | drawing |
 
 mod actions;
+mod bars;
 mod blame;
 mod chip_bar;
 mod chips;
 mod complete;
 mod feed;
+mod fields;
+mod histogram;
 mod layout;
 mod motion;
 mod object;
 mod prompt;
 mod recall;
+mod sources;
 mod title;
 mod view;
 mod words;
@@ -48,16 +55,20 @@ use ratatui::text::Line;
 
 use crate::app::effect::{Effect, Notice};
 use crate::app::event::{Mouse, MouseKind};
+use crate::domain::fact::Fact;
 use crate::domain::key::Key;
-use crate::domain::log::{Find, Level, Position};
+use crate::domain::log::{Find, Level, LogFact, Position};
 use crate::domain::request::Inbound;
 use crate::panes::logs::actions::{Detour, Pinning};
 use crate::panes::logs::blame::Blame;
 use crate::panes::logs::chips::Chips;
 use crate::panes::logs::feed::{Answer, Ask, Feed, Spot};
+use crate::panes::logs::fields::Fields;
+use crate::panes::logs::histogram::Timeline;
 use crate::panes::logs::motion::Reading;
 use crate::panes::logs::prompt::{Inputs, Prompt};
 use crate::panes::logs::recall::Recall;
+use crate::panes::logs::sources::{Audible, SourceList};
 use crate::panes::{Context, Pane};
 use crate::theme::Theme;
 
@@ -93,6 +104,9 @@ crate::commands! {
         PreviousHit = "logs.previous-hit", "Go to the previous hit of the search", ["N"], "";
         NextError = "logs.next-error", "Go to the next error", ["e"], "";
         PreviousError = "logs.previous-error", "Go to the previous error", ["E"], "error";
+        Histogram = "logs.histogram", "Go into the histogram: ← → e E move, + - zoom, Enter goes there, space marks a range to filter to", ["H"], "times";
+        ToggleHistogram = "logs.show-histogram", "Show records by time above the log, or hide that", ["B"], "";
+        Sources = "logs.sources", "List the sources: state, mute, solo", ["S"], "sources";
         MoreContext = "logs.more-context", "Show more lines around each match", ["+"], "";
         LessContext = "logs.less-context", "Show fewer lines around each match", ["-"], "";
         Open = "logs.open", "Show the whole log around the record, or go back; edit the selected chip", ["enter"], "";
@@ -103,6 +117,7 @@ crate::commands! {
         LineStart = "logs.line-start", "Scroll back to the start of the lines", ["0"], "";
         Wrap = "logs.wrap", "Wrap long lines, or cut them", ["w"], "";
         Columns = "logs.columns", "Choose which of time, level and source are shown", ["c"], "";
+        Fields = "logs.fields", "Choose fields to show as columns, as in `status,user`", ["K"], "";
         Raw = "logs.raw", "Show lines as they are in the file, or tidied", ["r"], "";
         Mark = "logs.mark", "Mark this place with a letter", ["m"], "";
         GoToMark = "logs.go-to-mark", "Go to a marked place (`'` again: to the place before the last jump)", ["'"], "";
@@ -183,6 +198,10 @@ pub struct LogsPane {
     // A jump pressed while another was on its way; the newest wins.
     queued: Option<(Find, bool)>,
     blame: Blame,
+    timeline: Timeline,
+    audible: Audible,
+    list: Option<SourceList>,
+    fields: Fields,
     // Records that wait for their surroundings before they are pinned, oldest first.
     pinning: VecDeque<Pinning>,
     // The selection and row count at which the last prefetch was asked for: asking again would bring the same.
@@ -195,23 +214,35 @@ impl Pane for LogsPane {
 
     fn update(&mut self, cx: &Context<'_>, command: LogsCommand) -> Vec<Effect> {
         let mut effects = self.start(cx);
-        effects.extend(self.command(cx, command));
+        effects.extend(match self.histogram_command(cx, command) {
+            Some(effects) => effects,
+            None => self.command(cx, command),
+        });
         effects.extend(self.prefetch(cx));
+        effects.extend(self.keep_histogram(cx));
         effects
     }
 
     fn captures_keys(&self) -> bool {
-        self.prompt.is_some()
+        self.prompt.is_some() || self.list.is_some()
     }
 
     fn key(&mut self, cx: &Context<'_>, key: &Key) -> Vec<Effect> {
+        if self.prompt.is_none() && self.list.is_some() {
+            let mut effects = self.list_key(cx, key);
+            effects.extend(self.keep_histogram(cx));
+            return effects;
+        }
         let mut effects = self.prompt_key(cx, key);
         // While one types, every letter may leave nothing; what was kept is worth a look.
-        effects.extend(self.look_for_blame());
+        effects.extend(self.look_for_blame(cx));
         effects
     }
 
     fn paste(&mut self, cx: &Context<'_>, text: &str) -> Vec<Effect> {
+        if self.prompt.is_none() && self.list.is_some() {
+            return self.list_paste(text);
+        }
         self.prompt_paste(cx, text)
     }
 
@@ -226,8 +257,15 @@ impl Pane for LogsPane {
             Inbound::Snapshot(_) => self.start(cx),
             Inbound::Window(window) => {
                 let answer = self.feed.take(window);
-                self.answered(cx, answer)
+                self.take_histogram(cx);
+                let effects = self.answered(cx, answer);
+                self.measure_fields(cx);
+                effects
             }
+            Inbound::Fact(envelope) => match &envelope.fact {
+                Fact::Log(LogFact::Closed { source }) => self.source_closed(cx, source),
+                _ => Vec::new(),
+            },
             _ => Vec::new(),
         }
     }
@@ -240,13 +278,38 @@ impl Pane for LogsPane {
         }
         self.settle(cx);
         effects.extend(self.prefetch(cx));
+        effects.extend(self.keep_histogram(cx));
         effects
+    }
+
+    fn next_wake(&self, cx: &Context<'_>) -> Option<Timestamp> {
+        self.histogram_wake(cx).into_iter().chain(self.list_wake(cx)).min()
+    }
+
+    fn woken(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        self.histogram_woken(cx);
+        Vec::new()
+    }
+
+    fn wants_zoom(&self) -> bool {
+        self.list.as_ref().is_some_and(|it| it.zoomed)
     }
 
     fn mouse(&mut self, cx: &Context<'_>, mouse: Mouse) -> Vec<Effect> {
         let mut effects = self.start(cx);
+        if self.list.is_some() {
+            self.list_mouse(cx, mouse);
+            return effects;
+        }
         match mouse.kind {
-            MouseKind::Press => self.select_line(cx, mouse.row),
+            MouseKind::Press if mouse.row < self.histogram_height(cx) => {
+                effects.extend(self.click_histogram(cx, mouse.column));
+            }
+            MouseKind::Press => {
+                if let Some(line) = mouse.row.checked_sub(self.rows_above(cx)) {
+                    self.select_line(cx, line);
+                }
+            }
             MouseKind::WheelUp => effects.extend(self.scroll(cx, -WHEEL_LINES)),
             MouseKind::WheelDown => effects.extend(self.scroll(cx, WHEEL_LINES)),
         }
@@ -263,7 +326,27 @@ impl Pane for LogsPane {
     }
 
     fn typing_hints(&self) -> &'static [(&'static str, &'static str)] {
-        prompt::hints(self.prompt.as_ref())
+        match (&self.prompt, &self.list) {
+            (None, Some(list)) => list.hints(),
+            (prompt, _) => prompt::hints(prompt.as_ref()),
+        }
+    }
+
+    fn mode_hints(&self) -> &'static [(LogsCommand, &'static str)] {
+        use LogsCommand as C;
+        if !self.timeline.is_entered() {
+            return &[];
+        }
+        &[
+            (C::Left, "before"),
+            (C::Right, "after"),
+            (C::Open, "go there"),
+            (C::Expand, "mark a range"),
+            (C::NextError, "next spike"),
+            (C::PreviousError, "spike before"),
+            (C::MoreContext, "zoom in"),
+            (C::LessContext, "zoom out"),
+        ]
     }
 
     fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
@@ -312,7 +395,18 @@ impl LogsPane {
             Some(_) => (String::new(), 0, 0),
             None => (self.chips.query(), self.chips.active(), self.context),
         };
-        Ask { query, chips, search: self.search.clone(), context, records: Ask::records_for(cx.height) }
+        let (sources, muted) = self.audible.asked();
+        Ask {
+            query,
+            chips,
+            search: self.search.clone(),
+            context,
+            records: Ask::records_for(cx.height),
+            sources,
+            muted,
+            columns: self.fields.names().to_vec(),
+            histogram: self.histogram_request(cx),
+        }
     }
 
     fn command(&mut self, cx: &Context<'_>, command: LogsCommand) -> Vec<Effect> {
@@ -347,6 +441,10 @@ impl LogsPane {
             C::Search => self.open_search(cx),
             C::NextHit => self.find(cx, Find::Search, false),
             C::PreviousHit => self.find(cx, Find::Search, true),
+            C::Histogram => Vec::new(),
+            C::ToggleHistogram => self.toggle_histogram(cx),
+            C::Sources => self.open_list(cx),
+            C::Fields => self.open_fields(cx),
             C::NextError => self.find(cx, Find::LevelAtLeast(Level::Error), false),
             C::PreviousError => self.find(cx, Find::LevelAtLeast(Level::Error), true),
             C::MoreContext => self.set_context(cx, (self.context + 1).min(CONTEXT_MAX)),
@@ -382,12 +480,12 @@ impl LogsPane {
     fn answered(&mut self, cx: &Context<'_>, answer: Answer) -> Vec<Effect> {
         match answer {
             Answer::Stale => Vec::new(),
-            Answer::Counts => self.look_for_blame(),
-            Answer::Counted(matched) => self.tried(matched),
+            Answer::Counts => self.look_for_blame(cx),
+            Answer::Counted(matched) => self.tried(cx, matched),
             Answer::Tail => {
                 // Rows may have come that were not there when the end of the page was asked for.
                 self.exhausted = None;
-                self.look_for_blame()
+                self.look_for_blame(cx)
             }
             Answer::Refused(error) => match &mut self.prompt {
                 Some(prompt) => {

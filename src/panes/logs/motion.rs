@@ -51,9 +51,14 @@ impl LogsPane {
         self.current().and_then(|at| Spot::of(&self.rows().rows[at]))
     }
 
-    /// Rows of the body that show records: an open input takes the lowest.
+    /// Rows of the body that show records: an open input takes the lowest, histogram and column names the first.
     pub(super) fn body_height(&self, cx: &Context<'_>) -> u16 {
-        cx.height.saturating_sub(self.prompt_height()).max(1)
+        cx.height.saturating_sub(self.prompt_height() + self.rows_above(cx)).max(1)
+    }
+
+    /// Rows of the body above the records.
+    pub(super) fn rows_above(&self, cx: &Context<'_>) -> u16 {
+        self.histogram_height(cx) + self.fields.height(cx)
     }
 
     /// How rows are laid out now.
@@ -64,6 +69,7 @@ impl LogsPane {
             raw: self.look.raw,
             time: super::view::time_cells(self, cx),
             source: super::view::source_cells(self, cx),
+            fields: self.fields.cells(cx),
             unfold: self.look.unfold,
         }
     }

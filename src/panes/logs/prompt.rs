@@ -13,6 +13,7 @@ use crate::panes::logs::actions::Detour;
 use crate::panes::logs::chips::Chips;
 use crate::panes::logs::complete::Completion;
 use crate::panes::logs::feed::Rows;
+use crate::panes::logs::fields;
 use crate::panes::logs::motion::Reading;
 use crate::widgets::input::LineInput;
 
@@ -45,6 +46,8 @@ pub enum PromptKind {
     Search,
     /// What to say about the pinned record.
     Comment,
+    /// The fields that are shown as columns.
+    Fields,
     /// The letter for a place.
     Mark,
     /// The letter of the place to go to.
@@ -68,6 +71,7 @@ pub struct Inputs {
     filter: LineInput,
     search: LineInput,
     comment: LineInput,
+    fields: LineInput,
 }
 
 impl Prompt {
@@ -80,6 +84,7 @@ impl Prompt {
             PromptKind::Filter { out: true, .. } => "hide (edit): ",
             PromptKind::Search => "/",
             PromptKind::Comment => "pin with comment: ",
+            PromptKind::Fields => "columns: ",
             PromptKind::Mark => "mark this place with a letter: ",
             PromptKind::GoToMark => "go to mark: ",
         }
@@ -101,6 +106,7 @@ impl LogsPane {
             PromptKind::Filter { .. } => Some(&self.inputs.filter),
             PromptKind::Search => Some(&self.inputs.search),
             PromptKind::Comment => Some(&self.inputs.comment),
+            PromptKind::Fields => Some(&self.inputs.fields),
             PromptKind::Mark | PromptKind::GoToMark => None,
         }
     }
@@ -110,6 +116,7 @@ impl LogsPane {
             PromptKind::Filter { .. } => Some(&mut self.inputs.filter),
             PromptKind::Search => Some(&mut self.inputs.search),
             PromptKind::Comment => Some(&mut self.inputs.comment),
+            PromptKind::Fields => Some(&mut self.inputs.fields),
             PromptKind::Mark | PromptKind::GoToMark => None,
         }
     }
@@ -158,6 +165,12 @@ impl LogsPane {
         // The record that is pinned is the one on the screen now, not what arrives while the comment is typed.
         self.pause(cx);
         self.open_prompt(cx, PromptKind::Comment, "");
+        Vec::new()
+    }
+
+    pub(super) fn open_fields(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        let names = self.fields.names().join(", ");
+        self.open_prompt(cx, PromptKind::Fields, &names);
         Vec::new()
     }
 
@@ -255,6 +268,7 @@ impl LogsPane {
                 self.search = text;
                 changed
             }),
+            PromptKind::Fields => fields::parse(&text).map(|_| false),
             PromptKind::Comment | PromptKind::Mark | PromptKind::GoToMark => Ok(false),
         };
         let (changed, error) = match outcome {
@@ -299,6 +313,7 @@ impl LogsPane {
             }
             PromptKind::Search => self.first_hit(cx),
             PromptKind::Comment => self.pin(cx, &text),
+            PromptKind::Fields => self.set_fields(cx, &text),
             PromptKind::Mark | PromptKind::GoToMark => Vec::new(),
         }
     }
@@ -358,6 +373,7 @@ pub fn hints(prompt: Option<&Prompt>) -> &'static [(&'static str, &'static str)]
         ],
         Some(PromptKind::Search) => &[("enter", "go to the hit"), ("esc", "as before"), ("up", "earlier")],
         Some(PromptKind::Comment) => &[("enter", "pin"), ("esc", "cancel")],
+        Some(PromptKind::Fields) => &[("enter", "show"), ("esc", "cancel"), ("text", "status, user; nothing for none")],
         Some(PromptKind::Mark | PromptKind::GoToMark) => &[("a-z", "mark"), ("esc", "cancel")],
         None => &[("esc", "back")],
     }

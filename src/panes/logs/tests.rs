@@ -277,7 +277,7 @@ fn esc_stops_a_search_that_takes_too_long() {
     desk.press("esc");
     let late = desk.answer(&request);
     desk.deliver(late);
-    assert_eq!(desk.title(), "api · follow");
+    assert_eq!(desk.title(), "api · follow · 500 records");
 }
 
 #[test]
@@ -331,7 +331,8 @@ fn a_body_that_grows_past_what_was_loaded_is_filled() {
     let mut desk = Desk::numbered(80, 3, 1_000);
     desk.size = (80, 150);
     desk.with(|pane, cx| pane.resized(cx));
-    assert!(desk.lines()[0].ends_with("number 850"), "{}", desk.screen());
+    // Three rows are the histogram's.
+    assert!(desk.lines()[3].ends_with("number 853"), "{}", desk.screen());
 }
 
 #[test]
@@ -404,14 +405,14 @@ fn a_copy_is_the_whole_record() {
 fn a_stack_trace_is_one_row_until_it_is_unfolded() {
     let mut desk = Desk::new(60, 8, &["INFO one", "ERROR boom\n  at a\n  at b", "INFO two"]);
     insta::assert_snapshot!(desk.screen(), @r#"
-    api · follow
+    api · follow · 3 records
      14:51:28 I INFO one
      14:51:29 E ERROR boom (+2 lines)
      14:51:30 I INFO two
     "#);
     desk.press("k o");
     insta::assert_snapshot!(desk.screen(), @r#"
-    api · paused
+    api · paused · 3 records
      14:51:28 I INFO one
     >14:51:29 E ERROR boom
     >             at a
@@ -431,7 +432,7 @@ fn gaps_and_sources_are_said_in_words() {
     desk.append("api", "WARN upstream api marked down");
     desk.with(|pane, cx| pane.requery(cx));
     insta::assert_snapshot!(desk.screen(), @r#"
-    2 sources · follow
+    2 sources · follow · 3 records
      14:51:30 I api     INFO pool exhausted waiting=812
      14:51:31 E edge-lb ERROR 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
@@ -441,7 +442,7 @@ fn gaps_and_sources_are_said_in_words() {
     "#);
     desk.press("c c");
     insta::assert_snapshot!(desk.screen(), @r#"
-    2 sources · follow
+    2 sources · follow · 3 records
      I INFO pool exhausted waiting=812
      E ERROR 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
@@ -451,7 +452,7 @@ fn gaps_and_sources_are_said_in_words() {
     "#);
     desk.press("c r");
     insta::assert_snapshot!(desk.screen(), @r#"
-    2 sources · follow
+    2 sources · follow · 3 records
      2024-08-19T14:51:30Z INFO pool exhausted waiting=812
      2024-08-19T14:51:31Z ERROR 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
@@ -511,7 +512,7 @@ fn an_outage_reads_well_at_every_size() {
     let mut desk = outage(80, 8);
     desk.press("/ \"api\" enter");
     insta::assert_snapshot!(desk.screen(), @r#"
-    3 sources · paused
+    3 sources · paused · 7 records
      14:51:29 I api          INFO GET /orders 200 in 12 ms
      14:51:30 W api          WARN pool nearly exhausted (60/64)
      14:51:31 I edge-lb      INFO upstream api is healthy
@@ -525,6 +526,9 @@ fn an_outage_reads_well_at_every_size() {
     desk.press("O k ! \"healthy\" enter");
     insta::assert_snapshot!(desk.screen(), @r#"
     3 sources · paused [-healthy ×] 6 of 8
+               1 ████████████      ████████████████████████ 1 s
+                 ████████████      ████████████████████████
+        14:51:29 ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 14:51:36
      14:51:29 I api                  INFO GET /orders 200 in 12 ms
      14:51:30 W api                  WARN pool nearly exhausted (60/64)
      14:51:32 E api                  ERROR pool exhausted (64/64) waiting=812 req=8f2c

@@ -4,13 +4,13 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use crate::domain::format;
-use crate::domain::log::SourceState;
 use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::logs::LogsPane;
 use crate::panes::logs::chip_bar::{self, SHORT_CHIP_CELLS, Shape};
 use crate::panes::logs::feed::Want;
 use crate::panes::logs::motion::Reading;
+use crate::panes::logs::sources;
 use crate::theme::Theme;
 use crate::theme::role::Role;
 
@@ -22,15 +22,29 @@ const CHIP_CELLS: usize = 14;
 pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
     let room = usize::from(cx.width).saturating_sub(RESERVED);
     let state = Span::raw(state(pane, theme));
-    let sources = sources(cx);
+    let names = names(cx);
     let counts = chip_bar::total(pane, theme);
+    let total = all_records(pane, theme);
     let place = place(pane);
-    let build = |with_sources: bool, shape: Shape| {
+    // What hides lines, and what fails, is never left out.
+    let trouble = [sources::trouble_words(cx.board)].into_iter().filter(|it| !it.is_empty());
+    let notable: Vec<String> = pane.audible.words(cx.board).into_iter().chain(trouble).collect();
+    if let Some(words) = pane.histogram_words(cx, theme) {
+        let spans = [Span::styled(words, theme.style(Role::TextStrong)), Span::raw(separator(theme)), state];
+        return Line::from(spans.to_vec());
+    }
+    if let Some(list) = &pane.list {
+        return Line::from(list.title(cx.board, &notable, separator(theme)));
+    }
+    let build = |with_total: bool, with_sources: bool, shape: Shape| {
         let mut spans = Vec::new();
-        if with_sources && !sources.is_empty() {
-            spans.extend([Span::raw(sources.clone()), Span::raw(separator(theme))]);
+        if with_sources && !names.is_empty() {
+            spans.extend([Span::raw(names.clone()), Span::raw(separator(theme))]);
         }
         spans.push(state.clone());
+        for it in &notable {
+            spans.extend([Span::raw(separator(theme)), Span::styled(it.clone(), theme.style(Role::NoticeWarn))]);
+        }
         if let Some(place) = &place {
             spans.extend([Span::raw(separator(theme)), Span::styled(place.clone(), theme.style(Role::Chip))]);
         }
@@ -40,23 +54,27 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
         if !counts.is_empty() {
             spans.push(Span::raw(format!(" {counts}")));
         }
+        if with_total && !total.is_empty() {
+            spans.extend([Span::raw(separator(theme)), Span::raw(total.clone())]);
+        }
         spans
     };
     // What says least goes first when the row is narrow. How much matches says more than a chip's whole text.
-    for (with_sources, shape) in [
-        (true, Shape::Counted),
-        (false, Shape::Counted),
-        (false, Shape::Whole),
-        (false, Shape::Plain(usize::MAX)),
-        (false, Shape::Plain(CHIP_CELLS)),
-        (false, Shape::Plain(SHORT_CHIP_CELLS)),
+    for (with_total, with_sources, shape) in [
+        (true, true, Shape::Counted),
+        (false, true, Shape::Counted),
+        (false, false, Shape::Counted),
+        (false, false, Shape::Whole),
+        (false, false, Shape::Plain(usize::MAX)),
+        (false, false, Shape::Plain(CHIP_CELLS)),
+        (false, false, Shape::Plain(SHORT_CHIP_CELLS)),
     ] {
-        let spans = build(with_sources, shape);
+        let spans = build(with_total, with_sources, shape);
         if spans.iter().map(|it| it.content.width()).sum::<usize>() <= room {
             return Line::from(spans);
         }
     }
-    Line::from(build(false, Shape::Number))
+    Line::from(build(false, false, Shape::Number))
 }
 
 fn separator(theme: &Theme) -> &'static str {
@@ -86,20 +104,26 @@ fn place(pane: &LogsPane) -> Option<String> {
     (pane.context > 0 && pane.chips.active() > 0).then(|| format!("±{} lines", pane.context))
 }
 
-fn sources(cx: &Context<'_>) -> String {
-    let sources = &cx.board.logs.sources;
-    let failed = sources.iter().filter(|it| matches!(it.state, SourceState::Failed(_))).count();
-    let waiting = sources.iter().filter(|it| matches!(it.state, SourceState::Waiting(_))).count();
-    let mut text = match sources.as_slice() {
-        [] => return String::new(),
+fn names(cx: &Context<'_>) -> String {
+    match cx.board.logs.sources.as_slice() {
+        [] => String::new(),
         [only] => sanitise::text(&only.name),
         many => format::plural(many.len() as u64, "source"),
-    };
-    if failed > 0 {
-        text.push_str(&format!(", {failed} failed"));
     }
-    if waiting > 0 {
-        text.push_str(&format!(", {waiting} waiting"));
+}
+
+/// `9.1M records`, or how far the count is; nothing while a filter says more.
+fn all_records(pane: &LogsPane, theme: &Theme) -> String {
+    let counts = pane.feed.counts;
+    let is_filtered = pane.detour.is_none() && pane.chips.active() > 0;
+    if is_filtered || counts.matched == 0 {
+        return String::new();
     }
-    text
+    let dots = if theme.ascii { "..." } else { "…" };
+    if counts.complete {
+        let noun = if counts.matched == 1 { "record" } else { "records" };
+        return format!("{} {noun}", format::count_short(counts.matched));
+    }
+    let percent = u128::from(counts.scanned_bytes) * 100 / u128::from(counts.total_bytes.max(1));
+    format!("{} records{dots} {}%", format::count_short(counts.matched), percent.min(99))
 }

@@ -1,5 +1,6 @@
 //! Draws the rows and the input line.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -9,13 +10,14 @@ use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr;
 
 use crate::domain::format;
+use crate::domain::ids::SourceId;
 use crate::domain::log::{Level, Record, Row};
 use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::logs::layout::{self, Layout, Piece};
 use crate::panes::logs::motion::Reading;
 use crate::panes::logs::prompt::PromptKind;
-use crate::panes::logs::{Columns, LogsPane, words};
+use crate::panes::logs::{Columns, LogsPane, bars, sources, words};
 use crate::theme::role::Role;
 use crate::theme::{NAMED_COLORS, Theme};
 use crate::widgets::input;
@@ -33,7 +35,12 @@ pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &
     }
     // The pane's arithmetic and the area drawn into must agree even when the caller's do not.
     let cx = &Context { width: area.width, height: area.height, ..*cx };
-    let body = Rect { height: pane.body_height(cx).min(area.height), ..area };
+    if let Some(list) = &pane.list {
+        return sources::draw(list, &pane.audible, cx, theme, area, buf);
+    }
+    let above = pane.rows_above(cx).min(area.height);
+    draw_above(pane, cx, theme, Rect { height: above, ..area }, buf);
+    let body = Rect { y: area.y + above, height: pane.body_height(cx).min(area.height - above), ..area };
     if pane.rows().rows.is_empty() {
         draw_empty(pane, cx, theme, body, buf);
     } else {
@@ -48,6 +55,29 @@ pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &
         }
     }
     draw_prompt(pane, theme, area, buf)
+}
+
+/// Draws what stands above the records: the histogram, and the names of the columns.
+fn draw_above(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    let histogram = Rect { height: pane.histogram_height(cx).min(area.height), ..area };
+    if let Some(shown) = pane.timeline.shown() {
+        let marks = pane.histogram_marks(cx);
+        bars::draw(shown, &marks, (cx.now, cx.zone), theme, histogram, buf);
+    } else if !histogram.is_empty() {
+        let text = if theme.ascii { "counting ..." } else { "counting …" };
+        buf.set_stringn(area.x, area.y, text, usize::from(area.width), theme.style(Role::TextDim));
+    }
+    if area.height <= histogram.height || pane.look.raw {
+        return;
+    }
+    let (layout, y) = (pane.layout(cx), histogram.bottom());
+    let style = theme.style(Role::TextDim);
+    let mut x = area.x + layout.prefix() - layout.fields;
+    for (name, cells) in pane.fields.names().iter().zip(pane.fields.widths(area.width)) {
+        buf.set_stringn(x, y, shortened(name, usize::from(cells), theme), usize::from(cells), style);
+        x += cells + 1;
+    }
+    buf.set_stringn(x, y, "message", usize::from(area.right().saturating_sub(x)), style);
 }
 
 /// Cells of the time column: none when no loaded record has a time, more when one is of another day.
@@ -97,6 +127,7 @@ fn draw_rows(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: 
         Reading::Following => None,
         Reading::Paused(_) => pane.current(),
     };
+    let colours = sources::colours(cx.board);
     let mut y = area.y;
     let mut skip = arranged.skip;
     for (at, row) in rows.iter().enumerate().skip(arranged.first) {
@@ -105,7 +136,7 @@ fn draw_rows(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: 
         }
         let selection =
             (selected == Some(at)).then(|| theme.style(if cx.focused { Role::Selection } else { Role::SelectionDim }));
-        let painter = Painter { pane, cx, theme, layout: &layout, selection };
+        let painter = Painter { pane, cx, theme, layout: &layout, selection, colours: &colours };
         y = painter.row(row, skip, Rect { y, height: area.bottom() - y, ..area }, buf);
         skip = 0;
     }
@@ -117,6 +148,7 @@ struct Painter<'a> {
     theme: &'a Theme,
     layout: &'a Layout,
     selection: Option<Style>,
+    colours: &'a HashMap<&'a SourceId, Role>,
 }
 
 impl Painter<'_> {
@@ -212,8 +244,14 @@ impl Painter<'_> {
         let cells = self.layout.source;
         if cells > 0 {
             let name = sanitise::text(words::source_name(self.cx.board, &record.position.source));
-            let role = if record.context { Role::LogContext } else { Role::LogSource };
+            let colour = self.colours.get(&record.position.source).copied().unwrap_or(Role::LogSource);
+            let role = if record.context { Role::LogContext } else { colour };
             put(&shortened(&name, usize::from(cells), self.theme), cells, self.style(role));
+        }
+        let role = if record.context { Role::LogContext } else { Role::TextStrong };
+        for (at, cells) in self.pane.fields.widths(self.layout.width).into_iter().enumerate() {
+            let cell = record.cells.get(at).map_or("", String::as_str);
+            put(&shortened(&sanitise::text(cell), usize::from(cells), self.theme), cells, self.style(role));
         }
     }
 

@@ -57,6 +57,9 @@ pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
     if !pane.rows().loaded {
         return vec!["reading …".to_string()];
     }
+    if pane.audible.is_silent(board) {
+        return vec!["every source is muted: `S` lists them, `M` there unmutes all".to_string()];
+    }
     if pane.detour.is_none() && !pane.chips.query().is_empty() {
         return nothing_matches(pane);
     }
@@ -65,10 +68,10 @@ pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
         let state = match &source.state {
             SourceState::Connected => "no lines yet".to_string(),
             SourceState::Waiting(why) => format!("waiting: {why}"),
-            SourceState::Reconnecting { why, .. } => format!("connecting again: {why}"),
-            SourceState::Lagging { bytes } => format!("{} behind", format::bytes(*bytes)),
+            SourceState::Reconnecting { why, .. } => format!("reconnecting: {why}"),
+            SourceState::Lagging { bytes } => format!("lagging {}", format::bytes(*bytes)),
             SourceState::Ended => "ended without a line".to_string(),
-            SourceState::Failed(why) => format!("cannot be read: {why}"),
+            SourceState::Failed(why) => format!("failed: {why}"),
         };
         lines.push(sanitise::text(&format!("{} ({}): {state}", source.name, source.origin)));
     }

@@ -1,0 +1,147 @@
+//! Columns for chosen fields: their names, and how wide they are.
+//!
+//! Widths are measured over the loaded rows and only grow, so that a column does not jump about while lines
+//! arrive and the terminal can go on moving rows as they are.
+
+use unicode_width::UnicodeWidthStr;
+
+use crate::app::effect::{Effect, Notice};
+use crate::domain::log::Row;
+use crate::domain::sanitise;
+use crate::panes::Context;
+use crate::panes::logs::LogsPane;
+
+/// Columns at once: more leave no room for the message on any screen.
+const FIELDS_MAX: usize = 8;
+/// Characters of a name: longer ones are pasted text.
+const NAME_MAX: usize = 64;
+/// Cells of a column, at most: a request id fits, a URL is cut.
+const CELLS_MAX: u16 = 24;
+/// Cells of a column, at least, when the row is narrow.
+const CELLS_LEAST: u16 = 3;
+/// Rows of the body below which the names are left out.
+const NAMES_FROM: u16 = 6;
+
+/// The chosen fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    names: Vec<String>,
+    widths: Vec<u16>,
+}
+
+impl Fields {
+    /// The names, in the order of the columns.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Rows that the names take.
+    pub fn height(&self, cx: &Context<'_>) -> u16 {
+        u16::from(!self.names.is_empty() && cx.height >= NAMES_FROM)
+    }
+
+    /// Cells of each column on a row of this width: all of them leave half of it to the message.
+    pub fn widths(&self, width: u16) -> Vec<u16> {
+        let mut widths = self.widths.clone();
+        let room = width / 2;
+        while widths.iter().map(|it| it + 1).sum::<u16>() > room {
+            match widths.iter_mut().max() {
+                Some(widest) if *widest > CELLS_LEAST => *widest -= 1,
+                _ => break,
+            }
+        }
+        // Where even the least is too much, what was named first stays.
+        while widths.iter().map(|it| it + 1).sum::<u16>() > room && !widths.is_empty() {
+            widths.pop();
+        }
+        widths
+    }
+
+    /// Cells of all columns with a blank behind each.
+    pub fn cells(&self, cx: &Context<'_>) -> u16 {
+        self.widths(cx.width).iter().map(|it| it + 1).sum()
+    }
+
+    fn measure<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
+        for row in rows {
+            let Row::Record(record) = row else { continue };
+            for (width, cell) in self.widths.iter_mut().zip(&record.cells) {
+                *width = (*width).max(u16::try_from(cell.width()).unwrap_or(u16::MAX)).min(CELLS_MAX);
+            }
+        }
+    }
+}
+
+/// Reads `status, user` or `status user`.
+///
+/// # Errors
+/// When there are too many, or one is no name.
+pub fn parse(text: &str) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    let words = text.split(|it: char| it == ',' || it.is_whitespace());
+    for word in words.filter(|it| !it.is_empty()) {
+        let name = sanitise::text(word);
+        if name.chars().count() > NAME_MAX {
+            return Err(format!("a field's name has at most {NAME_MAX} characters"));
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.len() > FIELDS_MAX {
+        return Err(format!("{} columns are too many: at most {FIELDS_MAX}", names.len()));
+    }
+    Ok(names)
+}
+
+impl LogsPane {
+    /// Shows these fields as columns; none takes the columns away.
+    pub fn set_fields(&mut self, cx: &Context<'_>, text: &str) -> Vec<Effect> {
+        let names = match parse(text) {
+            Ok(names) => names,
+            Err(error) => return vec![Notice::warn(error)],
+        };
+        if names == self.fields.names {
+            return Vec::new();
+        }
+        let width_of = |it: &String| u16::try_from(it.width()).unwrap_or(CELLS_MAX).clamp(CELLS_LEAST, CELLS_MAX);
+        self.fields = Fields { widths: names.iter().map(width_of).collect(), names };
+        self.settle(cx);
+        self.requery(cx)
+    }
+
+    /// Fits the columns to the rows that were loaded.
+    pub(super) fn measure_fields(&mut self, cx: &Context<'_>) {
+        if self.fields.names.is_empty() {
+            return;
+        }
+        let before = self.fields.widths.clone();
+        self.fields.measure(self.feed.tail.rows.rows.iter().chain(&self.feed.page.rows.rows));
+        if before != self.fields.widths {
+            self.settle(cx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_with_commas_and_blanks() {
+        assert_eq!(parse(" status, user  status"), Ok(vec!["status".to_string(), "user".to_string()]));
+        assert_eq!(parse(""), Ok(Vec::new()));
+        assert!(parse("a b c d e f g h i").is_err_and(|it| it.contains("at most 8")));
+        assert!(parse(&"x".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn columns_leave_half_of_the_row_to_the_message() {
+        let fields = |widths: &[u16]| Fields { names: Vec::new(), widths: widths.to_vec() };
+        assert_eq!(fields(&[6, 8]).widths(80), [6, 8]);
+        assert_eq!(fields(&[24, 6]).widths(40), [12, 6]);
+        assert_eq!(fields(&[24, 24, 24]).widths(24), [3, 3, 3]);
+        assert_eq!(fields(&[24, 24, 24]).widths(16), [3, 3]);
+        assert_eq!(fields(&[24]).widths(4), [] as [u16; 0]);
+    }
+}

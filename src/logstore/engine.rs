@@ -111,6 +111,11 @@ impl Engine {
         self.inner.changed.notify_all();
     }
 
+    /// True when every source has brought what was there before it was opened: archives are unpacked.
+    pub fn is_settled(&self) -> bool {
+        lock(&self.inner.sources).iter().all(|it| !it.is_unfinished())
+    }
+
     /// Counts the changes so far.
     pub fn changes(&self) -> u64 {
         *lock(&self.inner.changes)

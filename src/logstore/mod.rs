@@ -7,10 +7,12 @@
 //! follows, a [`scan`] counts in the background, a [`stream`] meets everything once for a command that prints. Nothing is read that is not shown or counted.
 //! A source may be a [`store`] elsewhere instead of bytes here; it is walked in pages.
 
+pub mod archive;
 pub mod block;
 pub mod engine;
 pub mod format;
 pub mod hints;
+pub mod history;
 pub mod json;
 pub mod level;
 pub mod present;
@@ -25,6 +27,7 @@ pub mod store;
 pub mod stream;
 pub mod summary;
 pub mod tail;
+pub mod transcode;
 pub mod view;
 pub mod walk;
 pub mod window;

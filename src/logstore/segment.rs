@@ -1,18 +1,36 @@
 //! One stretch of bytes that stood under a source's name: a file until it was rotated, a part of a spool.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::logstore::archive::Packing;
 use crate::logstore::format::Reading;
+use crate::logstore::spool::Lease;
+use crate::logstore::transcode::{ByteOrder, UTF8_MARK, Utf16, utf16_of};
 
 /// Bytes of a file's beginning that tell it from another with the same inode.
 pub const FINGERPRINT_BYTES: usize = 256;
+/// Bytes before a file's known end that tell whether it was emptied and written again behind a beginning that
+/// is always the same (the header of an IIS log, the banner of a program).
+const END_PRINT_BYTES: usize = 64;
+/// Bytes of UTF-16 that are kept as UTF-8 in the state directory: as much as one archive may take.
+pub const MAX_UTF16_BYTES: u64 = 1 << 30;
+/// Bytes of UTF-16 turned into UTF-8 in one look (30 ms): the other files are looked at in between.
+const UTF16_BYTES_PER_LOOK: u64 = 8 << 20;
+/// Bytes of a file of the kernel, which says nothing of its size: `/proc/kallsyms` has ten megabytes.
+const MAX_KERNEL_FILE_BYTES: u64 = 16 << 20;
+/// Sizes that such files pretend to have.
+const KERNEL_FILE_SIZES: [u64; 2] = [0, 4096];
+/// Bytes read in one go where that is not the reader's choice.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// One stretch of bytes, readable at an offset.
 #[derive(Debug)]
@@ -28,18 +46,56 @@ pub struct Segment {
     /// How its bytes are read; set by the source that takes it.
     pub reading: Arc<Reading>,
     bytes: Bytes,
+    /// Bytes that can be read.
     size_bytes: AtomicU64,
+    /// Bytes of the file when it was last looked at: more than can be read when they are no text.
+    file_bytes: AtomicU64,
     modified_ms: AtomicI64,
     read_to: AtomicU64,
     /// First record start at or after a block's boundary, where that can not change any more.
     boundaries: Mutex<HashMap<u64, u64>>,
-    fingerprint: Mutex<Vec<u8>>,
+    prints: Mutex<Prints>,
+    /// Room on the disk that is given back with the segment.
+    _lease: Option<Lease>,
 }
 
 #[derive(Debug)]
 enum Bytes {
-    File(File),
+    /// A file; its first `skip` bytes are a mark.
+    File {
+        file: File,
+        skip: u64,
+    },
+    Utf16(Box<Transcoded>),
+    /// What a file of the kernel said when it was opened. Held open, it keeps its inode.
+    Kernel {
+        _file: File,
+        text: Vec<u8>,
+    },
     Memory(Mutex<Vec<u8>>),
+}
+
+/// A file in UTF-16 with its text in an unlinked file.
+#[derive(Debug)]
+struct Transcoded {
+    file: File,
+    text: File,
+    /// Bytes at the beginning that were passed over, because there are too many.
+    skipped_bytes: u64,
+    state: Mutex<TranscodedState>,
+}
+
+#[derive(Debug)]
+struct TranscodedState {
+    utf16: Utf16,
+    done_bytes: u64,
+}
+
+/// What a file's bytes were at both ends of what is known of it.
+#[derive(Debug, Default, Clone)]
+struct Prints {
+    beginning: Vec<u8>,
+    end: Vec<u8>,
 }
 
 /// What a look at a file says about the bytes that were known.
@@ -54,22 +110,61 @@ pub enum Change {
         /// Known, never read.
         unread_bytes: u64,
     },
+    /// The first bytes have come, and they say that the file must be read in another way.
+    Recast,
 }
 
 static NEXT_UID: AtomicU64 = AtomicU64::new(1);
 
 impl Segment {
-    /// Takes an open file.
+    /// Takes an open file. What its text is kept in, when that is not the file, goes to `directory`.
     ///
     /// # Errors
-    /// When its metadata or its beginning can not be read.
-    pub fn file(file: File, number: u64) -> io::Result<Self> {
+    /// When its metadata or its beginning can not be read, or there is no room for its text.
+    pub fn file_in(file: File, number: u64, directory: &Path) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let segment = Self::new(number, metadata.dev(), metadata.ino(), Bytes::File(file));
-        segment.size_bytes.store(metadata.size(), Ordering::Release);
-        segment.modified_ms.store(modified_ms(&metadata), Ordering::Release);
-        let fingerprint = segment.read_fingerprint(metadata.size())?;
-        *lock(&segment.fingerprint) = fingerprint;
+        let size = metadata.size();
+        let prints = Prints::of(&file, size)?;
+        let skip = if prints.beginning.starts_with(UTF8_MARK) { UTF8_MARK.len() as u64 } else { 0 };
+        let bytes = match utf16_of(&prints.beginning) {
+            Some(order) => Bytes::Utf16(Box::new(Transcoded::new(file, size, order, directory)?)),
+            None if KERNEL_FILE_SIZES.contains(&size) && is_kernel_file(&file) => {
+                let text = read_kernel_file(&file)?;
+                Bytes::Kernel { _file: file, text }
+            }
+            None => Bytes::File { file, skip },
+        };
+        let text_bytes = match &bytes {
+            Bytes::File { .. } => size - skip,
+            Bytes::Utf16(_) => 0,
+            Bytes::Kernel { text, .. } => text.len() as u64,
+            Bytes::Memory(text) => lock(text).len() as u64,
+        };
+        let mut segment = Self::new(number, metadata.dev(), metadata.ino(), bytes);
+        segment.size_bytes = AtomicU64::new(text_bytes);
+        segment.file_bytes = AtomicU64::new(size);
+        segment.modified_ms = AtomicI64::new(modified_ms(&metadata));
+        segment.prints = Mutex::new(prints);
+        segment.transcode()?;
+        Ok(segment)
+    }
+
+    /// Takes an open file, as [`Segment::file_in`] does with the system's directory for such things.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn file(file: File, number: u64) -> io::Result<Self> {
+        Self::file_in(file, number, &std::env::temp_dir())
+    }
+
+    /// Takes an unlinked file of a spool. `lease` goes with the segment.
+    ///
+    /// # Errors
+    /// When its metadata can not be read.
+    pub fn spooled(file: File, number: u64, lease: Option<Lease>) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let mut segment = Self::new(number, metadata.dev(), metadata.ino(), Bytes::File { file, skip: 0 });
+        segment._lease = lease;
         Ok(segment)
     }
 
@@ -87,11 +182,22 @@ impl Segment {
             reading: Arc::default(),
             bytes,
             size_bytes: AtomicU64::new(0),
+            file_bytes: AtomicU64::new(0),
             modified_ms: AtomicI64::new(0),
             read_to: AtomicU64::new(0),
             boundaries: Mutex::default(),
-            fingerprint: Mutex::default(),
+            prints: Mutex::default(),
+            _lease: None,
         }
+    }
+
+    /// Stands in for another segment whose bytes it has: what is known of those stays true.
+    #[must_use]
+    pub fn in_place_of(mut self, other: &Self) -> Self {
+        self.uid = other.uid;
+        self.number = other.number;
+        self.read_to = AtomicU64::new(other.read_to.load(Ordering::Acquire));
+        self
     }
 
     /// Bytes known to be readable.
@@ -104,12 +210,68 @@ impl Segment {
         Timestamp::from_millisecond(self.modified_ms.load(Ordering::Acquire)).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
+    /// What it is packed with, when it is an archive.
+    pub fn packing(&self) -> Option<Packing> {
+        Packing::of(&lock(&self.prints).beginning)
+    }
+
+    /// Bytes at its beginning that are left out, because there is no room for their text.
+    pub fn skipped_bytes(&self) -> u64 {
+        match &self.bytes {
+            Bytes::Utf16(it) => it.skipped_bytes,
+            Bytes::File { .. } | Bytes::Kernel { .. } | Bytes::Memory(_) => 0,
+        }
+    }
+
+    /// True when its file has more text than was made readable so far: look again at once.
+    pub fn is_behind(&self) -> bool {
+        match &self.bytes {
+            Bytes::Utf16(it) => lock(&it.state).done_bytes < self.file_bytes.load(Ordering::Acquire),
+            Bytes::File { .. } | Bytes::Kernel { .. } | Bytes::Memory(_) => false,
+        }
+    }
+
+    /// Its file.
+    fn its_file(&self) -> Option<&File> {
+        match &self.bytes {
+            Bytes::File { file, .. } => Some(file),
+            Bytes::Utf16(it) => Some(&it.file),
+            Bytes::Kernel { .. } | Bytes::Memory(_) => None,
+        }
+    }
+
+    /// Another handle of its file.
+    ///
+    /// # Errors
+    /// When there is none left, or it is in memory.
+    pub fn reopened(&self) -> io::Result<File> {
+        self.its_file().ok_or(io::ErrorKind::Unsupported)?.try_clone()
+    }
+
     /// True when its file was deleted and only this process keeps it on disk.
     pub fn is_deleted(&self) -> bool {
-        match &self.bytes {
-            Bytes::File(file) => file.metadata().is_ok_and(|it| it.nlink() == 0),
-            Bytes::Memory(_) => false,
-        }
+        self.its_file().is_some_and(|file| file.metadata().is_ok_and(|it| it.nlink() == 0))
+    }
+
+    /// Where its file is now, after renames. `None` when it was deleted or the system does not tell.
+    pub fn path_now(&self) -> Option<PathBuf> {
+        let file = self.its_file()?;
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+        fs::metadata(&path).is_ok_and(|it| it.ino() == self.inode && it.dev() == self.device).then_some(path)
+    }
+
+    /// True when bytes are the beginning of its file.
+    pub fn begins_as(&self, bytes: &[u8]) -> bool {
+        let prints = lock(&self.prints);
+        !prints.beginning.is_empty() && bytes.starts_with(&prints.beginning)
+    }
+
+    /// True when a file begins with the bytes of this one and has all of them: a copy, made before this one was
+    /// emptied.
+    pub fn is_copied_in(&self, copy: &File) -> bool {
+        let prints = lock(&self.prints);
+        let known = self.file_bytes.load(Ordering::Acquire);
+        known > 0 && copy.metadata().is_ok_and(|it| it.size() >= known) && prints.hold(copy, known).unwrap_or(false)
     }
 
     /// Looks at the file again.
@@ -117,34 +279,74 @@ impl Segment {
     /// # Errors
     /// When the file can not be asked any more (a network mount that went away).
     pub fn refresh(&self) -> io::Result<Change> {
-        let Bytes::File(file) = &self.bytes else { return Ok(Change::Same) };
+        let Some(file) = self.its_file() else { return Ok(Change::Same) };
         let metadata = file.metadata()?;
-        let (known, size) = (self.size_bytes(), metadata.size());
+        let (known, size) = (self.file_bytes.load(Ordering::Acquire), metadata.size());
         let modified = modified_ms(&metadata);
         if size == known && modified == self.modified_ms.load(Ordering::Acquire) {
-            return Ok(Change::Same);
+            return Ok(if self.transcode()? { Change::Grew } else { Change::Same });
         }
+        let mut prints = lock(&self.prints);
         // Emptied and written past the old size between two looks: only the bytes themselves tell.
-        let beginning = self.read_fingerprint(size)?;
-        let mut fingerprint = lock(&self.fingerprint);
-        if size < known || !beginning.starts_with(&fingerprint) {
-            return Ok(Change::Truncated { unread_bytes: known.saturating_sub(self.read_to.load(Ordering::Acquire)) });
+        if size < known || !prints.hold(file, known)? {
+            return Ok(Change::Truncated { unread_bytes: self.unread_bytes() });
         }
-        *fingerprint = beginning;
+        let fresh = Prints::of(file, size)?;
+        let is_recast = |it: &[u8]| utf16_of(it).is_some() || it.starts_with(UTF8_MARK) || Packing::of(it).is_some();
+        if known < FIRST_BYTES && !is_recast(&prints.beginning) && is_recast(&fresh.beginning) {
+            return Ok(Change::Recast);
+        }
+        *prints = fresh;
+        drop(prints);
         self.modified_ms.store(modified, Ordering::Release);
+        self.file_bytes.store(size, Ordering::Release);
+        let grew = match &self.bytes {
+            Bytes::File { skip, .. } => {
+                self.size_bytes.store(size.saturating_sub(*skip), Ordering::Release);
+                size > known
+            }
+            Bytes::Utf16(_) => self.transcode()?,
+            Bytes::Kernel { .. } | Bytes::Memory(_) => false,
+        };
+        Ok(if grew { Change::Grew } else { Change::Same })
+    }
+
+    /// Known bytes that nobody has read.
+    pub fn unread_bytes(&self) -> u64 {
+        self.size_bytes().saturating_sub(self.read_to.load(Ordering::Acquire))
+    }
+
+    /// Makes more of a file in UTF-16 readable. Returns true when there is more.
+    fn transcode(&self) -> io::Result<bool> {
+        let Bytes::Utf16(it) = &self.bytes else { return Ok(false) };
+        let mut state = lock(&it.state);
+        let until = self.file_bytes.load(Ordering::Acquire).min(state.done_bytes + UTF16_BYTES_PER_LOOK);
+        let mut bytes = vec![0; PIECE_BYTES];
+        let mut text = Vec::new();
+        let mut size = self.size_bytes();
+        let before = size;
+        while state.done_bytes < until {
+            let length = PIECE_BYTES.min(usize::try_from(until - state.done_bytes).unwrap_or(PIECE_BYTES));
+            let filled = read_full(&it.file, &mut bytes[..length], state.done_bytes)?;
+            if filled == 0 {
+                break;
+            }
+            text.clear();
+            state.utf16.push(&bytes[..filled], &mut text);
+            state.done_bytes += filled as u64;
+            it.text.write_all_at(&text, size)?;
+            size += text.len() as u64;
+        }
         self.size_bytes.store(size, Ordering::Release);
-        Ok(if size > known { Change::Grew } else { Change::Same })
+        Ok(size > before)
     }
 
     /// Opens the same file again as a new segment, after its bytes were replaced.
     ///
     /// # Errors
-    /// As [`Segment::file`].
-    pub fn restart(&self) -> io::Result<Self> {
-        match &self.bytes {
-            Bytes::File(file) => Self::file(file.try_clone()?, self.number + 1),
-            Bytes::Memory(_) => Ok(Self::memory(self.number + 1)),
-        }
+    /// As [`Segment::file_in`].
+    pub fn restart(&self, number: u64, directory: &Path) -> io::Result<Self> {
+        Self::file_in(self.reopened()?, number, directory)
     }
 
     /// Appends to a segment in memory, or tells that the spool behind it has grown.
@@ -176,14 +378,10 @@ impl Segment {
         }
         buffer.resize(length, 0);
         let filled = match &self.bytes {
-            Bytes::File(file) => read_full(file, &mut buffer, start)?,
-            Bytes::Memory(bytes) => {
-                let bytes = lock(bytes);
-                let from = usize::try_from(start).unwrap_or(usize::MAX).min(bytes.len());
-                let count = length.min(bytes.len() - from);
-                buffer[..count].copy_from_slice(&bytes[from..from + count]);
-                count
-            }
+            Bytes::File { file, skip } => read_full(file, &mut buffer, start + skip)?,
+            Bytes::Utf16(it) => read_full(&it.text, &mut buffer, start)?,
+            Bytes::Kernel { text, .. } => copy_from(text, &mut buffer, start),
+            Bytes::Memory(text) => copy_from(&lock(text), &mut buffer, start),
         };
         buffer.truncate(filled);
         self.read_to.fetch_max(start + filled as u64, Ordering::AcqRel);
@@ -199,14 +397,78 @@ impl Segment {
     pub fn keep_boundary(&self, block: u64, offset: u64) {
         lock(&self.boundaries).insert(block, offset);
     }
+}
 
-    fn read_fingerprint(&self, size: u64) -> io::Result<Vec<u8>> {
-        let Bytes::File(file) = &self.bytes else { return Ok(Vec::new()) };
-        let mut buffer = vec![0; FINGERPRINT_BYTES.min(usize::try_from(size).unwrap_or(usize::MAX))];
-        let filled = read_full(file, &mut buffer, 0)?;
-        buffer.truncate(filled);
-        Ok(buffer)
+/// Bytes that tell what a file is: the longest mark.
+const FIRST_BYTES: u64 = 6;
+
+impl Prints {
+    fn of(file: &File, size: u64) -> io::Result<Self> {
+        let beginning = bytes_at(file, 0, size.min(FINGERPRINT_BYTES as u64))?;
+        let length = size.min(END_PRINT_BYTES as u64);
+        let end = bytes_at(file, size - length, length)?;
+        Ok(Self { beginning, end })
     }
+
+    /// True when a file still has these bytes, of which `known` were known.
+    fn hold(&self, file: &File, known: u64) -> io::Result<bool> {
+        Ok(bytes_at(file, 0, self.beginning.len() as u64)? == self.beginning
+            && bytes_at(file, known - self.end.len() as u64, self.end.len() as u64)? == self.end)
+    }
+}
+
+impl Transcoded {
+    fn new(file: File, size: u64, order: ByteOrder, directory: &Path) -> io::Result<Self> {
+        // Of a giant the newest part: that is where somebody looks first.
+        let start = if size > MAX_UTF16_BYTES { (size - MAX_UTF16_BYTES) & !1 } else { 2 };
+        let state = Mutex::new(TranscodedState { utf16: Utf16::new(order), done_bytes: start });
+        Ok(Self { file, text: tempfile::tempfile_in(directory)?, skipped_bytes: start - 2, state })
+    }
+}
+
+/// True for a file that the kernel makes up when it is read: its size says nothing.
+fn is_kernel_file(file: &File) -> bool {
+    const KERNEL_FILE_SYSTEMS: [u32; 4] = [
+        0x9fa0,      // proc
+        0x6265_6572, // sysfs
+        0x6462_6720, // debugfs
+        0x7472_6163, // tracefs
+    ];
+    let kind = |it: rustix::fs::StatFs| u32::try_from(it.f_type & 0xffff_ffff).unwrap_or(0);
+    rustix::fs::fstatfs(file).is_ok_and(|it| KERNEL_FILE_SYSTEMS.contains(&kind(it)))
+}
+
+/// Reads what the kernel says now, in order, as such files can not be read at an offset. Does not wait for more.
+fn read_kernel_file(mut file: &File) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut text = Vec::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    while (text.len() as u64) < MAX_KERNEL_FILE_BYTES {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => text.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The messages of the kernel end so.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if text.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(text)
+}
+
+fn copy_from(text: &[u8], buffer: &mut [u8], start: u64) -> usize {
+    let from = usize::try_from(start).unwrap_or(usize::MAX).min(text.len());
+    let count = buffer.len().min(text.len() - from);
+    buffer[..count].copy_from_slice(&text[from..from + count]);
+    count
+}
+
+fn bytes_at(file: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; usize::try_from(length).unwrap_or(0)];
+    let filled = read_full(file, &mut buffer, start)?;
+    buffer.truncate(filled);
+    Ok(buffer)
 }
 
 fn read_full(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {

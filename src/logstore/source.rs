@@ -1,11 +1,14 @@
 //! A log source: its segments in order, and what is missing between them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::log::GapKind;
 use crate::logstore::format::Reading;
@@ -17,6 +20,12 @@ use crate::logstore::store::{Stop, Store};
 pub const MAX_OLD_SEGMENTS: usize = 4;
 /// A rotated file that was deleted is let go above this size, because it still takes up the disk.
 const MAX_DELETED_BYTES: u64 = 256 << 20;
+/// Segments that went and are remembered by their identity.
+const MAX_EVICTED: usize = 64;
+/// Number of the first segment. What is put before it as history counts down from here.
+const FIRST_NUMBER: u64 = 1 << 32;
+/// Numbers for the segments of one rotated file: an archive has at most a few dozen.
+const NUMBERS_PER_RANK: u64 = 1 << 12;
 /// Remembered arrivals (offset, time) of bytes, which place lines without a timestamp among those with one.
 const MAX_ARRIVALS: usize = 2048;
 
@@ -30,7 +39,9 @@ pub struct Source {
     /// Where it reads from, in words.
     pub origin: String,
     /// Segments kept readable.
-    max_segments: usize,
+    max_segments: AtomicUsize,
+    /// Those who still bring bytes that were there before the source was opened.
+    unfinished: AtomicUsize,
     /// Counts structural changes (segments, gaps), not growth.
     epoch: AtomicU64,
     state: Mutex<State>,
@@ -38,13 +49,38 @@ pub struct Source {
     store: Option<Arc<StoreReader>>,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 struct State {
     reading: Arc<Reading>,
+    /// Rotated files that were there before, oldest first.
+    history: Vec<Rotated>,
     parts: Vec<Part>,
+    /// Bytes of the segments that went because there were too many.
+    evicted_bytes: u64,
+    /// Device and inode of the last ones: they are no news when they are met again.
+    evicted: VecDeque<(u64, u64)>,
     tail: Option<GapMark>,
     arrivals: Vec<Arrival>,
     next_number: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Rotated {
+    /// Counts the rotated files, the newest is 1.
+    rank: u32,
+    parts: Vec<Part>,
+}
+
+/// Held while bytes are brought that were there before; see [`Source::is_unfinished`].
+#[derive(Debug)]
+pub struct Unfinished {
+    source: Arc<Source>,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.source.unfinished.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A segment and what is missing before it.
@@ -107,13 +143,24 @@ impl Source {
 
     /// A source that keeps this many segments readable.
     pub fn with_segments(id: SourceId, name: &str, origin: &str, max_segments: usize) -> Self {
+        let state = State {
+            reading: Arc::default(),
+            history: Vec::new(),
+            parts: Vec::new(),
+            evicted_bytes: 0,
+            evicted: VecDeque::new(),
+            tail: None,
+            arrivals: Vec::new(),
+            next_number: FIRST_NUMBER,
+        };
         Self {
-            max_segments,
+            max_segments: AtomicUsize::new(max_segments),
+            unfinished: AtomicUsize::new(0),
             id,
             name: name.to_string(),
             origin: origin.to_string(),
             epoch: AtomicU64::new(0),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             store: None,
         }
     }
@@ -135,6 +182,22 @@ impl Source {
             store.renew();
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Keeps this many segments readable from now on.
+    pub fn keep_segments(&self, max_segments: usize) {
+        self.max_segments.store(max_segments, Ordering::Release);
+    }
+
+    /// Says that bytes are brought which were there before, until the answer is dropped.
+    pub fn begin(self: &Arc<Self>) -> Unfinished {
+        self.unfinished.fetch_add(1, Ordering::AcqRel);
+        Unfinished { source: self.clone() }
+    }
+
+    /// True while bytes are brought that were there before: an archive is unpacked, history is looked for.
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire) > 0
     }
 
     /// Counts structural changes (segments, gaps), not growth.
@@ -159,9 +222,20 @@ impl Source {
         state.parts[..count].iter().map(|it| it.segment.clone()).collect()
     }
 
+    /// True when a file is one of its segments, or was one.
+    pub fn holds(&self, device: u64, inode: u64) -> bool {
+        let state = lock(&self.state);
+        let is_it = |it: &Part| it.segment.device == device && it.segment.inode == inode;
+        state.evicted.contains(&(device, inode))
+            || state.parts.iter().any(is_it)
+            || state.history.iter().flat_map(|it| &it.parts).any(is_it)
+    }
+
     /// Readable bytes of all segments.
     pub fn size_bytes(&self) -> u64 {
-        lock(&self.state).parts.iter().map(|it| it.segment.size_bytes()).sum()
+        let state = lock(&self.state);
+        let history = state.history.iter().flat_map(|it| &it.parts);
+        history.chain(&state.parts).map(|it| it.segment.size_bytes()).sum()
     }
 
     /// Says how the bytes of the segments to come are read.
@@ -175,29 +249,127 @@ impl Source {
     }
 
     /// Appends a segment; the oldest goes when there are too many.
-    pub fn push(&self, mut segment: Segment, gap: Option<GapMark>) -> Arc<Segment> {
+    pub fn push(&self, segment: Segment, gap: Option<GapMark>) -> Arc<Segment> {
         let mut state = lock(&self.state);
-        segment.reading = state.reading.clone();
-        let segment = Arc::new(segment);
-        state.next_number = segment.number + 1;
-        state.parts.push(Part { segment: segment.clone(), gap, size_bytes: 0 });
-        state.tail = None;
-        while state.parts.len() > self.max_segments {
-            state.parts.remove(0);
-        }
-        let newest = segment.uid;
-        state.parts.retain(|part| {
+        let segment = state.push(segment, gap);
+        let max_segments = self.max_segments.load(Ordering::Acquire);
+        // Those in memory hold no file open; most say only what is missing there.
+        let files = state.parts.iter().filter(|it| it.segment.inode != 0).count();
+        let (mut surplus, newest) = (files.saturating_sub(max_segments), segment.uid);
+        let gone = state.parts.extract_if(.., |part| {
             let it = &part.segment;
-            it.uid == newest || it.size_bytes() <= MAX_DELETED_BYTES || !it.is_deleted()
+            let is_surplus = surplus > 0;
+            surplus = surplus.saturating_sub(usize::from(it.inode != 0));
+            is_surplus || (it.uid != newest && it.size_bytes() > MAX_DELETED_BYTES && it.is_deleted())
         });
+        let gone: Vec<Part> = gone.collect();
+        let evicted: u64 = gone.iter().map(|it| it.segment.size_bytes()).sum();
+        state.evicted.extend(gone.iter().map(|it| (it.segment.device, it.segment.inode)));
+        while state.evicted.len() > MAX_EVICTED {
+            state.evicted.pop_front();
+        }
+        state.evicted_bytes += evicted;
+        if evicted > 0
+            && let evicted_bytes = state.evicted_bytes
+            && let Some(oldest) = state.parts.first_mut()
+        {
+            let kind = GapKind::Failed(format!("{} of older rotated files were let go", format::bytes(evicted_bytes)));
+            oldest.gap =
+                Some(GapMark { kind, at: oldest.gap.as_ref().map_or_else(|| oldest.segment.modified(), |it| it.at) });
+        }
         self.epoch.fetch_add(1, Ordering::AcqRel);
         segment
     }
 
-    /// Replaces the newest segment, whose bytes are gone.
-    pub fn replace_newest(&self, segment: Segment, gap: GapMark) -> Arc<Segment> {
-        lock(&self.state).parts.pop();
-        self.push(segment, Some(gap))
+    /// Replaces the newest segment, whose bytes are gone. What was missing before it stays said.
+    pub fn replace_newest(
+        &self,
+        make: impl FnOnce(u64) -> io::Result<Segment>,
+        gap: GapMark,
+    ) -> io::Result<Arc<Segment>> {
+        let number = self.next_number();
+        let segment = make(number + 1)?;
+        {
+            let mut state = lock(&self.state);
+            let earlier = state.parts.pop().and_then(|it| it.gap);
+            match (earlier, &gap.kind) {
+                (
+                    Some(GapMark { kind: GapKind::Truncated { unread_bytes: before }, .. }),
+                    GapKind::Truncated { unread_bytes },
+                ) => {
+                    // Emptied again and again, it says so once, and how much that cost.
+                    let kind = GapKind::Truncated { unread_bytes: before + unread_bytes };
+                    drop(state);
+                    return Ok(self.push(segment, Some(GapMark { kind, ..gap })));
+                }
+                (Some(earlier), _) => {
+                    state.push(Segment::memory(number), Some(earlier));
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(self.push(segment, Some(gap)))
+    }
+
+    /// Puts a segment in the newest one's place that has the same bytes, or reads them in another way.
+    pub fn swap_newest(&self, mut segment: Segment) {
+        let mut state = lock(&self.state);
+        segment.reading = state.reading.clone();
+        if let Some(newest) = state.parts.last_mut() {
+            newest.segment = Arc::new(segment);
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Leaves out a segment that is not the newest and whose bytes are gone; `gap` stands there.
+    pub fn give_up(&self, uid: u64, gap: GapMark) {
+        let mut state = lock(&self.state);
+        if let Some(part) = state.parts.iter_mut().find(|it| it.segment.uid == uid) {
+            part.segment = Arc::new(Segment::memory(part.segment.number));
+            part.gap = Some(gap);
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Says that rows which were shown may stand elsewhere now: an older segment has grown.
+    pub fn disturbed(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Forgets all segments.
+    pub fn clear(&self) {
+        lock(&self.state).parts.clear();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A source for the segments of a rotated file, before they are put into this one's history.
+    pub fn beside(&self, first_number: u64) -> Self {
+        let beside = Self::new(self.id.clone(), &self.name, &self.origin);
+        {
+            let mut state = lock(&beside.state);
+            state.next_number = first_number;
+            state.reading = self.reading();
+        }
+        beside
+    }
+
+    /// Number for the first segment of a rotated file that was there before.
+    pub fn history_number(rank: u32) -> u64 {
+        FIRST_NUMBER.saturating_sub(u64::from(rank).saturating_mul(NUMBERS_PER_RANK))
+    }
+
+    /// Puts a rotated file before what is there: behind older ones (of a higher rank), before newer ones.
+    pub fn put_history(&self, rank: u32, parts: Vec<Part>) {
+        let mut state = lock(&self.state);
+        let at = state.history.partition_point(|it| it.rank > rank);
+        state.history.insert(at, Rotated { rank, parts });
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// All its segments with what is missing before each, oldest first.
+    pub fn parts(&self) -> Vec<Part> {
+        let state = lock(&self.state);
+        state.history.iter().flat_map(|it| &it.parts).chain(&state.parts).cloned().collect()
     }
 
     /// Drops the oldest segment; `gap` then stands before the next one.
@@ -247,7 +419,7 @@ impl Source {
     /// What is there now.
     pub fn snapshot(self: &Arc<Self>) -> Snapshot {
         let state = lock(&self.state);
-        let mut parts = state.parts.clone();
+        let mut parts: Vec<Part> = state.history.iter().flat_map(|it| &it.parts).chain(&state.parts).cloned().collect();
         for part in &mut parts {
             part.size_bytes = part.segment.size_bytes();
         }
@@ -259,6 +431,17 @@ impl Source {
             arrivals: state.arrivals.clone(),
             store: self.store.as_ref().map(|it| StoreLook { reader: it.clone(), stop: Stop::default() }),
         }
+    }
+}
+
+impl State {
+    fn push(&mut self, mut segment: Segment, gap: Option<GapMark>) -> Arc<Segment> {
+        segment.reading = self.reading.clone();
+        let segment = Arc::new(segment);
+        self.next_number = segment.number + 1;
+        self.parts.push(Part { segment: segment.clone(), gap, size_bytes: 0 });
+        self.tail = None;
+        segment
     }
 }
 

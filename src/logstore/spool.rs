@@ -1,17 +1,20 @@
 //! Keeps what a stream said, so that it can be read at an offset like a file.
 //!
 //! Segments are unlinked files in the state directory: nobody else sees them and they are gone with the
-//! process. When the disk is full the stream goes on in a smaller ring in memory. What falls out at the
-//! old end is counted in a gap row.
+//! process. When the disk is full a stream goes on in a smaller ring in memory; of an archive, which waits
+//! on the disk anyway, the oldest part makes room for the newest. What falls out at the old end is counted
+//! in a gap row.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
+use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::log::GapKind;
 use crate::logstore::segment::Segment;
@@ -29,6 +32,14 @@ const MEMORY_SEGMENT_BYTES: u64 = 2 << 20;
 const MAX_MEMORY_SEGMENTS: usize = 8;
 /// Bytes taken from a stream in one go.
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes of one segment of an archive, fewer but larger files than those of a stream.
+const ARCHIVE_SEGMENT_BYTES: u64 = 64 << 20;
+/// Segments of an archive: 4 GiB are a day's log of a busy service, unpacked.
+const MAX_ARCHIVE_SEGMENTS: usize = 64;
+/// Bytes that all archives of a process may take together.
+const MAX_ARCHIVES_BYTES: u64 = 16 << 30;
+/// Bytes that archives leave free on the disk, for those who have to write there.
+const MIN_FREE_BYTES: u64 = 1 << 30;
 
 /// Bounds of a spool; tests use small ones.
 #[derive(Debug, Clone, Copy)]
@@ -45,12 +56,71 @@ impl Default for SpoolBounds {
     }
 }
 
+impl SpoolBounds {
+    /// The bounds of an archive.
+    pub const ARCHIVE: Self = Self { segment_bytes: ARCHIVE_SEGMENT_BYTES, max_segments: MAX_ARCHIVE_SEGMENTS };
+}
+
+/// What the archives of a process have taken of the disk, together.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    taken_bytes: Arc<AtomicU64>,
+}
+
+/// Bytes taken of a [`Room`], given back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    room: Room,
+    bytes: u64,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.room.taken_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+impl Room {
+    /// Takes bytes of a directory's disk.
+    ///
+    /// # Errors
+    /// When archives have enough already, or the disk has too little: at most half of what was free is taken.
+    fn take(&self, directory: &Path, bytes: u64) -> io::Result<Lease> {
+        let disk = rustix::fs::statvfs(directory).map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("could not unpack into `{}`: {error}", directory.display()))
+        })?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let taken = self.taken_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let lease = Lease { room: self.clone(), bytes };
+        if taken + bytes > MAX_ARCHIVES_BYTES {
+            let limit = format::bytes(MAX_ARCHIVES_BYTES);
+            return Err(io::Error::other(format!("archives have taken {limit} of the disk, which is all they may")));
+        }
+        if free < bytes + MIN_FREE_BYTES.max(taken) {
+            let (free, directory) = (format::bytes(free), directory.display());
+            return Err(io::Error::other(format!("no room to unpack: `{directory}` has {free} left")));
+        }
+        Ok(lease)
+    }
+}
+
+/// Where a spool goes when it can not have another segment on disk.
+#[derive(Debug)]
+enum Shortage {
+    /// Into memory.
+    Memory,
+    /// Over its own oldest segments, and when there are none, no further, for the reason given then.
+    Stop(Room, Option<String>),
+}
+
 /// Writes a stream into segments of a source.
 #[derive(Debug)]
 pub struct Spool {
     source: Arc<Source>,
     directory: PathBuf,
     bounds: SpoolBounds,
+    on_shortage: Shortage,
     newest: Option<Newest>,
     /// What each segment holds, oldest first.
     held: VecDeque<Held>,
@@ -77,14 +147,33 @@ impl Spool {
     /// Makes an empty spool with its source; segments go to `directory`.
     pub fn new(id: SourceId, name: &str, origin: &str, directory: &Path, bounds: SpoolBounds) -> Self {
         let source = Arc::new(Source::with_segments(id, name, origin, bounds.max_segments * SEGMENTS_PER_FULL + 1));
+        Self::onto(source, directory, bounds, Shortage::Memory)
+    }
+
+    /// Makes an empty spool for what an archive unpacks to, in place of a source's segments.
+    pub fn of_archive(source: Arc<Source>, directory: &Path, bounds: SpoolBounds, room: &Room) -> Self {
+        source.keep_segments(bounds.max_segments * SEGMENTS_PER_FULL + 1);
+        Self::onto(source, directory, bounds, Shortage::Stop(room.clone(), None))
+    }
+
+    fn onto(source: Arc<Source>, directory: &Path, bounds: SpoolBounds, on_shortage: Shortage) -> Self {
         Self {
             source,
             directory: directory.to_path_buf(),
             bounds,
+            on_shortage,
             newest: None,
             held: VecDeque::new(),
             dropped_lines: 0,
             inside_line: false,
+        }
+    }
+
+    /// Why nothing more is kept, when that is so.
+    pub fn shortage(&self) -> Option<&str> {
+        match &self.on_shortage {
+            Shortage::Memory => None,
+            Shortage::Stop(_, why) => why.as_deref(),
         }
     }
 
@@ -114,11 +203,14 @@ impl Spool {
         }
     }
 
-    /// Appends bytes. Never fails: without a disk they stay in memory.
+    /// Appends bytes. Never fails: without a disk a stream stays in memory, an archive ends ([`Spool::shortage`]).
     pub fn append(&mut self, mut bytes: &[u8], now: Timestamp) {
         while !bytes.is_empty() {
             if self.newest.is_none() {
-                self.start_segment(tempfile::tempfile_in(&self.directory).ok(), None, now);
+                self.start_segment(None, now);
+            }
+            if self.newest.is_none() {
+                return;
             }
             let (count, is_full) = self.fitting(bytes);
             let (piece, rest) = bytes.split_at(count);
@@ -158,8 +250,7 @@ impl Spool {
 
     /// Says that something is missing between what is here and what comes next.
     pub fn gap(&mut self, kind: GapKind, now: Timestamp) {
-        let gap = GapMark { kind, at: now };
-        self.start_segment(tempfile::tempfile_in(&self.directory).ok(), Some(gap), now);
+        self.start_segment(Some(GapMark { kind, at: now }), now);
     }
 
     /// True when the last line has no end yet.
@@ -167,13 +258,38 @@ impl Spool {
         self.inside_line
     }
 
-    fn start_segment(&mut self, file: Option<File>, gap: Option<GapMark>, now: Timestamp) {
-        let number = self.source.next_number();
-        let on_disk = file.and_then(|file| {
-            let reader = file.try_clone().ok()?;
-            Some((Segment::file(reader, number).ok()?, file))
-        });
-        let (limit, segments) = if on_disk.is_some() {
+    /// Starts the next segment on disk, or wherever a spool without one goes.
+    fn start_segment(&mut self, gap: Option<GapMark>, now: Timestamp) {
+        self.newest = None;
+        loop {
+            match (self.segment_on_disk(), &mut self.on_shortage) {
+                (Ok((segment, file)), _) => return self.push(segment, Some(file), gap, now),
+                (Err(_), Shortage::Memory) => return self.start_in_memory(gap, now),
+                (Err(_), Shortage::Stop(..)) if self.held.len() > 1 => self.drop_oldest(now),
+                (Err(error), Shortage::Stop(_, why)) => {
+                    *why = Some(error.to_string());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn start_in_memory(&mut self, gap: Option<GapMark>, now: Timestamp) {
+        self.push(Segment::memory(self.source.next_number()), None, gap, now);
+    }
+
+    fn segment_on_disk(&self) -> io::Result<(Segment, File)> {
+        let lease = match &self.on_shortage {
+            Shortage::Memory => None,
+            Shortage::Stop(room, _) => Some(room.take(&self.directory, self.bounds.segment_bytes)?),
+        };
+        let file = tempfile::tempfile_in(&self.directory)?;
+        let segment = Segment::spooled(file.try_clone()?, self.source.next_number(), lease)?;
+        Ok((segment, file))
+    }
+
+    fn push(&mut self, segment: Segment, file: Option<File>, gap: Option<GapMark>, now: Timestamp) {
+        let (limit, segments) = if file.is_some() {
             (self.bounds.segment_bytes, self.bounds.max_segments)
         } else {
             (MEMORY_SEGMENT_BYTES.min(self.bounds.segment_bytes), MAX_MEMORY_SEGMENTS.min(self.bounds.max_segments))
@@ -184,16 +300,16 @@ impl Spool {
             && (self.held.len() >= segments * SEGMENTS_PER_FULL
                 || self.held.iter().map(|it| it.bytes).sum::<u64>() > max_bytes)
         {
-            self.dropped_lines += self.held.pop_front().map_or(0, |it| it.lines);
-            self.source.drop_oldest(GapMark { kind: GapKind::Dropped { lines: self.dropped_lines }, at: now });
+            self.drop_oldest(now);
         }
-        let (segment, file) = match on_disk {
-            Some((segment, file)) => (segment, Some(file)),
-            None => (Segment::memory(number), None),
-        };
         let segment = self.source.push(segment, gap);
         self.newest = Some(Newest { segment, file, size_bytes: 0 });
         self.held.push_back(Held::default());
+    }
+
+    fn drop_oldest(&mut self, now: Timestamp) {
+        self.dropped_lines += self.held.pop_front().map_or(0, |it| it.lines);
+        self.source.drop_oldest(GapMark { kind: GapKind::Dropped { lines: self.dropped_lines }, at: now });
     }
 
     fn put(&mut self, piece: &[u8], now: Timestamp) {
@@ -201,9 +317,15 @@ impl Spool {
         if let Some(file) = &mut newest.file
             && let Err(error) = file.write_all(piece)
         {
-            tracing::warn!("the spool of {} goes on in memory: {error}", self.source.id);
-            self.start_segment(None, None, now);
-            return self.put(piece, now);
+            match &mut self.on_shortage {
+                Shortage::Memory => {
+                    tracing::warn!("the spool of {} goes on in memory: {error}", self.source.id);
+                    self.start_in_memory(None, now);
+                    self.put(piece, now);
+                }
+                Shortage::Stop(_, why) => *why = Some(format!("no room to unpack: {error}")),
+            }
+            return;
         }
         newest.segment.append(piece, now);
         newest.size_bytes += piece.len() as u64;

@@ -1,8 +1,9 @@
 //! Keeps the source of one path true: growth, rotation, truncation, deletion, a file that comes later.
 //!
 //! A look costs two `stat`s. Identity is device and inode of the open file against the path's, and the
-//! file's first bytes against what they were: a file that was emptied and written past its old size
-//! between two looks has the same inode and a larger size.
+//! file's bytes at both ends of what is known against what they were: a file that was emptied and written
+//! past its old size between two looks has the same inode and a larger size. What happened more than once
+//! between two looks is found among the rotated files, where there are any.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,11 +15,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::domain::log::{GapKind, LogFact, SourceState};
-use crate::logstore::segment::{Change, Segment};
+use crate::domain::sanitise;
+use crate::logstore::archive::{self, Packing};
+use crate::logstore::history;
+use crate::logstore::segment::{Change, FINGERPRINT_BYTES, Segment};
 use crate::logstore::source::{GapMark, Source};
 
 /// Least time between two facts that a source grew.
 const GREW_INTERVAL: Duration = Duration::from_millis(50);
+/// Rotated files looked at after a rotation, for those that came and went between two looks.
+const MAX_BETWEEN: usize = 8;
 
 /// A path and the source that is read from it.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub struct FileTail {
     pub source: Arc<Source>,
     /// Its path.
     pub path: PathBuf,
+    /// Where text goes that can not be read in its file.
+    directory: PathBuf,
     state: Option<SourceState>,
     reported_bytes: Option<u64>,
     reported_at: Option<Instant>,
@@ -39,25 +47,74 @@ pub struct Look {
     pub facts: Vec<LogFact>,
     /// Windows may have changed.
     pub changed: bool,
-    /// A fact was held back because the last one is too recent: look again soon.
+    /// Other files are read now than before.
+    pub moved: bool,
+    /// A fact was held back because the last one is too recent, or there is more to do: look again soon.
     pub owes: bool,
+    /// The file is an archive, which must be unpacked to be read. It is looked at no more.
+    pub archive: Option<(File, Packing)>,
+}
+
+/// The files that stood under a path between two looks.
+#[derive(Debug, Default)]
+struct Between {
+    /// A copy of the file that was known.
+    copy: Option<File>,
+    /// Files that were never seen there, oldest first.
+    missed: Vec<File>,
+    /// Names of such files that are packed by now.
+    packed: Vec<String>,
 }
 
 impl FileTail {
     /// Starts on a path; nothing is opened before the first look.
     pub fn new(source: Arc<Source>, path: &Path) -> Self {
-        Self { source, path: path.to_path_buf(), state: None, reported_bytes: None, reported_at: None }
+        Self {
+            source,
+            path: path.to_path_buf(),
+            directory: std::env::temp_dir(),
+            state: None,
+            reported_bytes: None,
+            reported_at: None,
+        }
+    }
+
+    /// Keeps text that can not be read in its file in this directory.
+    #[must_use]
+    pub fn spooling_to(mut self, directory: &Path) -> Self {
+        self.directory = directory.to_path_buf();
+        self
+    }
+
+    /// True when the path can not be read now: no hint tells when that ends.
+    pub fn is_failing(&self) -> bool {
+        !matches!(self.state, None | Some(SourceState::Connected))
     }
 
     /// Looks at the file: `now` goes into gap rows, `instant` spaces the facts.
     pub fn look(&mut self, now: Timestamp, instant: Instant) -> Look {
         let mut look = Look::default();
         for segment in self.source.older() {
-            // Writers keep the old file open for a while after a rotation.
-            look.changed |= matches!(segment.refresh(), Ok(Change::Grew));
+            match segment.refresh() {
+                // Writers keep the old file open for a while after a rotation.
+                Ok(Change::Grew) => {
+                    self.source.disturbed();
+                    look.changed = true;
+                }
+                Ok(Change::Truncated { unread_bytes }) => {
+                    let gap = GapMark { kind: GapKind::Truncated { unread_bytes }, at: now };
+                    look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind: gap.kind.clone() });
+                    self.source.give_up(segment.uid, gap);
+                    look.changed = true;
+                }
+                Ok(Change::Same | Change::Recast) | Err(_) => {}
+            }
         }
         self.look_at_open_file(now, &mut look);
-        self.look_at_path(now, &mut look);
+        if look.archive.is_none() {
+            self.look_at_path(now, &mut look);
+        }
+        look.owes |= self.source.newest().is_some_and(|it| it.is_behind());
         let size_bytes = self.source.size_bytes();
         if self.reported_bytes != Some(size_bytes) {
             if self.reported_at.is_none_or(|it| instant.duration_since(it) >= GREW_INTERVAL) {
@@ -80,18 +137,38 @@ impl FileTail {
                 look.changed = true;
             }
             Ok(Change::Truncated { unread_bytes }) => {
-                let kind = GapKind::Truncated { unread_bytes };
-                match newest.restart() {
-                    Ok(segment) => {
-                        self.source.replace_newest(segment, GapMark { kind: kind.clone(), at: now });
-                        look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind });
-                    }
+                look.changed = true;
+                if let Err(error) = self.begin_again(&newest, unread_bytes, now, look) {
+                    self.fail(&error, now, look);
+                }
+            }
+            Ok(Change::Recast) => {
+                look.changed = true;
+                match newest.restart(newest.number, &self.directory) {
+                    Ok(segment) => self.take_first(segment, look),
                     Err(error) => self.fail(&error, now, look),
                 }
-                look.changed = true;
             }
             Err(error) => self.fail(&error, now, look),
         }
+    }
+
+    /// Goes on with a file whose known bytes are gone: in a copy of it, or with a gap that says what is missing.
+    fn begin_again(&mut self, old: &Segment, unread_bytes: u64, now: Timestamp, look: &mut Look) -> io::Result<()> {
+        let directory = self.directory.clone();
+        let between = self.between(|file| old.is_copied_in(file));
+        if let Some(copy) = between.copy {
+            self.source.swap_newest(Segment::file_in(copy, old.number, &directory)?.in_place_of(old));
+            self.push_missed(between.missed, now, look)?;
+            let segment = old.restart(self.source.next_number(), &directory)?;
+            self.push(segment, GapKind::Rotated, now, look);
+            return Ok(());
+        }
+        let kind = GapKind::Truncated { unread_bytes };
+        let make = |number| old.restart(number, &directory);
+        self.source.replace_newest(make, GapMark { kind: kind.clone(), at: now })?;
+        look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind });
+        Ok(())
     }
 
     fn look_at_path(&mut self, now: Timestamp, look: &mut Look) {
@@ -105,21 +182,101 @@ impl FileTail {
         }
         let newest = self.source.newest();
         let is_open = newest.as_ref().is_some_and(|it| it.device == metadata.dev() && it.inode == metadata.ino());
-        if !is_open {
-            match open_regular(&self.path).and_then(|file| Segment::file(file, self.source.next_number())) {
-                Ok(segment) => {
-                    let gap = newest.map(|_| GapMark { kind: GapKind::Rotated, at: now });
-                    if let Some(gap) = &gap {
-                        look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind: gap.kind.clone() });
-                    }
-                    self.source.push(segment, gap);
-                    look.changed = true;
-                }
-                Err(error) => return self.fail(&error, now, look),
-            }
+        if !is_open && let Err(error) = self.open(newest.as_deref(), now, look) {
+            return self.fail(&error, now, look);
         }
         look.changed |= self.source.set_tail(None);
         self.set_state(SourceState::Connected, look);
+    }
+
+    /// Opens the file that stands at the path now.
+    fn open(&mut self, old: Option<&Segment>, now: Timestamp, look: &mut Look) -> io::Result<()> {
+        let file = open_regular(&self.path)?;
+        let Some(old) = old else {
+            let segment = Segment::file_in(file, self.source.next_number(), &self.directory)?;
+            self.take_first(segment, look);
+            return Ok(());
+        };
+        let between = self.between(|file| is_file_of(old, file));
+        self.push_missed(between.missed, now, look)?;
+        let segment = Segment::file_in(file, self.source.next_number(), &self.directory)?;
+        let kind = if between.packed.is_empty() {
+            GapKind::Rotated
+        } else {
+            let names = between.packed.join("`, `");
+            GapKind::Failed(format!("rotated more than once between two looks; `{names}` was not read"))
+        };
+        self.push(segment, kind, now, look);
+        Ok(())
+    }
+
+    /// Takes the first segment there is, or what was an empty one.
+    fn take_first(&mut self, segment: Segment, look: &mut Look) {
+        look.changed = true;
+        look.moved = true;
+        if let Some(packing) = segment.packing()
+            && let Ok(file) = segment.reopened()
+        {
+            self.source.clear();
+            look.archive = Some((file, packing));
+            return;
+        }
+        let skipped = left_out(&segment);
+        if self.source.newest().is_some() {
+            self.source.swap_newest(segment);
+        } else {
+            let at = segment.modified();
+            self.source.push(segment, skipped.map(|kind| GapMark { kind, at }));
+        }
+    }
+
+    fn push_missed(&mut self, missed: Vec<File>, now: Timestamp, look: &mut Look) -> io::Result<()> {
+        for file in missed {
+            let segment = Segment::file_in(file, self.source.next_number(), &self.directory)?;
+            self.push(segment, GapKind::Rotated, now, look);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, segment: Segment, kind: GapKind, now: Timestamp, look: &mut Look) {
+        let kind = left_out(&segment).unwrap_or(kind);
+        look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind: kind.clone() });
+        self.source.push(segment, Some(GapMark { kind, at: now }));
+        look.changed = true;
+        look.moved = true;
+    }
+
+    /// Looks among the rotated files for the one that was known, and for those that are newer than it.
+    fn between(&self, is_known: impl Fn(&File) -> bool) -> Between {
+        let mut between = Between::default();
+        let modified = self.source.newest().map(|it| it.modified()).unwrap_or_default();
+        let mut is_found = false;
+        let mut newer = Vec::new();
+        for path in history::files_of(&self.path).0.into_iter().take(MAX_BETWEEN) {
+            let Ok(file) = open_regular(&path) else { continue };
+            if is_known(&file) {
+                is_found = true;
+                between.copy = Some(file);
+                break;
+            }
+            newer.push((path, file));
+        }
+        for (path, file) in newer.into_iter().rev() {
+            let Ok(metadata) = file.metadata() else { continue };
+            // Without the known one to count from, a file that was left alone since is older.
+            let is_newer =
+                if is_found { modified_of(&metadata) >= modified } else { modified_of(&metadata) > modified };
+            if !is_newer || self.source.holds(metadata.dev(), metadata.ino()) {
+                continue;
+            }
+            if packing_of(&file).is_some() {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                between.packed.push(sanitise::text(&name));
+            } else {
+                between.missed.push(file);
+            }
+        }
+        between
     }
 
     fn fail(&mut self, error: &io::Error, now: Timestamp, look: &mut Look) {
@@ -157,6 +314,35 @@ fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::other("it is a pipe now"));
     }
     Ok(file)
+}
+
+/// True for the file of a segment, also when it was packed since.
+fn is_file_of(segment: &Segment, file: &File) -> bool {
+    if file.metadata().is_ok_and(|it| it.dev() == segment.device && it.ino() == segment.inode) {
+        return true;
+    }
+    packing_of(file)
+        .and_then(|packing| archive::beginning(file, packing, FINGERPRINT_BYTES))
+        .is_some_and(|it| segment.begins_as(&it))
+}
+
+fn packing_of(file: &File) -> Option<Packing> {
+    use std::os::unix::fs::FileExt;
+    let mut first = [0; 8];
+    let count = file.read_at(&mut first, 0).ok()?;
+    Packing::of(&first[..count])
+}
+
+fn modified_of(metadata: &fs::Metadata) -> Timestamp {
+    let nanos = i32::try_from(metadata.mtime_nsec()).unwrap_or(0);
+    Timestamp::new(metadata.mtime(), nanos).unwrap_or_default()
+}
+
+/// What is missing before a segment because there is no room for it.
+fn left_out(segment: &Segment) -> Option<GapKind> {
+    let bytes = segment.skipped_bytes();
+    let shown = crate::domain::format::bytes(bytes);
+    (bytes > 0).then(|| GapKind::Failed(format!("the first {shown} of this UTF-16 file are left out")))
 }
 
 #[cfg(test)]

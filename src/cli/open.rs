@@ -34,6 +34,10 @@ pub struct Args {
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
 
+    /// Put the rotated files of each log before it: `api.log.1`, `api.log.2.gz`
+    #[arg(long)]
+    pub history: bool,
+
     /// How the screen looks and behaves
     #[command(flatten)]
     pub look: Look,
@@ -79,7 +83,14 @@ pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode,
     let operands = operands(&args.paths);
     let look = Look { logs_first: !operands.is_empty(), ..args.look.clone() };
     let named = cx.config.clone();
-    let read = move |commands| with_screen_mistakes(with_logs(config::load(named.as_deref(), commands), &operands));
+    let history = args.history;
+    let read = move |commands| {
+        let mut loaded = with_logs(config::load(named.as_deref(), commands), &operands);
+        if history {
+            loaded.config.logs = log::with_history(loaded.config.logs);
+        }
+        with_screen_mistakes(loaded)
+    };
     let loaded = read(Commands::Defer);
     let greeting = loaded.config.path.is_none().then(|| Notice {
         severity: NoticeSeverity::Info,

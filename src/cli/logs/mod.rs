@@ -107,6 +107,10 @@ pub struct Args {
     #[arg(short, long, conflicts_with_all = ["count", "histogram"])]
     pub follow: bool,
 
+    /// Read the rotated files of each log as well: `api.log.1`, `api.log.2.gz`
+    #[arg(long)]
+    pub history: bool,
+
     /// Print N records before and after each match
     #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
     pub context: usize,
@@ -179,6 +183,9 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     let mut specs = sources::choose(&args.paths, &args.source, &config.logs, args.follow)?;
     if let Some(name) = &args.format {
         sources::force_format(&mut specs, name, &config.formats)?;
+    }
+    if args.history {
+        specs = crate::service::log::with_history(specs);
     }
     let is_stream = specs.iter().flat_map(|it| &it.inputs).any(is_stream);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -263,6 +270,7 @@ impl Job<'_> {
     fn write_to(&self, matcher: Matcher, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u64> {
         let args = self.args;
         let mut stream = Stream::new(self.service.engine(), matcher, args.context);
+        self.wait_until_unpacked();
         if args.count || args.histogram || args.lines.is_some() {
             self.wait_to_the_end(&stream);
         }
@@ -283,6 +291,16 @@ impl Job<'_> {
             self.print(&mut stream, &mut printer)?;
         }
         Ok(printer.printed)
+    }
+
+    /// What archives hold is printed in its place among the rest, when all of it is there.
+    fn wait_until_unpacked(&self) {
+        let engine = self.service.engine();
+        let mut seen = engine.changes();
+        while !engine.is_settled() && !self.stop.is_set() {
+            engine.wait_for_change(seen, WAIT);
+            seen = engine.changes();
+        }
     }
 
     /// What is counted from the end has to have one.

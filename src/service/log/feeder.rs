@@ -20,14 +20,16 @@ use crate::domain::log::{GapKind, LogFact, SourceState};
 use crate::logstore::engine::Engine;
 use crate::logstore::hints::{Hints, Waker};
 use crate::logstore::segment::lock;
-use crate::logstore::source::{GapMark, Source};
+use crate::logstore::source::{GapMark, Source, Unfinished};
 use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::logstore::tail::FileTail;
+use crate::service::log::files::{self, LogFile};
 use crate::service::log::glob;
 use crate::service::log::producer;
 use crate::service::log::producer::{Feed, Ground, Producing, Stop};
 use crate::service::log::retry::FIRST_PAUSE;
 use crate::service::log::spec::{LogInput, LogSpec, short_name};
+use crate::service::log::unpacking::{Archive, Unpacking};
 
 /// Files open at a time: each takes a descriptor or two of the usual 1,024.
 pub const MAX_FILES: usize = 400;
@@ -73,6 +75,20 @@ struct Wanted {
 struct Entry {
     spec: LogSpec,
     tail: FileTail,
+    /// The file is an archive: it is unpacked, not followed.
+    archive: Option<Archive>,
+    /// Its rotated files are wanted and were not looked for yet.
+    wants_history: bool,
+    /// Says so to others, while its file is there.
+    unfinished: Option<Unfinished>,
+    /// Ends what is done for it elsewhere.
+    closed: CancellationToken,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
 }
 
 struct Stream {
@@ -100,25 +116,37 @@ fn end(producers: Vec<Running>) {
     }
 }
 
-#[derive(Default)]
 struct State {
     applied: Vec<LogSpec>,
     entries: Vec<Entry>,
     streams: Vec<Stream>,
     producers: Vec<Running>,
+    /// Where files that match and are not opened are told of, by spec.
+    surplus: Vec<(LogSpec, Arc<Source>, usize)>,
     scanned_at: Option<Instant>,
     busy_until: Option<Instant>,
+    unpacking: Unpacking,
 }
 
 impl Feeder {
     /// Runs until cancelled. `first_look` is called when the sources that are there at the start are open.
     pub fn run(&self, mut hints: Hints, first_look: &mut dyn FnMut()) {
-        let mut state = State::default();
+        let mut state = State {
+            applied: Vec::new(),
+            entries: Vec::new(),
+            streams: Vec::new(),
+            producers: Vec::new(),
+            surplus: Vec::new(),
+            scanned_at: None,
+            busy_until: None,
+            unpacking: Unpacking::new(self.engine.clone(), self.facts.clone(), &self.state_dir),
+        };
         let waker = hints.waker();
         self.scan(&mut state, &waker);
         self.look(&mut state);
         first_look();
         loop {
+            self.start_histories(&mut state);
             // Watched before the look, so that what happens between the two is not missed.
             let hears = hints.watch(&self.directories(&state));
             let owes = self.look(&mut state);
@@ -127,6 +155,7 @@ impl Feeder {
             let pause = match (owes, scan_owed, hears) {
                 (true, _, _) => Some(OWED_INTERVAL),
                 (_, true, _) => Some(SCAN_INTERVAL),
+                (_, _, true) if self.waits(&state) => Some(REST_INTERVAL),
                 (_, _, false) if state.busy_until.is_some_and(|it| it > instant) => Some(BUSY_INTERVAL),
                 (_, _, false) => Some(REST_INTERVAL),
                 (_, _, true) => None,
@@ -148,6 +177,26 @@ impl Feeder {
                 self.scan(&mut state, &waker);
             } else if self.has_patterns(&state) {
                 state.scanned_at = state.scanned_at.filter(|_| !hinted);
+            }
+        }
+    }
+
+    /// True when something may change of which no hint tells.
+    fn waits(&self, state: &State) -> bool {
+        state.entries.iter().any(|it| it.archive.as_ref().map_or_else(|| it.tail.is_failing(), Archive::is_changing))
+    }
+
+    /// Looks for the rotated files of the logs that are open by now.
+    fn start_histories(&self, state: &mut State) {
+        for entry in state.entries.iter_mut().filter(|it| it.wants_history) {
+            let unfinished = entry.unfinished.take();
+            if entry.tail.source.newest().is_some() {
+                entry.wants_history = false;
+                state.unpacking.start_history(&entry.tail.source, &entry.tail.path, &entry.closed);
+            }
+            if unfinished.is_some() {
+                drop(unfinished);
+                self.engine.grew();
             }
         }
     }
@@ -193,13 +242,31 @@ impl Feeder {
         let (now, instant) = (clock::now(), clock::monotonic());
         let mut owes = false;
         let mut changed = false;
-        for entry in &mut state.entries {
+        let mut replaced = Vec::new();
+        for (index, entry) in state.entries.iter_mut().enumerate() {
+            if let Some(archive) = &mut entry.archive {
+                if archive.is_replaced(&entry.tail.path, instant) {
+                    replaced.push(index);
+                }
+                continue;
+            }
             let look = entry.tail.look(now, instant);
             owes |= look.owes;
             changed |= look.changed;
             for fact in look.facts {
                 (self.facts)(fact);
             }
+            if let Some((file, packing)) = look.archive {
+                let source = &entry.tail.source;
+                entry.archive = Some(state.unpacking.start(source, file, packing, &entry.closed));
+                entry.wants_history = false;
+                entry.unfinished = None;
+            }
+        }
+        for index in replaced.into_iter().rev() {
+            let entry = state.entries.remove(index);
+            self.close(&entry.tail.source);
+            state.scanned_at = None;
         }
         if changed {
             state.busy_until = Some(instant + BUSY_FOR);
@@ -218,6 +285,9 @@ impl Feeder {
         for entry in gone {
             self.close(&entry.tail.source);
         }
+        for (_, source, _) in state.surplus.extract_if(.., |(it, ..)| !specs.contains(it)) {
+            self.close(&source);
+        }
         let (gone, kept): (Vec<Stream>, Vec<Stream>) =
             std::mem::take(&mut state.streams).into_iter().partition(|it| !specs.contains(&it.spec));
         state.streams = kept;
@@ -231,32 +301,43 @@ impl Feeder {
         // Waited for, because what replaces them may have their names.
         end(gone);
         for spec in &specs {
+            let mut surplus = 0;
             for input in &spec.inputs {
-                match input {
-                    LogInput::Stream(input) => self.open_producer(state, spec, input),
-                    LogInput::Stdin => self.open_stream(state, spec, "stdin", None, waker),
+                let found = match input {
+                    LogInput::Stream(input) => {
+                        self.open_producer(state, spec, input);
+                        continue;
+                    }
+                    LogInput::Stdin => {
+                        self.open_stream(state, spec, "stdin", None, waker);
+                        continue;
+                    }
                     LogInput::Path(path) if is_fifo(path) => {
                         self.open_stream(state, spec, &path.to_string_lossy(), Some(path), waker);
+                        continue;
                     }
-                    LogInput::Path(path) if path.is_dir() => {
-                        let pattern = path.join("*").to_string_lossy().into_owned();
-                        self.open_files(state, spec, files_of(&pattern, true));
-                    }
-                    LogInput::Path(path) => self.open_files(state, spec, vec![path.clone()]),
-                    LogInput::Pattern(pattern) => self.open_files(state, spec, files_of(pattern, false)),
-                }
+                    LogInput::Path(path) if path.is_dir() => files::of_directory(path),
+                    LogInput::Path(path) => vec![LogFile { path: path.clone(), has_named_history: false }],
+                    LogInput::Pattern(pattern) => files::of_pattern(pattern),
+                };
+                surplus += self.open_files(state, spec, found);
             }
+            self.tell_surplus(state, spec, surplus);
         }
         state.applied = specs;
     }
 
-    fn open_files(&self, state: &mut State, spec: &LogSpec, paths: Vec<PathBuf>) {
+    /// Opens files that are not open yet; returns how many there are too many.
+    fn open_files(&self, state: &mut State, spec: &LogSpec, found: Vec<LogFile>) -> usize {
         let is_single = matches!(spec.inputs.as_slice(), [LogInput::Path(path)] if !path.is_dir());
-        for path in paths {
-            if state.entries.len() >= MAX_FILES {
-                return;
+        let known: HashSet<PathBuf> = state.entries.iter().map(|it| it.tail.path.clone()).collect();
+        let mut surplus = 0;
+        for LogFile { path, has_named_history } in found {
+            if known.contains(&path) {
+                continue;
             }
-            if state.entries.iter().any(|it| it.tail.path == path) {
+            if state.entries.len() >= MAX_FILES {
+                surplus += 1;
                 continue;
             }
             // A file that was rotated away under a pattern is still read as the old part of its source.
@@ -274,9 +355,38 @@ impl Feeder {
             let origin = crate::domain::sanitise::text(&wanted.path.to_string_lossy());
             let source = Arc::new(Source::new(id, &wanted.name, &origin));
             source.set_reading(spec.reading.clone());
+            let wants_history = spec.history || has_named_history;
+            let unfinished = wants_history.then(|| source.begin());
             self.open(&source);
-            state.entries.push(Entry { spec: spec.clone(), tail: FileTail::new(source, &wanted.path) });
+            let tail = FileTail::new(source, &wanted.path).spooling_to(state.unpacking.directory());
+            let closed = self.cancel.child_token();
+            state.entries.push(Entry { spec: spec.clone(), tail, archive: None, wants_history, unfinished, closed });
         }
+        surplus
+    }
+
+    /// Says how many files match that are not opened, in a source of its own.
+    fn tell_surplus(&self, state: &mut State, spec: &LogSpec, surplus: usize) {
+        let known = state.surplus.iter().position(|(it, ..)| it == spec);
+        if known.map_or(0, |it| state.surplus[it].2) == surplus {
+            return;
+        }
+        if let Some(index) = known {
+            let (_, source, _) = state.surplus.remove(index);
+            self.close(&source);
+        }
+        if surplus == 0 {
+            return;
+        }
+        let name = if spec.name.is_empty() { "more".to_string() } else { format!("{}:more", spec.name) };
+        let name = self.unique(&name, Path::new("more"));
+        let source = Arc::new(Source::new(SourceId::new(&self.host, &name), &name, "files that are not opened"));
+        let files = crate::domain::format::plural(surplus as u64, "more file");
+        let why = format!("{files} match and are not opened: {MAX_FILES} are as many as hotseat reads at a time");
+        source.set_tail(Some(GapMark { kind: GapKind::Failed(why.clone()), at: clock::now() }));
+        self.open(&source);
+        (self.facts)(LogFact::State { source: source.id.clone(), state: SourceState::Failed(why) });
+        state.surplus.push((spec.clone(), source, surplus));
     }
 
     /// Two files of one name get their directory, then a number.
@@ -371,27 +481,8 @@ impl Feeder {
     }
 }
 
-/// The files of a pattern: rotated and compressed ones of a file that is there as well are left out.
-fn files_of(pattern: &str, is_directory: bool) -> Vec<PathBuf> {
-    let found = glob::expand(pattern);
-    let names: HashSet<PathBuf> = found.iter().cloned().collect();
-    let is_wanted = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let packed = [".gz", ".xz", ".zst", ".bz2", ".zip"].iter().any(|it| name.ends_with(it));
-        let rotated = path.extension().is_some_and(|it| it.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()));
-        let is_copy = rotated && names.contains(&path.with_extension(""));
-        let hidden = is_directory && name.starts_with('.');
-        !(packed || is_copy || hidden)
-    };
-    found.iter().filter(|it| is_wanted(it)).cloned().collect()
-}
-
 fn is_read(entries: &[Entry], device: u64, inode: u64) -> bool {
-    entries.iter().any(|entry| {
-        let source = &entry.tail.source;
-        let is_it = |it: &Arc<crate::logstore::segment::Segment>| it.device == device && it.inode == inode;
-        source.newest().iter().any(is_it) || source.older().iter().any(is_it)
-    })
+    entries.iter().any(|entry| entry.tail.source.holds(device, inode))
 }
 
 fn is_fifo(path: &Path) -> bool {

@@ -24,6 +24,8 @@ pub fn base(pattern: &str) -> PathBuf {
 
 /// The regular files that match, sorted.
 pub fn expand(pattern: &str) -> Vec<PathBuf> {
+    // Paths that are walked have no such parts.
+    let pattern = &pattern.replace("/./", "/").replace("//", "/");
     let Ok(regex) = Regex::new(&regex_of(pattern)) else { return Vec::new() };
     let base = base(pattern);
     let depth = if pattern.contains("**") {
@@ -40,6 +42,15 @@ pub fn expand(pattern: &str) -> Vec<PathBuf> {
             found.push(path.to_path_buf());
         }
     });
+    found.sort();
+    found
+}
+
+/// The regular files of a directory, sorted.
+pub fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut entries_left = MAX_ENTRIES;
+    walk(directory, 1, &mut entries_left, &mut |path| found.push(path.to_path_buf()));
     found.sort();
     found
 }

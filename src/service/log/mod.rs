@@ -2,12 +2,14 @@
 
 pub mod child;
 pub mod feeder;
+pub mod files;
 pub mod glob;
 pub mod kind;
 pub mod producer;
 pub mod reading;
 pub mod retry;
 pub mod spec;
+pub mod unpacking;
 
 #[cfg(test)]
 mod rig;
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use kind::KINDS;
-pub use spec::{LogInput, LogSpec, from_operands, host_logs, read};
+pub use spec::{LogInput, LogSpec, from_operands, host_logs, read, with_history};
 
 use crate::domain::fact::Fact;
 use crate::domain::log::{LogFact, WindowRequest, WindowSource};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::logstore::archive::without_suffix;
 use crate::logstore::format::Reading;
 use crate::logstore::format::user::UserFormat;
 use crate::registry::node::Node;
@@ -25,6 +26,8 @@ pub struct LogSpec {
     pub inputs: Vec<LogInput>,
     /// How its lines are read.
     pub reading: Arc<Reading>,
+    /// Its rotated files are read as well, packed ones too.
+    pub history: bool,
 }
 
 /// One thing to read.
@@ -75,10 +78,11 @@ pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<LogSpec> {
     });
     let picked = pick(entry, "log", KINDS);
     let reading = reading::read(entry, formats);
+    let history = entry.get("history").and_then(|it| it.boolean()).unwrap_or(false);
     entry.finish(&[]);
     let (kind, value) = picked?;
     let inputs = (kind.build)(&value)?;
-    Some(LogSpec { name: name?, inputs: inputs.0, reading: Arc::new(reading?) })
+    Some(LogSpec { name: name?, inputs: inputs.0, reading: Arc::new(reading?), history })
 }
 
 /// Makes specs of the operands of `hotseat [PATH|-]…`: files, patterns, directories, `-` for stdin.
@@ -101,8 +105,18 @@ pub fn from_operands(operands: &[String]) -> Vec<LogSpec> {
 /// The name of a file in the row prefix: without `.log`, sanitised.
 pub fn short_name(path: &Path) -> String {
     let name = path.file_name().map_or_else(|| path.to_string_lossy(), |it| it.to_string_lossy());
-    let name = name.strip_suffix(".log").filter(|it| !it.is_empty()).unwrap_or(&name);
+    let name = without_suffix(&name);
+    let name = name.strip_suffix(".log").filter(|it| !it.is_empty()).unwrap_or(name);
     crate::domain::sanitise::text(name).replace(':', "-")
+}
+
+/// Takes the rotated files of logs into them.
+#[must_use]
+pub fn with_history(mut specs: Vec<LogSpec>) -> Vec<LogSpec> {
+    for spec in &mut specs {
+        spec.history = true;
+    }
+    specs
 }
 
 /// Makes specs of the host's own logs, for a start without config and operands.

@@ -10,8 +10,8 @@ use crate::service::log::spec::{LogInput, LogInputs};
 /// `file` in the config.
 pub const KIND: Kind<LogInputs> = Kind {
     name: "file",
-    summary: "files, patterns and directories, followed through rotation and truncation",
-    example: "[[log]]\nname = \"api\"\nfile = [\"/var/log/api/*.log\", \"/var/log/api.log\"]\n",
+    summary: "files, patterns and directories, followed through rotation and truncation; archives (gzip, zstd, bzip2, xz) are unpacked; `history = true` puts a log's rotated files before it",
+    example: "[[log]]\nname    = \"api\"\nfile    = [\"/var/log/api/*.log\", \"/var/log/api.log\"]\nhistory = true\n",
     build,
 };
 

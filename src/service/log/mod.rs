@@ -1,6 +1,7 @@
 //! Log sources: what the config or the command line names, opened in the log engine.
 
 pub mod child;
+pub mod dress;
 pub mod feeder;
 pub mod files;
 pub mod glob;
@@ -8,6 +9,7 @@ pub mod kind;
 pub mod producer;
 pub mod reading;
 pub mod retry;
+pub mod seam;
 pub mod spec;
 pub mod unpacking;
 

@@ -12,6 +12,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -124,12 +125,16 @@ impl Feed {
         if self.outlets.len() > MAX_OUTLETS {
             return &mut self.outlets[0];
         }
-        let name = format!("{}:{}", self.outlets[0].source.name, sanitise::text(suffix).replace([':', '/'], "-"));
+        let name = self.branch_name(suffix);
         let mut outlet = Outlet::open(&self.ground, &name, origin);
         outlet.suffix = suffix.to_string();
         self.outlets.push(outlet);
         let last = self.outlets.len() - 1;
         &mut self.outlets[last]
+    }
+
+    fn branch_name(&self, suffix: &str) -> String {
+        format!("{}:{}", self.outlets[0].source.name, sanitise::text(suffix).replace([':', '/'], "-"))
     }
 
     /// Closes the source of a suffix.
@@ -215,6 +220,62 @@ impl Feed {
     pub fn close_all(&mut self) {
         for outlet in self.outlets.drain(..) {
             outlet.close();
+        }
+    }
+}
+
+/// Producers that a producer has started for what it found, each with a source `name:suffix`.
+#[derive(Default)]
+pub struct Branches {
+    open: Vec<Branch>,
+}
+
+struct Branch {
+    suffix: String,
+    stop: Stop,
+    thread: JoinHandle<()>,
+}
+
+impl Branches {
+    /// Starts one unless there is one of that suffix.
+    pub fn open(&mut self, feed: &mut Feed, suffix: &str, producer: Arc<dyn Producer>) {
+        if self.open.len() >= MAX_OUTLETS || self.open.iter().any(|it| it.suffix == suffix) {
+            return;
+        }
+        let name = feed.branch_name(suffix);
+        let opened = Feed::open(feed.ground.clone(), &name, &producer.origin());
+        let started = opened.and_then(|(its_feed, stop)| {
+            let spawn = std::thread::Builder::new().name("log-producer".into());
+            let thread = spawn.spawn(move || run(producer.as_ref(), its_feed))?;
+            Ok(Branch { suffix: suffix.to_string(), stop, thread })
+        });
+        match started {
+            Ok(branch) => self.open.push(branch),
+            Err(error) => tracing::error!("could not start reading `{name}`: {error}"),
+        }
+    }
+
+    /// The suffixes of those that run.
+    pub fn names(&self) -> Vec<String> {
+        self.open.iter().map(|it| it.suffix.clone()).collect()
+    }
+
+    /// Ends one with its source.
+    pub fn close(&mut self, suffix: &str) {
+        if let Some(found) = self.open.iter().position(|it| it.suffix == suffix) {
+            let Branch { stop, thread, .. } = self.open.remove(found);
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+
+    /// Ends all.
+    pub fn end(&mut self) {
+        let (stops, threads): (Vec<_>, Vec<_>) = self.open.drain(..).map(|it| (it.stop, it.thread)).unzip();
+        drop(stops);
+        for thread in threads {
+            // A panic is reported where it happens.
+            let _ = thread.join();
         }
     }
 }

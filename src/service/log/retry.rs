@@ -121,6 +121,12 @@ impl Connection {
         self.up_since.is_some()
     }
 
+    /// What is read rests, and the connection is no longer up; the next one is no return from trouble.
+    pub fn rests(&mut self) {
+        self.up_since = None;
+        self.was_up = false;
+    }
+
     fn is_lost(&mut self, feed: &mut Feed, why: &str) -> Duration {
         let now = clock::now();
         let up = self.up_since.take().map_or(Duration::ZERO, |it| clock::monotonic().duration_since(it));
@@ -156,7 +162,7 @@ pub fn keep_up(feed: &mut Feed, mut attempt: impl FnMut(&mut Feed, &mut Connecti
                 return;
             }
             Again::AtOnce => Duration::ZERO,
-            Again::After(pause) => pause,
+            Again::After(pause) => pause.mul_f64(feed.first_pause().as_secs_f64() / FIRST_PAUSE.as_secs_f64()),
             Again::Backoff => connection.is_lost(feed, &lost.why),
         };
         if feed.wait(pause) {

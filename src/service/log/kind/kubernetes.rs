@@ -1,0 +1,512 @@
+//! `kubernetes` in the config: the containers of pods, found by selector, deployment or name.
+//!
+//! One `kubectl logs` follows all of them; each container becomes a source of its own, so that it has a
+//! colour, can be muted, and its stack traces are not torn by those of its neighbours. The list of pods is
+//! looked at again and again; when it changes, all logs are asked for again from a little before the last
+//! line, and what was heard before is left out.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::clock;
+use crate::domain::log::{GapKind, SourceState};
+use crate::domain::sanitise;
+use crate::registry::Kind;
+use crate::registry::node::Node;
+use crate::service::log::child::{self, Call, Complaint, End, Heard, Lines, Next, Pipe};
+use crate::service::log::dress::Dress;
+use crate::service::log::producer::{Feed, MAX_OUTLETS, Producer};
+use crate::service::log::retry::{Again, Connection, Lost, keep_up};
+use crate::service::log::seam::{self, Seam};
+use crate::service::log::spec::LogInputs;
+
+/// Lines of each container that are wanted at first.
+const DEFAULT_LINES: i64 = 200;
+/// Most that may be wanted at first.
+const MAX_LINES: i64 = 1_000_000;
+/// The list of pods is looked at so often.
+const LIST_INTERVAL: Duration = Duration::from_secs(10);
+/// While there is no pod.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// A cluster that is slow answers within this.
+const ASK_DEADLINE: Duration = Duration::from_secs(15);
+/// Longest list: a thousand pods.
+const ASK_BYTES: usize = 1 << 20;
+/// Logs followed at the same time by one `kubectl`.
+const MAX_LOG_REQUESTS: &str = "100";
+/// Lists in which a pod may be missing before its source is closed: ten minutes to read its last words.
+const GONE_LISTS: u32 = 60;
+/// What of a pod tells that its logs have to be asked for again: its name, its containers, their restarts.
+const POD_TEMPLATE: &str = "jsonpath={range .items[*]}{.metadata.name} {.status.phase} {range .status.containerStatuses[*]}{.name}:{.restartCount}:{.state.waiting.reason},{end}{\"\\n\"}{end}";
+
+/// `kubernetes` in the config.
+pub const KIND: Kind<LogInputs> = Kind {
+    name: "kubernetes",
+    summary: "the containers of pods by selector, deployment or pod name, over your own kubectl",
+    example: "[[log]]\nname       = \"shop\"\nkubernetes = { namespace = \"prod\", selector = \"app=shop\", since = \"1h\" }\n",
+    build,
+};
+
+/// Follows some pods.
+#[derive(Debug)]
+struct KubernetesLog {
+    program: String,
+    which: Which,
+    namespace: Option<String>,
+    context: Option<String>,
+    container: Option<String>,
+    lines: i64,
+    since: Option<Duration>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Which {
+    Selector(String),
+    Pod(String),
+    /// `deployment/shop`, or another that has a selector.
+    Owner(String),
+}
+
+fn build(value: &Node<'_>) -> Option<Box<LogInputs>> {
+    if !value.expect_table() {
+        return None;
+    }
+    let text = |key: &str| value.get(key).map(|it| word(&it));
+    let kinds: Vec<(&str, Option<String>)> =
+        ["selector", "pod", "deployment"].into_iter().filter_map(|key| Some((key, text(key)?))).collect();
+    let (namespace, context, container) = (text("namespace"), text("context"), text("container"));
+    let lines = value.get("lines").map(|it| it.integer(0..MAX_LINES + 1));
+    let since = value.get("since").map(|it| it.duration());
+    value.finish(&[]);
+    if kinds.len() != 1 {
+        let message = match kinds.as_slice() {
+            [] => "`kubernetes` names no pods".to_string(),
+            [first, second, ..] => format!("`kubernetes` has one of `{}` and `{}`, not both", first.0, second.0),
+            [_] => String::new(),
+        };
+        value.error_with_hint(message, "write one of `selector = \"app=x\"`, `deployment = \"x\"`, `pod = \"x\"`");
+        return None;
+    }
+    let optional = |it: Option<Option<String>>| it.map_or(Some(None), |it| it.map(Some));
+    let (key, name) = kinds.into_iter().next()?;
+    let name = name?;
+    Some(LogInputs::producer(KubernetesLog {
+        program: "kubectl".into(),
+        which: match key {
+            "selector" => Which::Selector(name),
+            "pod" => Which::Pod(name),
+            _ => Which::Owner(format!("deployment/{name}")),
+        },
+        namespace: optional(namespace)?,
+        context: optional(context)?,
+        container: optional(container)?,
+        lines: lines.unwrap_or(Some(DEFAULT_LINES))?,
+        since: since.map_or(Some(None), |it| it.map(Some))?,
+    }))
+}
+
+/// A word for a command line that can not be taken for an option.
+fn word(node: &Node<'_>) -> Option<String> {
+    let text = node.string()?;
+    if text.is_empty() || text.starts_with('-') || text.chars().any(|it| it.is_control()) {
+        node.error_with_hint(
+            format!("`{}` is no name in a cluster", sanitise::text(&text)),
+            "write it as `kubectl` shows it",
+        );
+        return None;
+    }
+    Some(text)
+}
+
+impl Producer for KubernetesLog {
+    fn origin(&self) -> String {
+        let what = match &self.which {
+            Which::Selector(it) => format!("pods with {it}"),
+            Which::Pod(it) => format!("pod {it}"),
+            Which::Owner(it) => it.clone(),
+        };
+        let place: Vec<&str> = [&self.context, &self.namespace].into_iter().flatten().map(String::as_str).collect();
+        if place.is_empty() { what } else { format!("{what} in {}", place.join("/")) }
+    }
+
+    fn program(&self) -> &str {
+        &self.program
+    }
+
+    fn run(&self, feed: &mut Feed) {
+        let mut pods = Pods::default();
+        keep_up(feed, |feed, connection| self.attempt(feed, connection, &mut pods));
+    }
+}
+
+/// What is known over all connections.
+#[derive(Default)]
+struct Pods {
+    /// As listed when the logs were asked for.
+    listed: String,
+    selector: Option<String>,
+    containers: HashMap<String, Container>,
+    newest: Option<Timestamp>,
+}
+
+/// One container of a pod.
+struct Container {
+    seam: Seam,
+    dress: Dress,
+    /// Of its source.
+    suffix: String,
+    pod: String,
+    /// New lines of the piece at hand.
+    pending: Vec<u8>,
+    gone_lists: u32,
+}
+
+impl KubernetesLog {
+    fn call(&self, words: &[&str]) -> Call {
+        let mut argv = vec![self.program.clone()];
+        for (option, value) in [("--context", &self.context), ("--namespace", &self.namespace)] {
+            if let Some(value) = value {
+                argv.extend([option.to_string(), value.clone()]);
+            }
+        }
+        argv.extend(words.iter().map(ToString::to_string));
+        Call::new(argv)
+    }
+
+    fn attempt(&self, feed: &mut Feed, connection: &mut Connection, pods: &mut Pods) -> Lost {
+        let listed = match self.list(feed, pods) {
+            Ok(listed) => listed,
+            Err(why) => return Lost::failed(why),
+        };
+        if listed.trim().is_empty() {
+            feed.main().tail(Some(GapKind::Missing));
+            feed.main().state(SourceState::Waiting("no such pod yet".into()));
+            return Lost { why: String::new(), again: Again::After(LOOK_AGAIN) };
+        }
+        connection.is_up(feed, true);
+        feed.main().tail(None);
+        feed.main().state(SourceState::Connected);
+        pods.listed = listed;
+        for container in pods.containers.values_mut() {
+            container.seam.take_up();
+        }
+        let call = self.call_logs(feed, pods);
+        let (mut out, mut complaint) = (Lines::default(), Complaint::default());
+        let mut listed_at = clock::monotonic();
+        let mut changed = false;
+        let mut said = None;
+        let end = child::run(feed, &call, LIST_INTERVAL, &mut |feed, heard| {
+            match heard {
+                Heard::Bytes(Pipe::Out, bytes) => {
+                    out.feed(bytes, &mut |whole| {
+                        said = hear(pods, whole.bytes).or(said.take());
+                        pods.flush(feed);
+                        if whole.cut_bytes > 0 {
+                            feed.main().gap(GapKind::Cut { bytes: whole.cut_bytes });
+                        }
+                    });
+                }
+                Heard::Bytes(Pipe::Err, bytes) => complaint.hear(bytes),
+                Heard::Quiet => {}
+            }
+            if said.is_some() {
+                return Next::Stop;
+            }
+            changed = self.list_again(feed, pods, &mut listed_at);
+            if changed { Next::Stop } else { Next::On }
+        });
+        let words = complaint.words();
+        match end {
+            Ok(End::Asked) if changed => Lost::at_once(),
+            Ok(End::Asked) => Lost::failed(said.unwrap_or_default()),
+            // All containers have ended; new ones may come.
+            Ok(End::Exited(status)) if status.success() => Lost { why: String::new(), again: Again::After(LOOK_AGAIN) },
+            Ok(End::Exited(status)) => Lost::failed(child::ended_words("kubectl", status, &words)),
+            Ok(End::Stopped) => Lost::ended(),
+            Err(error) => Lost::failed(child::start_words(&self.program, &error)),
+        }
+    }
+
+    fn call_logs(&self, feed: &Feed, pods: &Pods) -> Call {
+        let mut words: Vec<String> = ["logs", "--prefix", "--timestamps", "--ignore-errors"].map(String::from).into();
+        words.extend(["--max-log-requests".into(), MAX_LOG_REQUESTS.into()]);
+        if feed.follows() {
+            words.push("--follow".into());
+        }
+        match &self.container {
+            Some(container) => words.extend(["--container".into(), container.clone()]),
+            None => words.push("--all-containers".into()),
+        }
+        let first = self.since.and_then(|it| jiff::SignedDuration::try_from(it).ok()).map(|it| clock::now() - it);
+        match pods.newest.map(|it| it - seam::MARGIN).or(first) {
+            Some(since) => words.extend(["--since-time".into(), since.to_string(), "--tail".into(), "-1".into()]),
+            None => words.extend(["--tail".into(), self.lines.to_string()]),
+        }
+        match (&self.which, &pods.selector) {
+            (Which::Selector(selector), _) | (_, Some(selector)) => {
+                words.extend(["--selector".into(), selector.clone()]);
+            }
+            (Which::Pod(name) | Which::Owner(name), None) => words.push(name.clone()),
+        }
+        self.call(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The pods as they are now, one a line.
+    fn list(&self, feed: &mut Feed, pods: &mut Pods) -> Result<String, String> {
+        if let (Which::Owner(owner), None) = (&self.which, &pods.selector) {
+            let call = self.call(&["get", owner, "--output", "jsonpath={.spec.selector.matchLabels}"]);
+            let answer = child::ask(feed, &call, ASK_DEADLINE, ASK_BYTES)?;
+            let labels: HashMap<String, String> = serde_json::from_slice(&answer)
+                .map_err(|_| format!("`{owner}` does not say which pods are its own"))?;
+            let mut terms: Vec<String> = labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+            terms.sort_unstable();
+            pods.selector = Some(terms.join(","));
+        }
+        let name;
+        let which: [&str; 2] = match (&self.which, &pods.selector) {
+            (Which::Selector(selector), _) | (_, Some(selector)) => ["--selector", selector],
+            (Which::Pod(pod) | Which::Owner(pod), None) => {
+                name = format!("metadata.name={pod}");
+                ["--field-selector", &name]
+            }
+        };
+        let call = self.call(&["get", "pods", which[0], which[1], "--output", POD_TEMPLATE]);
+        let answer = child::ask(feed, &call, ASK_DEADLINE, ASK_BYTES)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Looks whether the pods have changed, when that is due.
+    fn list_again(&self, feed: &mut Feed, pods: &mut Pods, listed_at: &mut Instant) -> bool {
+        if clock::monotonic().duration_since(*listed_at) < LIST_INTERVAL {
+            return false;
+        }
+        // A list that can not be had says nothing about the logs, which still come.
+        let listed = self.list(feed, pods);
+        *listed_at = clock::monotonic();
+        listed.is_ok_and(|listed| {
+            pods.close_gone(feed, &listed);
+            listed != pods.listed
+        })
+    }
+}
+
+/// Takes lines of `[pod/name/container] time message`; gives back what `kubectl` itself says of trouble.
+fn hear(pods: &mut Pods, lines: &[u8]) -> Option<String> {
+    let mut said = None;
+    for line in lines.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
+        let Some((prefix, rest)) = split_prefix(line) else {
+            let words = sanitise::text(&String::from_utf8_lossy(&line[..line.len().min(300)]));
+            // A container that is about to start is found with the next list.
+            let is_starting = ["waiting to start", "ContainerCreating", "PodInitializing", "not found"];
+            if words.starts_with("error: ") && !is_starting.iter().any(|it| words.contains(it)) {
+                said = Some(words);
+            }
+            continue;
+        };
+        let Some((at, time, message)) = seam::split(rest) else { continue };
+        let container = pods.container(prefix);
+        if !container.seam.is_new(at, message) {
+            continue;
+        }
+        if container.dress.needs_time(at, message) {
+            container.pending.extend_from_slice(time);
+            container.pending.push(b' ');
+        }
+        container.pending.extend_from_slice(message);
+        container.pending.push(b'\n');
+        pods.newest = Some(pods.newest.map_or(at, |it| it.max(at)));
+    }
+    said
+}
+
+/// `[pod/name/container] rest`.
+fn split_prefix(line: &[u8]) -> Option<(&str, &[u8])> {
+    // The longest names of a pod and a container are 253 and 63 bytes.
+    let end = memchr::memmem::find(&line[..line.len().min(400)], b"] ")?;
+    let prefix = line[..end].strip_prefix(b"[pod/")?;
+    Some((std::str::from_utf8(prefix).ok()?, &line[end + 2..]))
+}
+
+impl Pods {
+    fn container(&mut self, prefix: &str) -> &mut Container {
+        let suffix = match self.containers.get(prefix) {
+            Some(known) => known.suffix.clone(),
+            None => self.suffix(prefix),
+        };
+        self.containers.entry(prefix.to_string()).or_insert_with(|| Container {
+            seam: Seam::default(),
+            dress: Dress::default(),
+            suffix,
+            pod: prefix.split('/').next().unwrap_or(prefix).to_string(),
+            pending: Vec::new(),
+            gone_lists: 0,
+        })
+    }
+
+    /// A short name for the source of a container.
+    fn suffix(&self, prefix: &str) -> String {
+        let (pod, name) = prefix.split_once('/').unwrap_or((prefix, ""));
+        // The end of a pod's name tells it from the others; all of it when that is not enough.
+        let short = pod.rsplit('-').next().unwrap_or(pod);
+        let is_single = !self.containers.values().any(|it| it.pod == pod);
+        let choices = [short.to_string(), format!("{short}-{name}"), format!("{pod}-{name}")];
+        let is_free = |it: &&String| !self.containers.values().any(|other| other.suffix == **it);
+        choices[usize::from(!is_single)..].iter().find(is_free).unwrap_or(&choices[2]).clone()
+    }
+
+    /// Hands new lines on to the sources.
+    fn flush(&mut self, feed: &mut Feed) {
+        for (prefix, container) in self.containers.iter_mut().filter(|(_, it)| !it.pending.is_empty()) {
+            feed.outlet(&container.suffix, &format!("pod {prefix}")).append(&container.pending);
+            container.pending.clear();
+        }
+    }
+
+    /// Says of pods that are gone that they are, and closes their sources after a while.
+    fn close_gone(&mut self, feed: &mut Feed, listed: &str) {
+        let is_there = |pod: &str| listed.lines().any(|it| it.split(' ').next() == Some(pod));
+        let room = self.containers.len() < MAX_OUTLETS;
+        self.containers.retain(|prefix, container| {
+            if is_there(&container.pod) {
+                container.gone_lists = 0;
+                return true;
+            }
+            container.gone_lists += 1;
+            if container.gone_lists == 1 {
+                let outlet = feed.outlet(&container.suffix, prefix);
+                outlet.tail(Some(GapKind::Ended));
+                outlet.state(SourceState::Ended);
+            }
+            let stays = container.gone_lists < GONE_LISTS && room;
+            if !stays {
+                feed.close(&container.suffix);
+            }
+            stays
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::log::rig::{Rig, check_mistakes};
+
+    fn log(program: String, which: Which) -> KubernetesLog {
+        KubernetesLog {
+            program,
+            which,
+            namespace: Some("prod".into()),
+            context: None,
+            container: None,
+            lines: 200,
+            since: None,
+        }
+    }
+
+    /// What `kubectl logs --prefix --timestamps` prints.
+    fn line(pod: &str, number: i64) -> String {
+        let at = Timestamp::from_millisecond(1_714_979_289_000 + number / 4 * 50).unwrap();
+        format!("[pod/shop-7d9f8b6c5d-{pod}/app] {at:.9} line {number}\n")
+    }
+
+    fn numbers(rig: &Rig, source: &str) -> Vec<i64> {
+        rig.lines(source).iter().filter_map(|it| it.rsplit(' ').next()?.parse().ok()).collect()
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let check = |value: &str, expected: &[&str]| {
+            check_mistakes(&format!("[[log]]\nname = \"a\"\nkubernetes = {value}\n"), expected);
+        };
+        check("{ pod = \"x\", container = \"c\", context = \"y\" }", &[]);
+        check("\"x\"", &["3:14 `log.kubernetes` must be a table, not a string"]);
+        check("{ namespace = \"x\" }", &["3:14 `kubernetes` names no pods"]);
+        check("{ pod = \"x\", selector = \"a=b\" }", &["3:14 `kubernetes` has one of `selector` and `pod`, not both"]);
+        check("{ selector = \"--all\" }", &["3:27 `--all` is no name in a cluster"]);
+        check(
+            "{ deployment = \"x\", lines = \"1\" }",
+            &["3:42 `log.kubernetes.lines` must be an integer, not a string"],
+        );
+    }
+
+    #[test]
+    fn every_container_is_a_source_and_a_lost_connection_loses_and_repeats_nothing() {
+        let rig = Rig::new();
+        // Two pods, interleaved; the second one's lines run late over the first connection.
+        let (mut first, mut all) = (String::new(), String::new());
+        for number in 0..200 {
+            all.push_str(&line("aaaaa", number));
+            all.push_str(&line("bbbbb", number));
+            if number < 120 {
+                first.push_str(&line("aaaaa", number));
+            }
+            if number < 90 {
+                first.push_str(&line("bbbbb", number));
+            }
+        }
+        std::fs::write(rig.path("first"), first).unwrap();
+        std::fs::write(rig.path("all"), all).unwrap();
+        let script = "case $* in *' get '*) echo 'shop-7d9f8b6c5d-aaaaa Running app:0:,'; exit 0;; esac\n\
+             echo \"$@\" >> calls; n=$(wc -l < calls)\n\
+             case $n in 1) cat first; echo 'error: unexpected EOF'; exec sleep 600;; 2) cat all; exec sleep 600;; esac";
+        let program = rig.script("kubectl", script).remove(0);
+        rig.start(log(program, Which::Selector("app=shop".into())));
+        let whole: Vec<i64> = (0..200).collect();
+        rig.wait_until(|rig| numbers(rig, "log:aaaaa").len() >= 200 && numbers(rig, "log:bbbbb").len() >= 200);
+        assert_eq!(numbers(&rig, "log:aaaaa"), whole);
+        assert_eq!(numbers(&rig, "log:bbbbb"), whole);
+        assert_eq!(rig.gaps("log:bbbbb"), ["Reconnected { away_seconds: 0, resumed: true }"]);
+        assert!(rig.lines("log:aaaaa")[0].starts_with("2024-05-06T07:08:09.000000000Z line 0"));
+        let calls = std::fs::read_to_string(rig.path("calls")).unwrap();
+        let logs = "--namespace prod logs --prefix --timestamps --ignore-errors --max-log-requests 100 --follow --all-containers";
+        assert_eq!(calls.lines().next(), Some(format!("{logs} --tail 200 --selector app=shop").as_str()));
+        assert!(
+            calls.lines().nth(1).unwrap().starts_with(&format!("{logs} --since-time 2024-05-06T07:07:")),
+            "{calls}"
+        );
+    }
+
+    #[test]
+    fn pods_are_waited_for_and_the_selector_of_a_deployment_is_asked_for() {
+        let rig = Rig::new();
+        let script = "echo \"$@\" >> calls\n\
+             case $* in\n\
+             *' get deployment/shop '*) printf '{\"app\":\"shop\",\"tier\":\"web\"}'; exit 0;;\n\
+             *' get pods '*) [ $(grep -c ' get pods ' calls) -gt 1 ] && echo 'shop-1 Running app:0:,'; exit 0;;\n\
+             esac; printf '[pod/shop-1/app] 2024-05-06T07:08:09Z hello\\n[pod/shop-1/side] 2024-05-06T07:08:09Z beside\\n'; exec sleep 600";
+        let program = rig.script("kubectl", script).remove(0);
+        rig.start(log(program, Which::Owner("deployment/shop".into())));
+        rig.wait_until(|rig| rig.lines("log:1-side") == ["2024-05-06T07:08:09Z beside"]);
+        assert_eq!(rig.lines("log:1"), ["2024-05-06T07:08:09Z hello"]);
+        assert!(rig.states("log").contains(&SourceState::Waiting("no such pod yet".into())));
+        let calls = std::fs::read_to_string(rig.path("calls")).unwrap();
+        assert!(calls.lines().last().unwrap().ends_with("--tail 200 --selector app=shop,tier=web"), "{calls}");
+    }
+
+    #[test]
+    fn trouble_of_kubectl_is_told_in_its_own_words() {
+        let rig = Rig::new();
+        let why = "The connection to the server localhost:8080 was refused - did you specify the right host or port?";
+        let program = rig.script("kubectl", &format!("echo '{why}' >&2; exit 1")).remove(0);
+        rig.start(log(program, Which::Pod("shop".into())));
+        let told = format!("`kubectl` ended with 1: {why}");
+        rig.wait_for_state("log", |it| matches!(it, SourceState::Reconnecting { why, .. } if *why == told));
+    }
+
+    #[test]
+    fn garbage_between_the_lines_does_no_harm() {
+        let mut pods = Pods::default();
+        for garbage in
+            ["[pod/", "[pod/x] ", "[pod/x/y] no time", "\u{1b}[31m", "] ", "[pod/\u{fffd}/x] 2024-05-06T07:08:09Z y"]
+        {
+            assert_eq!(hear(&mut pods, garbage.as_bytes()), None, "{garbage}");
+        }
+        assert_eq!(
+            hear(&mut pods, b"error: container \"a\" in pod \"b\" is waiting to start: ContainerCreating\n"),
+            None
+        );
+        assert_eq!(hear(&mut pods, b"error: unexpected EOF\n"), Some("error: unexpected EOF".into()));
+    }
+}

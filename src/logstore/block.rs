@@ -128,6 +128,15 @@ impl Block {
         })
     }
 
+    /// The value of a record's field, see [`fields::find`].
+    pub fn field_of(&self, span: &Span, name: &str) -> Option<Cow<'_, [u8]>> {
+        let known = self.aside(span).and_then(|it| it.fields.as_deref()).unwrap_or_default();
+        if let Some((_, value)) = known.iter().find(|(key, _)| is_end_of(key.as_bytes(), name.as_bytes())) {
+            return Some(Cow::Borrowed(value.as_bytes()));
+        }
+        fields::find(self.bytes_of(span), usize::from(span.stamp_end), &self.reading, name)
+    }
+
     /// True when a record passes.
     pub fn passes(&self, index: usize, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> bool {
         matcher.passes(&RecordView { block: self, span: &self.spans()[index], arrival })
@@ -324,12 +333,7 @@ impl Subject for RecordView<'_> {
         Block::near_time_of(self.span).or_else(|| Some((self.arrival)(self.block.base + u64::from(self.span.start))))
     }
     fn field(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let known = self.block.aside(self.span).and_then(|it| it.fields.as_deref()).unwrap_or_default();
-        if let Some((_, value)) = known.iter().find(|(key, _)| is_end_of(key.as_bytes(), name.as_bytes())) {
-            return Some(Cow::Borrowed(value.as_bytes()));
-        }
-        let stamp_end = usize::from(self.span.stamp_end);
-        fields::find(self.block.bytes_of(self.span), stamp_end, &self.block.reading, name)
+        self.block.field_of(self.span, name)
     }
 }
 

@@ -149,7 +149,7 @@ fn of_json(line: &[u8]) -> Option<Level> {
 }
 
 /// Keys under which loggers write the level.
-fn is_level_key(key: &[u8]) -> bool {
+pub fn is_level_key(key: &[u8]) -> bool {
     match key.len() {
         2 => key == b"@l",
         3 => matches!(key, b"lvl" | b"sev"),

@@ -1,13 +1,27 @@
 //! Makes rows of what a walk met: sanitised, bounded, with hits.
 
-use crate::domain::log::{Gap, MAX_LINE_CHARS, MAX_RECORD_LINES, Record, Row};
+use crate::domain::log::{Gap, Look, MAX_LINE_CHARS, MAX_RECORD_LINES, Record, Row};
 use crate::domain::query::matcher::{Matcher, Pattern};
-use crate::domain::sanitise;
+use crate::domain::sanitise::{self, CleanLine};
+use crate::logstore::block::Block;
+use crate::logstore::format::readable::{self, Known};
 use crate::logstore::source::Snapshot;
 use crate::logstore::walk::{Found, Item, Placed, position};
 
 /// Hits marked in one line: a screen of 200 columns has no room for more.
 const MAX_LINE_HITS: usize = 200;
+
+/// Columns of fields in one view: no screen has room for more.
+pub const MAX_COLUMNS: usize = 16;
+/// Characters kept of a field's value in a column.
+pub const MAX_CELL_CHARS: usize = 200;
+
+/// The value of a field as it may stand in a column; empty where a record lacks it.
+fn cell(block: &Block, index: usize, name: &str) -> String {
+    let Some(value) = block.field_of(&block.spans()[index], name) else { return String::new() };
+    let head = &value[..value.len().min(MAX_CELL_CHARS * 4)];
+    sanitise::text(&String::from_utf8_lossy(head)).chars().take(MAX_CELL_CHARS).collect()
+}
 
 /// What all rows of a view share.
 pub struct Presenter<'a> {
@@ -17,6 +31,10 @@ pub struct Presenter<'a> {
     pub matcher: &'a Matcher,
     /// Its search, marked as well.
     pub search: Option<&'a Pattern>,
+    /// How records are presented.
+    pub look: Look,
+    /// Fields whose values are wanted beside them.
+    pub columns: &'a [String],
 }
 
 impl Presenter<'_> {
@@ -48,7 +66,23 @@ impl Presenter<'_> {
             original: None,
             cells: Vec::new(),
         };
+        let stamp_end = usize::from(span.stamp_end);
+        record.cells = self.columns.iter().map(|name| cell(&found.block, found.index, name)).collect();
+        let known = Known { time: record.position.time.is_some(), level: record.level.is_some() };
+        let readable = match self.look {
+            Look::Readable => readable::read(bytes, stamp_end, found.block.reading(), known),
+            Look::Original => None,
+        };
         let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        if let Some(readable) = readable {
+            let original = body.split(|byte| *byte == b'\n').take(MAX_RECORD_LINES);
+            record.original = Some(original.map(|it| self.clean(it).text).collect());
+            record.cut_bytes += readable.cut_bytes;
+            for line in &readable.lines {
+                self.push_line(&mut record, line);
+            }
+            return record;
+        }
         for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
             if index >= MAX_RECORD_LINES {
                 record.cut_bytes += line.len() as u64 + 1;
@@ -56,13 +90,23 @@ impl Presenter<'_> {
             }
             self.push_line(&mut record, line);
         }
-        if span.stamp_end > 0
+        if stamp_end > 0
             && let Some(first) = record.lines.first()
         {
             let mut reader = found.block.stamp_reader();
             record.time_span = reader.read(first.as_bytes()).map(|it| it.range);
         }
         record
+    }
+
+    /// A line that may be drawn, cut where it is too long for that.
+    fn clean(&self, line: &[u8]) -> CleanLine {
+        // A character has at most four bytes: what lies behind can not be shown.
+        let mut clean = sanitise::line(&line[..line.len().min(MAX_LINE_CHARS * 4)]);
+        if let Some((at, _)) = clean.text.char_indices().nth(MAX_LINE_CHARS) {
+            clean.text.truncate(at);
+        }
+        clean
     }
 
     fn push_line(&self, record: &mut Record, line: &[u8]) {

@@ -444,7 +444,7 @@ impl StampReader {
 const UNTIMED: Stamp = Stamp { time: None, range: 0..0 };
 
 /// Keys under which loggers write the time.
-fn is_time_key(key: &[u8]) -> bool {
+pub fn is_time_key(key: &[u8]) -> bool {
     match key.len() {
         1 => key == b"t",
         2 => matches!(key, b"ts" | b"@t"),

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Counts, GapKind, MAX_LINE_CHARS, MAX_RECORD_LINES};
+use crate::domain::log::{Counts, GapKind, Look, MAX_LINE_CHARS, MAX_RECORD_LINES};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::BlockReader;
 use crate::logstore::engine::Engine;
@@ -245,7 +245,14 @@ impl<'e> Stream<'e> {
         let everything = Matcher::default();
         let matcher = self.matcher.clone();
         let walked = if self.context > 0 { &everything } else { &matcher };
-        let presenter = || Presenter { snapshots: &snapshots, matcher: &matcher, search: None };
+        let presenter = || Presenter {
+            snapshots: &snapshots,
+            matcher: &matcher,
+            search: None,
+            // Programs that read on want the objects.
+            look: Look::Original,
+            columns: &[],
+        };
         for (index, snapshot) in snapshots.iter().enumerate() {
             if let Some(placed) = self.grown(index, snapshot) {
                 take(&Met { placed: placed.0, context: false, from_byte: placed.1, presenter: presenter() })?;

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock;
 use crate::domain::ids::{HostId, SourceId};
-use crate::domain::log::{Anchor, Find, GapKind, Level, Row, ViewId, Window, WindowRequest, WindowSource};
+use crate::domain::log::{Anchor, Find, GapKind, Level, Look, Row, ViewId, Window, WindowRequest, WindowSource};
 use crate::logstore::engine::Engine;
 use crate::logstore::segment::Segment;
 use crate::logstore::source::Source;
@@ -515,4 +515,59 @@ fn chinese_text_is_found_and_marked_on_character_boundaries() {
     let (line, range) = record.hits[0].clone();
     assert_eq!(&record.lines[line as usize][range.start as usize..range.end as usize], "连接失败");
     assert_eq!((rows.len(), window.counts.matched), (1, 1));
+}
+
+#[test]
+fn objects_are_shown_as_a_line_with_their_fields_as_columns_and_the_original_beside_it() {
+    let line = r#"{"level":"error","ts":"2026-08-19T00:00:00Z","msg":"pool \u001b[31mexhausted","status":502,"user":"a\u202eb"}"#;
+    let bench = Bench::with("a", format!("{line}\n2026-08-19T00:00:01Z INFO text status=200\n").as_bytes());
+    let columns = vec!["status".to_string(), "user".to_string()];
+    let shown = |look, query: &str| {
+        let window = bench.ask(WindowRequest { look, columns: columns.clone(), ..request(query, Anchor::Tail, 10, 0) });
+        window.rows.unwrap().into_iter().filter_map(|it| match it {
+            Row::Record(record) => Some(record),
+            _ => None,
+        })
+    };
+    let mut records = shown(Look::Readable, "");
+    let record = records.next().unwrap();
+    assert_eq!(record.lines, ["pool exhausted status=502 user=a·b"]);
+    assert_eq!((record.level, record.time_span), (Some(Level::Error), None));
+    assert_eq!(record.original, Some(vec![line.to_string()]));
+    assert_eq!(record.cells, ["502", "a·b"]);
+    let text = records.next().unwrap();
+    assert_eq!((text.original, text.time_span, text.cells), (None, Some(0..20), vec!["200".into(), String::new()]));
+    let record = shown(Look::Original, "status>=500 exhausted").next().unwrap();
+    assert_eq!((record.lines, record.original), (vec![line.to_string()], None));
+    assert_eq!(shown(Look::Readable, "exhausted").next().unwrap().hits, [(0, 5..14)]);
+}
+
+#[test]
+fn queries_for_fields_find_what_asking_every_record_finds() {
+    let mut lines = Vec::new();
+    for number in 0..6000 {
+        let (status, user, took) = (200 + number % 7 * 50, ["sid", "bob", "a/b"][number % 3], number % 500);
+        lines.push(match number % 4 {
+            0 => format!("{{\"ts\":\"2026-08-19T00:00:00Z\",\"msg\":\"x\",\"http\":{{\"status\":{status}}},\"user\":\"{}\",\"took\":{took}}}", user.replace('/', "\\/")),
+            1 => format!("2026-08-19T00:00:00Z INFO x status={status} user={user} took={took}ms"),
+            2 => format!("10.0.0.1 - {user} [19/Aug/2026:00:00:00 +0000] \"GET / HTTP/1.1\" {status} 5 \"-\" \"-\" took={took}"),
+            _ => "plain text of 404 and took".into(),
+        });
+    }
+    let bench = Bench::with("a", (lines.join("\n") + "\n").as_bytes());
+    let check = |query: &str, passes: &dyn Fn(usize) -> bool| {
+        // A plain line belongs to the one before it.
+        let expected = (0..6000).filter(|it| it % 4 < 3 && passes(*it)).count() as u64;
+        let window = bench.ask(request(query, Anchor::Tail, 5, 0));
+        assert_eq!(window.counts.matched, expected, "{query}");
+    };
+    let status = |it: usize| 200 + it % 7 * 50;
+    check("status>=400", &|it| status(it) >= 400);
+    check("status=500", &|it| status(it) == 500);
+    check("-status=500", &|it| status(it) != 500);
+    check("user=~^s", &|it| it % 3 == 0);
+    check("user=a/b", &|it| it % 3 == 2);
+    check("took>250ms status<300", &|it| it % 500 > 250 && status(it) < 300);
+    check("nothing=1", &|_| false);
+    check("nothing!=1", &|_| true);
 }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::domain::log::{Anchor, Row, Window, WindowRequest};
+use crate::domain::log::{Anchor, Look, Row, Window, WindowRequest};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::logstore::engine::{Answer, Inner};
-use crate::logstore::present::Presenter;
+use crate::logstore::present::{MAX_COLUMNS, Presenter};
 use crate::logstore::scan::{self, Goal, MAX_GOALS, Scan, Tally, Totals};
 use crate::logstore::segment::lock;
 use crate::logstore::source::Snapshot;
@@ -148,6 +148,8 @@ struct Plan {
     goals: Arc<[Goal]>,
     /// By chip: the goals before it and with it.
     chips: Vec<(usize, usize)>,
+    look: Look,
+    columns: Arc<[String]>,
 }
 
 impl Plan {
@@ -173,7 +175,8 @@ impl Plan {
         let search = (!request.search.is_empty())
             .then(|| Pattern::regex(&request.search))
             .and_then(|it| it.map_err(|mistake| error.get_or_insert(format!("search: {mistake}")).truncate(400)).ok());
-        Self { matcher, search, error, goals: goals.into(), chips }
+        let (look, columns) = (request.look, request.columns.iter().take(MAX_COLUMNS).cloned().collect());
+        Self { matcher, search, error, goals: goals.into(), chips, look, columns }
     }
 
     /// The query itself, as something to count.
@@ -310,7 +313,13 @@ fn build(
     work: impl FnOnce(&Builder<'_>) -> Result<Built, Cancelled>,
 ) -> Option<Built> {
     let _passage = inner.gate.hold();
-    let presenter = Presenter { snapshots, matcher: &plan.matcher, search: plan.search.as_ref() };
+    let presenter = Presenter {
+        snapshots,
+        matcher: &plan.matcher,
+        search: plan.search.as_ref(),
+        look: plan.look,
+        columns: &plan.columns,
+    };
     let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, known: plan.goal() };
     let builder = Builder { ground, snapshots, presenter: &presenter, go_on };
     work(&builder).ok()

@@ -6,6 +6,7 @@
 
 pub mod export;
 pub mod fields;
+pub mod readable;
 pub mod text;
 pub mod user;
 pub mod web;

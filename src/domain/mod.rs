@@ -6,6 +6,7 @@ pub mod backup;
 pub mod board;
 pub mod config_error;
 pub mod effect;
+pub mod export;
 pub mod fact;
 pub mod format;
 pub mod ids;

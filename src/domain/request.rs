@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::board::Board;
+use crate::domain::export::{ExportNews, ExportRequest};
 use crate::domain::fact::Envelope;
 use crate::domain::ids::{IncidentId, JobId, ProbeId, RunId};
 use crate::domain::incident::{DeclareRequest, IncidentChange, NoteRequest, PinRequest};
@@ -54,6 +55,10 @@ pub enum Request {
     LoadNoteDraft,
     /// Ask for log rows; answered with `Inbound::Window`. A newer request of the same view cancels it.
     Window(WindowRequest),
+    /// Write log records into a file; answered with `Inbound::Export`.
+    Export(Box<ExportRequest>),
+    /// Stop writing them.
+    StopExport,
     /// Read the config again now.
     ReloadConfig,
 }
@@ -68,6 +73,8 @@ pub enum Inbound {
     Fact(Box<Envelope>),
     /// Log rows that were asked for.
     Window(Box<Window>),
+    /// How writing log records into a file goes.
+    Export(ExportNews),
     /// An incident's document.
     Document {
         /// Which incident; `None` is the day's log-book.

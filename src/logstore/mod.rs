@@ -4,7 +4,7 @@
 //! by [`block`]; a block is split into [`record`]s by their [`stamp`]s when somebody looks at it, and
 //! searched whole before that. A [`walk`] goes through the matching records outward from a place, and
 //! several walks are merged by time. A [`window`] is built of walks, a [`view`] answers requests and
-//! follows, a [`scan`] counts in the background, a [`stream`] meets everything once for a command that prints. Nothing is read that is not shown or counted.
+//! follows, a [`scan`] counts in the background, a [`stream`] meets everything once for a command that prints, a [`range`] for one that exports. Nothing is read that is not shown or counted.
 //! A source may be a [`store`] elsewhere instead of bytes here; it is walked in pages.
 
 pub mod archive;
@@ -16,6 +16,7 @@ pub mod history;
 pub mod json;
 pub mod level;
 pub mod present;
+pub mod range;
 pub mod record;
 pub mod scan;
 pub mod segment;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use crate::domain::log::{Anchor, Find, Row, WindowRequest};
+use crate::domain::log::{Anchor, Find, Position, Row, WindowRequest};
 use crate::domain::query::matcher::{Matcher, Pattern};
+use crate::logstore::block::BlockReader;
 use crate::logstore::present::Presenter;
 use crate::logstore::source::Snapshot;
 use crate::logstore::walk::{Direction, Ground, Item, Merge, Place, Placed, Step, Walk, place, seek};
@@ -198,26 +199,8 @@ impl<'a> Builder<'a> {
         Keyed { at: placed.at, source: placed.source, place, is_tail, row: self.presenter.row(placed, context) }
     }
 
-    fn places_at(&self, position: &crate::domain::log::Position) -> Vec<Place> {
-        let own = self.snapshots.iter().position(|it| it.source.id == position.source);
-        let own_place = own.map(|index| place(&self.snapshots[index], &position.cursor));
-        let time = match (position.time, own, own_place) {
-            (Some(time), _, _) => Some(time),
-            (None, Some(index), Some(at)) => {
-                self.snapshots[index].parts.get(at.part).map(|part| self.snapshots[index].arrival(part, at.offset))
-            }
-            _ => None,
-        };
-        let mut places = Vec::new();
-        for (index, snapshot) in self.snapshots.iter().enumerate() {
-            places.push(match (own_place, time) {
-                (Some(place), _) if own == Some(index) => place,
-                // Of one time, sources go in their order: those before the position's are older.
-                (_, Some(time)) => seek(self.ground.reader, snapshot, time, own.is_some_and(|own| index < own)),
-                _ => Place::end_of(snapshot),
-            });
-        }
-        places
+    fn places_at(&self, position: &Position) -> Vec<Place> {
+        places_at(self.ground.reader, self.snapshots, position)
     }
 
     fn places_of(&self, time: Timestamp, after_equal: bool) -> Vec<Place> {
@@ -228,7 +211,7 @@ impl<'a> Builder<'a> {
     fn find(
         &self,
         start: Option<&[Place]>,
-        from: Option<&crate::domain::log::Position>,
+        from: Option<&Position>,
         backwards: bool,
         find: &Find,
         search: Option<&Pattern>,
@@ -344,6 +327,29 @@ fn records(rows: &[Keyed]) -> usize {
 
 fn is_record(keyed: &Keyed) -> bool {
     matches!(keyed.row, Row::Record(_))
+}
+
+/// The place of a position in its source, and in every other source the place of the same time.
+pub fn places_at(reader: &BlockReader, snapshots: &[Snapshot], position: &Position) -> Vec<Place> {
+    let own = snapshots.iter().position(|it| it.source.id == position.source);
+    let own_place = own.map(|index| place(&snapshots[index], &position.cursor));
+    let time = match (position.time, own, own_place) {
+        (Some(time), _, _) => Some(time),
+        (None, Some(index), Some(at)) => {
+            snapshots[index].parts.get(at.part).map(|part| snapshots[index].arrival(part, at.offset))
+        }
+        _ => None,
+    };
+    let mut places = Vec::new();
+    for (index, snapshot) in snapshots.iter().enumerate() {
+        places.push(match (own_place, time) {
+            (Some(place), _) if own == Some(index) => place,
+            // Of one time, sources go in their order: those before the position's are older.
+            (_, Some(time)) => seek(reader, snapshot, time, own.is_some_and(|own| index < own)),
+            _ => Place::end_of(snapshot),
+        });
+    }
+    places
 }
 
 fn nothing_found(find: &Find, backwards: bool) -> String {

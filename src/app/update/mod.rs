@@ -105,7 +105,7 @@ impl Model {
             }
             Inbound::Done(text) => effects.push(Notice::info(text)),
             Inbound::Failed(error) | Inbound::Refused { error, .. } => effects.push(Notice::error(error)),
-            Inbound::Window(_) | Inbound::Document { .. } | Inbound::NoteDraft(_) => {}
+            Inbound::Window(_) | Inbound::Export(_) | Inbound::Document { .. } | Inbound::NoteDraft(_) => {}
         }
         effects.extend(self.every_pane(|panes, pane, cx| panes.inbound(pane, cx, inbound)));
         effects

@@ -1,5 +1,7 @@
 //! What is done with the record one is at: jumps, the unfiltered detour, copy, pin, marks.
 
+use std::ops::Range;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::effect::{Effect, Notice};
@@ -12,6 +14,7 @@ use crate::panes::Context;
 use crate::panes::logs::chips::Chips;
 use crate::panes::logs::feed::{Rows, Spot, Want};
 use crate::panes::logs::motion::{Place, Reading};
+use crate::panes::logs::selection::original;
 use crate::panes::logs::{EXPANDED_MAX, LogsPane};
 
 /// Records kept on each side of a pinned one: what `grep -C3` shows.
@@ -171,6 +174,9 @@ impl LogsPane {
         if self.prompt.is_some() {
             return Some(self.prompt_key(cx, &Key::plain(KeyCode::Esc)));
         }
+        if self.inspected.take().is_some() || self.selection.take().is_some() {
+            return Some(Vec::new());
+        }
         if self.chips.selected().is_some() {
             self.chips.deselect();
             return Some(Vec::new());
@@ -183,6 +189,9 @@ impl LogsPane {
             self.feed.drop_page_request();
             self.queued = None;
             return Some(vec![Notice::info("search stopped")]);
+        }
+        if self.exporting.is_some() {
+            return Some(vec![Effect::Request(Request::StopExport)]);
         }
         if self.detour.is_some() {
             return Some(self.leave_detour(cx));
@@ -272,16 +281,6 @@ impl LogsPane {
         }
     }
 
-    /// Copies the current record as it is in the file (sanitised).
-    pub(super) fn copy(&mut self, _cx: &Context<'_>) -> Vec<Effect> {
-        let Some(record) = self.current_record() else { return vec![Notice::warn("no record to copy here")] };
-        let what = match record.lines.len() {
-            0 | 1 => "1 record".to_string(),
-            lines => format!("1 record, {}", format::plural(lines as u64, "line")),
-        };
-        vec![Effect::Copy { text: record.lines.join("\n"), what }]
-    }
-
     /// Copies the current record and those around it into the incident.
     ///
     /// What stands around it is evidence as well, so it comes from the whole log and not from what a filter left.
@@ -290,7 +289,17 @@ impl LogsPane {
         let Some(at) = self.current().filter(|at| matches!(rows[*at], Row::Record(_))) else {
             return vec![Notice::warn("no record to pin here")];
         };
-        let records = with_neighbours(cx, rows, at);
+        let records = match self.selected_rows() {
+            Some(range) => with_neighbours(cx, rows, range),
+            None => with_neighbours(cx, rows, at..at + 1),
+        };
+        if self.selection.take().is_some() {
+            // What a filter left around them did not really stand there.
+            let is_filtered = !self.ask(cx).query.is_empty();
+            let records = records.into_iter().filter(|it| it.chosen || !is_filtered).collect();
+            return vec![pin_request(comment.trim().to_string(), records)];
+        }
+        let rows = &self.rows().rows;
         let comment = comment.trim().to_string();
         if self.ask(cx).query.is_empty() {
             return vec![pin_request(comment, records)];
@@ -314,7 +323,7 @@ impl LogsPane {
         let Some(pinning) = self.pinning.pop_front() else { return Vec::new() };
         // A record that is gone meanwhile is pinned as it stood on the screen.
         let found = rows.iter().position(|row| pinning.spot.is(row));
-        let records = found.map_or(pinning.records, |at| with_neighbours(cx, rows, at));
+        let records = found.map_or(pinning.records, |at| with_neighbours(cx, rows, at..at + 1));
         let mut effects = vec![pin_request(pinning.comment, records)];
         effects.extend(self.ask_neighbours());
         effects
@@ -325,19 +334,19 @@ fn pin_request(comment: String, records: Vec<PinnedRecord>) -> Effect {
     Effect::Request(Request::Pin(PinRequest { incident: None, comment, records }))
 }
 
-/// The record at a row and the nearest ones on both sides of it.
-fn with_neighbours(cx: &Context<'_>, rows: &[Row], at: usize) -> Vec<PinnedRecord> {
+/// The records of some rows and the nearest ones on both sides of them.
+fn with_neighbours(cx: &Context<'_>, rows: &[Row], chosen: Range<usize>) -> Vec<PinnedRecord> {
     // Context ends where rows that stand together do not belong together.
     let joined = |row: &&Row| !matches!(row, Row::Break);
     let record = |row: &Row, chosen: bool| match row {
         Row::Record(record) => Some(pinned(cx, record, chosen)),
         Row::Gap(_) | Row::Break => None,
     };
-    let before = rows[..at].iter().rev().take_while(joined).filter_map(|row| record(row, false));
+    let before = rows[..chosen.start].iter().rev().take_while(joined).filter_map(|row| record(row, false));
     let mut records: Vec<_> = before.take(PIN_CONTEXT).collect();
     records.reverse();
-    records.extend(record(&rows[at], true));
-    let after = rows[at + 1..].iter().take_while(joined).filter_map(|row| record(row, false));
+    records.extend(rows[chosen.clone()].iter().filter_map(|row| record(row, true)));
+    let after = rows[chosen.end..].iter().take_while(joined).filter_map(|row| record(row, false));
     records.extend(after.take(PIN_CONTEXT));
     records
 }
@@ -348,7 +357,7 @@ fn pinned(cx: &Context<'_>, record: &Record, chosen: bool) -> PinnedRecord {
         time: record.position.time,
         level: record.level,
         cursor: record.position.cursor.clone(),
-        text: record.lines.join("\n"),
+        text: original(record).join("\n"),
         chosen,
     }
 }

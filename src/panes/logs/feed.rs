@@ -9,7 +9,7 @@
 use crate::app::effect::Effect;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{
-    Anchor, ChipCount, Counts, Histogram, HistogramRequest, Position, Row, ViewId, Window, WindowRequest,
+    Anchor, ChipCount, Counts, Histogram, HistogramRequest, Look, Position, Row, ViewId, Window, WindowRequest,
 };
 use crate::domain::request::Request;
 
@@ -101,6 +101,8 @@ pub struct Ask {
     pub context: u32,
     /// Records on each side of the anchor.
     pub records: u32,
+    /// As it is on disk, or readable.
+    pub look: Look,
     /// Chips of the query.
     pub chips: usize,
     /// The only sources wanted; empty is all.
@@ -361,6 +363,7 @@ fn request(view: ViewId, generation: u64, ask: &Ask, anchor: Anchor, around: (u3
         sources: ask.sources.clone(),
         muted: ask.muted.clone(),
         columns: ask.columns.clone(),
+        look: ask.look,
         ..WindowRequest::new(view, generation, anchor, around)
     }
 }

@@ -13,6 +13,9 @@
 //! | `recall` | filters from before: undo, the last one, saved ones |
 //! | `complete` | what Tab completes while a filter is typed |
 //! | `object` | a record taken apart into members and fields |
+//! | `inspect` | one record in full |
+//! | `selection` | several records at once: copy, export |
+//! | `example` | filters made of a record |
 //! | `blame` | which chip leaves nothing |
 //! | `histogram`, `bars` | records by time: cursor, range, rate of change; drawing |
 //! | `sources` | the list of sources: states, muting, soloing, colours |
@@ -28,14 +31,17 @@ mod blame;
 mod chip_bar;
 mod chips;
 mod complete;
+mod example;
 mod feed;
 mod fields;
 mod histogram;
+mod inspect;
 mod layout;
 mod motion;
 mod object;
 mod prompt;
 mod recall;
+mod selection;
 mod sources;
 mod title;
 mod view;
@@ -43,6 +49,8 @@ mod words;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod record_tests;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +65,7 @@ use crate::app::effect::{Effect, Notice};
 use crate::app::event::{Mouse, MouseKind};
 use crate::domain::fact::Fact;
 use crate::domain::key::Key;
-use crate::domain::log::{Find, Level, LogFact, Position};
+use crate::domain::log::{self, Find, Level, LogFact, Position};
 use crate::domain::request::Inbound;
 use crate::panes::logs::actions::{Detour, Pinning};
 use crate::panes::logs::blame::Blame;
@@ -65,9 +73,11 @@ use crate::panes::logs::chips::Chips;
 use crate::panes::logs::feed::{Answer, Ask, Feed, Spot};
 use crate::panes::logs::fields::Fields;
 use crate::panes::logs::histogram::Timeline;
+use crate::panes::logs::inspect::Inspect;
 use crate::panes::logs::motion::Reading;
 use crate::panes::logs::prompt::{Inputs, Prompt};
 use crate::panes::logs::recall::Recall;
+use crate::panes::logs::selection::Selection;
 use crate::panes::logs::sources::{Audible, SourceList};
 use crate::panes::{Context, Pane};
 use crate::theme::Theme;
@@ -110,6 +120,9 @@ crate::commands! {
         MoreContext = "logs.more-context", "Show more lines around each match", ["+"], "";
         LessContext = "logs.less-context", "Show fewer lines around each match", ["-"], "";
         Open = "logs.open", "Show the whole log around the record, or go back; edit the selected chip", ["enter"], "";
+        Inspect = "logs.inspect", "Show the record in full: its fields, to copy or filter by; or go back", ["v", "J"], "";
+        OnlyLike = "logs.only-like", "Show only records like this one", ["*"], "";
+        HideLike = "logs.hide-like", "Hide records like this one", ["#"], "";
         Expand = "logs.expand", "Unfold the record, or fold it; switch the selected chip on or off", ["o", "space"], "";
         ExpandAll = "logs.expand-all", "Unfold all records, or fold them", ["O"], "";
         Left = "logs.left", "Scroll left, or select the chip before", ["h", "left"], "";
@@ -123,7 +136,9 @@ crate::commands! {
         GoToMark = "logs.go-to-mark", "Go to a marked place (`'` again: to the place before the last jump)", ["'"], "";
         Pin = "logs.pin", "Pin the record with its context to the incident", ["p"], "pin";
         PinComment = "logs.pin-comment", "Pin the record with a comment", ["P"], "";
-        Copy = "logs.copy", "Copy the record", ["y"], "";
+        Select = "logs.select", "Select records from here to where you go, or stop selecting", ["V"], "";
+        Copy = "logs.copy", "Copy the record, or the selected ones", ["y"], "";
+        Export = "logs.export", "Write the selected records, or all that pass the filter, into a file", ["Y"], "";
         LastMinute = "logs.last-1m", "Go to one minute ago", ["t 1"], "";
         Last5Minutes = "logs.last-5m", "Go to five minutes ago", ["t 2"], "";
         Last15Minutes = "logs.last-15m", "Go to fifteen minutes ago", ["t 3"], "";
@@ -185,6 +200,10 @@ pub struct LogsPane {
     search: String,
     recall: Recall,
     context: u32,
+    selection: Option<Selection>,
+    inspected: Option<Inspect>,
+    // Records and bytes of the export that is under way.
+    exporting: Option<(u64, u64)>,
     prompt: Option<Prompt>,
     inputs: Inputs,
     detour: Option<Box<Detour>>,
@@ -214,7 +233,7 @@ impl Pane for LogsPane {
 
     fn update(&mut self, cx: &Context<'_>, command: LogsCommand) -> Vec<Effect> {
         let mut effects = self.start(cx);
-        effects.extend(match self.histogram_command(cx, command) {
+        effects.extend(match self.inspect_command(cx, command).or_else(|| self.histogram_command(cx, command)) {
             Some(effects) => effects,
             None => self.command(cx, command),
         });
@@ -266,6 +285,7 @@ impl Pane for LogsPane {
                 Fact::Log(LogFact::Closed { source }) => self.source_closed(cx, source),
                 _ => Vec::new(),
             },
+            Inbound::Export(news) => self.export_news(news),
             _ => Vec::new(),
         }
     }
@@ -292,7 +312,7 @@ impl Pane for LogsPane {
     }
 
     fn wants_zoom(&self) -> bool {
-        self.list.as_ref().is_some_and(|it| it.zoomed)
+        self.inspected.is_some() || self.list.as_ref().is_some_and(|it| it.zoomed)
     }
 
     fn mouse(&mut self, cx: &Context<'_>, mouse: Mouse) -> Vec<Effect> {
@@ -302,6 +322,9 @@ impl Pane for LogsPane {
             return effects;
         }
         match mouse.kind {
+            MouseKind::Press if self.inspected.is_some() => self.inspect_mouse(cx, Some(mouse.row), 0),
+            MouseKind::WheelUp if self.inspected.is_some() => self.inspect_mouse(cx, None, -i64::from(WHEEL_LINES)),
+            MouseKind::WheelDown if self.inspected.is_some() => self.inspect_mouse(cx, None, i64::from(WHEEL_LINES)),
             MouseKind::Press if mouse.row < self.histogram_height(cx) => {
                 effects.extend(self.click_histogram(cx, mouse.column));
             }
@@ -334,6 +357,20 @@ impl Pane for LogsPane {
 
     fn mode_hints(&self) -> &'static [(LogsCommand, &'static str)] {
         use LogsCommand as C;
+        if self.inspected.is_some() {
+            return &[
+                (C::Open, "only this value"),
+                (C::FilterOut, "hide it"),
+                (C::Copy, "copy it"),
+                (C::Export, "copy all"),
+                (C::Left, "record before"),
+                (C::Right, "after"),
+                (C::Inspect, "back"),
+            ];
+        }
+        if self.selection.is_some() {
+            return &[(C::Copy, "copy"), (C::Export, "write a file"), (C::Pin, "pin"), (C::Select, "end selecting")];
+        }
         if !self.timeline.is_entered() {
             return &[];
         }
@@ -397,6 +434,7 @@ impl LogsPane {
         };
         let (sources, muted) = self.audible.asked();
         Ask {
+            look: if self.look.raw { log::Look::Original } else { log::Look::Readable },
             query,
             chips,
             search: self.search.clone(),
@@ -451,6 +489,9 @@ impl LogsPane {
             C::LessContext => self.set_context(cx, self.context.saturating_sub(1)),
             C::Open if self.chips.selected().is_some() => self.edit_chip(cx),
             C::Open => self.open(cx),
+            C::Inspect => self.inspect(cx),
+            C::OnlyLike => self.by_example(cx, false),
+            C::HideLike => self.by_example(cx, true),
             C::Expand if self.chips.selected().is_some() => self.change_chips(cx, Chips::toggle),
             C::Expand => self.expand(cx),
             C::ExpandAll => self.look(cx, |look| look.unfold = !look.unfold),
@@ -461,12 +502,18 @@ impl LogsPane {
             C::LineStart => self.look(cx, |look| look.scrolled = 0),
             C::Wrap => self.look(cx, |look| (look.wrap, look.scrolled) = (!look.wrap, 0)),
             C::Columns => self.look(cx, |look| look.columns = look.columns.next()),
-            C::Raw => self.look(cx, |look| look.raw = !look.raw),
+            C::Raw => {
+                self.look.raw = !self.look.raw;
+                // What is on disk may be other lines than the readable ones.
+                self.requery(cx)
+            }
             C::Mark => self.open_mark(cx, false),
             C::GoToMark => self.open_mark(cx, true),
             C::Pin => self.pin(cx, ""),
             C::PinComment => self.open_comment(cx),
+            C::Select => self.select_records(cx),
             C::Copy => self.copy(cx),
+            C::Export => self.open_export(cx),
             C::LastMinute => self.jump_back(cx, 60),
             C::Last5Minutes => self.jump_back(cx, 5 * 60),
             C::Last15Minutes => self.jump_back(cx, 15 * 60),

@@ -396,6 +396,7 @@ impl LogsPane {
         let offset = self.line_of(cx, &spot).filter(|it| (0..height).contains(it)).unwrap_or(height / 3);
         self.feed.page.rows = rows;
         self.select(cx, at, offset);
+        self.inspect_again(cx);
         match self.queued.take() {
             Some((find, backwards)) => self.find(cx, find, backwards),
             None => Vec::new(),

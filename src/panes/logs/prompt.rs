@@ -15,6 +15,7 @@ use crate::panes::logs::complete::Completion;
 use crate::panes::logs::feed::Rows;
 use crate::panes::logs::fields;
 use crate::panes::logs::motion::Reading;
+use crate::panes::logs::selection::Exported;
 use crate::widgets::input::LineInput;
 
 /// Characters of a filter or search, at most: a pasted file must not become a regex.
@@ -48,6 +49,8 @@ pub enum PromptKind {
     Comment,
     /// The fields that are shown as columns.
     Fields,
+    /// The file to write records into.
+    Export(Exported),
     /// The letter for a place.
     Mark,
     /// The letter of the place to go to.
@@ -72,6 +75,7 @@ pub struct Inputs {
     search: LineInput,
     comment: LineInput,
     fields: LineInput,
+    export: LineInput,
 }
 
 impl Prompt {
@@ -85,6 +89,9 @@ impl Prompt {
             PromptKind::Search => "/",
             PromptKind::Comment => "pin with comment: ",
             PromptKind::Fields => "columns: ",
+            PromptKind::Export(Exported::Selection) => "write the selected records to: ",
+            PromptKind::Export(Exported::Matches) => "write all that passes to: ",
+            PromptKind::Export(Exported::Everything) => "write the whole log to: ",
             PromptKind::Mark => "mark this place with a letter: ",
             PromptKind::GoToMark => "go to mark: ",
         }
@@ -107,6 +114,7 @@ impl LogsPane {
             PromptKind::Search => Some(&self.inputs.search),
             PromptKind::Comment => Some(&self.inputs.comment),
             PromptKind::Fields => Some(&self.inputs.fields),
+            PromptKind::Export(_) => Some(&self.inputs.export),
             PromptKind::Mark | PromptKind::GoToMark => None,
         }
     }
@@ -117,6 +125,7 @@ impl LogsPane {
             PromptKind::Search => Some(&mut self.inputs.search),
             PromptKind::Comment => Some(&mut self.inputs.comment),
             PromptKind::Fields => Some(&mut self.inputs.fields),
+            PromptKind::Export(_) => Some(&mut self.inputs.export),
             PromptKind::Mark | PromptKind::GoToMark => None,
         }
     }
@@ -171,6 +180,19 @@ impl LogsPane {
     pub(super) fn open_fields(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let names = self.fields.names().join(", ");
         self.open_prompt(cx, PromptKind::Fields, &names);
+        Vec::new()
+    }
+
+    /// Asks where records are to be written.
+    pub(super) fn open_export(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        if self.exporting.is_some() {
+            return vec![Notice::info("a file is being written: wait for it, or Esc stops it")];
+        }
+        if self.rows().rows.is_empty() {
+            return vec![Notice::warn("no record to write")];
+        }
+        let name = self.proposed_file(cx);
+        self.open_prompt(cx, PromptKind::Export(self.exported(cx)), &name);
         Vec::new()
     }
 
@@ -269,7 +291,7 @@ impl LogsPane {
                 changed
             }),
             PromptKind::Fields => fields::parse(&text).map(|_| false),
-            PromptKind::Comment | PromptKind::Mark | PromptKind::GoToMark => Ok(false),
+            PromptKind::Comment | PromptKind::Export(_) | PromptKind::Mark | PromptKind::GoToMark => Ok(false),
         };
         let (changed, error) = match outcome {
             Ok(changed) => (changed, None),
@@ -314,6 +336,7 @@ impl LogsPane {
             PromptKind::Search => self.first_hit(cx),
             PromptKind::Comment => self.pin(cx, &text),
             PromptKind::Fields => self.set_fields(cx, &text),
+            PromptKind::Export(what) => self.export(cx, what, &text),
             PromptKind::Mark | PromptKind::GoToMark => Vec::new(),
         }
     }
@@ -372,6 +395,9 @@ pub fn hints(prompt: Option<&Prompt>) -> &'static [(&'static str, &'static str)]
             ("text", "/re/ level>=warn source:api status>=500 -out"),
         ],
         Some(PromptKind::Search) => &[("enter", "go to the hit"), ("esc", "as before"), ("up", "earlier")],
+        Some(PromptKind::Export(_)) => {
+            &[("enter", "write"), ("esc", "cancel"), ("text", "a name ending in .json: one object a record")]
+        }
         Some(PromptKind::Comment) => &[("enter", "pin"), ("esc", "cancel")],
         Some(PromptKind::Fields) => &[("enter", "show"), ("esc", "cancel"), ("text", "status, user; nothing for none")],
         Some(PromptKind::Mark | PromptKind::GoToMark) => &[("a-z", "mark"), ("esc", "cancel")],

@@ -90,6 +90,15 @@ fn state(pane: &LogsPane, theme: &Theme) -> String {
             format!("paused {sign}{} new", format::count_short(pane.feed.new))
         }
     };
+    if pane.selection.is_some() {
+        text.push_str(separator(theme));
+        text.push_str(&pane.selected_count().map_or("selecting".to_string(), |it| format!("{it} selected")));
+    }
+    if let Some((records, _)) = pane.exporting {
+        text.push_str(separator(theme));
+        text.push_str(&format!("writing {}", format::count_short(records)));
+        text.push_str(if theme.ascii { "..." } else { "…" });
+    }
     if matches!(pane.feed.page.want, Some(Want::Jump)) {
         text.push_str(separator(theme));
         text.push_str(if theme.ascii { "searching..." } else { "searching…" });

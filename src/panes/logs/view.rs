@@ -17,7 +17,7 @@ use crate::panes::Context;
 use crate::panes::logs::layout::{self, Layout, Piece};
 use crate::panes::logs::motion::Reading;
 use crate::panes::logs::prompt::PromptKind;
-use crate::panes::logs::{Columns, LogsPane, bars, sources, words};
+use crate::panes::logs::{Columns, LogsPane, bars, inspect, sources, words};
 use crate::theme::role::Role;
 use crate::theme::{NAMED_COLORS, Theme};
 use crate::widgets::input;
@@ -37,6 +37,11 @@ pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &
     let cx = &Context { width: area.width, height: area.height, ..*cx };
     if let Some(list) = &pane.list {
         return sources::draw(list, &pane.audible, cx, theme, area, buf);
+    }
+    if let Some(shown) = &pane.inspected {
+        let body = Rect { height: area.height.saturating_sub(pane.prompt_height()), ..area };
+        inspect::draw(shown, cx, theme, body, buf);
+        return draw_prompt(pane, theme, area, buf);
     }
     let above = pane.rows_above(cx).min(area.height);
     draw_above(pane, cx, theme, Rect { height: above, ..area }, buf);
@@ -128,15 +133,20 @@ fn draw_rows(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: 
         Reading::Paused(_) => pane.current(),
     };
     let colours = sources::colours(cx.board);
+    let chosen = pane.selected_rows().unwrap_or_default();
     let mut y = area.y;
     let mut skip = arranged.skip;
     for (at, row) in rows.iter().enumerate().skip(arranged.first) {
         if y >= area.bottom() {
             return;
         }
-        let selection =
-            (selected == Some(at)).then(|| theme.style(if cx.focused { Role::Selection } else { Role::SelectionDim }));
-        let painter = Painter { pane, cx, theme, layout: &layout, selection, colours: &colours };
+        let role = match selected == Some(at) {
+            true if cx.focused => Some(Role::Selection),
+            true => Some(Role::SelectionDim),
+            false => chosen.contains(&at).then_some(Role::SelectionDim),
+        };
+        let (selection, is_chosen) = (role.map(|it| theme.style(it)), chosen.contains(&at));
+        let painter = Painter { pane, cx, theme, layout: &layout, selection, colours: &colours, is_chosen };
         y = painter.row(row, skip, Rect { y, height: area.bottom() - y, ..area }, buf);
         skip = 0;
     }
@@ -149,6 +159,8 @@ struct Painter<'a> {
     layout: &'a Layout,
     selection: Option<Style>,
     colours: &'a HashMap<&'a SourceId, Role>,
+    /// One of several records that are selected.
+    is_chosen: bool,
 }
 
 impl Painter<'_> {
@@ -186,6 +198,11 @@ impl Painter<'_> {
             self.highlight(line, buf);
             if at == 0 {
                 self.prefix(record, line, buf);
+            }
+            if self.is_chosen && self.layout.prefix() > 0 {
+                // The blank before the message carries the mark, so that it is seen without colours.
+                let x = area.x + self.layout.prefix() - 1;
+                mark(buf, x.min(area.right() - 1), y, if self.theme.ascii { ">" } else { "▌" }, self.style(Role::Key));
             }
             let note = if at == last && !open { layout::folded_note(record, self.layout.room()) } else { None };
             self.message(record, piece, note.as_deref(), line, buf);

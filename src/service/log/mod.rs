@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod dress;
+pub mod export;
 pub mod feeder;
 pub mod files;
 pub mod glob;
@@ -23,12 +24,14 @@ use std::time::Duration;
 pub use kind::KINDS;
 pub use spec::{LogInput, LogSpec, from_operands, host_logs, read, with_history};
 
+use crate::domain::export::ExportRequest;
 use crate::domain::fact::Fact;
 use crate::domain::log::{LogFact, WindowRequest, WindowSource};
 use crate::domain::request::Inbound;
 use crate::logstore::engine::Engine;
 use crate::logstore::hints::{Hints, Waker};
 use crate::logstore::segment::lock;
+use crate::service::log::export::Exports;
 use crate::service::log::feeder::Feeder;
 use crate::service::{Reply, ServiceSetup};
 
@@ -45,6 +48,7 @@ pub struct LogService {
     waker: Waker,
     /// Closed when the feeder and all that it started are gone.
     ended: Arc<Mutex<Receiver<()>>>,
+    exports: Exports,
 }
 
 impl LogService {
@@ -88,6 +92,7 @@ impl LogService {
             specs: Arc::new(Mutex::new(specs)),
             waker: hints.waker(),
             ended: Arc::new(Mutex::new(ended_rx)),
+            exports: Exports::new(setup.cancel.clone()),
         };
         let facts = setup.facts.clone();
         let feeder = Feeder {
@@ -138,6 +143,16 @@ impl LogService {
     /// Starts answering a window request with `Inbound::Window`s; does not block.
     pub fn request(&self, request: WindowRequest, reply: Reply) {
         self.engine.request(request, Box::new(move |window| reply(Inbound::Window(Box::new(window)))));
+    }
+
+    /// Starts writing records into a file; `reply` hears how it goes. Does not block.
+    pub fn export(&self, request: ExportRequest, reply: Reply) {
+        self.exports.start(self.engine.clone(), request, reply);
+    }
+
+    /// Stops the export that is under way.
+    pub fn stop_export(&self) {
+        self.exports.stop();
     }
 
     /// The engine, for callers in this process that print.

@@ -176,7 +176,7 @@ impl StampReader {
             && digits[..2] < b"24"[..]
             && digits[2] < b'6'
             && digits[4] < b'6'
-            && !may_be_postgres(&line[19..])
+            && !may_be_postgres(&line[19..], POSTGRES_PID_BYTES + SUBSECOND_BYTES)
     }
 
     fn read_at(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
@@ -458,15 +458,20 @@ pub fn is_time_key(key: &[u8]) -> bool {
     }
 }
 
+/// How far behind a timestamp PostgreSQL's process id begins at most: ` UTC [`, ` America/Lima [`.
+const POSTGRES_PID_BYTES: usize = 16;
+/// What may stand between the seconds and the end of a timestamp: `.123456789+08:00`.
+const SUBSECOND_BYTES: usize = 17;
+
 /// True where ` UTC [812] …` or ` [812] …` may follow a timestamp.
-fn may_be_postgres(rest: &[u8]) -> bool {
-    let head = &rest[..rest.len().min(16)];
+fn may_be_postgres(rest: &[u8], within: usize) -> bool {
+    let head = &rest[..rest.len().min(within)];
     memchr::memchr(b'[', head).is_some_and(|at| head.get(at + 1).is_some_and(u8::is_ascii_digit))
 }
 
 /// True behind the timestamp of a line by which PostgreSQL goes on with the message of the line before.
 fn continues_postgres(rest: &[u8]) -> bool {
-    if !may_be_postgres(rest) {
+    if !may_be_postgres(rest, POSTGRES_PID_BYTES) {
         return false;
     }
     let head = &rest[..rest.len().min(PREFIX_BYTES)];

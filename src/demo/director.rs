@@ -26,6 +26,9 @@ const STEP: Duration = Duration::from_millis(250);
 const INTERVAL_MS: u64 = 2_000;
 /// Pace of the probes at any speed: a command probe costs a process each time.
 const INTERVAL_MIN_MS: u64 = 250;
+/// Saved queries of the demo's config.
+const QUERIES: [(&str, &str); 3] =
+    [("5xx", "status>=500 -/healthz/"), ("errors", "level>=error"), ("stuck", "/timeout|slow|exhausted/")];
 /// Orders that come in a second of scenario time.
 const ORDERS_PER_SECOND: f64 = 3.0;
 /// Orders added in one step at most, whatever the speed.
@@ -64,8 +67,9 @@ impl Stage {
         let services = Services::start(&scenario.service, interval_ms(speed) as f64 / INTERVAL_MS as f64, cancel)
             .await
             .map_err(|error| format!("could not listen on loopback: {error}"))?;
-        let writer = LogWriter::create(&logs, &scenario, clock::zone())
-            .map_err(|error| format!("could not create the logs in `{}`: {error}", logs.display()))?;
+        let in_words = |error| format!("could not create the logs in `{}`: {error}", logs.display());
+        let mut writer = LogWriter::create(&logs, &scenario, clock::zone()).map_err(in_words)?;
+        writer.write_history(&scenario, clock::now()).map_err(in_words)?;
         let database_path = root.join("orders.db");
         let database = OrdersDatabase::create(&database_path)
             .map_err(|error| format!("could not create `{}`: {error}", database_path.display()))?;
@@ -242,7 +246,10 @@ fn config_text(scenario: &Scenario, addresses: &BTreeMap<String, SocketAddr>, ro
     for file in scenario.files() {
         let name = file.split('.').next().unwrap_or(file);
         let path = root.join("logs").join(file);
-        let _ = writeln!(text, "\n[[log]]\nname = {}\nfile = {}", quoted(name), quoted_path(&path));
+        let _ = writeln!(text, "\n[[log]]\nname = {}\nfile = {}\nhistory = true", quoted(name), quoted_path(&path));
+    }
+    for (name, query) in QUERIES {
+        let _ = writeln!(text, "\n[[query]]\nname = {}\nquery = {}", quoted(name), quoted(query));
     }
     let _ = writeln!(
         text,

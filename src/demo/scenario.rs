@@ -26,6 +26,9 @@ pub struct Scenario {
     /// Length of a round.
     #[serde(deserialize_with = "duration")]
     pub length: Duration,
+    /// How far the logs reach back when the demo begins.
+    #[serde(deserialize_with = "duration")]
+    pub history: Duration,
     /// The services, each with a listener of its own on loopback.
     pub service: Vec<Service>,
     /// What changes when, in order of time.

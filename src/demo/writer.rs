@@ -45,11 +45,50 @@ impl LogWriter {
         Ok(writer)
     }
 
+    /// Writes the lines of the healthy phase that came before the demo, as logrotate left them: packed, two rotations back.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_history(&mut self, scenario: &Scenario, now: Timestamp) -> io::Result<()> {
+        let Some(first) = scenario.phase.first() else { return Ok(()) };
+        let seconds = i64::try_from(scenario.history.as_secs()).unwrap_or(0);
+        let mut texts: BTreeMap<String, String> = BTreeMap::new();
+        for ago in (1..=seconds).rev() {
+            let at = now - jiff::SignedDuration::from_secs(ago);
+            for (name, text) in self.lines(scenario, &first.name, Duration::from_secs(1), at) {
+                texts.entry(name.to_string()).or_default().push_str(&text);
+            }
+        }
+        for (name, text) in texts {
+            let file = open(&self.directory.join(format!("{name}.2.gz")))?;
+            let mut packer = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+            packer.write_all(text.as_bytes())?;
+            packer.finish()?;
+        }
+        Ok(())
+    }
+
     /// Writes what belongs to `step` of scenario time, in phase `phase`; all lines carry `now`.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&mut self, scenario: &Scenario, phase: &str, step: Duration, now: Timestamp) -> io::Result<()> {
+        for (name, text) in self.lines(scenario, phase, step, now) {
+            if let Some(file) = self.files.get_mut(name) {
+                file.write_all(text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The text by file that belongs to `step` of scenario time.
+    fn lines<'a>(
+        &mut self,
+        scenario: &'a Scenario,
+        phase: &str,
+        step: Duration,
+        now: Timestamp,
+    ) -> BTreeMap<&'a str, String> {
         let mut texts: BTreeMap<&str, String> = BTreeMap::new();
         let mut left = STEP_LINES_MAX;
         for (at, line) in scenario.line.iter().enumerate() {
@@ -67,12 +106,7 @@ impl LogWriter {
             }
             self.owed[at] = self.owed[at].min(1.0);
         }
-        for (name, text) in texts {
-            if let Some(file) = self.files.get_mut(name) {
-                file.write_all(text.as_bytes())?;
-            }
-        }
-        Ok(())
+        texts
     }
 
     /// Renames a file to `NAME.1` and begins a new one, as logrotate does.
@@ -190,6 +224,21 @@ mod tests {
         for line in read("search.json.log").lines() {
             assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn what_came_before_is_packed_and_ends_where_the_demo_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let scenario = Scenario::parse(STORAGE_OUTAGE).unwrap();
+        let now: Timestamp = "2024-08-19T06:44:00Z".parse().unwrap();
+        let mut writer = LogWriter::create(directory.path(), &scenario, TimeZone::UTC).unwrap();
+        writer.write_history(&scenario, now).unwrap();
+        let packed = File::open(directory.path().join("api.log.2.gz")).unwrap();
+        let text = io::read_to_string(flate2::read::MultiGzDecoder::new(packed)).unwrap();
+        let times: Vec<&str> = text.lines().filter(|it| it.starts_with("2024")).map(|it| &it[..19]).collect();
+        assert!(times.is_sorted() && times.len() > 100);
+        assert_eq!(times.last(), Some(&"2024-08-19T06:43:59"));
+        assert_eq!(std::fs::read(directory.path().join("api.log")).unwrap(), b"");
     }
 
     #[test]

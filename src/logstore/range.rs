@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Position, Row};
+use crate::domain::log::{Look, Position, Row};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::engine::Engine;
 use crate::logstore::present::Presenter;
@@ -62,7 +62,8 @@ pub fn each(
         walk.without_tail()
     });
     let mut merge = Merge::new(walks.collect(), Direction::Forward);
-    let presenter = Presenter { snapshots: &snapshots, matcher, search: None };
+    let look = Look::Original;
+    let presenter = Presenter { snapshots: &snapshots, matcher, search: None, look, columns: &[] };
     loop {
         if !go_on() {
             return Ok(Passed::Stopped);

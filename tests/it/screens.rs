@@ -66,3 +66,47 @@ fn overlays() {
         check(&format!("overlay-{name}"), &desk, false);
     }
 }
+
+/// The logs with something done in them, at a size and in a theme.
+fn check_logs(name: &str, (width, height): (u16, u16), theme: &str, script: &str) {
+    let mut desk = Desk::outage(width, height);
+    desk.wear(theme);
+    desk.press(script);
+    check(name, &desk, false);
+    let (buf, _) = desk.draw(true);
+    for row in rows(&buf) {
+        // Log text and notes are what they are.
+        let ours = row.replace(|it: char| ('\u{2e80}'..='\u{9fff}').contains(&it), "");
+        assert!(ours.is_ascii(), "{name}: {row}");
+    }
+}
+
+#[test]
+fn records_by_time() {
+    check_logs("times-80x24", (80, 24), "ansi", "2 z H E");
+    check_logs("times-120x40", (120, 40), "dark", "2 H E");
+    check_logs("times-200x60", (200, 60), "ansi", "2 H E space l l l");
+    check_logs("times-40x12", (40, 12), "ansi", "2 z B");
+    check_logs("times-mono", (80, 24), "mono", "2 z H E");
+}
+
+#[test]
+fn records_by_time_in_ascii() {
+    let mut desk = Desk::outage(80, 24);
+    desk.press("2 z H E");
+    check("times-ascii", &desk, true);
+}
+
+#[test]
+fn the_list_of_sources() {
+    check_logs("sources-80x24", (80, 24), "ansi", "2 S g m j");
+    check_logs("sources-200x60", (200, 60), "dark", "2 S g s");
+    check_logs("sources-40x12", (40, 12), "mono", "2 S g m / \"a\"");
+}
+
+#[test]
+fn columns_for_chosen_fields() {
+    check_logs("columns-80x24", (80, 24), "ansi", ": \"columns req,waiting\" enter");
+    check_logs("columns-120x40", (120, 40), "ansi", ": \"columns req,waiting\" enter z");
+    check_logs("columns-40x12", (40, 12), "mono", "2 z K \"req\" enter");
+}

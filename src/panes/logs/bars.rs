@@ -113,6 +113,20 @@ pub fn spikes(buckets: &[Bucket]) -> Vec<bool> {
     buckets.iter().map(is_spike).collect()
 }
 
+/// What a full bar stands for: the greatest bucket, or more where all are alike, so that a steady log does not
+/// look like a wall and what rises above it is seen.
+fn top(buckets: &[Bucket]) -> u64 {
+    let mut totals: Vec<u64> = buckets.iter().map(Bucket::total).filter(|it| *it > 0).collect();
+    totals.sort_unstable();
+    let median = totals.get(totals.len() / 2).copied().unwrap_or_default();
+    totals.last().copied().unwrap_or_default().max(median.saturating_add(median / 3)).max(1)
+}
+
+/// The beginnings of runs of spikes, oldest first.
+pub fn spike_starts(spikes: &[bool]) -> impl DoubleEndedIterator<Item = usize> + '_ {
+    (0..spikes.len()).filter(|at| spikes[*at] && (*at == 0 || !spikes[*at - 1]))
+}
+
 /// What stands out in a histogram besides its bars.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Marks {
@@ -161,6 +175,7 @@ pub fn draw(
         buf.set_stringn(right, bottom, until, room, dim);
         let peak = histogram.buckets.iter().map(Bucket::total).max().unwrap_or_default();
         let (left, peak) = (usize::from(grid.left.saturating_sub(1)), format::count_short(peak));
+        let peak = if left < usize::from(NARROW_GUTTER) { peak } else { format!("peak {peak}") };
         buf.set_stringn(area.x, area.y, format!("{peak:>left$}"), left, dim);
         buf.set_stringn(right, area.y, progress.unwrap_or(scale), room, dim);
     } else {
@@ -190,13 +205,13 @@ struct Painter<'a> {
 
 impl Painter<'_> {
     fn bars(&self, area: Rect, has_axis: bool, buf: &mut Buffer) {
-        let peak = self.histogram.buckets.iter().map(Bucket::total).max().unwrap_or_default().max(1);
+        let top = top(&self.histogram.buckets);
         let eighths = u64::from(area.height) * 8;
         let steps = if self.theme.ascii { ASCII } else { UNICODE };
         for bucket in self.grid.first..self.grid.end {
             let it = &self.histogram.buckets[bucket];
             // The least bar is one step: a record must not vanish beside a million.
-            let scaled = |count: u64| (u128::from(count) * u128::from(eighths)).div_ceil(u128::from(peak)) as u64;
+            let scaled = |count: u64| (u128::from(count) * u128::from(eighths)).div_ceil(u128::from(top)) as u64;
             let (full, errors) = (scaled(it.total()), scaled(it.errors()));
             let spike = self.spikes[bucket];
             for level in 0..area.height {
@@ -218,7 +233,7 @@ impl Painter<'_> {
         let mut style = self.theme.style(role);
         let is_chosen = self.marks.chosen.as_ref().is_some_and(|it| it.contains(&bucket));
         if is_chosen || self.marks.cursor == Some(bucket) {
-            style = style.add_modifier(Modifier::REVERSED);
+            style = self.theme.style(Role::Selection);
         } else if !has_axis && self.window.as_ref().is_some_and(|it| it.contains(&bucket)) {
             style = style.add_modifier(Modifier::UNDERLINED);
         }
@@ -242,8 +257,12 @@ impl Painter<'_> {
                     (true, false, true) => (SPIKE, Role::HistogramError),
                     _ => (line, role),
                 };
+                let mut style = self.theme.style(role);
+                if is_window && glyph == SPIKE {
+                    style = style.add_modifier(Modifier::REVERSED);
+                }
                 if let Some(cell) = buf.cell_mut((area.x + x, area.y)) {
-                    cell.set_char(glyph).set_style(self.theme.style(role));
+                    cell.set_char(glyph).set_style(style);
                 }
             }
         }
@@ -389,7 +408,7 @@ mod tests {
         assert_eq!(rows[1], "14:43 ---------!-------------- 14:43");
         assert!(rows.iter().all(|it| it.is_ascii()), "{rows:?}");
         let rows = drawn(&it, &Marks::default(), &Theme::mono(), 1);
-        assert_eq!(rows, ["14:43 ██████!!!!!!████████████ 14:43"]);
+        assert_eq!(rows, ["14:43 ▇▇▇▇▇▇!!!!!!▇▇▇▇▇▇▇▇▇▇▇▇ 14:43"]);
     }
 
     #[test]

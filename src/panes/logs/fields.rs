@@ -126,6 +126,44 @@ impl LogsPane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panes::Pane;
+    use crate::panes::logs::fixture::Desk;
+
+    const LINES: [&str; 3] =
+        ["INFO status=200 user=alice GET /", "ERROR status=502 user=wei GET /login", "INFO started"];
+
+    #[test]
+    fn chosen_fields_stand_in_columns_with_their_names_above() {
+        let mut desk = Desk::new(70, 8, &LINES);
+        desk.press("K \"status,user\" enter");
+        insta::assert_snapshot!(desk.screen(), @r#"
+        api · follow · 3 records
+                    status user  message
+         14:51:28 I 200    alice INFO status=200 user=alice GET /
+         14:51:29 E 502    wei   ERROR status=502 user=wei GET /login
+         14:51:30 I              INFO started
+        "#);
+        desk.press("K ctrl-u enter");
+        assert!(desk.lines()[0].starts_with(" 14:51:28 I INFO"), "{}", desk.screen());
+    }
+
+    #[test]
+    fn a_column_grows_with_what_comes_and_does_not_shrink() {
+        let mut desk = Desk::new(70, 8, &LINES);
+        desk.press("K \"user\" enter");
+        desk.arrives("INFO user=eve-of-the-long-names in");
+        assert!(desk.screen().contains("I alice                 INFO"), "{}", desk.screen());
+        desk.rows.pop();
+        desk.arrives("INFO user=bob in");
+        assert!(desk.screen().contains("I bob                   INFO"), "{}", desk.screen());
+    }
+
+    #[test]
+    fn too_many_names_are_refused_while_they_are_typed() {
+        let mut desk = Desk::new(70, 8, &LINES);
+        desk.press("K \"a,b,c,d,e,f,g,h,i\" enter");
+        assert!(desk.pane.captures_keys() && desk.screen().contains("at most 8"), "{}", desk.screen());
+    }
 
     #[test]
     fn names_are_read_with_commas_and_blanks() {

@@ -381,11 +381,9 @@ impl LogsPane {
     fn go_to_spike(&mut self, direction: i64) -> Vec<Effect> {
         let (Some(at), Some(shown)) = (self.timeline.bucket(), &self.timeline.shown) else { return Vec::new() };
         let spikes = bars::spikes(&shown.buckets);
-        let found = if direction > 0 {
-            (at + 1..spikes.len()).find(|it| spikes[*it])
-        } else {
-            (0..at).rev().find(|it| spikes[*it])
-        };
+        // An outage is one spike, however many buckets it fills.
+        let mut starts = bars::spike_starts(&spikes);
+        let found = if direction > 0 { starts.find(|it| *it > at) } else { starts.rfind(|it| *it < at) };
         match found {
             Some(bucket) => {
                 self.timeline.place(bucket);
@@ -532,8 +530,11 @@ mod tests {
         desk.press("H");
         assert!(desk.title().contains("14:51:30–14:51:45 1 record"), "{}", desk.title());
         desk.press("E");
-        assert!(desk.title().starts_with("! 14:47:15–14:47:30 15 records, 10 errors"), "{}", desk.title());
-        desk.press("E E E");
+        assert!(desk.title().starts_with("! 14:46:30–14:46:45 15 records, 9 errors"), "{}", desk.title());
+        desk.press("G e");
+        assert_eq!(desk.notices(), ["no error spike after this"]);
+        desk.effects.clear();
+        desk.press("0 e");
         assert!(desk.title().starts_with("! 14:46:30"), "{}", desk.title());
         desk.press("E");
         assert_eq!(desk.notices(), ["no error spike before this"]);
@@ -547,7 +548,7 @@ mod tests {
     #[test]
     fn a_range_becomes_two_chips_and_a_new_one_takes_their_place() {
         let mut desk = outage(80, 20);
-        desk.press("H E E E E space l l l");
+        desk.press("H E space l l l");
         assert!(desk.title().starts_with("14:46:30–14:47:30 60 records, 39 errors"), "{}", desk.title());
         desk.press("enter");
         let query = desk.pane.chips.query();
@@ -564,9 +565,9 @@ mod tests {
         let mut desk = outage(80, 20);
         desk.press("H E +");
         let asked = desk.pane.feed.histogram_asked.clone().expect("counts are asked for");
-        assert_eq!(asked.from.map(|it| it.to_string()).as_deref(), Some("2024-08-19T14:45:59Z"));
-        assert_eq!(asked.until.map(|it| it.to_string()).as_deref(), Some("2024-08-19T14:48:32Z"));
-        assert!(desk.title().starts_with("! 14:47:15–14:47:20"), "{}", desk.title());
+        assert_eq!(asked.from.map(|it| it.to_string()).as_deref(), Some("2024-08-19T14:45:14Z"));
+        assert_eq!(asked.until.map(|it| it.to_string()).as_deref(), Some("2024-08-19T14:47:47Z"));
+        assert!(desk.title().starts_with("14:46:30–14:46:35 5 records, 2 errors"), "{}", desk.title());
         desk.press("-");
         let asked = desk.pane.feed.histogram_asked.clone().expect("counts are asked for");
         assert_eq!((asked.from, asked.until), (None, None));
@@ -582,7 +583,7 @@ mod tests {
         let mut desk = outage(80, 20);
         desk.press("H E + 0 h");
         let asked = desk.pane.feed.histogram_asked.clone().expect("counts are asked for");
-        assert_eq!(asked.from.map(|it| it.to_string()).as_deref(), Some("2024-08-19T14:44:43Z"));
+        assert_eq!(asked.from.map(|it| it.to_string()).as_deref(), Some("2024-08-19T14:43:58Z"));
         desk.press("0 h 0 h 0 h 0 h");
         let asked = desk.pane.feed.histogram_asked.clone().expect("counts are asked for");
         assert_eq!(asked.from.map(|it| it.to_string()).as_deref(), Some("2024-08-19T14:41:30Z"));

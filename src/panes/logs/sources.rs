@@ -401,6 +401,7 @@ mod tests {
     use super::*;
     use crate::domain::ids::HostId;
     use crate::domain::log::LogFact;
+    use crate::panes::logs::fixture::Desk;
 
     fn board(names: &[&str]) -> Board {
         let mut board = Board::default();
@@ -409,6 +410,100 @@ mod tests {
             board.logs.apply(&LogFact::Opened { source, name: (*name).into(), origin: format!("/var/log/{name}") });
         }
         board
+    }
+
+    /// Records of three sources, one after the other.
+    fn desk(width: u16, height: u16) -> Desk {
+        let mut desk = Desk::new(width, height, &["INFO one of api"]);
+        desk.append("edge", "WARN one of edge");
+        desk.append("search", "INFO one of search");
+        desk.append("api", "ERROR two of api");
+        desk.with(|pane, cx| pane.requery(cx));
+        desk
+    }
+
+    fn set_state(desk: &mut Desk, source: &str, state: SourceState) {
+        let source = desk.source(source);
+        desk.board.logs.apply(&LogFact::State { source, state });
+    }
+
+    #[test]
+    fn the_list_says_each_state_and_what_is_in_trouble_stands_first() {
+        let mut desk = desk(90, 8);
+        let next = desk.now + SignedDuration::from_secs(3);
+        set_state(&mut desk, "edge", SourceState::Reconnecting { why: "connection refused".into(), next });
+        set_state(&mut desk, "search", SourceState::Lagging { bytes: 1_258_291 });
+        assert!(desk.title().contains("3 sources · follow · 1 reconnecting, 1 lagging"), "{}", desk.title());
+        let api = desk.source("api");
+        desk.board.logs.apply(&LogFact::Grew { source: api.clone(), size_bytes: 95_683_604 });
+        desk.board.logs.apply(&LogFact::Gap { source: api, kind: crate::domain::log::GapKind::Rotated });
+        desk.press("S s");
+        insta::assert_snapshot!(desk.screen(), @r#"
+        3 sources · solo api · 1 reconnecting, 1 lagging
+         ! edge         reconnecting in 3 s: connection refused       0B          /var/log/edge
+         ! search       lagging 1.2M                                  0B          /var/log/search
+        >o api    solo  connected                                    91M 1 gap    /var/log/api
+        "#);
+        let mut wake = None;
+        desk.with(|pane, cx| {
+            wake = crate::panes::Pane::next_wake(pane, cx);
+            Vec::new()
+        });
+        assert_eq!(wake.map(|it| it.as_second()), Some(desk.now.as_second() + 1), "the countdown moves");
+    }
+
+    #[test]
+    fn a_muted_source_is_gone_from_the_rows_and_the_title_says_so() {
+        let mut desk = desk(80, 8);
+        desk.press("S g m");
+        assert!(desk.title().contains("1 muted") && desk.lines()[0].contains("muted"), "{}", desk.screen());
+        desk.press("esc");
+        assert!(desk.title().contains("1 muted"), "{}", desk.title());
+        assert!(!desk.screen().contains("of api") && desk.screen().contains("of edge"), "{}", desk.screen());
+        desk.press("S g j m j m esc");
+        assert!(desk.screen().contains("every source is muted"), "{}", desk.screen());
+        desk.press("S M esc");
+        assert!(desk.screen().contains("two of api") && !desk.title().contains("muted"), "{}", desk.screen());
+    }
+
+    #[test]
+    fn solo_hears_one_source_until_it_is_pressed_again_or_the_source_is_gone() {
+        let mut desk = desk(80, 8);
+        desk.press("S g j s esc");
+        assert!(desk.title().contains("solo edge") && !desk.screen().contains("of api"), "{}", desk.screen());
+        desk.press("S g j s s esc");
+        assert!(desk.title().contains("solo edge"), "{}", desk.title());
+        let source = desk.source("edge");
+        desk.with(|pane, cx| pane.source_closed(cx, &source));
+        assert!(!desk.title().contains("solo") && desk.screen().contains("of api"), "{}", desk.screen());
+    }
+
+    #[test]
+    fn the_list_is_narrowed_by_typing_and_enter_filters_to_a_source() {
+        let mut desk = desk(80, 8);
+        desk.press("S / \"EAR\" enter");
+        assert!(desk.title().starts_with("1 of 3 sources"), "{}", desk.title());
+        desk.press("enter");
+        assert!(desk.title().contains("[source:search"), "{}", desk.title());
+        assert!(desk.screen().contains("of search") && !desk.screen().contains("of api"), "{}", desk.screen());
+        desk.press("S / \"edg\" enter enter");
+        assert_eq!(desk.pane.chips.query(), "source:edge");
+    }
+
+    #[test]
+    fn many_sources_take_the_whole_screen_and_can_be_walked() {
+        let mut desk = Desk::new(80, 6, &["INFO one"]);
+        for number in 0..200 {
+            desk.source(&format!("worker-{number:03}"));
+        }
+        desk.press("S");
+        assert!(crate::panes::Pane::wants_zoom(&desk.pane));
+        desk.press("G");
+        assert!(desk.selected().is_some_and(|it| it.contains("worker-199")), "{}", desk.screen());
+        desk.press("g / \"17\" enter G m");
+        assert!(desk.selected().is_some_and(|it| it.contains("worker-179")), "{}", desk.screen());
+        desk.press("esc esc");
+        assert!(!crate::panes::Pane::captures_keys(&desk.pane));
     }
 
     #[test]

@@ -526,7 +526,7 @@ fn an_outage_reads_well_at_every_size() {
     desk.press("O k ! \"healthy\" enter");
     insta::assert_snapshot!(desk.screen(), @r#"
     3 sources · paused [-healthy ×] 6 of 8
-               1 ████████████      ████████████████████████ 1 s
+          peak 1 ████████████      ████████████████████████ 1 s
                  ████████████      ████████████████████████
         14:51:29 ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 14:51:36
      14:51:29 I api                  INFO GET /orders 200 in 12 ms

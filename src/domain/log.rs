@@ -417,6 +417,13 @@ pub enum LogFact {
         /// Where it reads from, in words: a path, `stdin`.
         origin: String,
     },
+    /// Its config names fields to show as columns. Comes right behind `Opened`.
+    Columns {
+        /// Its id.
+        source: SourceId,
+        /// The names.
+        columns: Vec<String>,
+    },
     /// The source is gone from the config.
     Closed {
         /// Its id.
@@ -502,6 +509,9 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// Gaps reported since it was opened.
     pub gaps: u32,
+    /// Fields that its config names as columns.
+    #[serde(default)]
+    pub columns: Vec<String>,
 }
 
 impl LogBoard {
@@ -517,7 +527,13 @@ impl LogBoard {
                     size_bytes: 0,
                     state: SourceState::Connected,
                     gaps: 0,
+                    columns: Vec::new(),
                 });
+            }
+            LogFact::Columns { source, columns } => {
+                if let Some(status) = self.get_mut(source) {
+                    status.columns.clone_from(columns);
+                }
             }
             LogFact::Closed { source } => self.sources.retain(|it| it.id != *source),
             LogFact::Grew { source, size_bytes } => {

@@ -99,6 +99,8 @@ pub struct Reading {
     pub offset: SignedDuration,
     /// The format its lines have; `None` tells it line by line.
     pub format: Option<Format>,
+    /// Fields that its readers want to see as columns.
+    pub columns: Vec<String>,
 }
 
 impl Reading {

@@ -628,6 +628,6 @@ fn lines_without_any_time() {
 
 #[test]
 fn a_zone_and_an_offset_move_the_times_of_a_source() {
-    let reading = Reading { zone: Some(TimeZone::UTC), offset: SignedDuration::from_secs(-2), format: None };
+    let reading = Reading { zone: Some(TimeZone::UTC), offset: SignedDuration::from_secs(-2), ..Reading::default() };
     check(&reading, &[case("2026-08-19 06:30:03 x", T, None, &[]), case("2026-08-19T14:30:03+08:00 x", T, None, &[])]);
 }

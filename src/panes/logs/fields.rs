@@ -27,6 +27,8 @@ const NAMES_FROM: u16 = 6;
 pub struct Fields {
     names: Vec<String>,
     widths: Vec<u16>,
+    // The person has chosen: what the config wants does not count any more.
+    chosen: bool,
 }
 
 impl Fields {
@@ -101,11 +103,31 @@ impl LogsPane {
             Ok(names) => names,
             Err(error) => return vec![Notice::warn(error)],
         };
+        self.fields.chosen = true;
+        self.show_fields(cx, names)
+    }
+
+    /// Shows the fields that the config wants for its sources, until the person chooses.
+    pub(super) fn adopt_columns(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        if self.fields.chosen {
+            return Vec::new();
+        }
+        let mut names: Vec<String> = Vec::new();
+        for name in cx.board.logs.sources.iter().flat_map(|it| &it.columns) {
+            if names.len() < FIELDS_MAX && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        self.show_fields(cx, names)
+    }
+
+    fn show_fields(&mut self, cx: &Context<'_>, names: Vec<String>) -> Vec<Effect> {
         if names == self.fields.names {
             return Vec::new();
         }
         let width_of = |it: &String| u16::try_from(it.width()).unwrap_or(CELLS_MAX).clamp(CELLS_LEAST, CELLS_MAX);
-        self.fields = Fields { widths: names.iter().map(width_of).collect(), names };
+        self.fields.widths = names.iter().map(width_of).collect();
+        self.fields.names = names;
         self.settle(cx);
         self.requery(cx)
     }
@@ -126,6 +148,7 @@ impl LogsPane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::log::LogFact;
     use crate::panes::Pane;
     use crate::panes::logs::fixture::Desk;
 
@@ -145,6 +168,19 @@ mod tests {
         "#);
         desk.press("K ctrl-u enter");
         assert!(desk.lines()[0].starts_with(" 14:51:28 I INFO"), "{}", desk.screen());
+    }
+
+    #[test]
+    fn what_the_config_names_is_shown_until_the_person_chooses() {
+        let mut desk = Desk::new(70, 8, &LINES);
+        let source = desk.source("api");
+        let fact = LogFact::Columns { source, columns: vec!["user".into()] };
+        desk.board.logs.apply(&fact);
+        desk.with(LogsPane::adopt_columns);
+        assert!(desk.lines()[0].contains("user  message"), "{}", desk.screen());
+        desk.press("K ctrl-u enter");
+        desk.with(LogsPane::adopt_columns);
+        assert!(!desk.screen().contains("message"), "{}", desk.screen());
     }
 
     #[test]
@@ -175,7 +211,7 @@ mod tests {
 
     #[test]
     fn columns_leave_half_of_the_row_to_the_message() {
-        let fields = |widths: &[u16]| Fields { names: Vec::new(), widths: widths.to_vec() };
+        let fields = |widths: &[u16]| Fields { widths: widths.to_vec(), ..Fields::default() };
         assert_eq!(fields(&[6, 8]).widths(80), [6, 8]);
         assert_eq!(fields(&[24, 6]).widths(40), [12, 6]);
         assert_eq!(fields(&[24, 24, 24]).widths(24), [3, 3, 3]);

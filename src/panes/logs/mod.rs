@@ -273,7 +273,11 @@ impl Pane for LogsPane {
                 effects.extend(self.ask_neighbours());
                 effects
             }
-            Inbound::Snapshot(_) => self.start(cx),
+            Inbound::Snapshot(_) => {
+                let mut effects = self.start(cx);
+                effects.extend(self.adopt_columns(cx));
+                effects
+            }
             Inbound::Window(window) => {
                 let answer = self.feed.take(window);
                 self.take_histogram(cx);
@@ -283,6 +287,7 @@ impl Pane for LogsPane {
             }
             Inbound::Fact(envelope) => match &envelope.fact {
                 Fact::Log(LogFact::Closed { source }) => self.source_closed(cx, source),
+                Fact::Log(LogFact::Columns { .. }) => self.adopt_columns(cx),
                 _ => Vec::new(),
             },
             Inbound::Export(news) => self.export_news(news),

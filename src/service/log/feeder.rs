@@ -410,6 +410,10 @@ impl Feeder {
             name: source.name.clone(),
             origin: source.origin.clone(),
         });
+        let columns = &source.reading().columns;
+        if !columns.is_empty() {
+            (self.facts)(LogFact::Columns { source: source.id.clone(), columns: columns.clone() });
+        }
         self.engine.add(source.clone());
     }
 

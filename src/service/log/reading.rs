@@ -11,7 +11,10 @@ use crate::logstore::format::{Format, NAMES, Reading};
 use crate::registry::node::Node;
 use crate::registry::value::parse_duration;
 
-/// Reads `format`, `zone` and `offset` of a `[[log]]`. Mistakes are reported through the node.
+/// Columns of a source, at most: as many as the logs pane shows at once.
+const COLUMNS_MAX: usize = 8;
+
+/// Reads `format`, `zone`, `offset` and `columns` of a `[[log]]`. Mistakes are reported through the node.
 pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<Reading> {
     let mut reading = Reading::default();
     let mut is_good = true;
@@ -29,7 +32,26 @@ pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<Reading> {
             None => is_good = false,
         }
     }
+    if let Some(node) = entry.get("columns") {
+        match read_columns(&node) {
+            Some(columns) => reading.columns = columns,
+            None => is_good = false,
+        }
+    }
     is_good.then_some(reading)
+}
+
+/// The names of a few fields.
+fn read_columns(node: &Node<'_>) -> Option<Vec<String>> {
+    let names: Vec<String> = node.one_or_many().iter().map(Node::string).collect::<Option<_>>()?;
+    if names.len() > COLUMNS_MAX || names.iter().any(|it| it.trim().is_empty() || it.contains([',', ' '])) {
+        node.error_with_hint(
+            "not a list of fields".to_string(),
+            format!("name at most {COLUMNS_MAX} fields, as in `columns = [\"status\", \"user\"]`"),
+        );
+        return None;
+    }
+    Some(names.iter().map(|it| crate::domain::sanitise::text(it)).collect())
 }
 
 /// Finds a format by its name: one of `formats` or one that is built in.
@@ -180,13 +202,14 @@ mod tests {
     fn settings_of_a_source_are_read() {
         let (readings, errors) = parse(
             "[[format]]\nname = 'app'\nregex = '(?<time>\\S+) (?<level>\\w+) (?<message>.*)'\ntime_format = '%Y%m%d-%H%M%S'\n\
-             [[log]]\nformat = 'app'\nzone = 'Asia/Shanghai'\noffset = '+2s'\n\
+             [[log]]\nformat = 'app'\nzone = 'Asia/Shanghai'\noffset = '+2s'\ncolumns = ['status', 'user']\n\
              [[log]]\nformat = 'json'\nzone = '-03:30'\noffset = '-1h 30m'\n[[log]]\n",
         );
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(readings[0].user_format().map(|it| it.name.as_str()), Some("app"));
         assert_eq!(readings[0].zone, TimeZone::get("Asia/Shanghai").ok());
         assert_eq!(readings[0].offset, SignedDuration::from_secs(2));
+        assert_eq!(readings[0].columns, ["status", "user"]);
         assert_eq!(readings[1].format, Some(Format::Json));
         assert_eq!(readings[1].zone, Some(TimeZone::fixed(Offset::from_seconds(-12_600).unwrap())));
         assert_eq!(readings[1].offset, SignedDuration::from_mins(-90));
@@ -198,6 +221,7 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(parse(text).1, [expected], "{text}");
         check("[[log]]\nformat = 'jsn'\n", "2:10 unknown log format `jsn`");
         check("[[log]]\nzone = 'Mars/Base'\n", "2:8 unknown time zone `Mars/Base`");
+        check("[[log]]\ncolumns = ['a b']\n", "2:11 not a list of fields");
         check("[[log]]\noffset = '2s'\n", "2:10 `2s` has no sign");
         check("[[log]]\noffset = '+2'\n", "2:10 `2` has no unit");
         check("log = []\n[[format]]\nname = 'json'\nregex = 'x'\n", "3:8 `json` is built in");

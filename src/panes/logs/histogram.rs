@@ -344,7 +344,7 @@ impl LogsPane {
             C::PreviousError => return Some(self.go_to_spike(-1)),
             C::MoreContext => self.zoom_in(),
             C::LessContext => self.zoom_out(),
-            C::Expand => {
+            C::Expand | C::Inspect | C::Select => {
                 let at = self.timeline.bucket().zip(self.timeline.shown.as_ref());
                 let at = at.map(|(bucket, shown)| bars::start_of(shown, bucket));
                 if let Some(cursor) = &mut self.timeline.cursor {
@@ -548,7 +548,7 @@ mod tests {
     #[test]
     fn a_range_becomes_two_chips_and_a_new_one_takes_their_place() {
         let mut desk = outage(80, 20);
-        desk.press("H E space l l l");
+        desk.press("H E v l l l");
         assert!(desk.title().starts_with("14:46:30–14:47:30 60 records, 39 errors"), "{}", desk.title());
         desk.press("enter");
         let query = desk.pane.chips.query();

@@ -1,7 +1,7 @@
 //! What the log engine costs, measured on the library without a screen.
 //!
 //! `cargo bench --bench logstore [-- NAME…]` runs all or the named ones: `open`, `page`, `count`, `jump`,
-//! `follow`. Files are generated with a fixed seed into a temporary directory and read from the page cache.
+//! `summary`, `merge`, `follow`. Files are generated with a fixed seed into a temporary directory and read from the page cache.
 //! `benches/README.md` says what to make of the figures.
 
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use hotseat::clock;
 use hotseat::domain::ids::{HostId, SourceId};
-use hotseat::domain::log::{Anchor, Counts, ViewId, Window, WindowRequest, WindowSource};
+use hotseat::domain::log::{Anchor, Counts, HistogramRequest, ViewId, Window, WindowRequest, WindowSource};
 use hotseat::domain::query::Query;
 use hotseat::domain::query::matcher::Matcher;
 use hotseat::logstore::engine::Engine;
@@ -51,6 +51,14 @@ fn main() {
                 files.iter().for_each(bench);
             }
         }
+    }
+    if is_wanted("summary") {
+        for (name, shape) in [("app", Shape::App), ("access", Shape::Access), ("json", Shape::Json)] {
+            summary(&Log::write_shaped(dir.path(), name, 1000 * MB, shape));
+        }
+    }
+    if is_wanted("merge") {
+        merge(dir.path());
     }
     if is_wanted("follow") {
         follow(dir.path());
@@ -96,6 +104,66 @@ fn count(log: &Log) {
             &format!("count `{query}`{what} in {}", log.name),
             &format!("{} {} ratio {ratio:.2} ({} matches)", ms(time), rate(time), counts.matched),
         );
+    }
+}
+
+/// Everything counted by time and level, then queries on top of it.
+fn summary(log: &Log) {
+    let all = |query: &str| WindowRequest {
+        count: true,
+        chip_counts: true,
+        histogram: Some(HistogramRequest { from: None, until: None, buckets: 200 }),
+        ..request(query, Anchor::Tail)
+    };
+    let mut bytes_per_line = 0.0;
+    let time = median(PASSES, || {
+        let engine = Engine::new(TimeZone::UTC);
+        let (time, window) = until_counted(&engine, log, all(""));
+        let kept = engine.inner().everything(true).counts.size_bytes();
+        bytes_per_line = kept as f64 / window.counts.scanned as f64;
+        time
+    });
+    let rate = log.bytes as f64 / 1e9 / time.as_secs_f64();
+    report(
+        &format!("1 GB of {} summed up", log.name),
+        &format!("{} {rate:.2} GB/s, {bytes_per_line:.2} bytes a line", ms(time)),
+    );
+    let engine = Engine::new(TimeZone::UTC);
+    until_counted(&engine, log, all(""));
+    for query in ["/ERROR.*timeout/", "/ERROR.*timeout/ 30000", "level>=warn", "level>=warn timeout", ""] {
+        let (time, window) = until_counted(&engine, log, all(query));
+        report(&format!("then count `{query}`"), &format!("{} ({} matches)", ms(time), window.counts.matched));
+    }
+}
+
+/// 200 files of 5 MB on one clock: the newest screen, then page by page.
+fn merge(dir: &Path) {
+    const PAGES: usize = 300;
+    let logs: Vec<Log> =
+        (0..200).map(|number| Log::write_shaped(dir, &format!("merge-{number}"), 5 * MB, Shape::App)).collect();
+    for query in ["", "timeout"] {
+        let mut engine = Engine::new(TimeZone::UTC);
+        let mut first = None;
+        let time = median(PASSES, || {
+            engine = Engine::new(TimeZone::UTC);
+            let started = clock::monotonic();
+            logs.iter().for_each(|it| it.open(&engine));
+            first = Some(answer(&engine, request(query, Anchor::Tail)));
+            started.elapsed()
+        });
+        report(&format!("newest window of 200 files `{query}`"), &ms(time));
+        let mut window = first.expect("a window");
+        let mut times: Vec<Duration> = (0..PAGES)
+            .map(|_| {
+                let top = window.rows.as_ref().and_then(|it| it.first()?.position().cloned()).expect("a row");
+                let started = clock::monotonic();
+                window = answer(&engine, request(query, Anchor::At(top)));
+                started.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        let figures = format!("p50 {}, p99 {}", ms(times[PAGES / 2]), ms(times[PAGES * 99 / 100]));
+        report(&format!("a page of 200 files `{query}`"), &figures);
     }
 }
 
@@ -178,17 +246,21 @@ fn engine_cpu() -> Duration {
 
 /// A file that does not change.
 struct Log {
-    name: &'static str,
+    name: String,
     path: PathBuf,
     bytes: u64,
     middle: Timestamp,
 }
 
 impl Log {
-    fn write(dir: &Path, name: &'static str, bytes: u64) -> Self {
+    fn write(dir: &Path, name: &str, bytes: u64) -> Self {
+        Self::write_shaped(dir, name, bytes, Shape::App)
+    }
+
+    fn write_shaped(dir: &Path, name: &str, bytes: u64, shape: Shape) -> Self {
         let path = dir.join(name);
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&path).expect("created"));
-        let mut lines = Lines::new();
+        let mut lines = Lines { shape, ..Lines::new() };
         let (mut written, mut middle) = (0, 0);
         let mut text = String::new();
         while written < bytes {
@@ -204,26 +276,39 @@ impl Log {
         file.into_inner().expect("written").sync_all().expect("synced");
         count_newlines(&path);
         let middle = Timestamp::from_millisecond(middle).expect("a time");
-        Self { name, path, bytes: written, middle }
+        Self { name: name.into(), path, bytes: written, middle }
     }
 
     fn open(&self, engine: &Engine) {
-        let source = Source::new(SourceId::new(&HostId::new("bench"), "app"), "app", "app");
+        let name = self.name.as_str();
+        let source = Source::new(SourceId::new(&HostId::new("bench"), name), name, name);
         let mut tail = FileTail::new(Arc::new(source), &self.path);
         engine.add(Arc::clone(&tail.source));
         tail.look(clock::now(), clock::monotonic());
     }
 }
 
-/// Lines as services write them: mostly text, one in twenty JSON, one in seven hundred a timeout.
+/// What lines look like.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Text, one line in twenty JSON.
+    App,
+    /// What nginx writes of requests.
+    Access,
+    /// JSON as zap writes it.
+    Json,
+}
+
+/// Lines as services write them: one in seven hundred a timeout.
 struct Lines {
+    shape: Shape,
     random: fastrand::Rng,
     at_ms: i64,
 }
 
 impl Lines {
     fn new() -> Self {
-        Self { random: fastrand::Rng::with_seed(20_240_819), at_ms: START_MS }
+        Self { shape: Shape::App, random: fastrand::Rng::with_seed(20_240_819), at_ms: START_MS }
     }
 
     fn push(&mut self, text: &mut String) {
@@ -248,7 +333,22 @@ impl Lines {
             100_000..1_000_000 => ("DEBUG", MESSAGES[random.usize(..MESSAGES.len())]),
             _ => ("INFO ", MESSAGES[random.usize(..MESSAGES.len())]),
         };
-        let written = if random.u32(..20) == 0 {
+        if let Shape::Access = self.shape {
+            let status = match level {
+                "ERROR" => 502,
+                "WARN " => 404,
+                _ => 200,
+            };
+            let (time, size) = (at.strftime("%d/%b/%Y:%H:%M:%S +0000"), request % 40_000);
+            let client = format!("10.{}.{}.{}", size % 7, size % 211, size % 250);
+            writeln!(
+                text,
+                "{client} - - [{time}] \"GET /api/v1/{service}/{request:x} HTTP/1.1\" {status} {size} \"-\" \"curl/7.88.1\""
+            )
+            .expect("memory takes everything");
+            return;
+        }
+        let written = if matches!(self.shape, Shape::Json) || random.u32(..20) == 0 {
             let level = level.trim_end().to_ascii_lowercase();
             writeln!(
                 text,
@@ -284,6 +384,33 @@ fn until_rows(engine: &Engine, log: &Log, request: WindowRequest) -> Duration {
     let (window, time) = last.expect("an answer");
     assert!(window.rows.is_some_and(|it| !it.is_empty()), "no rows");
     time
+}
+
+/// Asks for counts of a file that is open or not yet: how long until they are complete.
+fn until_counted(engine: &Engine, log: &Log, request: WindowRequest) -> (Duration, Window) {
+    let started = clock::monotonic();
+    if engine.sources().is_empty() {
+        log.open(engine);
+    }
+    let (windows_tx, windows_rx) = sync_channel(1000);
+    engine.request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
+    loop {
+        let window = windows_rx.recv_timeout(PATIENCE).expect("an answer");
+        if window.counts.complete {
+            return (started.elapsed(), window);
+        }
+    }
+}
+
+/// The final window of a request without counts.
+fn answer(engine: &Engine, request: WindowRequest) -> Window {
+    let (windows_tx, windows_rx) = sync_channel(100);
+    engine.request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
+    let mut last = None;
+    while let Ok(window) = windows_rx.recv_timeout(PATIENCE) {
+        last = Some(window);
+    }
+    last.expect("an answer")
 }
 
 fn count_newlines(path: &Path) -> usize {

@@ -4,7 +4,7 @@
 //! back as far as the grouping rule does, so a block can be read without the ones before it.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -29,10 +29,17 @@ use crate::logstore::summary::{Collector, Detail, Summary};
 
 /// Bytes of a block: read in 30 µs, split in about a millisecond, a summary for 4 GB stays near a megabyte.
 pub const BLOCK_BYTES: u64 = 256 * 1024;
-/// Blocks kept after use (16 MiB): scrolling back and forth does not read again.
-const MAX_CACHED_BLOCKS: usize = 64;
+/// Bytes of a page, the part of a block that a window reads: a screen or two, so that the newest rows of 200
+/// sources are there in some milliseconds.
+pub const PAGE_BYTES: u64 = 32 * 1024;
+/// Pages in a block.
+const BLOCK_PAGES: u64 = BLOCK_BYTES / PAGE_BYTES;
+/// Bytes of pages and blocks kept after use: scrolling back and forth does not read again, not in 200 sources either.
+const MAX_CACHED_BYTES: usize = 16 << 20;
+/// Times of pages kept for the search for a time, some 3 MB.
+const MAX_KNOWN_TIMES: usize = 50_000;
 /// Bytes read around a boundary in one go.
-const MARGIN_BYTES: u64 = 8 * 1024;
+const MARGIN_BYTES: u64 = 4 * 1024;
 
 /// The records that begin in one block.
 #[derive(Debug)]
@@ -116,6 +123,23 @@ impl Block {
     /// A record's time, or that of the nearest record with one before it in the block.
     pub fn near_time_of(span: &Span) -> Option<Timestamp> {
         (span.nanos != NO_TIME).then(|| Timestamp::from_nanosecond(i128::from(span.nanos)).ok()).flatten()
+    }
+
+    /// The times by which records (their indices, ascending) are merged with those of other sources: the latest
+    /// time so far in the block, so that a clock that goes back does not take the rest along. `None` before the
+    /// first record with a time.
+    pub fn clock_of(&self, records: &[u32]) -> Vec<(u32, Option<Timestamp>)> {
+        let spans = self.spans();
+        let (mut at, mut latest) = (0, NO_TIME);
+        let clock = |record: &u32| {
+            while at <= *record as usize && at < spans.len() {
+                latest = latest.max(spans[at].nanos);
+                at += 1;
+            }
+            let time = (latest != NO_TIME).then(|| Timestamp::from_nanosecond(i128::from(latest)).ok());
+            (*record, time.flatten())
+        };
+        records.iter().map(clock).collect()
     }
 
     /// A record's level.
@@ -341,51 +365,93 @@ impl Subject for RecordView<'_> {
 #[derive(Debug)]
 pub struct BlockReader {
     zone: TimeZone,
-    cache: Mutex<VecDeque<(Key, Arc<Block>)>>,
+    cache: Mutex<Cache>,
+    /// Time of the first record of a page, by segment and page.
+    times: Mutex<HashMap<(u64, u64), Timestamp>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The stretches that were used last.
+#[derive(Debug, Default)]
+struct Cache {
+    kept: HashMap<Key, (u64, Arc<Block>)>,
+    /// Uses so far; each entry has the number of its last.
+    uses: u64,
+    bytes: usize,
+}
+
+impl Cache {
+    fn get(&mut self, key: &Key, next: u64) -> Option<Arc<Block>> {
+        self.uses += 1;
+        let (used, found) = self.kept.get_mut(key)?;
+        if found.next != next {
+            return None;
+        }
+        *used = self.uses;
+        Some(found.clone())
+    }
+
+    /// Also takes the place of an earlier, shorter state of the stretch that is being written.
+    fn put(&mut self, key: Key, found: &Arc<Block>) {
+        // A stretch that holds a giant record is not kept: there could be many of them.
+        if found.bytes.len() as u64 > 4 * BLOCK_BYTES {
+            return;
+        }
+        self.uses += 1;
+        self.bytes += found.bytes.len();
+        if let Some((_, old)) = self.kept.insert(key, (self.uses, found.clone())) {
+            self.bytes -= old.bytes.len();
+        }
+        if self.bytes > MAX_CACHED_BYTES {
+            // A quarter goes at once, so that a long way through a log does not sort at every step.
+            let mut by_use: Vec<(u64, Key)> = self.kept.iter().map(|(key, (used, _))| (*used, *key)).collect();
+            by_use.sort_unstable_by_key(|it| it.0);
+            for (_, key) in by_use {
+                if self.bytes <= MAX_CACHED_BYTES / 4 * 3 {
+                    break;
+                }
+                self.bytes -= self.kept.remove(&key).map_or(0, |it| it.1.bytes.len());
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     segment: u64,
-    block: u64,
-    next: u64,
+    /// First byte that is in it.
+    boundary: u64,
+    /// Bytes up to the next boundary.
+    unit: u64,
 }
 
 impl BlockReader {
     /// Times without a zone are read in `zone`.
     pub fn new(zone: TimeZone) -> Self {
-        Self { zone, cache: Mutex::default() }
+        Self { zone, cache: Mutex::default(), times: Mutex::default() }
     }
 
-    /// Reads a block of a segment that is `size` bytes long, and keeps it for the next who asks.
+    /// Reads the records that begin in the stretch `number` of `unit` bytes (a multiple of `PAGE_BYTES`) of a
+    /// segment that is `size` bytes long, and keeps them for the next who asks.
     ///
     /// # Errors
     /// When the file can not be read.
-    pub fn block(&self, segment: &Segment, size: u64, block: u64) -> io::Result<Arc<Block>> {
-        let next = self.first_record(segment, size, block + 1)?;
-        let key = Key { segment: segment.uid, block, next };
-        {
-            let mut cache = lock(&self.cache);
-            if let Some(at) = cache.iter().position(|(it, _)| *it == key)
-                && let Some(entry) = cache.remove(at)
-            {
-                let found = entry.1.clone();
-                cache.push_back(entry);
-                return Ok(found);
-            }
+    pub fn stretch(&self, segment: &Segment, size: u64, number: u64, unit: u64) -> io::Result<Arc<Block>> {
+        let next = self.first_record(segment, size, (number + 1) * unit)?;
+        let key = Key { segment: segment.uid, boundary: number * unit, unit };
+        if let Some(found) = lock(&self.cache).get(&key, next) {
+            return Ok(found);
         }
-        let found = Arc::new(self.read(segment, size, block, next, Vec::new())?);
-        let mut cache = lock(&self.cache);
-        // An earlier, shorter state of the block that is being written is of no use any more.
-        cache.retain(|(it, _)| it.segment != key.segment || it.block != key.block);
-        while cache.len() >= MAX_CACHED_BLOCKS {
-            cache.pop_front();
-        }
-        // A block that holds a giant record is not kept: 64 of them would be a gigabyte.
-        if found.bytes.len() as u64 <= 4 * BLOCK_BYTES {
-            cache.push_back((key, found.clone()));
-        }
+        let found = Arc::new(self.read(segment, size, key, next, Vec::new())?);
+        lock(&self.cache).put(key, &found);
         Ok(found)
+    }
+
+    /// The page that owns the record at an offset.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn page_at(&self, segment: &Segment, size: u64, offset: u64) -> io::Result<Arc<Block>> {
+        self.stretch(segment, size, offset / PAGE_BYTES, PAGE_BYTES)
     }
 
     /// Reads a block for one pass over everything, past the cache and into the memory of the block before.
@@ -393,16 +459,51 @@ impl BlockReader {
     /// # Errors
     /// When the file can not be read.
     pub fn block_once(&self, segment: &Segment, size: u64, block: u64, buffer: Vec<u8>) -> io::Result<Block> {
-        let next = self.first_record(segment, size, block + 1)?;
-        self.read(segment, size, block, next, buffer)
+        let next = self.first_record(segment, size, (block + 1) * BLOCK_BYTES)?;
+        let key = Key { segment: segment.uid, boundary: block * BLOCK_BYTES, unit: BLOCK_BYTES };
+        self.read(segment, size, key, next, buffer)
     }
 
-    fn read(&self, segment: &Segment, size: u64, block: u64, next: u64, buffer: Vec<u8>) -> io::Result<Block> {
-        let base = self.first_record(segment, size, block)?.min(next);
-        let end = next.min((block + 1) * BLOCK_BYTES + LINE_BYTES);
+    fn read(&self, segment: &Segment, size: u64, key: Key, next: u64, buffer: Vec<u8>) -> io::Result<Block> {
+        let base = self.first_record(segment, size, key.boundary)?.min(next);
+        let end = next.min(key.boundary + key.unit + LINE_BYTES);
         let bytes = segment.read_into(buffer, base, end)?;
         let (zone, reference, reading) = (self.zone.clone(), segment.modified(), segment.reading.clone());
         Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference, reading, asides: Vec::new() })
+    }
+
+    /// The time of the first record with one from the boundary of a page on, or when the bytes there arrived.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn time_of_page(&self, snapshot: &Snapshot, part: &Part, page: u64) -> io::Result<Timestamp> {
+        let key = (part.segment.uid, page);
+        if let Some(known) = lock(&self.times).get(&key) {
+            return Ok(*known);
+        }
+        let offset = self.first_record(&part.segment, part.size_bytes, page * PAGE_BYTES)?;
+        let end = part.size_bytes.min(offset + STAMP_BYTES as u64);
+        let line = part.segment.read(offset, end)?;
+        let line = &line[..memchr::memchr(b'\n', &line).map_or(line.len(), |it| it + 1)];
+        let mut reader = part.segment.reading.stamp_reader(&self.zone, part.segment.modified());
+        let found = match reader.read(line).and_then(|it| it.time) {
+            Some(time) => Some(time),
+            None => {
+                let page =
+                    self.page_at(&part.segment, part.size_bytes, offset.min(part.size_bytes.saturating_sub(1)))?;
+                page.spans().iter().find_map(Block::time_of)
+            }
+        };
+        if let Some(found) = found
+            && (page == 0 || part.segment.boundary(page).is_some())
+        {
+            let mut times = lock(&self.times);
+            if times.len() >= MAX_KNOWN_TIMES {
+                times.clear();
+            }
+            times.insert(key, found);
+        }
+        Ok(found.unwrap_or_else(|| snapshot.arrival(part, offset)))
     }
 
     /// The time of a source's first or last record, as far as a look at its edge tells.
@@ -426,21 +527,21 @@ impl BlockReader {
         size.div_ceil(BLOCK_BYTES)
     }
 
-    /// The block that owns the record at an offset.
-    pub fn block_at(offset: u64) -> u64 {
-        offset / BLOCK_BYTES
+    /// True when nothing that comes can change the records of a block.
+    pub fn is_closed(segment: &Segment, block: u64) -> bool {
+        segment.boundary((block + 1) * BLOCK_PAGES).is_some()
     }
 
-    /// Where the first record begins that starts at or after a block's boundary.
+    /// Where the first record begins that starts at or after a boundary, a multiple of `PAGE_BYTES`.
     ///
     /// # Errors
     /// When the file can not be read.
-    pub fn first_record(&self, segment: &Segment, size: u64, block: u64) -> io::Result<u64> {
-        let boundary = block * BLOCK_BYTES;
-        if block == 0 || boundary >= size {
+    fn first_record(&self, segment: &Segment, size: u64, boundary: u64) -> io::Result<u64> {
+        if boundary == 0 || boundary >= size {
             return Ok(boundary.min(size));
         }
-        if let Some(known) = segment.boundary(block) {
+        let number = boundary / PAGE_BYTES;
+        if let Some(known) = segment.boundary(number) {
             return Ok(known);
         }
         let mut region = Region::new(segment, size, boundary);
@@ -449,9 +550,9 @@ impl BlockReader {
         let found = region.first_record_from(line_start, &mut reader)?;
         // The line must be whole, or long enough that what comes cannot change what it is.
         if region.line_end(found)? < size || size - found > STAMP_BYTES as u64 {
-            segment.keep_boundary(block, found);
-            // A line longer than a block covers the boundaries behind it as well.
-            for covered in block + 1..=Self::block_at(found.saturating_sub(1)) {
+            segment.keep_boundary(number, found);
+            // A record longer than a page covers the boundaries behind it as well.
+            for covered in number + 1..=found.saturating_sub(1) / PAGE_BYTES {
                 segment.keep_boundary(covered, found);
             }
         }

@@ -15,6 +15,8 @@ pub mod hints;
 pub mod history;
 pub mod json;
 pub mod level;
+pub mod merge;
+pub mod place;
 pub mod present;
 pub mod range;
 pub mod record;

@@ -5,8 +5,9 @@ use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::domain::sanitise::{self, CleanLine};
 use crate::logstore::block::Block;
 use crate::logstore::format::readable::{self, Known};
+use crate::logstore::place::position;
 use crate::logstore::source::Snapshot;
-use crate::logstore::walk::{Found, Item, Placed, position};
+use crate::logstore::walk::{Found, Item, Placed};
 
 /// Hits marked in one line: a screen of 200 columns has no room for more.
 const MAX_LINE_HITS: usize = 200;

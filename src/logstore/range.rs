@@ -5,9 +5,12 @@ use std::io;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Look, Position, Row};
 use crate::domain::query::matcher::Matcher;
+use crate::logstore::block::BLOCK_BYTES;
 use crate::logstore::engine::Engine;
+use crate::logstore::merge::Merge;
+use crate::logstore::place::place;
 use crate::logstore::present::Presenter;
-use crate::logstore::walk::{Direction, Ground, Item, Merge, Place, Step, Walk, place};
+use crate::logstore::walk::{Direction, Ground, Item, Place, Step, Walk};
 use crate::logstore::window::places_at;
 
 /// Which records.
@@ -53,7 +56,7 @@ pub fn each(
         let own = snapshots.iter().find(|it| it.source.id == until.source);
         (until, own.map_or(Place::START, |it| place(it, &until.cursor)))
     });
-    let ground = Ground { reader: &inner.reader, matcher, known: None };
+    let ground = Ground { reader: &inner.reader, matcher, known: None, unit: BLOCK_BYTES };
     let walks = snapshots.iter().enumerate().map(|(index, snapshot)| {
         let walk = match &starts {
             Some(starts) => Walk::new(ground, snapshot, index, starts[index], Direction::Forward),

@@ -118,6 +118,11 @@ impl Goal {
             || self.everything.with(id, |it| it.rules_out(|group| self.decide(group))).unwrap_or(false)
     }
 
+    /// True when its matches in the block were counted.
+    pub fn is_counted(&self, id: BlockId) -> bool {
+        self.counts.with(id, |_| ()).is_some()
+    }
+
     fn decide(&self, group: &crate::logstore::summary::Group) -> Option<bool> {
         self.matcher.passes_group(group.level(), (group.from, group.until))
     }
@@ -470,6 +475,38 @@ fn count_block<'a>(
     desk.close();
 }
 
+/// Counts blocks ahead of a walk, the nearest first, so that it passes over those without a match.
+///
+/// Ends early when `want` matches were found or `stop` says so.
+pub fn scout(
+    (reader, goal): (&BlockReader, &Goal),
+    blocks: &[(&Snapshot, &Part, u64)],
+    threads: usize,
+    want: u32,
+    stop: &(dyn Fn() -> bool + Sync),
+) {
+    let goals = std::slice::from_ref(goal);
+    let scan = Scan { reader, goals, histogram: None, phase: 0, threads, gate: None };
+    let (next, found) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        let mut desk = Desk::default();
+        while found.load(Ordering::Relaxed) < want as usize && !stop() {
+            let Some((snapshot, part, block)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            desk.open(scan, snapshot, part, *block);
+            let summary = desk.summarise(goal, None);
+            desk.close();
+            found.fetch_add(summary.records as usize, Ordering::Relaxed);
+        }
+    };
+    let helpers = if blocks.len() > MIN_SHARED_BLOCKS { threads.saturating_sub(1) } else { 0 };
+    std::thread::scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
 /// The block at work, with memory that serves one block after the other.
 #[derive(Default)]
 struct Desk<'a> {
@@ -508,7 +545,7 @@ impl<'a> Desk<'a> {
         let arrival = |offset| job.snapshot.arrival(job.part, offset);
         // Reading the block is what finds out where the next one begins.
         let segment = &job.part.segment;
-        let is_closed = || segment.boundary(id.block + 1).is_some();
+        let is_closed = || BlockReader::is_closed(segment, id.block);
         let by_group = Detail::Groups { phase, stripe };
         if stripe.is_none() && !goal.matcher.takes_all_records() {
             if goal.has_none(id) {
@@ -596,7 +633,7 @@ impl Totals {
                 for block in from..BlockReader::blocks(part.size_bytes) {
                     let bucket_seconds = closed.buckets.as_ref().map(|it| it.length);
                     let summaries = summaries(scan, snapshot, part, block, bucket_seconds, &mut desk);
-                    let is_closed = closed_to == block && part.segment.boundary(block + 1).is_some();
+                    let is_closed = closed_to == block && BlockReader::is_closed(&part.segment, block);
                     if is_closed {
                         closed_to = block + 1;
                         summaries.iter().enumerate().for_each(|(goal, it)| closed.add(goal, it, length(part, block)));

@@ -52,7 +52,7 @@ pub struct Segment {
     file_bytes: AtomicU64,
     modified_ms: AtomicI64,
     read_to: AtomicU64,
-    /// First record start at or after a block's boundary, where that can not change any more.
+    /// First record start at or after a page's boundary, where that can not change any more.
     boundaries: Mutex<HashMap<u64, u64>>,
     prints: Mutex<Prints>,
     /// Room on the disk that is given back with the segment.
@@ -389,13 +389,13 @@ impl Segment {
     }
 
     /// A boundary that was worked out before.
-    pub fn boundary(&self, block: u64) -> Option<u64> {
-        lock(&self.boundaries).get(&block).copied()
+    pub fn boundary(&self, page: u64) -> Option<u64> {
+        lock(&self.boundaries).get(&page).copied()
     }
 
     /// Keeps a boundary that can not change any more.
-    pub fn keep_boundary(&self, block: u64, offset: u64) {
-        lock(&self.boundaries).insert(block, offset);
+    pub fn keep_boundary(&self, page: u64, offset: u64) {
+        lock(&self.boundaries).insert(page, offset);
     }
 }
 

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Counts, GapKind, Look, MAX_LINE_CHARS, MAX_RECORD_LINES};
 use crate::domain::query::matcher::Matcher;
-use crate::logstore::block::BlockReader;
+use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
 use crate::logstore::engine::Engine;
+use crate::logstore::merge::{Help, Merge};
+use crate::logstore::place::{last_record, seek};
 use crate::logstore::present::Presenter;
 use crate::logstore::scan::{self, Depth, Goal, Scan};
 use crate::logstore::source::Snapshot;
-use crate::logstore::walk::{Direction, Found, Ground, Item, Merge, Place, Placed, Step, Walk, last_record, seek};
+use crate::logstore::walk::{Direction, Found, Ground, Item, Place, Placed, Step, Walk};
 
 /// A store may take so long to show a record that is older than the newest one.
 const LATE_NANOS: i64 = 10_000_000_000;
@@ -110,6 +112,8 @@ pub type Take<'t> = dyn FnMut(&Met<'_>) -> io::Result<()> + 't;
 pub struct Stream<'e> {
     engine: &'e Engine,
     matcher: Matcher,
+    /// What is known of the matches: blocks are searched ahead on all cores.
+    matches: Goal,
     context: usize,
     /// Per source: the segment and the offset up to which everything was met.
     met: HashMap<SourceId, (u64, u64)>,
@@ -126,9 +130,12 @@ pub struct Stream<'e> {
 impl<'e> Stream<'e> {
     /// Starts at the oldest record; `context` records stand around each match.
     pub fn new(engine: &'e Engine, matcher: Matcher, context: usize) -> Self {
+        let everything = engine.inner().everything(false);
+        let matches = Goal { matcher: Arc::new(matcher.clone()), counts: Arc::default(), ..everything };
         Self {
             engine,
             matcher,
+            matches,
             context,
             met: HashMap::new(),
             met_stores: HashMap::new(),
@@ -142,9 +149,8 @@ impl<'e> Stream<'e> {
     pub fn count(&self, depth: Depth) -> Counts {
         let inner = self.engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
-        let everything = inner.everything(false);
-        let matches = Goal { matcher: Arc::new(self.matcher.clone()), counts: Arc::default(), ..everything.clone() };
-        let goals = if depth == Depth::Records { vec![everything, matches] } else { vec![matches] };
+        let matches = self.matches.clone();
+        let goals = if depth == Depth::Records { vec![inner.everything(false), matches] } else { vec![matches] };
         let scan = Scan {
             reader: &inner.reader,
             goals: &goals,
@@ -161,12 +167,14 @@ impl<'e> Stream<'e> {
     pub fn skip_to_newest(&mut self, count: usize) {
         let inner = self.engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
-        let ground = Ground { reader: &inner.reader, matcher: &self.matcher, known: None };
+        let known = Some(&self.matches);
+        let ground = Ground { reader: &inner.reader, matcher: &self.matcher, known, unit: PAGE_BYTES };
         let walks = snapshots
             .iter()
             .enumerate()
             .map(|(index, snapshot)| Walk::new(ground, snapshot, index, Place::end_of(snapshot), Direction::Backward));
-        let mut merge = Merge::new(walks.collect(), Direction::Backward);
+        let help = Help { threads: inner.threads, stop: &never };
+        let mut merge = Merge::new(walks.collect(), Direction::Backward).with_help(help);
         let mut starts: Vec<Place> = snapshots.iter().map(Place::end_of).collect();
         let mut left = count;
         let mut first = None;
@@ -201,7 +209,8 @@ impl<'e> Stream<'e> {
     /// The records that stand right before places.
     fn before(&self, snapshots: &[Snapshot], places: &[Place]) -> VecDeque<Placed> {
         let everything = Matcher::default();
-        let ground = Ground { reader: &self.engine.inner().reader, matcher: &everything, known: None };
+        let ground =
+            Ground { reader: &self.engine.inner().reader, matcher: &everything, known: None, unit: PAGE_BYTES };
         let walks = snapshots
             .iter()
             .zip(places)
@@ -244,7 +253,9 @@ impl<'e> Stream<'e> {
         let snapshots = inner.snapshots(&[], &self.matcher);
         let everything = Matcher::default();
         let matcher = self.matcher.clone();
-        let walked = if self.context > 0 { &everything } else { &matcher };
+        let matches = self.matches.clone();
+        let (walked, ruled_out) = if self.context > 0 { (&everything, None) } else { (&matcher, Some(&matches)) };
+        let unit = if self.is_long_way(&snapshots) { BLOCK_BYTES } else { PAGE_BYTES };
         let presenter = || Presenter {
             snapshots: &snapshots,
             matcher: &matcher,
@@ -265,7 +276,7 @@ impl<'e> Stream<'e> {
             let limit = if hold_last { last_record(&inner.reader, snapshot) } else { end };
             let known = self.met.get(&snapshot.source.id).copied();
             let part = known.and_then(|(uid, _)| snapshot.parts.iter().position(|it| it.segment.uid == uid));
-            let ground = Ground { reader: &inner.reader, matcher: walked, known: None };
+            let ground = Ground { reader: &inner.reader, matcher: walked, known: ruled_out, unit };
             if snapshot.store.is_some() {
                 let from = self.met_stores.entry(snapshot.source.id.clone()).or_default().from();
                 walks.push(Walk::new(ground, snapshot, index, from, Direction::Forward).without_tail());
@@ -286,7 +297,8 @@ impl<'e> Stream<'e> {
                 self.met.insert(snapshot.source.id.clone(), (part.segment.uid, limit.offset));
             }
         }
-        let mut merge = Merge::new(walks, Direction::Forward);
+        let help = Help { threads: inner.threads, stop: &never };
+        let mut merge = Merge::new(walks, Direction::Forward).with_help(help);
         loop {
             let placed = match merge.step() {
                 Step::Item(placed) => placed,
@@ -330,6 +342,18 @@ impl<'e> Stream<'e> {
         }
     }
 
+    /// True when there is much that was not met yet.
+    fn is_long_way(&self, snapshots: &[Snapshot]) -> bool {
+        let left = |it: &Snapshot| match self.met.get(&it.source.id) {
+            Some((uid, offset)) => {
+                let newer = it.parts.iter().skip_while(|part| part.segment.uid != *uid);
+                newer.map(|part| part.size_bytes).sum::<u64>().saturating_sub(*offset)
+            }
+            None => it.size_bytes(),
+        };
+        snapshots.iter().any(|it| left(it) > BLOCK_BYTES)
+    }
+
     /// The last record met, when more lines of it have come.
     fn grown(&mut self, index: usize, snapshot: &Snapshot) -> Option<(Placed, usize)> {
         let id = &snapshot.source.id;
@@ -339,7 +363,7 @@ impl<'e> Stream<'e> {
             return None;
         }
         let reader = &self.engine.inner().reader;
-        let block = reader.block(&part.segment, part.size_bytes, BlockReader::block_at(place.offset)).ok()?;
+        let block = reader.page_at(&part.segment, part.size_bytes, place.offset).ok()?;
         let at = block.spans().iter().position(|it| block.base + u64::from(it.start) == place.offset)?;
         let found = Found { place, block, index: at };
         let length = found.length();
@@ -350,4 +374,9 @@ impl<'e> Stream<'e> {
         let time = found.time().unwrap_or_else(|| snapshot.arrival(part, place.offset));
         Some((Placed { source: index, at: time, item: Item::Record(found) }, met_bytes))
     }
+}
+
+/// Nobody but the caller ends a pass.
+fn never() -> bool {
+    false
 }

@@ -571,3 +571,77 @@ fn queries_for_fields_find_what_asking_every_record_finds() {
     check("nothing=1", &|_| false);
     check("nothing!=1", &|_| true);
 }
+
+#[test]
+fn a_line_without_a_time_does_not_take_its_source_along_to_where_it_arrived() {
+    let mut bench = Bench::new();
+    // Far in the future of the file's own time, and more lines without a time than one record takes.
+    let plain = "plain\n".repeat(600);
+    fs::write(bench.path("a"), format!("2099-01-01T00:00:00Z a0\n2099-01-01T00:00:02Z a1\n{plain}")).unwrap();
+    fs::write(bench.path("b"), "2099-01-01T00:00:01Z b0\n2099-01-01T00:00:03Z b1\n").unwrap();
+    bench.open("a");
+    bench.open("b");
+    let rows = texts(&bench.ask(request("/\\d|^plain/", Anchor::Tail, 2000, 0)));
+    let short: Vec<&str> = rows.iter().filter_map(|it| it.split(['|', ' ']).nth(1)).collect();
+    assert_eq!(short, ["a0", "b0", "a1", "b1"]);
+    assert_eq!(rows.len(), 4 + 100);
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_hide_a_source_behind_the_others() {
+    let mut bench = Bench::new();
+    fs::write(
+        bench.path("a"),
+        "2026-08-19T00:00:00Z a0\n2026-08-19T00:00:02Z a1\n1970-01-01T00:00:00Z a2\n2026-08-19T00:00:04Z a3\n",
+    )
+    .unwrap();
+    fs::write(bench.path("b"), "2026-08-19T00:00:01Z b0\n2026-08-19T00:00:03Z b1\n2026-08-19T00:00:05Z b2\n").unwrap();
+    bench.open("a");
+    bench.open("b");
+    let names = |window: &Window| -> String { texts(window).iter().filter_map(|it| it.split(' ').nth(1)).collect() };
+    for anchor in [Anchor::Tail, Anchor::Head] {
+        assert_eq!(names(&bench.ask(request("", anchor, 4, 4))), "a0b0a1a2b1a3b2");
+    }
+}
+
+#[test]
+fn a_rare_match_is_found_far_away_in_each_of_many_sources() {
+    let mut bench = Bench::new();
+    let lines: Vec<String> = (0..60_000)
+        .map(|it| format!("2026-08-19T{:02}:{:02}:{:02}Z INFO n{it}.\n", it / 3600, it / 60 % 60, it % 60))
+        .collect();
+    for (index, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        let mut lines = lines.clone();
+        lines[7 + index] = format!("2026-08-19T00:00:{:02}Z INFO needle {name}\n", 7 + index);
+        lines[59_000] = lines[59_000].replace("INFO", "needle late");
+        fs::write(bench.path(name), lines.concat()).unwrap();
+        bench.open(name);
+    }
+    let tail = texts(&bench.ask(request("needle", Anchor::Tail, 50, 0)));
+    let last = |it: &String| it.rsplit(' ').next().map(String::from);
+    assert_eq!(tail.iter().filter_map(last).collect::<Vec<_>>()[..5], ["a", "b", "c", "d", "e"]);
+    assert_eq!(tail.len(), 10);
+    assert_eq!(texts(&bench.ask(request("needle", Anchor::Head, 0, 50))), tail);
+    let find = |backwards| Anchor::Find { from: None, backwards, find: Find::Search };
+    let early = bench.ask(WindowRequest { search: "needle".into(), ..request("-late", find(true), 0, 1) });
+    assert!(texts(&early)[early.anchor_row.unwrap()].ends_with("needle e"));
+    let middle = Anchor::Time("2026-08-19T08:00:00Z".parse().unwrap());
+    let window = bench.ask(request("needle", middle, 2, 2));
+    assert_eq!(texts(&window), tail[3..7]);
+}
+
+#[test]
+fn a_last_line_that_turns_out_to_go_on_with_the_record_before_is_shown_with_it() {
+    let mut bench = Bench::with("a", b"first\nsecond\nCaused");
+    let windows_rx = bench.start(WindowRequest { follow: true, ..request("", Anchor::Tail, 5, 0) });
+    let mut next = || loop {
+        let window = windows_rx.recv_timeout(Duration::from_secs(60)).expect("a window");
+        if window.rows.is_some() {
+            return texts(&window);
+        }
+    };
+    assert_eq!(next(), ["first", "second", "Caused"]);
+    bench.append("a", b" by: it\nthird\n");
+    bench.look();
+    assert_eq!(next(), ["first", "second|Caused by: it", "third"]);
+}

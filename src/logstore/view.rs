@@ -10,17 +10,20 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::domain::log::{Anchor, Look, Row, Window, WindowRequest};
-use crate::domain::query::Query;
+use crate::domain::log::{Anchor, Find, Look, Row, Window, WindowRequest};
 use crate::domain::query::matcher::{Matcher, Pattern};
+use crate::domain::query::{Chip, ChipKind, Comparison, Query};
+use crate::logstore::block::PAGE_BYTES;
 use crate::logstore::engine::{Answer, Inner};
+use crate::logstore::merge::Help;
+use crate::logstore::place::unsettled;
 use crate::logstore::present::{MAX_COLUMNS, Presenter};
 use crate::logstore::scan::{self, Goal, MAX_GOALS, Scan, Tally, Totals};
 use crate::logstore::segment::lock;
 use crate::logstore::source::Snapshot;
 use crate::logstore::store::Stop;
-use crate::logstore::walk::{Ground, Place, last_record};
-use crate::logstore::window::{Builder, Built, Cancelled, Keyed, MAX_WINDOW_RECORDS};
+use crate::logstore::walk::{Ground, Place};
+use crate::logstore::window::{Builder, Built, Cancelled, Keyed, MAX_WINDOW_RECORDS, is_same_fault};
 
 /// Least time between two windows of a followed tail: thirty a second look like motion.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(33);
@@ -124,7 +127,7 @@ struct Following {
     job: Job,
     plan: Plan,
     rows: Vec<Keyed>,
-    /// Per source: the last record, which may still grow.
+    /// Per source: the last records, which may still grow.
     floors: Vec<Place>,
     snapshots: Vec<Snapshot>,
     totals: SharedTotals,
@@ -148,6 +151,8 @@ struct Plan {
     goals: Arc<[Goal]>,
     /// By chip: the goals before it and with it.
     chips: Vec<(usize, usize)>,
+    /// What a jump looks for.
+    find: Option<Goal>,
     look: Look,
     columns: Arc<[String]>,
 }
@@ -172,11 +177,20 @@ impl Plan {
             error = Some(mistake.to_string());
             Arc::default()
         });
-        let search = (!request.search.is_empty())
+        let search: Option<Pattern> = (!request.search.is_empty())
             .then(|| Pattern::regex(&request.search))
             .and_then(|it| it.map_err(|mistake| error.get_or_insert(format!("search: {mistake}")).truncate(400)).ok());
         let (look, columns) = (request.look, request.columns.iter().take(MAX_COLUMNS).cloned().collect());
-        Self { matcher, search, error, goals: goals.into(), chips, look, columns }
+        let find = find_chip(request, search.as_ref()).and_then(|chip| {
+            let mut query = Query::parse(&request.query).unwrap_or_default();
+            query.chips.push(Chip::keep(chip));
+            let matcher = match &request.anchor {
+                Anchor::Find { find: Find::LevelAtLeast(level), .. } => Matcher::clone(&matcher).and_level(*level),
+                _ => Matcher::clone(&matcher).and_pattern(search.clone()?),
+            };
+            Some(inner.goal(&query, now, Arc::new(matcher), false))
+        });
+        Self { matcher, search, error, goals: goals.into(), chips, find, look, columns }
     }
 
     /// The query itself, as something to count.
@@ -198,6 +212,15 @@ impl Plan {
     /// The sources whose records may pass.
     fn taken(&self, snapshots: &[Snapshot]) -> Vec<Snapshot> {
         snapshots.iter().filter(|it| self.matcher.takes_source(&it.source.name)).cloned().collect()
+    }
+}
+
+/// What a jump looks for, as a chip behind those of the query.
+fn find_chip(request: &WindowRequest, search: Option<&Pattern>) -> Option<ChipKind> {
+    match &request.anchor {
+        Anchor::Find { find: Find::LevelAtLeast(level), .. } => Some(ChipKind::Level(Comparison::AtLeast, *level)),
+        Anchor::Find { find: Find::Search, .. } => search.map(|_| ChipKind::Regex(request.search.clone())),
+        _ => None,
     }
 }
 
@@ -279,7 +302,9 @@ fn answer(inner: &Arc<Inner>, view: &Arc<View>, job: Job) -> Option<Following> {
         let built = so_far();
         built.rows.is_empty() || (job.answer)(window(&job, &plan, Some(&built), None))
     };
-    let built = build(inner, &plan, &snapshots, &go_on, |builder| builder.build(&job.request, plan.search.as_ref()))?;
+    let stop = || !view.is_current(job.ticket);
+    let built =
+        build(inner, &plan, &snapshots, &go_on, &stop, |builder| builder.build(&job.request, plan.search.as_ref()))?;
     if !view.is_current(job.ticket) || !(job.answer)(window(&job, &plan, Some(&built), None)) {
         return None;
     }
@@ -310,6 +335,7 @@ fn build(
     plan: &Plan,
     snapshots: &[Snapshot],
     go_on: &dyn Fn(&mut dyn FnMut() -> Built) -> bool,
+    stop: &(dyn Fn() -> bool + Sync),
     work: impl FnOnce(&Builder<'_>) -> Result<Built, Cancelled>,
 ) -> Option<Built> {
     let _passage = inner.gate.hold();
@@ -320,8 +346,9 @@ fn build(
         look: plan.look,
         columns: &plan.columns,
     };
-    let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, known: plan.goal() };
-    let builder = Builder { ground, snapshots, presenter: &presenter, go_on };
+    let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, known: plan.goal(), unit: PAGE_BYTES };
+    let help = Help { threads: inner.threads, stop };
+    let builder = Builder { ground, snapshots, presenter: &presenter, find: plan.find.as_ref(), help, go_on };
     work(&builder).ok()
 }
 
@@ -388,9 +415,9 @@ fn count_aside(
     }
 }
 
-/// The last record of each source.
+/// Where each source may still change.
 fn floors(inner: &Inner, snapshots: &[Snapshot]) -> Vec<Place> {
-    snapshots.iter().map(|snapshot| last_record(&inner.reader, snapshot)).collect()
+    snapshots.iter().map(|snapshot| unsettled(&inner.reader, snapshot)).collect()
 }
 
 fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Option<Following> {
@@ -399,16 +426,27 @@ fn follow(inner: &Arc<Inner>, view: &Arc<View>, mut following: Following) -> Opt
     let snapshots = plan.taken(&requested);
     let want = (job.request.before.min(MAX_WINDOW_RECORDS) + job.request.after.min(MAX_WINDOW_RECORDS)) as usize;
     let go_on = |_: &mut dyn FnMut() -> Built| view.is_current(job.ticket);
+    let stop = || !view.is_current(job.ticket);
     let same_shape = same_shape(&following.snapshots, &snapshots);
-    let floors_then = std::mem::take(&mut following.floors);
+    let is_same = |index: usize| same_shape && following.snapshots[index].size_bytes() == snapshots[index].size_bytes();
+    let mut floors_then = std::mem::take(&mut following.floors);
+    let floors_now: Vec<Place> = snapshots
+        .iter()
+        .enumerate()
+        .map(|(index, it)| if is_same(index) { floors_then[index] } else { unsettled(&inner.reader, it) })
+        .collect();
+    // What has not grown has nothing new.
+    for (index, floor) in floors_then.iter_mut().enumerate().filter(|(index, _)| is_same(*index)) {
+        *floor = Place::end_of(&snapshots[index]);
+    }
     let built = if same_shape && job.request.context == 0 {
-        let fresh = build(inner, &plan, &snapshots, &go_on, |builder| builder.tail(want, Some(&floors_then)))?;
+        let fresh = build(inner, &plan, &snapshots, &go_on, &stop, |builder| builder.tail(want, Some(&floors_then)))?;
         let had = following.rows.len();
         extend(following.rows.clone(), fresh, &floors_then, want, had)
     } else {
-        build(inner, &plan, &snapshots, &go_on, |builder| builder.build(&job.request, plan.search.as_ref()))?
+        build(inner, &plan, &snapshots, &go_on, &stop, |builder| builder.build(&job.request, plan.search.as_ref()))?
     };
-    following.floors = floors(inner, &snapshots);
+    following.floors = floors_now;
     let counted = count_growth(inner, view, &mut following, requested);
     let same_rows = built.rows.len() == following.rows.len()
         && built.rows.iter().zip(&following.rows).all(|(new, old)| new.row == old.row);
@@ -462,7 +500,11 @@ fn same_shape(then: &[Snapshot], now: &[Snapshot]) -> bool {
 /// Joins the rows shown with those that came since the floors.
 fn extend(shown: Vec<Keyed>, fresh: Built, floors: &[Place], want: usize, had: usize) -> Built {
     // The record at the floor was still growing, a gap at the end may be gone: both are in `fresh` again.
-    let mut old = shown.into_iter().filter(|it| !it.is_tail && it.place < floors[it.source]).peekable();
+    let stays = |it: &Keyed| {
+        !it.is_tail && it.place < floors[it.source] && !fresh.rows.iter().any(|other| is_same_fault(it, other))
+    };
+    let shown: Vec<Keyed> = shown.into_iter().filter(stays).collect();
+    let mut old = shown.into_iter().peekable();
     let mut rows: Vec<Keyed> = Vec::with_capacity(had + fresh.rows.len());
     for keyed in fresh.rows {
         while let Some(older) =

@@ -1,18 +1,19 @@
-//! Walking through the matching records of sources, outward from a place, merged by time.
+//! Walking through the matching records of a source, outward from a place.
 //!
-//! Nothing is sorted globally: each source is walked in its own order, and the walk with the next time
-//! goes first. A source whose clock jumps keeps its order, because its time never runs against the walk.
+//! Nothing is sorted globally: each source is walked in its own order, and of several the walk with the next
+//! time goes first (`merge`). A source whose clock jumps keeps its order.
 
 use std::io;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::log::{Cursor, GapKind, Level, Position};
+use crate::domain::log::{GapKind, Level};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::{BLOCK_BYTES, Block, BlockReader};
+use crate::logstore::place::{nanos_of, time_of};
 use crate::logstore::scan::{BlockId, Goal};
-use crate::logstore::source::{GapMark, Snapshot};
+use crate::logstore::source::{GapMark, Part, Snapshot};
 use crate::logstore::store::StoreError;
 use crate::logstore::store::pages::Pages;
 use crate::logstore::store::reader::Leaf;
@@ -136,6 +137,8 @@ pub struct Ground<'a> {
     pub matcher: &'a Matcher,
     /// Blocks known to hold no match are passed without reading.
     pub known: Option<&'a Goal>,
+    /// Bytes read at a time, a divisor of `BLOCK_BYTES`: pages for a window, blocks for a long way.
+    pub unit: u64,
 }
 
 /// A walk through one source.
@@ -144,21 +147,23 @@ pub struct Walk<'a> {
     snapshot: &'a Snapshot,
     source: usize,
     direction: Direction,
-    /// Forward: next block to load. Backward: blocks below this one are left.
-    block: u64,
+    /// Forward: next stretch to load. Backward: stretches below this one are left.
+    stretch: u64,
     part: usize,
     /// Records before (backward: at or after) this place were passed already.
     from: Place,
     /// Backward: records before this place are not wanted.
     floor: Place,
     loaded: Option<Arc<Block>>,
-    /// Matches of the loaded block still to be met, the next one last.
-    hits: Vec<u32>,
+    /// Matches of the loaded stretch still to be met with their times, the next one last.
+    hits: Vec<(u32, Option<Timestamp>)>,
     /// The gap between this part and the next one in the direction was met.
     gap_met: bool,
     tail_met: bool,
     ended: bool,
     last_at: Option<Timestamp>,
+    /// The last time that a record had, not one by which it arrived.
+    last_clock: Option<Timestamp>,
     /// The way through a store, instead of blocks.
     pages: Option<Pages>,
     /// The page that is loaded.
@@ -170,17 +175,16 @@ impl<'a> Walk<'a> {
     pub fn new(ground: Ground<'a>, snapshot: &'a Snapshot, source: usize, from: Place, direction: Direction) -> Self {
         let part = from.part.min(snapshot.parts.len().saturating_sub(1));
         let size = snapshot.parts.get(part).map_or(0, |it| it.size_bytes);
-        let block = match direction {
-            Direction::Forward => BlockReader::block_at(from.offset),
-            Direction::Backward if from.offset == 0 => 0,
-            Direction::Backward => BlockReader::block_at(from.offset).saturating_add(1).min(BlockReader::blocks(size)),
+        let stretch = match direction {
+            Direction::Forward => from.offset / ground.unit,
+            Direction::Backward => from.offset.min(size).div_ceil(ground.unit),
         };
         Self {
             ground,
             snapshot,
             source,
             direction,
-            block,
+            stretch,
             part,
             from,
             floor: Place::START,
@@ -190,6 +194,7 @@ impl<'a> Walk<'a> {
             tail_met: direction == Direction::Backward,
             ended: false,
             last_at: None,
+            last_clock: None,
             pages: snapshot.store.as_ref().map(|it| Pages::new(it, ground.matcher, from, direction)),
             leaf: None,
         }
@@ -222,6 +227,11 @@ impl<'a> Walk<'a> {
         self
     }
 
+    /// What it shares with the other walks of its view.
+    pub fn ground(&self) -> Ground<'a> {
+        self.ground
+    }
+
     /// True when nothing is left, as far as can be told without reading.
     pub fn is_over(&self) -> bool {
         if let Some(pages) = &self.pages {
@@ -234,9 +244,11 @@ impl<'a> Walk<'a> {
             || (self.hits.is_empty()
                 && match self.direction {
                     Direction::Forward => {
-                        self.part + 1 >= self.snapshot.parts.len() && self.block >= self.blocks() && self.tail_is_met()
+                        self.part + 1 >= self.snapshot.parts.len()
+                            && self.stretch >= self.stretches()
+                            && self.tail_is_met()
                     }
-                    Direction::Backward => self.part == 0 && self.block == 0,
+                    Direction::Backward => self.part == 0 && self.stretch == 0,
                 })
     }
 
@@ -244,8 +256,62 @@ impl<'a> Walk<'a> {
         self.tail_met || self.snapshot.tail.is_none()
     }
 
-    fn blocks(&self) -> u64 {
-        self.snapshot.parts.get(self.part).map_or(0, |it| BlockReader::blocks(it.size_bytes))
+    fn stretches(&self) -> u64 {
+        self.snapshot.parts.get(self.part).map_or(0, |it| it.size_bytes.div_ceil(self.ground.unit))
+    }
+
+    /// Stretches in a block.
+    fn per_block(&self) -> u64 {
+        BLOCK_BYTES / self.ground.unit
+    }
+
+    fn block_id(&self, part: usize, block: u64) -> BlockId {
+        let part = &self.snapshot.parts[part];
+        BlockId { segment: part.segment.uid, size: part.size_bytes, block }
+    }
+
+    fn rules_out(&self, block: u64) -> bool {
+        self.ground.known.is_some_and(|it| it.has_none(self.block_id(self.part, block)))
+    }
+
+    /// The next blocks of which nothing is known, the nearest first; none when something is known of the next one.
+    pub fn unknown(&self, at_most: usize) -> Vec<(&'a Snapshot, &'a Part, u64)> {
+        let mut found = Vec::new();
+        let Some(goal) = self.ground.known.filter(|_| self.hits.is_empty() && self.pages.is_none() && !self.ended)
+        else {
+            return found;
+        };
+        let snapshot = self.snapshot;
+        let parts: Vec<usize> = match self.direction {
+            Direction::Forward => (self.part..snapshot.parts.len()).collect(),
+            Direction::Backward => (self.floor.part..=self.part).rev().collect(),
+        };
+        for index in parts {
+            let Some(part) = snapshot.parts.get(index) else { continue };
+            let all = BlockReader::blocks(part.size_bytes);
+            let is_first = index == self.part;
+            let mut blocks: Box<dyn Iterator<Item = u64>> = match self.direction {
+                Direction::Forward => Box::new(if is_first { self.stretch / self.per_block() } else { 0 }..all),
+                Direction::Backward => {
+                    let end = if is_first { self.stretch.div_ceil(self.per_block()).min(all) } else { all };
+                    let floor = if index == self.floor.part { self.floor.offset / BLOCK_BYTES } else { 0 };
+                    Box::new((floor..end).rev())
+                }
+            };
+            while found.len() < at_most
+                && let Some(block) = blocks.next()
+            {
+                let id = self.block_id(index, block);
+                if goal.has_none(id) {
+                    continue;
+                }
+                if goal.is_counted(id) {
+                    return found;
+                }
+                found.push((snapshot, part, block));
+            }
+        }
+        found
     }
 
     /// Goes on to the next item, through at most one block.
@@ -280,17 +346,21 @@ impl<'a> Walk<'a> {
                 return Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false));
             }
         }
-        if self.block < self.blocks() {
-            if let Err(error) = self.load(self.block) {
+        let (per_block, stretches) = (self.per_block(), self.stretches());
+        while self.stretch < stretches && self.rules_out(self.stretch / per_block) {
+            self.stretch = (self.stretch / per_block + 1) * per_block;
+        }
+        if self.stretch < stretches {
+            if let Err(error) = self.load(self.stretch) {
                 return self.unreadable(&error);
             }
             self.hits.reverse();
-            self.block += 1;
+            self.stretch += 1;
             return Step::Pending;
         }
         if self.part + 1 < self.snapshot.parts.len() {
             self.part += 1;
-            self.block = 0;
+            self.stretch = 0;
             self.gap_met = false;
             return Step::Pending;
         }
@@ -305,10 +375,15 @@ impl<'a> Walk<'a> {
     }
 
     fn step_backward(&mut self) -> Step {
-        let below_floor = (Place { part: self.part, offset: self.block.saturating_mul(BLOCK_BYTES) }) <= self.floor;
-        if self.block > 0 && !below_floor {
-            self.block -= 1;
-            if let Err(error) = self.load(self.block) {
+        let per_block = self.per_block();
+        while self.stretch > 0 && self.rules_out((self.stretch - 1) / per_block) {
+            self.stretch = (self.stretch - 1) / per_block * per_block;
+        }
+        let offset = self.stretch.saturating_mul(self.ground.unit);
+        let below_floor = (Place { part: self.part, offset }) <= self.floor;
+        if self.stretch > 0 && !below_floor {
+            self.stretch -= 1;
+            if let Err(error) = self.load(self.stretch) {
                 return self.unreadable(&error);
             }
             return Step::Pending;
@@ -325,7 +400,7 @@ impl<'a> Walk<'a> {
         }
         if self.part > 0 {
             self.part -= 1;
-            self.block = self.blocks();
+            self.stretch = self.stretches();
             self.gap_met = false;
             return Step::Pending;
         }
@@ -343,9 +418,10 @@ impl<'a> Walk<'a> {
         if !pages.is_over() {
             return match pages.next(look, self.ground.matcher, self.floor, direction) {
                 Ok((leaf, hits)) => {
+                    let spans = leaf.block.spans();
+                    self.hits = hits.iter().map(|it| (*it, Block::near_time_of(&spans[*it as usize]))).collect();
                     self.loaded = Some(leaf.block.clone());
                     self.leaf = Some(leaf);
-                    self.hits = hits;
                     Step::Pending
                 }
                 // Nobody looks at what was found so far.
@@ -382,241 +458,65 @@ impl<'a> Walk<'a> {
     fn unreadable(&mut self, error: &io::Error) -> Step {
         self.ended = true;
         let part = &self.snapshot.parts[self.part];
-        let offset = (self.block * BLOCK_BYTES).min(part.size_bytes);
+        let offset = (self.stretch * self.ground.unit).min(part.size_bytes);
         // A look at the file says so in the same words when it fails as well.
         let kind = GapKind::Failed(error.to_string());
         let mark = GapMark { kind, at: self.last_at.unwrap_or_else(|| part.segment.modified()) };
         Step::Item(self.gap(mark, Place { part: self.part, offset }, false))
     }
 
-    fn load(&mut self, block: u64) -> io::Result<()> {
+    fn load(&mut self, stretch: u64) -> io::Result<()> {
         let part = &self.snapshot.parts[self.part];
-        let id = BlockId { segment: part.segment.uid, size: part.size_bytes, block };
-        if self.ground.known.is_some_and(|it| it.has_none(id)) {
-            return Ok(());
-        }
-        // Matches are looked for before the records are split: most blocks of a rare match end here.
-        let loaded = self.ground.reader.block(&part.segment, part.size_bytes, block)?;
-        self.hits = loaded.matches(self.ground.matcher, &|offset| self.snapshot.arrival(part, offset));
-        if !self.hits.is_empty() {
+        // Matches are looked for before the records are split: most stretches of a rare match end here.
+        let loaded = self.ground.reader.stretch(&part.segment, part.size_bytes, stretch, self.ground.unit)?;
+        let mut hits = loaded.matches(self.ground.matcher, &|offset| self.snapshot.arrival(part, offset));
+        if !hits.is_empty() {
             let (index, from, floor) = (self.part, self.from, self.floor);
             let place =
                 |it: u32| Place { part: index, offset: loaded.base + u64::from(loaded.spans()[it as usize].start) };
             match self.direction {
-                Direction::Forward => self.hits.retain(|it| place(*it) >= from),
-                Direction::Backward => self.hits.retain(|it| place(*it) < from && place(*it) >= floor),
+                Direction::Forward => hits.retain(|it| place(*it) >= from),
+                Direction::Backward => hits.retain(|it| place(*it) < from && place(*it) >= floor),
             }
         }
+        self.hits = loaded.clock_of(&hits);
         self.loaded = Some(loaded);
         Ok(())
     }
 
     fn next_hit(&mut self) -> Option<Placed> {
-        let index = self.hits.pop()? as usize;
+        let (index, at) = self.hits.pop()?;
+        let index = index as usize;
         let block = self.loaded.clone()?;
-        let span = &block.spans()[index];
         let place = match &self.leaf {
             Some(leaf) => leaf.places[index],
-            None => Place { part: self.part, offset: block.base + u64::from(span.start) },
+            None => Place { part: self.part, offset: block.base + u64::from(block.spans()[index].start) },
         };
-        let own = Block::time_of(span);
-        let at = own.unwrap_or_else(|| match self.direction {
-            // Lines without a time stay with the timed ones before them; without any, they stand where they arrived.
-            Direction::Forward => {
-                let arrived = self.snapshot.arrival(&self.snapshot.parts[self.part], place.offset);
-                self.last_at.unwrap_or(arrived)
+        self.last_clock = at.or(self.last_clock);
+        let at = at.unwrap_or_else(|| {
+            // Without any time before it, it stands where it arrived, but with the records met before that have one.
+            let part = self.snapshot.parts.get(self.part);
+            let arrived = part.map_or(Timestamp::UNIX_EPOCH, |it| self.snapshot.arrival(it, place.offset));
+            match self.direction {
+                Direction::Forward => self.last_clock.unwrap_or(arrived),
+                Direction::Backward => self.last_clock.map_or(arrived, |it| it.min(arrived)),
             }
-            Direction::Backward => self.snapshot.arrival(&self.snapshot.parts[self.part], place.offset),
         });
-        let at = self.in_order(at);
+        self.last_at = Some(at);
         Some(Placed { source: self.source, at, item: Item::Record(Found { place, block, index }) })
     }
 
     fn gap(&mut self, mark: GapMark, place: Place, is_tail: bool) -> Placed {
-        let at = if is_tail { mark.at } else { self.last_at.unwrap_or(mark.at) };
-        let at = self.in_order(at);
+        // A gap never stands before what it follows: the records have been met already.
+        let at = match (self.last_at, self.direction) {
+            (Some(last), _) if !is_tail => last,
+            (Some(last), Direction::Forward) => mark.at.max(last),
+            (Some(last), Direction::Backward) => mark.at.min(last),
+            (None, _) => mark.at,
+        };
+        if !is_tail {
+            self.last_at = Some(at);
+        }
         Placed { source: self.source, at, item: Item::Gap { mark, place, is_tail } }
     }
-
-    fn in_order(&mut self, at: Timestamp) -> Timestamp {
-        let at = match (self.last_at, self.direction) {
-            (Some(last), Direction::Forward) => at.max(last),
-            (Some(last), Direction::Backward) => at.min(last),
-            (None, _) => at,
-        };
-        self.last_at = Some(at);
-        at
-    }
-}
-
-/// Several walks in one direction, merged by time.
-pub struct Merge<'a> {
-    walks: Vec<Walk<'a>>,
-    heads: Vec<Head>,
-    direction: Direction,
-}
-
-enum Head {
-    Unknown,
-    Item(Placed),
-    End,
-}
-
-impl<'a> Merge<'a> {
-    /// Merges walks; all go in `direction`.
-    pub fn new(walks: Vec<Walk<'a>>, direction: Direction) -> Self {
-        let heads = walks.iter().map(|_| Head::Unknown).collect();
-        Self { walks, heads, direction }
-    }
-
-    /// The way all walks go.
-    pub fn direction(&self) -> Direction {
-        self.direction
-    }
-
-    /// True when nothing is left, as far as can be told without reading.
-    pub fn is_over(&self) -> bool {
-        self.heads.iter().zip(&self.walks).all(|(head, walk)| match head {
-            Head::Unknown => walk.is_over(),
-            Head::Item(_) => false,
-            Head::End => true,
-        })
-    }
-
-    /// Goes on, through at most one block.
-    pub fn step(&mut self) -> Step {
-        for (head, walk) in self.heads.iter_mut().zip(&mut self.walks) {
-            if matches!(head, Head::Unknown) {
-                match walk.step() {
-                    Step::Item(placed) => *head = Head::Item(placed),
-                    Step::End => *head = Head::End,
-                    Step::Pending => return Step::Pending,
-                }
-            }
-        }
-        let heads = self.heads.iter().enumerate().filter_map(|(index, head)| match head {
-            Head::Item(placed) => Some((placed.at, index)),
-            _ => None,
-        });
-        let chosen = match self.direction {
-            Direction::Forward => heads.min(),
-            Direction::Backward => heads.max(),
-        };
-        let Some((_, index)) = chosen else { return Step::End };
-        match std::mem::replace(&mut self.heads[index], Head::Unknown) {
-            Head::Item(placed) => Step::Item(placed),
-            Head::Unknown | Head::End => Step::Pending,
-        }
-    }
-}
-
-/// The place of a source's last record, or where the last block begins when it can not be read.
-pub fn last_record(reader: &BlockReader, snapshot: &Snapshot) -> Place {
-    if snapshot.store.is_some() {
-        // A store's records do not grow, and new ones come with a new epoch.
-        return Place::STORE_END;
-    }
-    let Some(part) = snapshot.parts.last() else { return Place::START };
-    let index = snapshot.parts.len() - 1;
-    let mut block = BlockReader::blocks(part.size_bytes);
-    while block > 0 {
-        block -= 1;
-        let Ok(read) = reader.block(&part.segment, part.size_bytes, block) else {
-            return Place { part: index, offset: block * BLOCK_BYTES };
-        };
-        if let Some(span) = read.spans().last() {
-            return Place { part: index, offset: read.base + u64::from(span.start) };
-        }
-    }
-    Place { part: index, offset: 0 }
-}
-
-fn nanos_of(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
-}
-
-fn time_of(place: Place) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(place.instant())).unwrap_or(Timestamp::MAX)
-}
-
-/// The position of a place, as others see it.
-pub fn position(snapshot: &Snapshot, place: Place, time: Option<Timestamp>) -> Position {
-    if let Some(look) = &snapshot.store {
-        let tie = look.reader.tie_at(place).map_or_else(String::new, |it| format!("{it:016x}"));
-        let cursor = Cursor::Store { nanos: place.instant(), tie };
-        return Position { time, source: snapshot.source.id.clone(), cursor };
-    }
-    let segment = snapshot.parts.get(place.part).map(|it| &it.segment);
-    Position {
-        time,
-        source: snapshot.source.id.clone(),
-        cursor: Cursor::File {
-            segment: segment.map_or(0, |it| it.number),
-            device: segment.map_or(0, |it| it.device),
-            inode: segment.map_or(0, |it| it.inode),
-            offset: place.offset,
-        },
-    }
-}
-
-/// The place of a position of this source; the nearest one when its segment is gone.
-pub fn place(snapshot: &Snapshot, cursor: &Cursor) -> Place {
-    if let (Some(look), Cursor::Store { nanos, tie }) = (&snapshot.store, cursor) {
-        return match u64::from_str_radix(tie, 16) {
-            Ok(tie) => look.reader.place_of(*nanos, tie, &look.stop),
-            Err(_) => Place::of_instant(*nanos),
-        };
-    }
-    let Cursor::File { segment, device, inode, offset } = cursor else { return Place::START };
-    let is_same = |it: &crate::logstore::source::Part| it.segment.device == *device && it.segment.inode == *inode;
-    let by_number = snapshot.parts.iter().position(|it| it.segment.number == *segment && is_same(it));
-    // After a restart the numbers begin again, but the file is still the same one.
-    let part = by_number.or_else(|| snapshot.parts.iter().position(is_same));
-    match part {
-        Some(part) => Place { part, offset: (*offset).min(snapshot.parts[part].size_bytes) },
-        None if snapshot.parts.first().is_some_and(|it| *segment < it.segment.number) => Place::START,
-        None => Place::end_of(snapshot),
-    }
-}
-
-/// The place before the first record at or after a time (`after_equal`: after those of the same time).
-///
-/// A block that can not be read counts as later, so that a walk from the place meets it.
-pub fn seek(reader: &BlockReader, snapshot: &Snapshot, time: Timestamp, after_equal: bool) -> Place {
-    if snapshot.store.is_some() {
-        return Place::of_instant(nanos_of(time).saturating_add(i64::from(after_equal)));
-    }
-    let is_before = |it: Timestamp| if after_equal { it <= time } else { it < time };
-    for (index, part) in snapshot.parts.iter().enumerate().rev() {
-        // Blocks `..low` begin before the time.
-        let (mut low, mut high) = (0, BlockReader::blocks(part.size_bytes));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let first = reader.block(&part.segment, part.size_bytes, middle).ok().map(|block| {
-                block.spans().iter().find_map(Block::time_of).unwrap_or_else(|| snapshot.arrival(part, block.base))
-            });
-            if first.is_some_and(is_before) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        if low == 0 {
-            continue;
-        }
-        let Ok(block) = reader.block(&part.segment, part.size_bytes, low - 1) else {
-            return Place { part: index, offset: (low - 1) * BLOCK_BYTES };
-        };
-        let mut last = None;
-        for span in block.spans() {
-            let offset = block.base + u64::from(span.start);
-            let at = Block::time_of(span).or(last).unwrap_or_else(|| snapshot.arrival(part, offset));
-            last = Some(at);
-            if !is_before(at) {
-                return Place { part: index, offset };
-            }
-        }
-        return Place { part: index, offset: block.next };
-    }
-    Place::START
 }

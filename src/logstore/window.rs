@@ -4,12 +4,15 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use crate::domain::log::{Anchor, Find, Position, Row, WindowRequest};
+use crate::domain::log::{Anchor, Find, GapKind, Position, Row, WindowRequest};
 use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::logstore::block::BlockReader;
+use crate::logstore::merge::{Help, Merge};
+use crate::logstore::place::{clock_at, place, position, seek};
 use crate::logstore::present::Presenter;
+use crate::logstore::scan::Goal;
 use crate::logstore::source::Snapshot;
-use crate::logstore::walk::{Direction, Ground, Item, Merge, Place, Placed, Step, Walk, place, seek};
+use crate::logstore::walk::{Direction, Ground, Item, Place, Placed, Step, Walk};
 
 /// Records a window may be asked for: ten screens of 200 rows.
 pub const MAX_WINDOW_RECORDS: u32 = 2000;
@@ -58,6 +61,10 @@ pub struct Builder<'a> {
     pub snapshots: &'a [Snapshot],
     /// Makes rows.
     pub presenter: &'a Presenter<'a>,
+    /// What is known of the records that a jump looks for.
+    pub find: Option<&'a Goal>,
+    /// Uses all cores.
+    pub help: Help<'a>,
     /// Asked after every block; `false` stops. It is shown the rows found so far, in display order.
     pub go_on: &'a dyn Fn(&mut dyn FnMut() -> Built) -> bool,
 }
@@ -116,7 +123,7 @@ impl<'a> Builder<'a> {
                 None => walk,
             }
         });
-        let mut merge = Merge::new(walks.collect(), Direction::Backward);
+        let mut merge = Merge::new(walks.collect(), Direction::Backward).with_help(self.help);
         let mut rows = self.collect(&mut merge, want, &[])?;
         rows.reverse();
         Ok(Built { rows, at_tail: true, at_head: merge.is_over(), ..Built::default() })
@@ -126,7 +133,7 @@ impl<'a> Builder<'a> {
         let walks = self.snapshots.iter().enumerate().map(|(index, snapshot)| {
             Walk::new(self.ground, snapshot, index, Place::START, Direction::Forward).from_the_edge()
         });
-        let mut merge = Merge::new(walks.collect(), Direction::Forward);
+        let mut merge = Merge::new(walks.collect(), Direction::Forward).with_help(self.help);
         let rows = self.collect(&mut merge, want, &[])?;
         let anchor_row = rows.iter().position(|it| matches!(it.row, Row::Record(_)));
         Ok(Built { rows, anchor_row, at_head: true, at_tail: merge.is_over(), ..Built::default() })
@@ -145,6 +152,8 @@ impl<'a> Builder<'a> {
             behind.extend(more);
         }
         ahead.reverse();
+        // A stretch that can not be read is met from both sides.
+        ahead.retain(|it| !behind.iter().any(|other| is_same_fault(it, other)));
         let first = ahead.len();
         let anchor = behind.iter().position(|it| matches!(it.row, Row::Record(_))).map(|it| first + it);
         let mut rows = ahead;
@@ -159,7 +168,7 @@ impl<'a> Builder<'a> {
             .iter()
             .enumerate()
             .map(|(index, snapshot)| Walk::new(self.ground, snapshot, index, places[index], direction));
-        Merge::new(walks.collect(), direction)
+        Merge::new(walks.collect(), direction).with_help(self.help)
     }
 
     fn collect(&self, merge: &mut Merge<'_>, want: usize, shown: &[Keyed]) -> Result<Vec<Keyed>, Cancelled> {
@@ -222,7 +231,10 @@ impl<'a> Builder<'a> {
             (Find::Search, None) => return Ok(None),
         };
         let direction = if backwards { Direction::Backward } else { Direction::Forward };
-        let ground = Ground { matcher: &wanted, ..self.ground };
+        let ground = match self.find {
+            Some(goal) => Ground { matcher: &goal.matcher, known: Some(goal), ..self.ground },
+            None => Ground { matcher: &wanted, ..self.ground },
+        };
         let walks = self.snapshots.iter().enumerate().map(|(index, snapshot)| {
             let place = match (start, backwards) {
                 (Some(places), _) => places[index],
@@ -231,12 +243,12 @@ impl<'a> Builder<'a> {
             };
             Walk::new(ground, snapshot, index, place, direction)
         });
-        let mut merge = Merge::new(walks.collect(), direction);
+        let mut merge = Merge::new(walks.collect(), direction).with_help(self.help);
         loop {
             match merge.step() {
                 Step::Item(Placed { source, item: Item::Record(found), .. }) => {
                     let snapshot = &self.snapshots[source];
-                    let position = crate::logstore::walk::position(snapshot, found.place, found.time());
+                    let position = position(snapshot, found.place, found.time());
                     if from.is_some_and(|it| it.source == position.source && it.cursor == position.cursor) {
                         continue;
                     }
@@ -321,6 +333,15 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// True for two rows that say of one place of a source that it can not be read.
+pub fn is_same_fault(left: &Keyed, right: &Keyed) -> bool {
+    let fault = |it: &Keyed| match &it.row {
+        Row::Gap(gap) if matches!(gap.kind, GapKind::Failed(_)) && !it.is_tail => Some(gap.kind.clone()),
+        _ => None,
+    };
+    left.source == right.source && fault(left).is_some() && fault(left) == fault(right)
+}
+
 fn records(rows: &[Keyed]) -> usize {
     rows.iter().filter(|it| is_record(it)).count()
 }
@@ -333,7 +354,8 @@ fn is_record(keyed: &Keyed) -> bool {
 pub fn places_at(reader: &BlockReader, snapshots: &[Snapshot], position: &Position) -> Vec<Place> {
     let own = snapshots.iter().position(|it| it.source.id == position.source);
     let own_place = own.map(|index| place(&snapshots[index], &position.cursor));
-    let time = match (position.time, own, own_place) {
+    let clock = own.zip(own_place).and_then(|(own, at)| clock_at(reader, &snapshots[own], at));
+    let time = match (clock.or(position.time), own, own_place) {
         (Some(time), _, _) => Some(time),
         (None, Some(index), Some(at)) => {
             snapshots[index].parts.get(at.part).map(|part| snapshots[index].arrival(part, at.offset))

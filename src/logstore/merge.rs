@@ -1,0 +1,207 @@
+//! Several walks in one direction, merged by time.
+//!
+//! Walks that have to read are stepped on all cores, and where matches are rare the blocks ahead of them are
+//! searched on all cores as well, the nearest first.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use jiff::Timestamp;
+
+use crate::logstore::scan::{Goal, scout};
+use crate::logstore::walk::{Direction, Ground, Placed, Step, Walk};
+
+/// Walks that have to read before it is worth another thread.
+const MIN_SHARED_WALKS: usize = 4;
+/// Stretches without a match before the blocks ahead are searched.
+const BARREN_STRETCHES: u32 = 4;
+/// Blocks searched ahead at first, and at most: 4 and 64 MiB, the latter some milliseconds.
+const FIRST_BLOCKS: usize = 16;
+const MAX_BLOCKS: usize = 256;
+/// Matches that end a search ahead: more than a screen.
+const ENOUGH_MATCHES: u32 = 256;
+
+/// Several walks in one direction, merged by time.
+pub struct Merge<'a> {
+    walks: Vec<Walk<'a>>,
+    heads: Vec<Option<Placed>>,
+    queue: Queue,
+    /// Walks whose next item is not known yet.
+    unknown: Vec<usize>,
+    direction: Direction,
+    help: Option<Help<'a>>,
+    barren: u32,
+    ahead: usize,
+}
+
+/// What it takes to use all cores.
+#[derive(Clone, Copy)]
+pub struct Help<'a> {
+    /// Threads at work.
+    pub threads: usize,
+    /// Nobody waits for the answer any more when this says so.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Walks by the time of their next item. Of one time, the first source is the older.
+enum Queue {
+    Forward(BinaryHeap<Reverse<(Timestamp, usize)>>),
+    Backward(BinaryHeap<(Timestamp, usize)>),
+}
+
+impl Queue {
+    fn push(&mut self, at: Timestamp, walk: usize) {
+        match self {
+            Self::Forward(heap) => heap.push(Reverse((at, walk))),
+            Self::Backward(heap) => heap.push((at, walk)),
+        }
+    }
+
+    fn pop(&mut self) -> Option<usize> {
+        match self {
+            Self::Forward(heap) => heap.pop().map(|Reverse((_, walk))| walk),
+            Self::Backward(heap) => heap.pop().map(|(_, walk)| walk),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Forward(heap) => heap.is_empty(),
+            Self::Backward(heap) => heap.is_empty(),
+        }
+    }
+}
+
+impl<'a> Merge<'a> {
+    /// Merges walks; all go in `direction`.
+    pub fn new(walks: Vec<Walk<'a>>, direction: Direction) -> Self {
+        let queue = match direction {
+            Direction::Forward => Queue::Forward(BinaryHeap::with_capacity(walks.len())),
+            Direction::Backward => Queue::Backward(BinaryHeap::with_capacity(walks.len())),
+        };
+        let heads = walks.iter().map(|_| None).collect();
+        let unknown = (0..walks.len()).rev().collect();
+        Self { walks, heads, queue, unknown, direction, help: None, barren: 0, ahead: FIRST_BLOCKS }
+    }
+
+    /// Uses all cores.
+    #[must_use]
+    pub fn with_help(mut self, help: Help<'a>) -> Self {
+        self.help = (help.threads > 1).then_some(help);
+        self
+    }
+
+    /// The way all walks go.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// True when nothing is left, as far as can be told without reading.
+    pub fn is_over(&self) -> bool {
+        self.queue.is_empty() && self.unknown.iter().all(|it| self.walks[*it].is_over())
+    }
+
+    /// Goes on, through at most one stretch of each walk.
+    pub fn step(&mut self) -> Step {
+        if let Some(help) = self.help {
+            if self.unknown.len() >= MIN_SHARED_WALKS {
+                self.step_all(help);
+                return Step::Pending;
+            }
+            if self.barren >= BARREN_STRETCHES {
+                self.barren = 0;
+                self.look_ahead(help);
+            }
+        }
+        while let Some(index) = self.unknown.last().copied() {
+            let step = self.walks[index].step();
+            if matches!(step, Step::Pending) {
+                self.barren += 1;
+                return Step::Pending;
+            }
+            self.unknown.pop();
+            self.know(index, step);
+        }
+        let Some(index) = self.queue.pop() else { return Step::End };
+        self.unknown.push(index);
+        match self.heads[index].take() {
+            Some(placed) => Step::Item(placed),
+            None => Step::Pending,
+        }
+    }
+
+    fn know(&mut self, index: usize, step: Step) {
+        if let Step::Item(placed) = step {
+            self.barren = 0;
+            self.queue.push(placed.at, index);
+            self.heads[index] = Some(placed);
+        }
+    }
+
+    /// Steps all walks whose next item is not known, until it is or a stretch was read.
+    fn step_all(&mut self, help: Help<'_>) {
+        let mut is_unknown = vec![false; self.walks.len()];
+        self.unknown.iter().for_each(|it| is_unknown[*it] = true);
+        let mut walks: Vec<(usize, &mut Walk<'a>)> =
+            self.walks.iter_mut().enumerate().filter(|(index, _)| is_unknown[*index]).collect();
+        let step = |(index, walk): &mut (usize, &mut Walk<'a>)| {
+            // A stretch is read with the first step, and its first match met with the second.
+            let step = match walk.step() {
+                Step::Pending if !(help.stop)() => walk.step(),
+                step => step,
+            };
+            (*index, step)
+        };
+        let share = walks.len().div_ceil(help.threads);
+        let steps: Vec<(usize, Step)> = std::thread::scope(|scope| {
+            let (own, others) = walks.split_at_mut(share);
+            let others: Vec<_> = others
+                .chunks_mut(share)
+                .map(|walks| scope.spawn(move || walks.iter_mut().map(step).collect::<Vec<_>>()))
+                .collect();
+            let own: Vec<(usize, Step)> = own.iter_mut().map(step).collect();
+            // A thread that panicked leaves its walks as they are; they are stepped again.
+            own.into_iter().chain(others.into_iter().filter_map(|it| it.join().ok()).flatten()).collect()
+        });
+        let mut is_barren = true;
+        for (index, step) in steps {
+            if matches!(step, Step::Pending) {
+                continue;
+            }
+            is_barren = false;
+            is_unknown[index] = false;
+            self.know(index, step);
+        }
+        self.unknown.retain(|it| is_unknown[*it]);
+        self.barren += u32::from(is_barren);
+        if self.barren >= BARREN_STRETCHES {
+            self.barren = 0;
+            self.look_ahead(help);
+        }
+    }
+
+    /// Searches the next blocks of all walks that have to read, taking turns among them.
+    fn look_ahead(&mut self, help: Help<'_>) {
+        let Some((ground, goal)) = self.walks.first().and_then(Walk::ground_with_goal) else { return };
+        let each = self.ahead.div_ceil(self.unknown.len().max(1));
+        let ways: Vec<_> = self.unknown.iter().map(|it| self.walks[*it].unknown(each)).collect();
+        let turns = ways.iter().map(Vec::len).max().unwrap_or(0);
+        let blocks: Vec<_> =
+            (0..turns).flat_map(|turn| ways.iter().filter_map(move |it| it.get(turn).copied())).collect();
+        if blocks.is_empty() {
+            return;
+        }
+        let (reader, goal): (_, &Goal) = (ground.reader, goal);
+        scout((reader, goal), &blocks, help.threads, ENOUGH_MATCHES, help.stop);
+        self.ahead = (self.ahead * 4).min(MAX_BLOCKS);
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// Its ground, when blocks can be searched ahead on it.
+    fn ground_with_goal(&self) -> Option<(Ground<'a>, &'a Goal)> {
+        let ground = self.ground();
+        let goal = ground.known.filter(|it| !it.matcher.takes_all_records())?;
+        Some((ground, goal))
+    }
+}

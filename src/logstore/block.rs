@@ -510,14 +510,22 @@ impl BlockReader {
     pub fn edge_time(&self, snapshot: &Snapshot, last: bool) -> Option<Timestamp> {
         let has_bytes = |it: &&Part| it.size_bytes > 0;
         let part = if last { snapshot.parts.iter().rfind(has_bytes) } else { snapshot.parts.iter().find(has_bytes) }?;
-        let start = if last { part.size_bytes.saturating_sub(MARGIN_BYTES) } else { 0 };
-        let bytes = part.segment.read(start, (start + MARGIN_BYTES).min(part.size_bytes)).ok()?;
         let mut reader = part.segment.reading.stamp_reader(&self.zone, part.segment.modified());
         let mut time_of = |line: &[u8]| reader.read(line).and_then(|it| it.time);
-        // What stands before the first line end may be the rest of a line.
-        let whole = if start > 0 { memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |it| it + 1) } else { 0 };
-        let mut lines = bytes[whole..].split(|it| *it == b'\n');
-        let found = if last { lines.rev().find_map(time_of) } else { lines.find_map(&mut time_of) };
+        let (mut length, mut found) = (MARGIN_BYTES, None);
+        // A record longer than this has no time that matters to a histogram.
+        while found.is_none() && length <= BLOCK_BYTES {
+            let start = if last { part.size_bytes.saturating_sub(length) } else { 0 };
+            let bytes = part.segment.read(start, (start + length).min(part.size_bytes)).ok()?;
+            // What stands before the first line end may be the rest of a line.
+            let whole = if start > 0 { memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |it| it + 1) } else { 0 };
+            let mut lines = bytes[whole..].split(|it| *it == b'\n');
+            found = if last { lines.rev().find_map(&mut time_of) } else { lines.find_map(&mut time_of) };
+            if length >= part.size_bytes {
+                break;
+            }
+            length *= 8;
+        }
         let edge = if last { part.size_bytes - 1 } else { 0 };
         found.or_else(|| Some(snapshot.arrival(part, edge)))
     }

@@ -634,7 +634,7 @@ fn a_rare_match_is_found_far_away_in_each_of_many_sources() {
 fn a_last_line_that_turns_out_to_go_on_with_the_record_before_is_shown_with_it() {
     let mut bench = Bench::with("a", b"first\nsecond\nCaused");
     let windows_rx = bench.start(WindowRequest { follow: true, ..request("", Anchor::Tail, 5, 0) });
-    let mut next = || loop {
+    let next = || loop {
         let window = windows_rx.recv_timeout(Duration::from_secs(60)).expect("a window");
         if window.rows.is_some() {
             return texts(&window);

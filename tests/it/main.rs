@@ -17,6 +17,7 @@ mod runtime;
 mod scenarios;
 mod screens;
 mod screenshots;
+mod ssh_logs;
 mod support;
 mod tidy;
 mod timeline;

@@ -12,8 +12,9 @@ use crate::cli::output::Output;
 use crate::cli::{Context, logging};
 use crate::clock;
 use crate::config::paths;
-use crate::domain::format;
+use crate::domain::{format, sanitise};
 use crate::registry::node::Commands;
+use crate::service::log::LogInput;
 
 /// Check the terminal, the limits and the directories
 ///
@@ -123,6 +124,7 @@ fn findings(cx: &Context, env: &Environment<'_>) -> Vec<Finding> {
     findings.extend(inotify(Path::new("/proc/sys/fs/inotify")));
     findings.push(open_files());
     findings.push(certificates());
+    findings.extend(programs(cx, env));
     findings.push(zone());
     findings
 }
@@ -151,6 +153,48 @@ fn config(cx: &Context) -> Finding {
             format!("{path}: {}", format::plural(count as u64, "mistake")),
             "run `hotseat check` to see them",
         ),
+    }
+}
+
+/// The programs that the config's logs are read with.
+fn programs(cx: &Context, env: &Environment<'_>) -> Option<Finding> {
+    let config = cx.load(Commands::Defer).config;
+    let mut wanted: Vec<(String, String)> = Vec::new();
+    for spec in &config.logs {
+        for input in &spec.inputs {
+            if let LogInput::Stream(producing) = input {
+                let program = producing.producer.program().to_string();
+                if !wanted.iter().any(|(it, _)| *it == program) {
+                    wanted.push((program, spec.name.clone()));
+                }
+            }
+        }
+    }
+    programs_found(&wanted, &env.get("PATH").unwrap_or_default())
+}
+
+fn programs_found(wanted: &[(String, String)], path: &str) -> Option<Finding> {
+    let is_there = |program: &str| {
+        let is_file = |it: &Path| fs::metadata(it).is_ok_and(|it| it.is_file());
+        if program.contains('/') {
+            return is_file(Path::new(program));
+        }
+        std::env::split_paths(path).any(|it| is_file(&it.join(program)))
+    };
+    let missing: Vec<String> = wanted
+        .iter()
+        .filter(|(program, _)| !is_there(program))
+        .map(|(program, log)| format!("`{}` for the log `{log}`", sanitise::text(program)))
+        .collect();
+    let names = || wanted.iter().map(|(it, _)| sanitise::text(it)).collect::<Vec<_>>().join(", ");
+    match (wanted.is_empty(), missing.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(Finding::ok("programs", names())),
+        (false, false) => Some(Finding::fail(
+            "programs",
+            format!("not found: {}", missing.join(", ")),
+            "install it, or add its directory to PATH; until then the log says so and is tried again",
+        )),
     }
 }
 
@@ -365,6 +409,16 @@ mod tests {
         assert_eq!(with(&[("LC_ALL", "C"), ("LANG", "en_GB.UTF-8")], utf8).0, State::Warn);
         assert_eq!(with(&[("LANG", "zh_CN.utf8")], utf8), (State::Ok, "UTF-8 (LANG=zh_CN.utf8)".into()));
         assert_eq!(with(&[], utf8).1, "no locale is set: ASCII only");
+    }
+
+    #[test]
+    fn a_program_that_a_log_needs_and_is_not_there_is_named_with_the_log() {
+        let wanted = |program: &str| vec![(program.to_string(), "shop".to_string())];
+        let finding = programs_found(&wanted("kubectl"), "/nowhere").expect("a finding");
+        assert_eq!((finding.state, finding.found.as_str()), (State::Fail, "not found: `kubectl` for the log `shop`"));
+        let finding = programs_found(&wanted("sh"), "/nowhere:/bin:/usr/bin").expect("a finding");
+        assert_eq!((finding.state, finding.found.as_str()), (State::Ok, "sh"));
+        assert!(programs_found(&[], "/bin").is_none());
     }
 
     #[test]

@@ -384,6 +384,29 @@ mod tests {
     }
 
     #[test]
+    fn gaps_stand_between_the_lines_and_do_not_push_lines_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = spool(directory.path());
+        for number in 0..6 {
+            spool.append(format!("line {number}\n").as_bytes(), Timestamp::UNIX_EPOCH);
+            spool.gap(GapKind::Failed(number.to_string()), Timestamp::UNIX_EPOCH);
+        }
+        let source = spool.source();
+        assert_eq!(text(&source), (0..6).map(|it| format!("line {it}\n")).collect::<String>());
+        let gaps: Vec<GapKind> = source.snapshot().parts.into_iter().filter_map(|it| Some(it.gap?.kind)).collect();
+        assert_eq!(gaps, (0..6).map(|it| GapKind::Failed(it.to_string())).collect::<Vec<_>>());
+        // However many there are, the number of open files has a bound, and what falls out is counted.
+        for number in 6..100 {
+            spool.append(format!("line {number}\n").as_bytes(), Timestamp::UNIX_EPOCH);
+            spool.gap(GapKind::Failed(number.to_string()), Timestamp::UNIX_EPOCH);
+        }
+        let snapshot = source.snapshot();
+        assert!(snapshot.parts.len() <= 3 * SEGMENTS_PER_FULL, "{}", snapshot.parts.len());
+        let kept = text(&source).lines().count() as u64;
+        assert_eq!(snapshot.parts[0].gap.as_ref().map(|it| &it.kind), Some(&GapKind::Dropped { lines: 100 - kept }));
+    }
+
+    #[test]
     fn a_line_longer_than_a_segment_is_kept_whole_across_segments() {
         let directory = tempfile::tempdir().unwrap();
         let mut spool = spool(directory.path());

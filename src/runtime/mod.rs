@@ -220,6 +220,13 @@ impl Runtime {
         })
         .await;
         self.cancel.cancel();
+        let logs = services.logs.clone();
+        let programs = tokio::task::spawn_blocking(move || logs.wait_until_stopped());
+        let _ = timeout(STOP_DEADLINE, async {
+            // It waits for threads and can not fail.
+            let _ = programs.await;
+        })
+        .await;
         let _ = timeout(STOP_DEADLINE, async {
             if let Some(active) = services.active.get() {
                 active.backups.stopped().await;

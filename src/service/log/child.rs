@@ -18,8 +18,8 @@ use crate::service::probe::redact;
 
 /// Bytes taken from a pipe in one go: what a pipe of Linux holds.
 const READ_BYTES: usize = 64 * 1024;
-/// A program that is told to stop gets so long to do it.
-const TERM_GRACE: Duration = Duration::from_millis(300);
+/// A program that is told to stop gets so long to do it: less than what quitting hotseat may take.
+const TERM_GRACE: Duration = Duration::from_millis(150);
 /// Steps in which it is asked whether it has.
 const TERM_STEP: Duration = Duration::from_millis(5);
 /// How often a program is asked whether it has ended while something that it started keeps its pipes open.

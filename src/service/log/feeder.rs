@@ -464,6 +464,8 @@ impl Feeder {
             state_dir: self.state_dir.clone(),
             engine: self.engine.clone(),
             facts: self.facts.clone(),
+            reading: spec.reading.clone(),
+            cancel: self.cancel.clone(),
             follow: self.follow,
             first_pause: FIRST_PAUSE,
         };

@@ -16,12 +16,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::log::{GapKind, LogFact, SourceState};
 use crate::domain::sanitise;
 use crate::logstore::engine::Engine;
+use crate::logstore::format::Reading;
 use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::service::supervise::panic_text;
@@ -82,6 +84,10 @@ pub struct Ground {
     pub engine: Arc<Engine>,
     /// Gets the facts.
     pub facts: Arc<dyn Fn(LogFact) + Send + Sync>,
+    /// How the lines of all its sources are read.
+    pub reading: Arc<Reading>,
+    /// Everything ends: sources stay on the board then, as those of files do.
+    pub cancel: CancellationToken,
     /// False when what is there now is wanted and then the end, as `hotseat logs` does without `--follow`.
     pub follow: bool,
     /// Pause after the first failure of a connection ([`retry::FIRST_PAUSE`](crate::service::log::retry::FIRST_PAUSE); shorter in tests).
@@ -295,7 +301,9 @@ pub fn run(producer: &dyn Producer, mut feed: Feed) {
         }
     }
     feed.wait_for_stop();
-    feed.close_all();
+    if !feed.ground.cancel.is_cancelled() {
+        feed.close_all();
+    }
 }
 
 /// One source that is fed.
@@ -319,6 +327,7 @@ impl Outlet {
         let id = SourceId::new(&ground.host, name);
         let spool = Spool::new(id.clone(), name, &sanitise::text(origin), &directory, SpoolBounds::default());
         let source = spool.source();
+        source.set_reading(ground.reading.clone());
         (ground.facts)(LogFact::Opened { source: id, name: source.name.clone(), origin: source.origin.clone() });
         ground.engine.add(source.clone());
         Self {

@@ -143,6 +143,7 @@ impl Connection {
 /// Makes one try after the other until there is nothing more to come or the feed is stopped.
 pub fn keep_up(feed: &mut Feed, mut attempt: impl FnMut(&mut Feed, &mut Connection) -> Lost) {
     let mut connection = Connection::new(feed.first_pause());
+    feed.state(&SourceState::Waiting("connecting".into()));
     loop {
         let lost = attempt(feed, &mut connection);
         if feed.is_stopped() {

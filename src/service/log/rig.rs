@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::domain::ids::HostId;
 use crate::domain::log::{LogFact, SourceState};
 use crate::logstore::engine::Engine;
@@ -64,6 +66,8 @@ impl Rig {
             state_dir: self.directory().join("state"),
             engine: self.engine.clone(),
             facts: Arc::new(move |fact| lock(&sink).push(fact)),
+            reading: Arc::default(),
+            cancel: CancellationToken::new(),
             follow: self.follow,
             first_pause: Duration::from_millis(1),
         };

@@ -196,7 +196,14 @@ mod tests {
             .collect();
         assert_eq!(
             shown,
-            ["`prog` ended with 7: trouble 1", "connected", "`prog` ended with 7: trouble 2", "connected"]
+            [
+                "other",
+                "connected",
+                "`prog` ended with 7: trouble 1",
+                "connected",
+                "`prog` ended with 7: trouble 2",
+                "connected"
+            ]
         );
     }
 

@@ -158,6 +158,8 @@ struct Hearing {
     seam: Seam,
     dress: Dress,
     line: Vec<u8>,
+    /// It had stopped when it was last looked at.
+    rests: bool,
 }
 
 impl Hearing {
@@ -237,7 +239,7 @@ impl ContainerLog {
         });
         let words = complaint.words();
         match end {
-            Ok(End::Exited(status)) if status.success() => self.stopped(feed, connection),
+            Ok(End::Exited(status)) if status.success() => self.stopped(feed, connection, hearing),
             Ok(End::Exited(_)) if is_absent(&words) => {
                 feed.tail(Some(&GapKind::Missing));
                 feed.state(&SourceState::Waiting(format!("no container `{}` yet", self.container)));
@@ -250,12 +252,15 @@ impl ContainerLog {
     }
 
     /// The container has stopped: that is no trouble of the connection, and it may be started again.
-    fn stopped(&self, feed: &mut Feed, connection: &mut Connection) -> Lost {
-        connection.is_up(feed, true);
-        if feed.follows() {
+    fn stopped(&self, feed: &mut Feed, connection: &mut Connection, hearing: &mut Hearing) -> Lost {
+        // Looked at again and nothing has happened: nothing is said either.
+        let is_news = connection.knows_up() || !hearing.rests;
+        if is_news && feed.follows() {
+            connection.is_up(feed, true);
             feed.tail(Some(&GapKind::Ended));
             feed.state(&SourceState::Waiting(format!("container `{}` has stopped", self.container)));
             connection.rests();
+            hearing.rests = true;
         }
         Lost { why: String::new(), again: Again::After(LOOK_AGAIN) }
     }
@@ -385,7 +390,7 @@ mod tests {
         let script = "echo x >> calls; n=$(wc -l < calls)\n\
              [ $n = 1 ] && { echo 'Error response from daemon: No such container: api' >&2; exit 1; }\n\
              echo '2024-05-06T07:08:09.000000001Z first'; echo '2024-05-06T07:08:09.000000002Z to stderr' >&2\n\
-             [ $n = 2 ] && exit 0\n\
+             [ $n -lt 6 ] && exit 0\n\
              echo '2024-05-06T07:09:09.5Z again'; exec sleep 600";
         let program = rig.script("docker", script).remove(0);
         rig.start(ContainerLog { settings: settings(program), container: "api".into() });
@@ -408,7 +413,8 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(words, ["no container `api` yet", "container `api` has stopped"]);
+        // Looked at again and again while it rests, and told once.
+        assert_eq!(words, ["connecting", "no container `api` yet", "container `api` has stopped"]);
     }
 
     #[test]

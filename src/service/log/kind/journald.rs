@@ -125,7 +125,8 @@ impl Producer for JournalLog {
     fn run(&self, feed: &mut Feed) {
         let name = feed.main().name().to_string();
         let path = cursor_path(feed.state_dir(), &name);
-        let mut cursor = Cursor { path, text: String::new(), saved_at: None, saved: String::new() };
+        let mut cursor =
+            Cursor { path, text: String::new(), saved_at: None, saved: String::new(), is_kept: feed.follows() };
         let left_at = fs::read_to_string(&cursor.path).ok().filter(|it| is_cursor(it));
         cursor.saved = left_at.clone().unwrap_or_default();
         // Only for the first connection: what the last session saw to its end.
@@ -150,6 +151,8 @@ struct Cursor {
     /// Empty before the first entry.
     text: String,
     saved: String,
+    /// Only a session that follows leaves the journal somewhere.
+    is_kept: bool,
     saved_at: Option<Instant>,
 }
 
@@ -165,7 +168,7 @@ impl Cursor {
 
     fn save(&mut self) {
         self.saved_at = Some(clock::monotonic());
-        if self.text.is_empty() || self.text == self.saved {
+        if !self.is_kept || self.text.is_empty() || self.text == self.saved {
             return;
         }
         match write_private(&self.path, self.text.as_bytes()) {

@@ -222,7 +222,9 @@ impl KubernetesLog {
             Ok(End::Asked) if changed => Lost::at_once(),
             Ok(End::Asked) => Lost::failed(said.unwrap_or_default()),
             // All containers have ended; new ones may come.
-            Ok(End::Exited(status)) if status.success() => Lost { why: String::new(), again: Again::After(LOOK_AGAIN) },
+            Ok(End::Exited(status)) if status.success() => {
+                Lost { why: String::new(), again: Again::After(LIST_INTERVAL) }
+            }
             Ok(End::Exited(status)) => Lost::failed(child::ended_words("kubectl", status, &words)),
             Ok(End::Stopped) => Lost::ended(),
             Err(error) => Lost::failed(child::start_words(&self.program, &error)),

@@ -44,7 +44,6 @@ fn cut(rig: &Rig) {
     kill_process_group(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
-/// Waits until the script of a new connection runs.
 fn write(file: &mut File, numbers: std::ops::Range<u32>) {
     let text: String = numbers.map(|it| format!("line {it}\n")).collect();
     file.write_all(text.as_bytes()).unwrap();
@@ -179,4 +178,19 @@ fn a_program_of_another_host_gets_its_words_as_they_are() {
     let argv = ["printf", "%s|", "a b", "it's", "$HOME", "*"].map(String::from).into();
     rig.start(SshLog { what: What::Command(argv), ..log(&rig, "x") });
     rig.wait_until(|rig| rig.lines("log").first().is_some_and(|it| it == "a b|it's|$HOME|*|"));
+}
+
+#[test]
+fn a_reader_that_is_far_behind_says_by_how_much_until_it_has_caught_up() {
+    let rig = Rig::new();
+    let mut file = open(&rig, "a.log");
+    let what = What::File { path: rig.path("a.log").to_str().unwrap().into(), tail_bytes: 64 << 20 };
+    write(&mut file, 0..150_000);
+    rig.start(SshLog { what, ..log(&rig, "a.log") });
+    wait_for(&rig, 149_999);
+    let states = rig.states("log");
+    assert!(states.iter().any(|it| matches!(it, SourceState::Lagging { bytes } if *bytes >= 1 << 20)), "{states:?}");
+    rig.wait_for_state("log", |it| *it == SourceState::Connected);
+    assert_eq!(rig.states("log").last(), Some(&SourceState::Connected));
+    check_lines(&rig, 150_000);
 }

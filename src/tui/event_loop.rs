@@ -333,6 +333,7 @@ impl<'a> EventLoop<'a> {
         self.painter.frame(&mut bytes, |area, buf| screen.view(now, area, buf));
         self.due = Due::Nothing;
         self.pacer.drawn(clock::monotonic());
+        self.pacer.sent(bytes.len());
         if !bytes.is_empty() {
             self.send(&bytes);
             if self.outlet.is_idle() {

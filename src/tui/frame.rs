@@ -1,7 +1,8 @@
 //! Decides when the next frame may be drawn.
 //!
 //! A key draws at once. Everything else waits until the last frame is old enough, because a hundred lines
-//! in one frame cost what one line costs. A terminal that takes its bytes slowly gets fewer frames.
+//! in one frame cost what one line costs. A terminal that takes its bytes slowly gets fewer frames, and so does
+//! one that is sent many: under a flood every frame is a whole pane that nobody can read thirty times a second.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,10 @@ const ANSWER_GAP: Duration = Duration::from_millis(8);
 const OPENING_GAP: Duration = Duration::from_millis(1);
 /// Frames that are let through like that.
 const OPENING_FRAMES: u8 = 4;
+/// Bytes a second that frames may cost which no key asked for: a fifth of what an SSH line of 1 Mbit/s carries.
+const BYTES_PER_SECOND: u32 = 22_000;
+/// However large a frame was, the next may follow after this: a new line is seen within 120 ms.
+const BUDGET_GAP_MAX: Duration = Duration::from_millis(100);
 /// A frame that takes longer than this to be taken is one that the terminal blocked.
 const BLOCKED: Duration = Duration::from_millis(5);
 
@@ -30,6 +35,8 @@ pub struct Pacer {
     gap: Duration,
     // Grows when the terminal blocks, shrinks when it does not.
     stretched: Duration,
+    // What the last frame's bytes leave of the budget.
+    saving: Duration,
     drawn: Option<Instant>,
     pressed: Option<Instant>,
     opening_left: u8,
@@ -38,7 +45,7 @@ pub struct Pacer {
 impl Pacer {
     /// Makes a pacer that leaves `gap` between frames.
     pub fn new(gap: Duration) -> Self {
-        Self { gap, stretched: gap, drawn: None, pressed: None, opening_left: OPENING_FRAMES }
+        Self { gap, stretched: gap, saving: Duration::ZERO, drawn: None, pressed: None, opening_left: OPENING_FRAMES }
     }
 
     /// How long from `now` a frame that no key asked for has to wait.
@@ -48,7 +55,7 @@ impl Pacer {
         let gap = match (self.stretched == self.gap, answering) {
             (true, _) if self.opening_left > 0 => OPENING_GAP.min(self.gap),
             (true, true) => ANSWER_GAP.min(self.gap),
-            _ => self.stretched,
+            _ => self.stretched.max(self.saving),
         };
         self.drawn.map_or(Duration::ZERO, |it| (it + gap).saturating_duration_since(now))
     }
@@ -62,6 +69,12 @@ impl Pacer {
     pub fn drawn(&mut self, now: Instant) {
         self.drawn = Some(now);
         self.opening_left = self.opening_left.saturating_sub(1);
+    }
+
+    /// The last frame had so many bytes.
+    pub fn sent(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.saving = (Duration::from_secs(1) * bytes / BYTES_PER_SECOND).min(BUDGET_GAP_MAX);
     }
 
     /// The terminal has taken the last frame; it took this long.
@@ -109,6 +122,19 @@ mod tests {
         let pacer = opened(LOCAL_GAP, start);
         assert_eq!(pacer.wait(start + 10 * MS), 23 * MS);
         assert_eq!(pacer.wait(start + 50 * MS), Duration::ZERO);
+    }
+
+    #[test]
+    fn large_frames_follow_each_other_more_slowly_but_not_too_slowly() {
+        let start = crate::clock::monotonic();
+        let mut pacer = opened(LOCAL_GAP, start);
+        for (bytes, gap) in [(300, LOCAL_GAP), (1_100, 50 * MS), (50_000, BUDGET_GAP_MAX), (0, LOCAL_GAP)] {
+            pacer.sent(bytes);
+            assert_eq!(pacer.wait(start), gap, "{bytes}");
+        }
+        pacer.sent(usize::MAX);
+        pacer.pressed(start);
+        assert_eq!(pacer.wait(start), ANSWER_GAP, "the answer to a key does not wait for it");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::service::log::files::{self, LogFile};
 use crate::service::log::glob;
 use crate::service::log::producer;
 use crate::service::log::producer::{Feed, Ground, Producing, Stop};
+use crate::service::log::reading;
 use crate::service::log::retry::FIRST_PAUSE;
 use crate::service::log::spec::{LogInput, LogSpec, short_name};
 use crate::service::log::unpacking::{Archive, Unpacking};
@@ -405,15 +406,7 @@ impl Feeder {
     }
 
     fn open(&self, source: &Arc<Source>) {
-        (self.facts)(LogFact::Opened {
-            source: source.id.clone(),
-            name: source.name.clone(),
-            origin: source.origin.clone(),
-        });
-        let columns = &source.reading().columns;
-        if !columns.is_empty() {
-            (self.facts)(LogFact::Columns { source: source.id.clone(), columns: columns.clone() });
-        }
+        reading::opening(source).for_each(|fact| (self.facts)(fact));
         self.engine.add(source.clone());
     }
 

@@ -26,6 +26,7 @@ use crate::logstore::engine::Engine;
 use crate::logstore::format::Reading;
 use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::{Spool, SpoolBounds};
+use crate::service::log::reading;
 use crate::service::supervise::panic_text;
 
 /// A source's size is told at most so often.
@@ -325,10 +326,10 @@ impl Outlet {
         // Without the directory the spool stays in memory, which is all that can be done.
         let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         let id = SourceId::new(&ground.host, name);
-        let spool = Spool::new(id.clone(), name, &sanitise::text(origin), &directory, SpoolBounds::default());
+        let spool = Spool::new(id, name, &sanitise::text(origin), &directory, SpoolBounds::default());
         let source = spool.source();
         source.set_reading(ground.reading.clone());
-        (ground.facts)(LogFact::Opened { source: id, name: source.name.clone(), origin: source.origin.clone() });
+        reading::opening(&source).for_each(|fact| (ground.facts)(fact));
         ground.engine.add(source.clone());
         Self {
             suffix: String::new(),

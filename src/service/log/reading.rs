@@ -6,8 +6,10 @@ use jiff::SignedDuration;
 use jiff::tz::{Offset, TimeZone};
 
 use crate::domain::config_error::did_you_mean;
+use crate::domain::log::LogFact;
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Format, NAMES, Reading};
+use crate::logstore::source::Source;
 use crate::registry::node::Node;
 use crate::registry::value::parse_duration;
 
@@ -39,6 +41,15 @@ pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<Reading> {
         }
     }
     is_good.then_some(reading)
+}
+
+/// What is told of a source when it is opened.
+pub fn opening(source: &Source) -> impl Iterator<Item = LogFact> {
+    let opened =
+        LogFact::Opened { source: source.id.clone(), name: source.name.clone(), origin: source.origin.clone() };
+    let columns = source.reading().columns.clone();
+    let columns = (!columns.is_empty()).then(|| LogFact::Columns { source: source.id.clone(), columns });
+    std::iter::once(opened).chain(columns)
 }
 
 /// The names of a few fields.
@@ -186,10 +197,10 @@ pub fn read_format(entry: &Node<'_>) -> Option<Arc<UserFormat>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::node::Source;
+    use crate::registry::node;
 
     fn parse(text: &str) -> (Vec<Reading>, Vec<String>) {
-        let source = Source::new("c.toml", text);
+        let source = node::Source::new("c.toml", text);
         let root = source.parse().unwrap();
         let formats: Vec<_> =
             root.get("format").iter().flat_map(Node::items).filter_map(|it| read_format(&it)).collect();

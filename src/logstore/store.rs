@@ -51,6 +51,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Nanosecond before which nothing is read.
     fn earliest(&self) -> i64;
 
+    /// A number that changes when there is something new.
+    ///
+    /// # Errors
+    /// As [`Store::page`].
+    fn newest(&self, stop: &Stop) -> Result<u64, StoreError>;
+
     /// Says that the next page is to be as fresh as can be.
     fn renew(&self);
 }
@@ -62,6 +68,8 @@ pub struct Asking {
     pub text: String,
     /// It finds what the matcher passes and nothing else.
     pub is_exact: bool,
+    /// A query for those of its records that only the matcher can judge; without any of them it is exact after all.
+    pub doubtful: Option<String>,
 }
 
 /// What a store is asked.

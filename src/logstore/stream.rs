@@ -233,6 +233,7 @@ impl<'e> Stream<'e> {
         let snapshots = self.engine.inner().snapshots(&[], &self.matcher);
         snapshots
             .iter()
+            .filter(|it| it.store.is_none())
             .all(|it| matches!(&it.tail, Some(mark) if matches!(mark.kind, GapKind::Ended | GapKind::Failed(_))))
     }
 

@@ -30,6 +30,8 @@ pub enum Pattern {
         regex: Regex,
         /// It may search a whole block.
         whole_blocks: bool,
+        /// It was compiled so that case does not matter.
+        ignore_case: bool,
     },
 }
 
@@ -43,7 +45,7 @@ impl Pattern {
         // ASCII folding keeps the literal prefilters; `K` is not meant to find the Kelvin sign in a log.
         builder.case_insensitive(true).unicode(!text.is_ascii());
         match builder.build() {
-            Ok(regex) => Self::Regex { regex, whole_blocks: true },
+            Ok(regex) => Self::Regex { regex, whole_blocks: true, ignore_case: true },
             Err(_) => Self::Literal(Box::new(memmem::Finder::new(text.as_bytes()).into_owned())),
         }
     }
@@ -55,9 +57,10 @@ impl Pattern {
     pub fn regex(pattern: &str) -> Result<Self, String> {
         let mut builder = RegexBuilder::new(pattern);
         builder.multi_line(true).crlf(pattern.contains('$')).size_limit(MAX_REGEX_BYTES);
-        builder.case_insensitive(!has_upper_case(pattern));
+        let ignore_case = !has_upper_case(pattern);
+        builder.case_insensitive(ignore_case);
         match builder.build() {
-            Ok(regex) => Ok(Self::Regex { regex, whole_blocks: may_lead(pattern) }),
+            Ok(regex) => Ok(Self::Regex { regex, whole_blocks: may_lead(pattern), ignore_case }),
             Err(error) => Err(in_one_line(&error)),
         }
     }
@@ -89,6 +92,26 @@ impl Pattern {
             Self::Regex { whole_blocks, .. } => *whole_blocks,
         }
     }
+}
+
+/// One condition of a query, as a store can be asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand<'a> {
+    /// The record contains exactly this.
+    Text(&'a str),
+    /// A line of the record matches.
+    Regex {
+        /// In the syntax of the regex crate; `^` and `$` stand at line ends.
+        pattern: &'a str,
+        /// Case does not matter.
+        ignore_case: bool,
+    },
+    /// Its level compares so.
+    Level(Comparison, Level),
+    /// Its time is in [`Matcher::time_range`].
+    Time,
+    /// Something that only the matcher itself can tell.
+    Other,
 }
 
 /// What a matcher may look at. Level and time are asked for only when a chip needs them.
@@ -307,6 +330,24 @@ impl Matcher {
                 Condition::Field(test) => test.passes(subject.field(&test.name).as_deref()),
             };
             holds != *out
+        })
+    }
+
+    /// The conditions that a record of a source must meet, each with whether it keeps records out.
+    pub fn demands(&self) -> impl Iterator<Item = (bool, Demand<'_>)> {
+        self.conditions.iter().map(|(out, condition)| {
+            let demand = match condition {
+                Condition::Pattern(Pattern::Literal(finder)) => {
+                    std::str::from_utf8(finder.needle()).map_or(Demand::Other, Demand::Text)
+                }
+                Condition::Pattern(Pattern::Regex { regex, ignore_case, .. }) => {
+                    Demand::Regex { pattern: regex.as_str(), ignore_case: *ignore_case }
+                }
+                Condition::Level(comparison, level) => Demand::Level(*comparison, *level),
+                Condition::Since(_) | Condition::Until(_) if !out => Demand::Time,
+                _ => Demand::Other,
+            };
+            (*out, demand)
         })
     }
 

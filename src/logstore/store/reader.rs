@@ -23,8 +23,8 @@ const MAX_KEPT_BYTES: usize = 16 << 20;
 const MAX_KEPT_COUNTS: usize = 32;
 /// Instants whose order is remembered, some 3 MB. Forgetting them all can only mix up records of one instant.
 const MAX_KNOWN_INSTANTS: usize = 100_000;
-/// Records looked through to count where the store can not: half a minute of pages.
-const MAX_COUNTED_RECORDS: u64 = 100_000;
+/// Records looked through to count where the store can not: ten pages.
+const MAX_COUNTED_RECORDS: u64 = 20_000;
 /// Bits of a place that order the records of one instant.
 const LABEL_BITS: u32 = 34;
 /// The place of the first record of an instant that was met: room on both sides.
@@ -202,22 +202,23 @@ impl StoreReader {
     pub fn count(&self, matcher: &Matcher, stop: &Stop) -> Result<StoreCount, StoreError> {
         let asking = self.store.translate(matcher);
         let range = range_of(self.store.as_ref(), matcher);
-        let key = (asking.text.clone(), range.clone());
+        // Of two queries that ask the same of the store, the matcher may pass different records.
+        let key = (format!("{matcher:?}"), range.clone());
         let renewals = {
             let kept = lock(&self.kept);
-            if let Some((_, known)) = kept.counts.iter().find(|(it, _)| asking.is_exact && *it == key) {
+            if let Some((_, known)) = kept.counts.iter().find(|(it, _)| *it == key) {
                 return Ok(*known);
             }
             kept.renewals
         };
         let ask = Ask { asking: &asking, range, direction: Direction::Backward, limit: MAX_PAGE_RECORDS, stop };
-        let by_store = if asking.is_exact { self.store.count(&ask)? } else { None };
+        let by_store = if self.is_exact(&ask)? { self.store.count(&ask)? } else { None };
         let counted = match by_store {
             Some(matched) => StoreCount { matched, is_complete: true },
             None => self.count_pages(matcher, &ask, &mut |_, _| {})?,
         };
         let mut kept = lock(&self.kept);
-        if asking.is_exact && kept.renewals == renewals {
+        if kept.renewals == renewals {
             kept.counts.push_back((key, counted));
             if kept.counts.len() > MAX_KEPT_COUNTS {
                 kept.counts.pop_front();
@@ -271,6 +272,16 @@ impl StoreReader {
         })?;
         buckets.add(&collector.finish(0, Some(1)));
         Ok(counted.is_complete)
+    }
+
+    /// True when the store finds exactly what passes.
+    fn is_exact(&self, ask: &Ask<'_>) -> Result<bool, StoreError> {
+        if ask.asking.is_exact {
+            return Ok(true);
+        }
+        let Some(text) = ask.asking.doubtful.clone() else { return Ok(false) };
+        let asking = Asking { text, is_exact: true, doubtful: None };
+        Ok(self.store.count(&Ask { asking: &asking, range: ask.range.clone(), ..*ask })? == Some(0))
     }
 
     /// Counts by looking at every record that the store finds, the newest first.

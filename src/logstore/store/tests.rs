@@ -21,7 +21,7 @@ use crate::logstore::engine::Engine;
 use crate::logstore::format::Reading;
 use crate::logstore::segment::lock;
 use crate::logstore::source::Source;
-use crate::logstore::store::{Aside, Ask, Asking, Entry, Page, Store, StoreError, tie_of};
+use crate::logstore::store::{Aside, Ask, Asking, Entry, Page, Stop, Store, StoreError, tie_of};
 use crate::logstore::tail::FileTail;
 use crate::logstore::walk::Direction;
 
@@ -56,7 +56,7 @@ impl Store for Shelf {
     fn translate(&self, matcher: &Matcher) -> Asking {
         let text = format!("{matcher:?}");
         lock(&self.asked).insert(text.clone(), matcher.clone());
-        Asking { text, is_exact: !self.is_vague }
+        Asking { text, is_exact: !self.is_vague, doubtful: None }
     }
 
     fn page(&self, ask: &Ask<'_>) -> Result<Page, StoreError> {
@@ -100,6 +100,10 @@ impl Store for Shelf {
 
     fn earliest(&self) -> i64 {
         0
+    }
+
+    fn newest(&self, _: &Stop) -> Result<u64, StoreError> {
+        Ok(lock(&self.entries).len() as u64)
     }
 
     fn renew(&self) {}

@@ -30,6 +30,8 @@ use crate::service::log::producer::{Feed, Ground, Producing, Stop};
 use crate::service::log::reading;
 use crate::service::log::retry::FIRST_PAUSE;
 use crate::service::log::spec::{LogInput, LogSpec, short_name};
+use crate::service::log::store::Remote;
+use crate::service::log::store::poll::{self, Leash};
 use crate::service::log::unpacking::{Archive, Unpacking};
 
 /// Files open at a time: each takes a descriptor or two of the usual 1,024.
@@ -107,6 +109,13 @@ struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A store that is asked for windows and for news.
+struct Asked {
+    spec: LogSpec,
+    source: Arc<Source>,
+    _leash: Option<Leash>,
+}
+
 /// Ends producers and waits until their child processes are gone and their sources closed.
 fn end(producers: Vec<Running>) {
     // All are told before the first is waited for.
@@ -124,6 +133,7 @@ struct State {
     producers: Vec<Running>,
     /// Where files that match and are not opened are told of, by spec.
     surplus: Vec<(LogSpec, Arc<Source>, usize)>,
+    stores: Vec<Asked>,
     scanned_at: Option<Instant>,
     busy_until: Option<Instant>,
     unpacking: Unpacking,
@@ -137,6 +147,7 @@ impl Feeder {
             entries: Vec::new(),
             streams: Vec::new(),
             producers: Vec::new(),
+            stores: Vec::new(),
             surplus: Vec::new(),
             scanned_at: None,
             busy_until: None,
@@ -206,7 +217,7 @@ impl Feeder {
         state.applied.iter().flat_map(|it| &it.inputs).any(|input| match input {
             LogInput::Pattern(_) => true,
             LogInput::Path(path) => path.is_dir(),
-            LogInput::Stdin | LogInput::Stream(_) => false,
+            LogInput::Stdin | LogInput::Stream(_) | LogInput::Store(_) => false,
         })
     }
 
@@ -233,7 +244,7 @@ impl Feeder {
             match input {
                 LogInput::Pattern(pattern) => directories.insert(glob::base(pattern)),
                 LogInput::Path(path) if path.is_dir() => directories.insert(path.clone()),
-                LogInput::Path(_) | LogInput::Stdin | LogInput::Stream(_) => false,
+                LogInput::Path(_) | LogInput::Stdin | LogInput::Stream(_) | LogInput::Store(_) => false,
             };
         }
         directories
@@ -296,6 +307,12 @@ impl Feeder {
             stream.stopped.cancel();
             self.close(&stream.source);
         }
+        let (gone, kept): (Vec<Asked>, Vec<Asked>) =
+            std::mem::take(&mut state.stores).into_iter().partition(|it| !specs.contains(&it.spec));
+        state.stores = kept;
+        for asked in gone {
+            self.close(&asked.source);
+        }
         let (gone, kept): (Vec<Running>, Vec<Running>) =
             std::mem::take(&mut state.producers).into_iter().partition(|it| !specs.contains(&it.spec));
         state.producers = kept;
@@ -307,6 +324,10 @@ impl Feeder {
                 let found = match input {
                     LogInput::Stream(input) => {
                         self.open_producer(state, spec, input);
+                        continue;
+                    }
+                    LogInput::Store(remote) => {
+                        self.open_store(state, spec, remote);
                         continue;
                     }
                     LogInput::Stdin => {
@@ -444,6 +465,20 @@ impl Feeder {
         }
         state.streams.push(Stream { spec: spec.clone(), source, origin: origin.to_string(), stopped });
         waker.wake();
+    }
+
+    fn open_store(&self, state: &mut State, spec: &LogSpec, remote: &Remote) {
+        // A spec names one store.
+        if state.stores.iter().any(|it| it.spec == *spec) {
+            return;
+        }
+        let name = self.unique(&spec.name, Path::new(&spec.name));
+        let id = SourceId::new(&self.host, &name);
+        let (source, store) = remote.open((id, &name), self.engine.inner().zone.clone(), spec.reading.clone());
+        self.open(&source);
+        let follow = self.follow;
+        let leash = follow.then(|| poll::start(remote, store, &source, self.engine.clone(), self.facts.clone()));
+        state.stores.push(Asked { spec: spec.clone(), source, _leash: leash });
     }
 
     fn open_producer(&self, state: &mut State, spec: &LogSpec, input: &Producing) {

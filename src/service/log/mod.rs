@@ -12,6 +12,7 @@ pub mod reading;
 pub mod retry;
 pub mod seam;
 pub mod spec;
+pub mod store;
 pub mod unpacking;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::registry::node::Node;
 use crate::registry::pick;
 use crate::service::log::kind::KINDS;
 use crate::service::log::producer::{Producer, Producing};
+use crate::service::log::store::Remote;
 use crate::service::log::{glob, reading};
 
 /// Logs of the host that are opened without a config: more would not be read by anyone.
@@ -41,6 +42,8 @@ pub enum LogInput {
     Stdin,
     /// What a program says, here or on another host.
     Stream(Producing),
+    /// A store elsewhere that is asked for windows.
+    Store(Box<Remote>),
 }
 
 /// What a kind builds.

@@ -2,9 +2,11 @@
 
 pub mod command;
 pub mod docker;
+pub mod elasticsearch;
 pub mod file;
 pub mod journald;
 pub mod kubernetes;
+pub mod loki;
 pub mod ssh;
 pub mod stdin;
 
@@ -21,4 +23,6 @@ pub const KINDS: &[Kind<LogInputs>] = &[
     docker::PODMAN,
     kubernetes::KIND,
     ssh::KIND,
+    loki::KIND,
+    elasticsearch::KIND,
 ];

@@ -18,6 +18,7 @@ mod scenarios;
 mod screens;
 mod screenshots;
 mod ssh_logs;
+mod stores;
 mod support;
 mod tidy;
 mod timeline;

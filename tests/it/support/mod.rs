@@ -2,9 +2,12 @@
 
 use hotseat as host;
 
+pub mod elasticsearch;
 // The pane's own tests use it as well.
 #[path = "../../../src/panes/logs/fixture/engine.rs"]
 mod log_engine;
+pub mod loki;
 pub mod picture;
 pub mod pty;
 pub mod screen;
+pub mod web;

@@ -5,11 +5,16 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use hotseat::domain::ids::{HostId, SourceId};
 use hotseat::domain::log::Level;
 use hotseat::domain::query::Query;
 use hotseat::domain::query::matcher::{Matcher, Subject};
 use hotseat::domain::sanitise;
+use hotseat::logstore::archive::{Packing, unpack};
+use hotseat::logstore::format::fields::find;
+use hotseat::logstore::format::{NAMES, Reading};
 use hotseat::logstore::record::{count_records, split};
+use hotseat::logstore::spool::{Spool, SpoolBounds};
 use hotseat::logstore::stamp::{STAMP_BYTES, StampReader};
 use hotseat::logstore::{json, level};
 use hotseat::registry::node::Commands;
@@ -27,6 +32,8 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("sanitise", sanitise),
     ("query", query),
     ("json", json),
+    ("fields", fields),
+    ("archive", archive),
     ("config", config),
 ];
 
@@ -168,6 +175,36 @@ pub fn json(data: &[u8]) {
             assert!(start <= range.start && range.start <= range.end && range.end <= data.len(), "{range:?}");
         }
     }
+}
+
+/// A field's value, the readable form and the level are found in any record of any format, forced or not.
+pub fn fields(data: &[u8]) {
+    let stamp_end = reader().read(data).map_or(0, |it| it.range.end);
+    let forced = NAMES.iter().map(|(_, format)| Some(format.clone()));
+    for format in std::iter::once(None).chain(forced) {
+        let reading = Reading { format, ..Reading::default() };
+        for name in ["status", "msg", "http.status", "", "\u{212a}"] {
+            let found = find(data, stamp_end, &reading, name);
+            assert_eq!(found, find(data, stamp_end, &reading, name), "not the same twice");
+        }
+        let stamp = reading.stamp_reader(&TimeZone::UTC, Timestamp::UNIX_EPOCH).read(data);
+        assert!(stamp.is_none_or(|it| it.range.end <= data.len()), "a timestamp behind its record");
+    }
+}
+
+/// Unpacking ends: with the text, or with words for what is wrong. So much at most is taken of a bomb.
+pub fn archive(data: &[u8]) {
+    const ENOUGH: u64 = 4 << 20;
+    let Some(packing) = Packing::of(data) else { return };
+    let Ok(directory) = tempfile::tempdir() else { return };
+    let path = directory.path().join("packed");
+    let Ok(file) = std::fs::write(&path, data).and_then(|()| std::fs::File::open(&path)) else { return };
+    let id = SourceId::new(&HostId::new("fuzz"), "packed");
+    let mut spool = Spool::new(id, "packed", "packed", directory.path(), SpoolBounds::default());
+    let source = spool.source();
+    let unpacked = unpack(file, packing, &mut spool, &mut || source.size_bytes() < ENOUGH);
+    assert!(source.size_bytes() <= unpacked.read_bytes * 3 + 3, "more text than came out of it");
+    assert!(unpacked.broken.is_none_or(|it| !it.is_empty()), "broken without a word");
 }
 
 /// Any text is a config or has mistakes, whose places are in it. No two are the same.

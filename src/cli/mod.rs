@@ -38,7 +38,7 @@ use crate::registry::node::Commands;
 pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nprobes: http, tcp, command",
-    "\nlogs: files, standard input",
+    "\nlogs: files, archives, standard input, command, journald, docker, podman, kubernetes, ssh",
     "\nbackups: file, sqlite",
     "\ntls: rustls with the host's and the Mozilla roots",
 );

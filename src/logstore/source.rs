@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -16,6 +17,12 @@ use crate::logstore::segment::{Segment, lock};
 use crate::logstore::store::reader::StoreReader;
 use crate::logstore::store::{Stop, Store};
 
+/// Bytes that a spool may be ahead of who must see them all; it holds four times as many.
+const MAX_AHEAD_BYTES: u64 = 64 << 20;
+/// Who is that far ahead looks again after this.
+const AHEAD_PAUSE: Duration = Duration::from_millis(5);
+/// Stands for nobody who takes bytes.
+const NOBODY: u64 = u64::MAX;
 /// Old segments kept readable. Each holds an open file; four rotations back is an hour of a mad log.
 pub const MAX_OLD_SEGMENTS: usize = 4;
 /// A rotated file that was deleted is let go above this size, because it still takes up the disk.
@@ -42,6 +49,10 @@ pub struct Source {
     max_segments: AtomicUsize,
     /// Those who still bring bytes that were there before the source was opened.
     unfinished: AtomicUsize,
+    /// Bytes that came through a spool so far.
+    came: AtomicU64,
+    /// How many of them were taken by someone who must see them all; `NOBODY` waits for nobody.
+    taken: AtomicU64,
     /// Counts structural changes (segments, gaps), not growth.
     epoch: AtomicU64,
     state: Mutex<State>,
@@ -159,6 +170,8 @@ impl Source {
             id,
             name: name.to_string(),
             origin: origin.to_string(),
+            came: AtomicU64::new(0),
+            taken: AtomicU64::new(NOBODY),
             epoch: AtomicU64::new(0),
             state: Mutex::new(state),
             store: None,
@@ -182,6 +195,38 @@ impl Source {
             store.renew();
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Says that bytes came through a spool, and waits while whoever must see them all is far behind.
+    pub fn came(&self, bytes: u64) {
+        self.came.fetch_add(bytes, Ordering::AcqRel);
+        let ahead = || {
+            let taken = self.taken.load(Ordering::Acquire);
+            taken != NOBODY && self.bytes_came().saturating_sub(taken) > MAX_AHEAD_BYTES
+        };
+        while ahead() {
+            std::thread::sleep(AHEAD_PAUSE);
+        }
+    }
+
+    /// Bytes that came through a spool so far.
+    pub fn bytes_came(&self) -> u64 {
+        self.came.load(Ordering::Acquire)
+    }
+
+    /// From now on who brings bytes waits for who takes them.
+    pub fn begin_taking(&self) {
+        let _ = self.taken.compare_exchange(NOBODY, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// So many of the bytes that came were taken.
+    pub fn take_up_to(&self, came: u64) {
+        self.taken.store(came, Ordering::Release);
+    }
+
+    /// Nobody takes bytes any more, and nobody waits for that.
+    pub fn end_taking(&self) {
+        self.taken.store(NOBODY, Ordering::Release);
     }
 
     /// Keeps this many segments readable from now on.

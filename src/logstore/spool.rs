@@ -205,6 +205,7 @@ impl Spool {
 
     /// Appends bytes. Never fails: without a disk a stream stays in memory, an archive ends ([`Spool::shortage`]).
     pub fn append(&mut self, mut bytes: &[u8], now: Timestamp) {
+        let length = bytes.len() as u64;
         while !bytes.is_empty() {
             if self.newest.is_none() {
                 self.start_segment(None, now);
@@ -221,6 +222,7 @@ impl Spool {
             bytes = rest;
         }
         self.source.arrived(now);
+        self.source.came(length);
     }
 
     /// How many of the bytes go into the newest segment, and whether it is full then.

@@ -50,6 +50,9 @@ impl Met<'_> {
     /// The bytes not handed over before, when they can be shown as they are: printable ASCII in lines, nothing cut.
     pub fn plain_bytes(&self) -> Option<&[u8]> {
         let Item::Record(found) = &self.placed.item else { return None };
+        if self.presenter.look != Look::Original {
+            return None;
+        }
         let bytes = self.bytes();
         let is_whole = found.block.length_of(found.index) == found.length() as u64;
         // Without an early end the compiler looks at many bytes at a time.
@@ -115,6 +118,8 @@ pub struct Stream<'e> {
     /// What is known of the matches: blocks are searched ahead on all cores.
     matches: Goal,
     context: usize,
+    look: Look,
+    columns: Vec<String>,
     /// Per source: the segment and the offset up to which everything was met.
     met: HashMap<SourceId, (u64, u64)>,
     /// Per store: how far it was met.
@@ -127,6 +132,12 @@ pub struct Stream<'e> {
     after: usize,
 }
 
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.engine.sources().iter().for_each(|it| it.end_taking());
+    }
+}
+
 impl<'e> Stream<'e> {
     /// Starts at the oldest record; `context` records stand around each match.
     pub fn new(engine: &'e Engine, matcher: Matcher, context: usize) -> Self {
@@ -137,12 +148,23 @@ impl<'e> Stream<'e> {
             matcher,
             matches,
             context,
+            // Programs that read on want the objects.
+            look: Look::Original,
+            columns: Vec::new(),
             met: HashMap::new(),
             met_stores: HashMap::new(),
             open: HashMap::new(),
             before: VecDeque::new(),
             after: 0,
         }
+    }
+
+    /// Presents records so, with the values of these fields.
+    #[must_use]
+    pub fn with_look(mut self, look: Look, columns: Vec<String>) -> Self {
+        self.look = look;
+        self.columns = columns;
+        self
     }
 
     /// Counts all matches.
@@ -249,6 +271,17 @@ impl<'e> Stream<'e> {
     /// # Errors
     /// Those of `take`.
     pub fn advance(&mut self, hold_last: bool, take: &mut Take<'_>) -> io::Result<()> {
+        let sources = self.engine.sources();
+        let came: Vec<u64> = sources.iter().map(|it| it.bytes_came()).collect();
+        sources.iter().for_each(|it| it.begin_taking());
+        self.pass(hold_last, take)?;
+        for (source, came) in sources.iter().zip(came) {
+            source.take_up_to(came);
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, hold_last: bool, take: &mut Take<'_>) -> io::Result<()> {
         let engine = self.engine;
         let inner = engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
@@ -257,14 +290,9 @@ impl<'e> Stream<'e> {
         let matches = self.matches.clone();
         let (walked, ruled_out) = if self.context > 0 { (&everything, None) } else { (&matcher, Some(&matches)) };
         let unit = if self.is_long_way(&snapshots) { BLOCK_BYTES } else { PAGE_BYTES };
-        let presenter = || Presenter {
-            snapshots: &snapshots,
-            matcher: &matcher,
-            search: None,
-            // Programs that read on want the objects.
-            look: Look::Original,
-            columns: &[],
-        };
+        let (look, columns) = (self.look, self.columns.clone());
+        let presenter =
+            || Presenter { snapshots: &snapshots, matcher: &matcher, search: None, look, columns: &columns };
         for (index, snapshot) in snapshots.iter().enumerate() {
             if let Some(placed) = self.grown(index, snapshot) {
                 take(&Met { placed: placed.0, context: false, from_byte: placed.1, presenter: presenter() })?;
@@ -326,7 +354,10 @@ impl<'e> Stream<'e> {
                         }
                         self.after = self.context;
                         let length = found.length();
-                        self.open.insert(snapshot.source.id.clone(), (found.place, length));
+                        match self.open.get_mut(&snapshot.source.id) {
+                            Some(open) => *open = (found.place, length),
+                            None => drop(self.open.insert(snapshot.source.id.clone(), (found.place, length))),
+                        }
                     } else if self.after > 0 {
                         self.after -= 1;
                     } else {

@@ -28,7 +28,9 @@ use crate::cli::output::Output;
 use crate::clock;
 use crate::config::{Config, paths};
 use crate::domain::format;
-use crate::domain::log::{Anchor, Histogram, HistogramRequest, MAX_BUCKETS, ViewId, WindowRequest, WindowSource};
+use crate::domain::log::{
+    Anchor, Counts, Histogram, HistogramRequest, Look, MAX_BUCKETS, ViewId, WindowRequest, WindowSource,
+};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
 use crate::domain::sanitise;
@@ -58,6 +60,7 @@ Query:
   \"two words\"        quoted text
   /re(gex)?/         a regex
   level>=warn        this level or above; also level=info, level<=debug
+  status>=500        records with such a field; also user=~\"^sid\", took>250ms
   source:api         records of this source
   since:-30m         also since:14:30, until:2026-08-19T14:45
   -healthz  -/re/    a leading - keeps records out
@@ -119,6 +122,14 @@ pub struct Args {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', conflicts_with = "raw")]
     pub columns: Vec<String>,
 
+    /// Print JSON lines as `message key=value …` (what a terminal gets without being asked)
+    #[arg(long, conflicts_with_all = ["raw", "original"])]
+    pub readable: bool,
+
+    /// Print JSON lines as they are (what a pipe and a file get without being asked)
+    #[arg(long, conflicts_with = "raw")]
+    pub original: bool,
+
     /// Print one JSON object a record
     #[arg(long, conflicts_with = "raw")]
     pub json: bool,
@@ -154,6 +165,16 @@ impl Args {
             (true, _) => Form::Raw,
             (_, true) => Form::Json,
             _ => Form::Text,
+        }
+    }
+
+    /// Programs that read on get the objects, unless they ask for something else.
+    fn look(&self) -> Look {
+        match (self.readable, self.original || self.json) {
+            (true, _) => Look::Readable,
+            (false, true) => Look::Original,
+            (false, false) if self.for_person() => Look::Readable,
+            (false, false) => Look::Original,
         }
     }
 
@@ -269,18 +290,25 @@ impl Job<'_> {
 
     fn write_to(&self, matcher: Matcher, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u64> {
         let args = self.args;
-        let mut stream = Stream::new(self.service.engine(), matcher, args.context);
+        let columns = Columns::new(&args.columns, args.for_person());
+        let mut stream =
+            Stream::new(self.service.engine(), matcher, args.context).with_look(args.look(), columns.fields());
         self.wait_until_unpacked();
-        if args.count || args.histogram || args.lines.is_some() {
+        // A stream is counted as it comes: there may be more of it than can be kept.
+        let counts_as_it_comes = args.count && !args.json && self.is_stream;
+        if (args.count || args.histogram || args.lines.is_some()) && !counts_as_it_comes {
             self.wait_to_the_end(&stream);
         }
         if args.histogram {
             return self.chart(stdout);
         }
         let many = self.service.engine().sources().len() > 1;
-        let columns = Columns::new(&args.columns, args.for_person());
         let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
-        if args.count {
+        if counts_as_it_comes {
+            printer.silent = true;
+            self.print(&mut stream, &mut printer)?;
+            printer.count(Counts { matched: printer.printed, ..Counts::default() })?;
+        } else if args.count {
             // Only the object says how many records there are, and knowing it costs a look at every line.
             printer.count(stream.count(if args.json { Depth::Records } else { Depth::Matches }))?;
             printer.ends(&stream.ends());

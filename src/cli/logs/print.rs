@@ -37,6 +37,8 @@ pub struct Printer<'a> {
     stderr: &'a mut dyn Write,
     /// Records printed so far, those of context not counted.
     pub printed: u64,
+    /// Records are counted and not printed.
+    pub silent: bool,
 }
 
 /// A record for a script.
@@ -67,7 +69,15 @@ impl<'a> Printer<'a> {
         columns: Columns,
         (stdout, stderr): (&'a mut dyn Write, &'a mut dyn Write),
     ) -> Self {
-        Self { form, many, columns, stdout: BufWriter::with_capacity(BUFFER_BYTES, stdout), stderr, printed: 0 }
+        Self {
+            form,
+            many,
+            columns,
+            stdout: BufWriter::with_capacity(BUFFER_BYTES, stdout),
+            stderr,
+            printed: 0,
+            silent: false,
+        }
     }
 
     /// Prints one thing met.
@@ -76,8 +86,13 @@ impl<'a> Printer<'a> {
     /// When it cannot be written.
     pub fn row(&mut self, met: &Met<'_>) -> io::Result<()> {
         let name = &met.presenter.snapshots[met.placed.source].source.name;
+        let is_first = !met.context && met.from_byte == 0;
+        if self.silent && !met.bytes().is_empty() {
+            self.printed += u64::from(is_first);
+            return Ok(());
+        }
         if self.form == Form::Raw && !met.bytes().is_empty() {
-            self.printed += u64::from(!met.context);
+            self.printed += u64::from(is_first);
             self.stdout.write_all(met.bytes())?;
             return if met.bytes().ends_with(b"\n") { Ok(()) } else { self.stdout.write_all(b"\n") };
         }
@@ -86,12 +101,12 @@ impl<'a> Printer<'a> {
             && self.columns.names.is_empty()
             && let Some(bytes) = met.plain_bytes()
         {
-            self.printed += u64::from(!met.context);
+            self.printed += u64::from(is_first);
             return self.plain(name, bytes);
         }
         match met.presenter.row(&met.placed, met.context) {
             Row::Record(record) => {
-                self.printed += u64::from(!met.context);
+                self.printed += u64::from(is_first);
                 self.record(name, &record, met)
             }
             Row::Gap(gap) if self.form == Form::Json => self.json(&JsonGap { source: name, gap: &gap.kind }),

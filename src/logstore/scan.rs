@@ -127,11 +127,11 @@ impl Goal {
         self.matcher.passes_group(group.level(), (group.from, group.until))
     }
 
-    /// The summary when it is known, as detailed as this and buckets of a length want it.
-    fn known(&self, id: BlockId, bucket_seconds: Option<i64>) -> Option<Summary> {
+    /// Looks at the summary when it is known, as detailed as this and buckets of a length want it.
+    fn with_known<R>(&self, id: BlockId, bucket_seconds: Option<i64>, look: impl FnOnce(&Summary) -> R) -> Option<R> {
         let suits =
             |it: &Summary| (!self.by_group || it.has_groups()) && bucket_seconds.is_none_or(|length| it.suits(length));
-        self.counts.with(id, |it| suits(it).then(|| it.clone())).flatten()
+        self.counts.with(id, |it| suits(it).then(|| look(it))).flatten()
     }
 }
 
@@ -406,9 +406,10 @@ fn tasks(scan: Scan<'_>, snapshots: &[Snapshot], stage: u32, tally: &Mutex<Tally
             for block in 0..BlockReader::blocks(part.size_bytes) {
                 let mut missing = 0;
                 for goal in (0..scan.goals.len()).filter(|it| stage & (1 << it) != 0) {
-                    match known(scan, snapshot, part, block, goal, length_of_buckets) {
-                        Some(summary) => tally.add(goal, &summary, length(part, block)),
-                        None => missing |= 1 << goal,
+                    let bytes = length(part, block);
+                    let add = |it: &Summary| tally.add(goal, it, bytes);
+                    if known(scan, (snapshot, part, block), goal, length_of_buckets, add).is_none() {
+                        missing |= 1 << goal;
                     }
                 }
                 if missing != 0 {
@@ -426,20 +427,20 @@ fn tasks(scan: Scan<'_>, snapshots: &[Snapshot], stage: u32, tally: &Mutex<Tally
     tasks
 }
 
-fn known(
+/// Looks at what is known of a block for a goal.
+fn known<R>(
     scan: Scan<'_>,
-    snapshot: &Snapshot,
-    part: &Part,
-    block: u64,
+    (snapshot, part, block): (&Snapshot, &Part, u64),
     goal: usize,
     bucket_seconds: Option<i64>,
-) -> Option<Summary> {
+    look: impl FnOnce(&Summary) -> R,
+) -> Option<R> {
     let is_last = goal + 1 == scan.goals.len();
     let goal = &scan.goals[goal];
     if !goal.matcher.takes_source(&snapshot.source.name) {
-        return Some(Summary::default());
+        return Some(look(&Summary::default()));
     }
-    goal.known(id(part, block), bucket_seconds.filter(|_| is_last))
+    goal.with_known(id(part, block), bucket_seconds.filter(|_| is_last), look)
 }
 
 fn id(part: &Part, block: u64) -> BlockId {
@@ -624,67 +625,70 @@ impl Totals {
             self.blocks.clear();
         }
         closed.total_bytes = total_bytes(snapshots);
-        let mut open = Vec::new();
+        let mut open = Tally { goals: vec![GoalTally::default(); closed.goals.len()], ..closed.clone() };
+        if let Some(buckets) = &mut open.buckets {
+            buckets.clear();
+        }
+        let bucket_seconds = closed.buckets.as_ref().map(|it| it.length);
         let mut desk = Desk::default();
         for snapshot in snapshots {
             for part in &snapshot.parts {
                 let from = self.blocks.get(&part.segment.uid).copied().unwrap_or(0);
                 let mut closed_to = from;
                 for block in from..BlockReader::blocks(part.size_bytes) {
-                    let bucket_seconds = closed.buckets.as_ref().map(|it| it.length);
-                    let summaries = summaries(scan, snapshot, part, block, bucket_seconds, &mut desk);
+                    // What turns out to be closed while it is read is taken for closed the next time.
                     let is_closed = closed_to == block && BlockReader::is_closed(&part.segment, block);
-                    if is_closed {
-                        closed_to = block + 1;
-                        summaries.iter().enumerate().for_each(|(goal, it)| closed.add(goal, it, length(part, block)));
-                    } else {
-                        open.push((summaries, length(part, block)));
-                    }
+                    closed_to += u64::from(is_closed);
+                    let tally = if is_closed { &mut closed } else { &mut open };
+                    add_block(scan, (snapshot, part, block), bucket_seconds, tally, &mut desk);
                 }
                 self.blocks.insert(part.segment.uid, closed_to);
             }
         }
-        let mut tally = closed.clone();
-        self.closed = Some(closed);
-        for (summaries, bytes) in open {
-            summaries.iter().enumerate().for_each(|(goal, it)| tally.add(goal, it, bytes));
+        let mut tally = open;
+        for (sum, it) in tally.goals.iter_mut().zip(&closed.goals) {
+            sum.matched += it.matched;
+            sum.bytes += it.bytes;
         }
+        if let (Some(sum), Some(it)) = (&mut tally.buckets, &closed.buckets) {
+            sum.add_all(it);
+        }
+        self.closed = Some(closed);
         for (goal, matched) in tally.goals.iter_mut().zip(&self.stores.matched) {
             goal.matched += matched;
         }
         if let (Some(buckets), Some(counted)) = (&mut tally.buckets, &self.stores.buckets) {
-            let starts = (0..).map(|it| counted.from + it * counted.length);
-            starts.zip(&counted.buckets).for_each(|(second, it)| buckets.add_bucket(second, it));
+            buckets.add_all(counted);
         }
         tally.complete = self.stores.is_complete;
         tally
     }
 }
 
-/// The summaries of a block for all goals: known ones, or worked out now.
-fn summaries<'a>(
+/// Adds a block for all goals: what is known of it, or what is worked out now.
+fn add_block<'a>(
     scan: Scan<'a>,
-    snapshot: &'a Snapshot,
-    part: &'a Part,
-    block: u64,
+    (snapshot, part, block): (&'a Snapshot, &'a Part, u64),
     bucket_seconds: Option<i64>,
+    tally: &mut Tally,
     desk: &mut Desk<'a>,
-) -> Vec<Summary> {
-    desk.open(scan, snapshot, part, block);
-    let summary = |goal: usize| {
-        if let Some(known) = known(scan, snapshot, part, block, goal, None) {
-            return known;
+) {
+    let bytes = length(part, block);
+    for goal in 0..scan.goals.len() {
+        if known(scan, (snapshot, part, block), goal, None, |it| tally.add(goal, it, bytes)).is_some() {
+            continue;
         }
-        let summary = desk.summarise(&scan.goals[goal], None);
+        if desk.job.is_none() {
+            desk.open(scan, snapshot, part, block);
+        }
         let is_last = goal + 1 == scan.goals.len();
-        match bucket_seconds.filter(|it| is_last && !summary.suits(*it)) {
-            Some(length) => desk.summarise(&scan.goals[goal], Some(length)),
-            None => summary,
+        let mut summary = desk.summarise(&scan.goals[goal], None);
+        if let Some(length) = bucket_seconds.filter(|it| is_last && !summary.suits(*it)) {
+            summary = desk.summarise(&scan.goals[goal], Some(length));
         }
-    };
-    let summaries = (0..scan.goals.len()).map(summary).collect();
+        tally.add(goal, &summary, bytes);
+    }
     desk.close();
-    summaries
 }
 
 #[cfg(test)]

@@ -266,6 +266,17 @@ impl Buckets {
         }
     }
 
+    /// Adds other counts by time, which may begin elsewhere.
+    pub fn add_all(&mut self, other: &Buckets) {
+        let starts = (0..).map(|it| other.from + it * other.length);
+        starts.zip(&other.buckets).for_each(|(second, it)| self.add_bucket(second, it));
+    }
+
+    /// Forgets the counts.
+    pub fn clear(&mut self) {
+        self.buckets.fill(Bucket::default());
+    }
+
     fn bucket_at(&mut self, second: i64) -> Option<&mut Bucket> {
         let last = self.buckets.len() - 1;
         let at = (second - self.from).div_euclid(self.length);

@@ -31,6 +31,9 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(33);
 const INTERIM_AFTER: Duration = Duration::from_millis(40);
 /// Least time between two reports of counts.
 const COUNTS_INTERVAL: Duration = Duration::from_millis(100);
+/// How far counting stands back behind the threads of the screen: a third of their share when all are busy.
+#[cfg(target_os = "linux")]
+const COUNTING_NICENESS: i32 = 5;
 /// New blocks counted between two windows (8 MiB, some milliseconds); more are counted aside.
 const MAX_BACKLOG_BLOCKS: u64 = 32;
 /// Times that count from now are taken to be the same for so long: what was counted for them can be used again.
@@ -387,6 +390,9 @@ fn count_aside(
     let (inner, view, job, plan, shared) = (inner.clone(), view.clone(), job.clone(), plan.clone(), shared.clone());
     // One such thread per view lives on: the newer ticket ends the older one at its next block.
     let spawned = std::thread::Builder::new().name("log-count".into()).spawn(move || {
+        // On Linux this is the thread and those it starts, elsewhere it would be the screen as well.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::setpriority_process(None, COUNTING_NICENESS);
         let sent = Mutex::new(clock::monotonic());
         let progress = |tally: &Mutex<Tally>| {
             if !view.is_current(job.ticket) {

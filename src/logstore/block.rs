@@ -25,7 +25,7 @@ use crate::logstore::shape::{LINES_BEFORE, SHAPE_BYTES, Shape};
 use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::stamp::{STAMP_BYTES, StampReader};
 use crate::logstore::store::{Aside, Entry};
-use crate::logstore::summary::{Collector, Detail, Summary};
+use crate::logstore::summary::{Collector, Detail, MAX_STARTS, Summary};
 
 /// Bytes of a block: read in 30 µs, split in about a millisecond, a summary for 4 GB stays near a megabyte.
 pub const BLOCK_BYTES: u64 = 256 * 1024;
@@ -177,19 +177,60 @@ impl Block {
         if let Some(summary) = self.summarise_all(matcher, detail, arrival, collector) {
             return summary;
         }
-        let Detail::Groups { phase, stripe } = detail else {
-            let near = self.near_hits(matcher, detail, arrival).map(|it| it.records);
-            return Summary::counted(near.unwrap_or_else(|| self.matches(matcher, arrival).len()));
-        };
-        let mut add = |span: &Span| {
-            let time = Self::near_time_of(span).unwrap_or_else(|| arrival(self.base + u64::from(span.start)));
-            collector.add(floor_second(time), self.level_of(span));
-        };
-        match self.near_hits(matcher, detail, arrival) {
-            Some(hits) => hits.spans.iter().for_each(&mut add),
-            None => self.matches(matcher, arrival).iter().for_each(|it| add(&self.spans()[*it as usize])),
+        if let Some(hits) = self.near_hits(matcher, detail, arrival) {
+            return self.sum_up(hits, detail, arrival, collector);
         }
-        collector.finish(phase, stripe)
+        let found = self.matches(matcher, arrival);
+        let spans: Vec<Span> = match detail {
+            Detail::Count => Vec::new(),
+            Detail::Groups { .. } => found.iter().map(|it| self.spans()[*it as usize].clone()).collect(),
+        };
+        let hits = Hits { records: found.len(), spans, starts: Vec::new() };
+        self.sum_up(hits, detail, arrival, collector)
+    }
+
+    /// As [`Block::summarise`], of the records that begin at `starts`. `None` when those can not be told without
+    /// the ones around them.
+    pub fn summarise_at(
+        &self,
+        starts: &[u32],
+        matcher: &Matcher,
+        detail: Detail,
+        arrival: &dyn Fn(u64) -> Timestamp,
+        collector: &mut Collector,
+    ) -> Option<Summary> {
+        let mut reader = self.stamp_reader();
+        let mut hits = Hits::default();
+        for start in starts {
+            let start = *start as usize;
+            let length = memchr::memchr(b'\n', self.bytes.get(start..)?);
+            let span = self.record_from(start, 0, length.map_or(self.bytes.len(), |it| start + it), &mut reader)?;
+            if matcher.passes(&RecordView { block: self, span: &span, arrival }) {
+                hits.take(span, detail);
+            }
+        }
+        Some(self.sum_up(hits, detail, arrival, collector))
+    }
+
+    fn sum_up(
+        &self,
+        hits: Hits,
+        detail: Detail,
+        arrival: &dyn Fn(u64) -> Timestamp,
+        collector: &mut Collector,
+    ) -> Summary {
+        let summary = match detail {
+            Detail::Count => Summary::counted(hits.records),
+            Detail::Groups { phase, stripe } => {
+                for span in &hits.spans {
+                    let arrived = || arrival(self.base + u64::from(span.start));
+                    let time = Self::near_time_of(span).unwrap_or_else(arrived);
+                    collector.add(floor_second(time), self.level_of(span));
+                }
+                collector.finish(phase, stripe)
+            }
+        };
+        summary.with_starts(hits.starts)
     }
 
     /// As [`Block::summarise`], when every record passes.
@@ -233,17 +274,17 @@ impl Block {
             }
             let (first, lines) = self.stamped_line_of(start, end, &mut reader)?;
             if is_lone && detail == Detail::Count {
-                hits.records += usize::from(last.replace(first) != Some(first));
+                if last.replace(first) != Some(first) {
+                    hits.records += 1;
+                    hits.note(offset(first));
+                }
                 at = end + 1;
                 continue;
             }
             let span = self.record_from(first, lines, end, &mut reader)?;
             at = span.end as usize;
             if is_lone || matcher.passes(&RecordView { block: self, span: &span, arrival }) {
-                hits.records += 1;
-                if detail != Detail::Count {
-                    hits.spans.push(span);
-                }
+                hits.take(span, detail);
             }
         }
         Some(hits)
@@ -333,6 +374,24 @@ struct Hits {
     records: usize,
     /// The records, unless only their number was wanted.
     spans: Vec<Span>,
+    /// Where they begin; some of them when there are many.
+    starts: Vec<u32>,
+}
+
+impl Hits {
+    fn take(&mut self, span: Span, detail: Detail) {
+        self.records += 1;
+        self.note(span.start);
+        if detail != Detail::Count {
+            self.spans.push(span);
+        }
+    }
+
+    fn note(&mut self, start: u32) {
+        if self.starts.len() <= MAX_STARTS {
+            self.starts.push(start);
+        }
+    }
 }
 
 struct RecordView<'a> {

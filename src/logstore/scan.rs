@@ -118,6 +118,11 @@ impl Goal {
             || self.everything.with(id, |it| it.rules_out(|group| self.decide(group))).unwrap_or(false)
     }
 
+    /// Where in the block records may pass, when a wider query knows of few.
+    fn starts_of_wider(&self, id: BlockId) -> Option<Box<[u32]>> {
+        self.wider.iter().find_map(|it| it.with(id, |summary| summary.starts().map(Box::from)).flatten())
+    }
+
     /// True when its matches in the block were counted.
     pub fn is_counted(&self, id: BlockId) -> bool {
         self.counts.with(id, |_| ()).is_some()
@@ -569,7 +574,10 @@ impl<'a> Desk<'a> {
         // A block that can not be read counts as empty, but a walk has to meet it and say so.
         let Some(block) = job.block(&mut self.buffer) else { return Summary::default() };
         let detail = if goal.by_group { by_group } else { Detail::Count };
-        let summary = block.summarise(&goal.matcher, detail, &arrival, &mut self.collector);
+        let matcher = goal.matcher.as_ref();
+        let near = goal.starts_of_wider(id);
+        let near = near.and_then(|it| block.summarise_at(&it, matcher, detail, &arrival, &mut self.collector));
+        let summary = near.unwrap_or_else(|| block.summarise(matcher, detail, &arrival, &mut self.collector));
         goal.counts.put(id, is_closed(), summary.clone());
         summary
     }

@@ -10,6 +10,8 @@ use crate::domain::log::{Bucket, Level, MAX_BUCKETS};
 
 /// Different stripes kept of one block: with four levels each, 770 bytes for 1,800 lines, and mostly far less.
 const MAX_STRIPES: usize = 24;
+/// Records of a block whose places are kept: of a query that matches more often, a narrower one is not much faster.
+pub const MAX_STARTS: usize = 16;
 /// Seconds in a day.
 const DAY: i64 = 86_400;
 /// Lengths of a stripe in seconds. Each divides all [`bucket_lengths`] that are not shorter.
@@ -42,6 +44,8 @@ pub struct Summary {
     /// Start of the first stripe, seconds since the epoch.
     first: i64,
     cells: Box<[Cell]>,
+    /// Where the records begin in the block's bytes, when they are few: a narrower query looks only there.
+    starts: Option<Box<[u32]>>,
 }
 
 /// Records of one level in one stripe.
@@ -80,6 +84,19 @@ impl Summary {
         Self { records: u32::try_from(records).unwrap_or(u32::MAX), ..Self::default() }
     }
 
+    /// Also says where the records begin in the block's bytes, unless there are many.
+    #[must_use]
+    pub fn with_starts(mut self, starts: Vec<u32>) -> Self {
+        let is_whole = starts.len() == self.records as usize && starts.len() <= MAX_STARTS;
+        self.starts = is_whole.then(|| starts.into());
+        self
+    }
+
+    /// Where the records begin in the block's bytes, when that is known.
+    pub fn starts(&self) -> Option<&[u32]> {
+        self.starts.as_deref()
+    }
+
     /// True when it says when and at which level.
     pub fn has_groups(&self) -> bool {
         self.records == 0 || self.stripe_seconds > 0
@@ -114,7 +131,8 @@ impl Summary {
                 records += group.count;
             }
         }
-        Some(Self { records, stripe_seconds: self.stripe_seconds, first: self.first, cells: kept.into() })
+        let (stripe_seconds, first) = (self.stripe_seconds, self.first);
+        Some(Self { records, stripe_seconds, first, cells: kept.into(), starts: None })
     }
 
     /// True when no record can pass.
@@ -124,7 +142,7 @@ impl Summary {
 
     /// Bytes it takes up beside itself.
     pub fn heap_bytes(&self) -> usize {
-        self.cells.len() * size_of::<Cell>()
+        self.cells.len() * size_of::<Cell>() + self.starts.as_ref().map_or(0, |it| it.len() * size_of::<u32>())
     }
 }
 
@@ -189,6 +207,7 @@ impl Collector {
             stripe_seconds: u32::try_from(stripe).unwrap_or(u32::MAX),
             first: first * stripe - phase,
             cells: self.cells.as_slice().into(),
+            starts: None,
         }
     }
 

@@ -305,3 +305,29 @@ fn a_window_holds_the_counting_and_lets_it_go_on() {
     });
     assert_eq!(passed.into_inner(), 1);
 }
+
+#[test]
+fn a_narrower_query_looks_only_where_a_wider_one_has_matched_a_few_times() {
+    let engine = Engine::new(TimeZone::UTC);
+    let (_, segment) = source(&engine, "a");
+    let now = Timestamp::from_second(START).unwrap();
+    let mut text = String::new();
+    for line in 0..20_000 {
+        let words = match line {
+            7 => "slow and late\n\tat trace.X late",
+            9 => "slow",
+            10_000.. if line % 100 == 0 => "slow and often late",
+            _ => "quick",
+        };
+        text.push_str(&format!("{now} INFO {words}\n"));
+    }
+    segment.append(text.as_bytes(), now);
+    assert_eq!(counted(&start(&engine, asks("slow", 10))).counts.matched, 102);
+    let query = Query::parse("slow late").unwrap();
+    let matcher = Matcher::new(&query, now, &TimeZone::UTC).unwrap();
+    let goal = engine.inner().goal(&query, now, Arc::new(matcher), true);
+    let id = |block| BlockId { segment: segment.uid, size: segment.size_bytes(), block };
+    assert_eq!(goal.starts_of_wider(id(0)).map(|it| it.len()), Some(2));
+    assert_eq!(goal.starts_of_wider(id(2)), None, "too many to keep");
+    assert_eq!(counted(&start(&engine, asks("slow late", 10))).counts.matched, 101);
+}

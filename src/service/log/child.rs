@@ -162,12 +162,12 @@ pub fn run(
             continue;
         }
         quiet = Duration::ZERO;
-        for index in ready.into_iter().rev() {
+        // Standard output first: what a program says last, on standard error, is why it ends.
+        let mut closed = Vec::new();
+        for index in ready {
             let (pipe, source) = &mut pipes[index];
             match source.read(&mut buffer) {
-                Ok(0) => {
-                    pipes.remove(index);
-                }
+                Ok(0) => closed.push(*pipe),
                 Ok(count) => {
                     if hear(feed, Heard::Bytes(*pipe, &buffer[..count])) == Next::Stop {
                         return Ok(End::Asked);
@@ -177,6 +177,7 @@ pub fn run(
                 Err(error) => return Err(error),
             }
         }
+        pipes.retain(|(pipe, _)| !closed.contains(pipe));
     }
     // Without pipes it is of no use; most programs end at the same moment.
     for _ in 0..TERM_GRACE.as_millis() / TERM_STEP.as_millis() {

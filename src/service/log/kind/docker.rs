@@ -420,15 +420,14 @@ mod tests {
     #[test]
     fn containers_of_a_label_join_as_they_come() {
         let rig = Rig::new();
-        let script = "if [ \"$1\" = ps ]; then echo \"$@\" > ps; echo shop-1; [ -e second ] && echo shop-2; exit 0; fi\n\
+        let script = "if [ \"$1\" = ps ]; then echo \"$@\" >> asked; echo shop-1; [ -e second ] && echo shop-2; exit 0; fi\n\
              for it; do :; done; echo \"2024-05-06T07:08:09Z I am $it\"; exec sleep 600";
         let program = rig.script("docker", script).remove(0);
         rig.start(LabelLog { settings: settings(program), label: "app=shop".into() });
         rig.wait_until(|rig| rig.lines("log:shop-1") == ["2024-05-06T07:08:09Z I am shop-1"]);
-        assert!(
-            std::fs::read_to_string(rig.path("ps"))
-                .unwrap()
-                .starts_with("ps --all --filter label=app=shop --format {{.Names}}")
-        );
+        fs_write(&rig, "second", "");
+        rig.wait_until(|rig| rig.lines("log:shop-2") == ["2024-05-06T07:08:09Z I am shop-2"]);
+        let asked = std::fs::read_to_string(rig.path("asked")).unwrap();
+        assert_eq!(asked.lines().next(), Some("ps --all --filter label=app=shop --format {{.Names}}"));
     }
 }

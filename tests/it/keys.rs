@@ -10,6 +10,7 @@ use hotseat::domain::fact::{Fact, RuntimeFact};
 use hotseat::domain::ids::{HostId, ProbeId, RunId};
 use hotseat::domain::incident::{DeclareRequest, NoteRequest, Severity};
 use hotseat::domain::key::KeyBinding;
+use hotseat::domain::query::saved::SavedQuery;
 use hotseat::domain::request::Request;
 use hotseat::panes::PaneId;
 
@@ -253,4 +254,41 @@ fn no_size_and_no_key_makes_the_screen_panic() {
             desk.draw(true);
         }
     }
+}
+
+#[test]
+fn a_query_is_picked_from_the_list_and_taken_back() {
+    let mut desk = Desk::outage(120, 40);
+    let query = |name: &str, query: &str| SavedQuery { name: name.into(), query: query.into() };
+    desk.model.panes.logs.set_queries(&[query("slow", "timeout"), query("bad", "level>=error")]);
+    desk.press("2 Q \"ba\" enter");
+    assert!(desk.text().contains("[level>=error ×]"), "{}", desk.text());
+    desk.press("Q tab");
+    assert!(desk.text().contains("×] [timeout ×]"), "{}", desk.text());
+    desk.press("u u");
+    assert!(!desk.text().contains("level>=error"), "{}", desk.text());
+    desk.press(": \"filter @bad\" enter");
+    assert!(desk.text().contains("[level>=error ×]"), "{}", desk.text());
+    assert_eq!(desk.effects, []);
+}
+
+#[test]
+fn a_record_in_full_takes_the_whole_screen_and_gives_it_back() {
+    let mut desk = check("2 k v", &[]);
+    assert!(desk.model.is_zoomed());
+    let footer = |desk: &Desk| desk.text().lines().last().unwrap_or_default().to_string();
+    assert!(footer(&desk).contains("only this value"), "{}", footer(&desk));
+    desk.press("q");
+    assert!(!desk.model.is_zoomed() && desk.effects.is_empty());
+}
+
+#[test]
+fn selected_records_are_asked_for_in_a_file() {
+    let mut desk = Desk::outage(80, 24);
+    desk.press("2 k V k k Y ctrl-u \"/tmp/out.json\" enter");
+    let Some(Effect::Request(Request::Export(request))) = desk.effects.last() else { panic!("{:?}", desk.effects) };
+    assert_eq!(request.path, "/tmp/out.json");
+    assert!(request.from.is_some() && request.until.is_some() && request.from != request.until);
+    desk.press("esc");
+    assert_eq!(desk.effects.last(), Some(&Effect::Request(Request::StopExport)));
 }

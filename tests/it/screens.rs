@@ -110,3 +110,25 @@ fn columns_for_chosen_fields() {
     check_logs("columns-120x40", (120, 40), "ansi", ": \"columns req,waiting\" enter z");
     check_logs("columns-40x12", (40, 12), "mono", "2 z K \"req\" enter");
 }
+
+#[test]
+fn chips_records_and_selections_of_the_logs() {
+    let chips = "2 L w f \"pool|数据库|timeout|error\" enter ! \"healthz\" enter C";
+    for (name, size, script, ascii, theme) in [
+        ("logs-chips-80x24", (80, 24), chips, false, "ansi"),
+        ("logs-chips-200x60", (200, 60), chips, false, "ansi"),
+        ("logs-chips-40x12", (40, 12), chips, false, "ansi"),
+        ("logs-record-80x24", (80, 24), "2 k v", false, "ansi"),
+        ("logs-record-120x40", (120, 40), "2 k v j", false, "ansi"),
+        ("logs-record-40x12", (40, 12), "2 k v", true, "mono"),
+        ("logs-selection-mono", (80, 24), "2 z k V k k", false, "mono"),
+        ("logs-selection-ascii", (80, 24), "2 z k V k k", true, "mono"),
+        ("logs-export", (80, 24), "2 z k V k k Y", false, "ansi"),
+        ("overlay-queries", (80, 24), "2 L w X f \"pool\" enter Q", false, "ansi"),
+    ] {
+        let mut desk = Desk::outage(size.0, size.1);
+        desk.wear(theme);
+        desk.press(script);
+        check(name, &desk, ascii);
+    }
+}

@@ -9,7 +9,7 @@
 use crate::app::effect::Effect;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{
-    Anchor, ChipCount, Counts, Histogram, HistogramRequest, Look, Position, Row, ViewId, Window, WindowRequest,
+    Anchor, ChipCount, Counts, Histogram, HistogramRequest, Look, Position, Record, Row, ViewId, Window, WindowRequest,
 };
 use crate::domain::request::Request;
 
@@ -22,6 +22,8 @@ pub const PAGE: ViewId = ViewId(2);
 pub const PIN: ViewId = ViewId(3);
 /// The view that counts what would match without one of the chips.
 pub const TRY: ViewId = ViewId(4);
+/// The view on the fields of the record that is shown in full.
+pub const FIELDS: ViewId = ViewId(5);
 
 /// Records asked for on each side of a place, at least: a held-down PgDn on a small pane outruns less.
 const RECORDS_MIN: u32 = 100;
@@ -148,6 +150,8 @@ pub enum Answer {
     Counted(u64),
     /// What stands around a record that is being pinned.
     Neighbours(Vec<Row>),
+    /// The record that is shown in full, with the values of fields.
+    Fields(Box<Record>),
     /// Rows around a place.
     Page {
         /// Why they were asked for.
@@ -189,6 +193,8 @@ pub struct Feed {
     generation: u64,
     // Of the request for a pin's neighbours that is out.
     pin_generation: Option<u64>,
+    // Of the request for a record's fields that is out.
+    fields_generation: Option<u64>,
     // Of the count that is out.
     try_generation: Option<u64>,
 }
@@ -234,6 +240,14 @@ impl Feed {
         window(request(PIN, generation, &ask, Anchor::At(position.clone()), (records, records + 1)))
     }
 
+    /// Asks for the values of fields of one record.
+    pub fn ask_fields(&mut self, position: &Position, names: Vec<String>) -> Effect {
+        let generation = self.next();
+        self.fields_generation = Some(generation);
+        let ask = Ask { columns: names, ..Ask::default() };
+        window(request(FIELDS, generation, &ask, Anchor::At(position.clone()), (0, 1)))
+    }
+
     /// Asks how much the query of `ask` matches; its rows are not wanted.
     pub fn ask_count(&mut self, ask: Ask) -> Effect {
         let generation = self.next();
@@ -274,6 +288,13 @@ impl Feed {
     pub fn take(&mut self, window: &Window) -> Answer {
         if window.view == PIN {
             return self.take_neighbours(window);
+        }
+        if window.view == FIELDS {
+            let is_asked = self.fields_generation == Some(window.generation);
+            let row = window.rows.as_ref().filter(|_| is_asked).and_then(|it| it.first());
+            let Some(Row::Record(record)) = row else { return Answer::Stale };
+            self.fields_generation = None;
+            return Answer::Fields(Box::new(record.clone()));
         }
         if window.view == TRY {
             let is_asked = self.try_generation == Some(window.generation) && window.counts.complete;

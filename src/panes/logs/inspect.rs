@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::app::effect::{Effect, Notice};
 use crate::domain::format;
-use crate::domain::log::Record;
+use crate::domain::log::{Position, Record};
 use crate::domain::query::{Query, level_word};
 use crate::domain::sanitise;
 use crate::panes::Context;
@@ -25,9 +25,17 @@ use crate::widgets::wrap;
 /// Cells of the names of fields, at most: what stands right of them matters more.
 const NAME_CELLS: usize = 20;
 
+/// Fields that a record of text may have, as the formats of the engine call them.
+const FIELDS: &[&str] = &[
+    "host", "app", "unit", "pid", "thread", "logger", "file", "line", "vhost", "client", "user", "method", "path",
+    "query", "protocol", "status", "bytes", "referer", "agent", "frontend", "backend", "server", "request", "upstream",
+    "database", "message",
+];
+
 /// The record that is looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspect {
+    position: Position,
     entries: Vec<Entry>,
     /// The entry that commands act on.
     at: usize,
@@ -63,7 +71,7 @@ impl Inspect {
             }
         }));
         let at = entries.iter().position(|it| it.value.is_empty()).map_or(0, |at| at + 1).min(entries.len() - 1);
-        Self { entries, at, top: 0 }
+        Self { position: record.position.clone(), entries, at, top: 0 }
     }
 
     fn entry(&self) -> &Entry {
@@ -157,6 +165,30 @@ impl LogsPane {
         }
         self.pause(cx);
         self.inspected = self.current_record().map(|it| Inspect::of(cx, it));
+        self.ask_fields()
+    }
+
+    /// Asks for the fields of a record that is no object: the engine knows the formats.
+    fn ask_fields(&mut self) -> Vec<Effect> {
+        let Some(shown) = &self.inspected else { return Vec::new() };
+        if shown.entries.iter().any(|it| it.kind == Kind::Brace) {
+            return Vec::new();
+        }
+        let names = FIELDS.iter().map(|it| it.to_string()).collect();
+        vec![self.feed.ask_fields(&shown.position, names)]
+    }
+
+    /// Puts the values of fields below the record, where they do not stand already.
+    pub(super) fn fields_came(&mut self, record: &Record) -> Vec<Effect> {
+        let Some(shown) = self.inspected.as_mut().filter(|it| it.position == record.position) else {
+            return Vec::new();
+        };
+        for (name, value) in FIELDS.iter().zip(&record.cells) {
+            let is_known = shown.entries.iter().any(|it| it.key.as_deref() == Some(*name));
+            if !is_known && !value.is_empty() && value != "-" {
+                shown.entries.push(Entry::field(name, value, object::comparison(name, value)));
+            }
+        }
         Vec::new()
     }
 
@@ -166,10 +198,12 @@ impl LogsPane {
     }
 
     /// Shows what has become the current record meanwhile.
-    pub(super) fn inspect_again(&mut self, cx: &Context<'_>) {
-        if self.inspected.is_some() {
-            self.inspected = self.current_record().map(|it| Inspect::of(cx, it));
+    pub(super) fn inspect_again(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        if self.inspected.is_none() {
+            return Vec::new();
         }
+        self.inspected = self.current_record().map(|it| Inspect::of(cx, it));
+        self.ask_fields()
     }
 
     /// What a command means while a record is shown in full; `None` when it means what it always does.
@@ -196,8 +230,8 @@ impl LogsPane {
             }
             C::Export => return Some(vec![Effect::Copy { text: shown.text(), what: "1 record".to_string() }]),
             C::Left | C::Right => {
-                let effects = self.step(cx, if command == C::Right { 1 } else { -1 });
-                self.inspect_again(cx);
+                let mut effects = self.step(cx, if command == C::Right { 1 } else { -1 });
+                effects.extend(self.inspect_again(cx));
                 return Some(effects);
             }
             C::NextError | C::PreviousError | C::NextHit | C::PreviousHit | C::Pin | C::PinComment | C::Mark => {

@@ -547,6 +547,7 @@ impl LogsPane {
                 None => vec![Notice::error(error)],
             },
             Answer::Neighbours(rows) => self.neighbours_came(cx, &rows),
+            Answer::Fields(record) => self.fields_came(&record),
             Answer::Page { want, rows, anchor_row, missing } => {
                 let mut effects = self.arrived(cx, want, rows, anchor_row, missing);
                 effects.extend(self.prefetch(cx));

@@ -396,11 +396,11 @@ impl LogsPane {
         let offset = self.line_of(cx, &spot).filter(|it| (0..height).contains(it)).unwrap_or(height / 3);
         self.feed.page.rows = rows;
         self.select(cx, at, offset);
-        self.inspect_again(cx);
-        match self.queued.take() {
-            Some((find, backwards)) => self.find(cx, find, backwards),
-            None => Vec::new(),
+        let mut effects = self.inspect_again(cx);
+        if let Some((find, backwards)) = self.queued.take() {
+            effects.extend(self.find(cx, find, backwards));
         }
+        effects
     }
 
     /// The screen line at which a loaded row begins, when that is not above the screen.

@@ -91,7 +91,7 @@ pub fn field_names(lines: &[String]) -> Vec<String> {
 }
 
 /// The condition that a field has a value, in the text form of queries.
-fn comparison(path: &str, value: &str) -> Option<String> {
+pub fn comparison(path: &str, value: &str) -> Option<String> {
     let is_name = |it: char| it.is_alphanumeric() || matches!(it, '_' | '.' | '-' | '@');
     if path.is_empty() || !path.chars().all(is_name) || path.starts_with('-') {
         return None;

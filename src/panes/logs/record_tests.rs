@@ -257,3 +257,27 @@ fn the_way_back_waits_for_no_answer() {
     desk.answer_all();
     assert_eq!(desk.screen(), before);
 }
+
+#[test]
+fn the_fields_that_the_engine_knows_stand_below_a_line_of_text() {
+    let mut desk = Desk::new(60, 14, &["10.0.0.1 - - \"GET /orders HTTP/1.1\" 502 12"]);
+    desk.answers = false;
+    desk.press("k v");
+    let request =
+        desk.asked.iter().find(|it| it.view == super::feed::FIELDS).cloned().expect("the fields are asked for");
+    let mut window = desk.answer(&request);
+    if let Some([Row::Record(record)]) = window.rows.as_deref_mut() {
+        let value = |name: &String| match name.as_str() {
+            "client" => "10.0.0.1".to_string(),
+            "status" => "502".to_string(),
+            "user" => "-".to_string(),
+            _ => String::new(),
+        };
+        record.cells = request.columns.iter().map(value).collect();
+    }
+    desk.deliver(window);
+    let lines = desk.lines();
+    assert_eq!(lines[4..6], [" client  10.0.0.1", " status  502"], "{}", desk.screen());
+    desk.press("G enter");
+    assert_eq!(desk.pane.chips.query(), "status=502");
+}

@@ -158,8 +158,10 @@ impl LogsPane {
             Visibility::Shown => room.max(1),
             Visibility::Hidden => 0,
         };
-        // Logs without any time have nothing to draw.
-        let is_blank = self.timeline.shown.as_ref().is_some_and(|it| it.complete && it.buckets.is_empty());
+        // Logs without any time have nothing to draw. A filter that leaves nothing must not make the rows jump.
+        let is_filtered = self.detour.is_none() && self.chips.active() > 0;
+        let is_empty = self.timeline.shown.as_ref().is_some_and(|it| it.complete && it.buckets.is_empty());
+        let is_blank = is_empty && !is_filtered;
         if cx.height < ROWS_LEAST || (is_blank && !self.timeline.is_entered()) { 0 } else { rows }
     }
 
@@ -184,19 +186,19 @@ impl LogsPane {
             return (None, None);
         }
         let later = cx.now.checked_add(SignedDuration::from_secs(1)).unwrap_or(cx.now);
-        let resolved = |text: &str| {
+        let resolved = |text: &str, rounded_s: i64| {
             let at = time::resolve(text, cx.now, cx.zone).ok()?;
             // What moves with the clock is asked for anew once a minute, not with every key.
             let moves = time::resolve(text, later, cx.zone).ok() != Some(at);
-            let whole = Timestamp::from_second(at.as_second().div_euclid(60) * 60).ok()?;
+            let whole = Timestamp::from_second(at.as_second().div_euclid(60) * 60 + rounded_s).ok()?;
             Some(if moves { whole } else { at })
         };
         let mut range = (None, None);
         for chip in self.chips.all().iter().filter(|it| it.enabled && !it.out) {
             match &chip.kind {
-                ChipKind::Since(text) => range.0 = range.0.max(resolved(text)),
+                ChipKind::Since(text) => range.0 = range.0.max(resolved(text, 0)),
                 ChipKind::Until(text) => {
-                    let at = resolved(text);
+                    let at = resolved(text, 60);
                     range.1 = range.1.map_or(at, |it: Timestamp| at.map(|at| at.min(it)).or(Some(it)));
                 }
                 _ => {}
@@ -605,6 +607,16 @@ mod tests {
         let mut desk = outage(80, 20);
         desk.press("L e H");
         assert!(desk.title().contains("14:47:30–14:47:32 1 record, 1 error"), "{}", desk.title());
+    }
+
+    #[test]
+    fn a_filter_that_leaves_nothing_keeps_the_row_where_it_is() {
+        let mut desk = outage(80, 20);
+        desk.press("f \"nowhere\"");
+        assert!(desk.lines()[0].contains("no records with a time"), "{}", desk.screen());
+        assert!(desk.lines()[2].contains("nothing matches"), "{}", desk.screen());
+        desk.press("esc H");
+        assert!(desk.lines()[0].contains("peak 15"), "{}", desk.screen());
     }
 
     #[test]

@@ -65,7 +65,11 @@ pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &
 /// Draws what stands above the records: the histogram, and the names of the columns.
 fn draw_above(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let histogram = Rect { height: pane.histogram_height(cx).min(area.height), ..area };
-    if let Some(shown) = pane.timeline.shown() {
+    let nothing = pane.timeline.shown().is_some_and(|it| it.complete && it.buckets.is_empty());
+    if nothing && !histogram.is_empty() {
+        let style = theme.style(Role::TextDim);
+        buf.set_stringn(area.x, area.y, "no records with a time", usize::from(area.width), style);
+    } else if let Some(shown) = pane.timeline.shown() {
         let marks = pane.histogram_marks(cx);
         bars::draw(shown, &marks, (cx.now, cx.zone), theme, histogram, buf);
     } else if !histogram.is_empty() {

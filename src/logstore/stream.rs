@@ -207,6 +207,11 @@ impl<'e> Stream<'e> {
                     first = Some((source, at));
                     left -= 1;
                 }
+                // A store that does not answer is asked again from now on, so that its failure is met and told.
+                Step::Item(Placed { source, .. }) if starts[source] == Place::STORE_END => {
+                    let now = i64::try_from(crate::clock::now().as_nanosecond()).unwrap_or(i64::MAX);
+                    starts[source] = Place::of_instant(now);
+                }
                 Step::Item(_) | Step::Pending => {}
                 Step::End => break,
             }

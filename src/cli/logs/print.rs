@@ -178,6 +178,10 @@ impl<'a> Printer<'a> {
     /// When it cannot be written.
     pub fn count(&mut self, counts: Counts) -> io::Result<()> {
         self.printed = counts.matched;
+        if !counts.complete {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(self.stderr, "~ not everything was counted: a store did not answer, or holds too much ~");
+        }
         if self.form == Form::Json {
             self.json(&counts)?;
         } else {

@@ -18,6 +18,11 @@ pub fn find(line: &[u8], keys: &[&str]) -> Option<Range<usize>> {
 
 /// As [`find`], for the first key that `is_wanted`.
 pub fn find_where(line: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<Range<usize>> {
+    value_from(line, find_start(line, is_wanted)?)
+}
+
+/// Where the value of the first key that `is_wanted` begins, behind its quote when it is a string.
+pub fn find_start(line: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<usize> {
     let mut at = 0;
     while let Some(quote) = memchr::memchr(b'"', line.get(at..)?) {
         let start = at + quote + 1;
@@ -30,7 +35,7 @@ pub fn find_where(line: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<Rang
         let value = skip_spaces(line, value + 1);
         let is_string = line.get(value) == Some(&b'"');
         if is_wanted(&line[start..end]) {
-            return value_from(line, value + usize::from(is_string));
+            return Some(value + usize::from(is_string));
         }
         at = if is_string { string_end(line, value + 1)? + 1 } else { value };
     }

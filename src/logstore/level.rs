@@ -4,10 +4,10 @@ use crate::domain::log::Level;
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Reading, export, fields, web};
 use crate::logstore::json;
-use crate::logstore::stamp::logfmt_value;
+use crate::logstore::stamp::{logfmt_value, precedes_process};
 
 /// Bytes of the first line in which a level is looked for; behind that stands the message.
-const LEVEL_BYTES: usize = 256;
+const LEVEL_BYTES: usize = 128;
 /// JSON lines may carry the level behind other keys.
 const JSON_BYTES: usize = 2048;
 
@@ -103,7 +103,9 @@ fn of_body(line: &[u8], stamp_end: usize) -> Option<Option<Level>> {
         return Some(of_json(&line[start..line.len().min(start + JSON_BYTES)]));
     }
     let head = &rest[..rest.len().min(160)];
-    if let Some(colon) = memchr::memmem::find(head, b":  ") {
+    if precedes_process(rest)
+        && let Some(colon) = memchr::memmem::find(head, b":  ")
+    {
         let word = head[..colon].rsplit(|byte| *byte == b' ').next()?;
         match word {
             b"LOG" | b"DETAIL" | b"HINT" | b"CONTEXT" | b"STATEMENT" => return Some(Some(Level::Info)),
@@ -111,8 +113,9 @@ fn of_body(line: &[u8], stamp_end: usize) -> Option<Option<Level>> {
             _ => {}
         }
     }
-    let at = memchr::memmem::find(head, b" haproxy[")?;
-    let behind = &line[stamp_end + at..];
+    // Behind the host's name.
+    let host = memchr::memchr(b' ', head.strip_prefix(b" ")?)?;
+    let behind = head.get(host + 2..)?.starts_with(b"haproxy[").then(|| &rest[host + 1..])?;
     let open = memchr::memmem::find(behind, b": ")?;
     let bracket = memchr::memmem::find(&behind[open..], b"] ")?;
     let rest = &behind[open + bracket + 2..];
@@ -136,12 +139,34 @@ fn of_leading(line: &[u8], stamp_end: usize) -> Option<Level> {
     (ends && length > 2).then(|| of_word(&rest[..length])).flatten()
 }
 
+/// The level that stands in the head of a JSON line, before its time; `None` when no level does.
+pub fn before(head: &[u8]) -> Option<Option<Level>> {
+    // The last key of the head is that of the time.
+    let value = json::find_where(head, is_level_key).filter(|it| it.end < head.len())?;
+    Some(of_json_value(&head[value]))
+}
+
+/// The level of a JSON line that has none before its time, which ends at `stamp_end`.
+pub fn behind(line: &[u8], lead: usize, stamp_end: usize) -> Option<Level> {
+    let line = &line[..line.len().min(JSON_BYTES)];
+    let rest = line.get(stamp_end..)?;
+    // A string ends with a quote that is none of a key's.
+    let is_string = line[..lead].ends_with(b"\"");
+    match json::find_where(rest.get(usize::from(is_string)..)?, is_level_key) {
+        Some(value) => of_json_value(&rest[usize::from(is_string)..][value]),
+        None => line.starts_with(b"{\"@t\":").then_some(Level::Info),
+    }
+}
+
 fn of_json(line: &[u8]) -> Option<Level> {
     let Some(value) = json::find_where(line, is_level_key) else {
         // Serilog leaves the level out when it is the usual one.
         return line.starts_with(b"{\"@t\":").then_some(Level::Info);
     };
-    let value = &line[value];
+    of_json_value(&line[value])
+}
+
+fn of_json_value(value: &[u8]) -> Option<Level> {
     match value.first()? {
         b'0'..=b'9' => of_number(std::str::from_utf8(value).ok()?.parse().ok()?),
         _ => of_word(word(value)),
@@ -188,7 +213,7 @@ pub fn is_klog(line: &[u8]) -> bool {
 
 /// The status of a web server's access line: it stands behind the quoted request.
 fn of_access(rest: &[u8]) -> Option<Level> {
-    let quote = memchr::memmem::find(&rest[1..], b"\" ")? + 1;
+    let quote = memchr::memchr_iter(b'"', &rest[1..]).map(|it| it + 1).find(|it| rest.get(it + 1) == Some(&b' '))?;
     of_status(rest.get(quote + 2..quote + 5)?)
 }
 

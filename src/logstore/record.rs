@@ -7,7 +7,6 @@
 
 use jiff::Timestamp;
 
-use crate::logstore::level;
 use crate::logstore::shape::{LINES_BEFORE, Shape};
 use crate::logstore::stamp::StampReader;
 use crate::logstore::summary::Collector;
@@ -181,7 +180,7 @@ pub fn collect(
                 last_second = time.map(floor_second).or(last_second);
                 let second = last_second.unwrap_or_else(|| floor_second(arrival(offset)));
                 let stamp_end = stamp.map_or(0, |it| it.range.end);
-                collector.add(second, level::read(&bytes[start..], line.len(), stamp_end, reader.user_format()));
+                collector.add(second, reader.level(&bytes[start..], line.len(), stamp_end));
             }
         }
         start = end;

@@ -10,9 +10,10 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::log::Level;
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Format, export};
-use crate::logstore::json;
+use crate::logstore::{json, level};
 
 /// Bytes of a line in which a timestamp is looked for; JSON lines carry it behind other keys.
 pub const STAMP_BYTES: usize = 1024;
@@ -41,13 +42,30 @@ pub struct StampReader {
     hour_offset: Option<(i64, i64)>,
     /// The last ISO date read, as it was written: a log says the same day ten thousand times.
     day: Option<Day>,
-    /// What stood before the time in the last JSON line: loggers write their keys in one order.
-    json_lead: Vec<u8>,
+    /// What stood before the time in JSON lines: loggers write their keys in one order.
+    leads: Vec<Lead>,
+    /// The lead of the last line that was read, when it was a JSON line with one that is known.
+    last_lead: Option<usize>,
+    /// The last date that was read with its day first, as it was written.
+    day_first: Option<([u8; 11], Day)>,
+    /// The year of the reference in the zone.
+    reference_year: Option<i64>,
     /// Added to every time.
     offset: SignedDuration,
     /// The format that was asked for.
     format: Option<Format>,
 }
+
+/// What stands before the time of a JSON line.
+#[derive(Debug, Clone)]
+struct Lead {
+    text: Vec<u8>,
+    /// The level, where it stands before the time.
+    level: Option<Option<Level>>,
+}
+
+/// Leads that are known at a time: one for each level of a logger that writes it first.
+const MAX_LEADS: usize = 8;
 
 /// A date and the text it was read from.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +84,10 @@ impl StampReader {
             reference,
             hour_offset: None,
             day: None,
-            json_lead: Vec::new(),
+            leads: Vec::new(),
+            last_lead: None,
+            day_first: None,
+            reference_year: None,
             offset: SignedDuration::ZERO,
             format: None,
         }
@@ -96,6 +117,7 @@ impl StampReader {
 
     /// Finds the timestamp of a line.
     pub fn read(&mut self, line: &[u8]) -> Option<Stamp> {
+        self.last_lead = None;
         let line = &line[..line.len().min(STAMP_BYTES)];
         let stamp = match &self.format {
             None => self.read_any(line),
@@ -253,19 +275,50 @@ impl StampReader {
     }
 
     fn read_json(&mut self, line: &[u8]) -> Option<Stamp> {
-        let lead = self.json_lead.len();
-        let leads = lead > 0 && line.starts_with(&self.json_lead) && line.get(lead).is_some_and(u8::is_ascii_digit);
-        let value = if leads {
-            json::value_from(line, lead)?
-        } else {
-            let value = json::find_where(line, is_time_key)?;
-            if value.start <= JSON_LEAD_BYTES {
-                self.json_lead.clear();
-                self.json_lead.extend_from_slice(&line[..value.start]);
+        let known = self
+            .leads
+            .iter()
+            .position(|it| line.starts_with(&it.text) && line.get(it.text.len()).is_some_and(u8::is_ascii_digit));
+        let start = match known {
+            Some(index) => {
+                self.last_lead = Some(index);
+                self.leads[index].text.len()
             }
-            value
+            None => {
+                let start = json::find_start(line, is_time_key)?;
+                if start <= JSON_LEAD_BYTES
+                    && self.leads.len() < MAX_LEADS
+                    && line.get(start).is_some_and(u8::is_ascii_digit)
+                {
+                    self.last_lead = Some(self.leads.len());
+                    let text = line[..start].to_vec();
+                    let level = level::before(&text);
+                    self.leads.push(Lead { text, level });
+                }
+                start
+            }
         };
-        self.read_at(line, value.start).map(|stamp| Stamp { range: value, ..stamp })
+        let stamp = self.read_at(line, start)?;
+        // Mostly the value ends where the time does.
+        let range = match line.get(stamp.range.end) {
+            Some(b'"' | b',' | b'}') => start..stamp.range.end,
+            _ => json::value_from(line, start)?,
+        };
+        Some(Stamp { range, ..stamp })
+    }
+
+    /// The level of the record at the start of `bytes`, whose first line, so long, is the one that was read last.
+    pub fn level(&self, bytes: &[u8], length: usize, stamp_end: usize) -> Option<Level> {
+        if bytes.first() == Some(&b'{')
+            && stamp_end > 0
+            && let Some(lead) = self.last_lead.and_then(|it| self.leads.get(it))
+        {
+            return match lead.level {
+                Some(level) => level,
+                None => level::behind(&bytes[..length], lead.text.len(), stamp_end),
+            };
+        }
+        level::read(bytes, length, stamp_end, self.user_format())
     }
 
     /// Something short stands before it: a level, a container, a client (`host - - [10/Oct/2000:…`), `time=`.
@@ -275,12 +328,18 @@ impl StampReader {
         if line.starts_with(b"SET timestamp=") {
             return None;
         }
-        if let Some(at) = logfmt_value(prefix, &[b"time=", b"ts=", b"timestamp=", b"t="]) {
-            return self.read_at(line, at);
-        }
-        for open in memchr::memchr_iter(b'[', prefix).take(3) {
-            if line.get(open + 1).is_some_and(u8::is_ascii_digit)
-                && let Some(stamp) = self.read_iso(line, open + 1).or_else(|| self.read_day_first(line, open + 1))
+        let mut brackets = 0;
+        for at in memchr::memchr2_iter(b'[', b'=', prefix) {
+            if prefix[at] == b'=' {
+                if let Some(value) = value_behind(prefix, at, &[b"time=", b"ts=", b"timestamp=", b"t="]) {
+                    return self.read_at(line, value);
+                }
+                continue;
+            }
+            brackets += 1;
+            if brackets <= 3
+                && line.get(at + 1).is_some_and(u8::is_ascii_digit)
+                && let Some(stamp) = self.read_iso(line, at + 1).or_else(|| self.read_day_first(line, at + 1))
             {
                 return Some(stamp);
             }
@@ -317,15 +376,24 @@ impl StampReader {
 
     /// `10/Oct/2000:13:55:36 -0700`, `22-Nov-2026 10:00:00.123`, `22 Nov 2026 10:00:00`.
     fn read_day_first(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
-        let day = number(line, at, 2)?;
-        let separator = *line.get(at + 2)?;
-        if !matches!(separator, b'/' | b'-' | b' ') || line.get(at + 6) != Some(&separator) {
-            return None;
-        }
-        let month = month(line, at + 3)?;
-        let year = number(line, at + 7, 4)?;
+        let text: [u8; 11] = line.get(at..at + 11)?.try_into().ok()?;
+        let day = match self.day_first.filter(|(known, _)| *known == text) {
+            Some((_, day)) => day,
+            None => {
+                let separator = text[2];
+                if !matches!(separator, b'/' | b'-' | b' ') || text[6] != separator {
+                    return None;
+                }
+                let date = (number(&text, 7, 4)?, month(&text, 3)?, two(&text, 0)?);
+                if !is_date(date) {
+                    return None;
+                }
+                let day = Day { text: [0; 10], date, number: days_from_civil(date.0, date.1, date.2) };
+                self.day_first.insert((text, day)).1
+            }
+        };
         let clock = Clock::read(line, at + 12)?;
-        self.finish(line, at, (year, month, day), clock)
+        self.finish_on(line, at, day, clock)
     }
 
     /// `Oct 11 22:14:15`, `Fri Sep 09 10:42:29.902 2011`, `Sun Nov 22 21:10:16 UTC 2026`, `Oct 11 2026 22:14:15`.
@@ -387,7 +455,8 @@ impl StampReader {
     }
 
     fn finish_without_year(&mut self, line: &[u8], start: usize, date: (i64, i64), clock: Clock) -> Option<Stamp> {
-        let year = i64::from(self.zone.to_datetime(self.reference).year());
+        let (zone, reference) = (&self.zone, self.reference);
+        let year = *self.reference_year.get_or_insert_with(|| i64::from(zone.to_datetime(reference).year()));
         let limit = self.reference.as_second() + 86_400;
         let stamp = self.finish(line, start, (year, date.0, date.1), clock);
         match stamp {
@@ -469,9 +538,14 @@ fn may_be_postgres(rest: &[u8], within: usize) -> bool {
     memchr::memchr(b'[', head).is_some_and(|at| head.get(at + 1).is_some_and(u8::is_ascii_digit))
 }
 
+/// True behind a timestamp that PostgreSQL's process id may follow.
+pub fn precedes_process(rest: &[u8]) -> bool {
+    may_be_postgres(rest, POSTGRES_PID_BYTES)
+}
+
 /// True behind the timestamp of a line by which PostgreSQL goes on with the message of the line before.
 fn continues_postgres(rest: &[u8]) -> bool {
-    if !may_be_postgres(rest, POSTGRES_PID_BYTES) {
+    if !precedes_process(rest) {
         return false;
     }
     let head = &rest[..rest.len().min(PREFIX_BYTES)];
@@ -596,17 +670,16 @@ fn read_clock(line: &[u8], at: usize) -> Option<Stamp> {
 
 /// Where the value of a logfmt key begins.
 pub fn logfmt_value(line: &[u8], keys: &[&[u8]]) -> Option<usize> {
-    for equals in memchr::memchr_iter(b'=', line) {
-        for key in keys {
-            let Some(start) = (equals + 1).checked_sub(key.len()) else { continue };
-            let begins = start == 0 || line[start - 1] == b' ';
-            if begins && line[start..].starts_with(key) {
-                let quoted = line.get(equals + 1) == Some(&b'"');
-                return Some(equals + 1 + usize::from(quoted));
-            }
-        }
-    }
-    None
+    memchr::memchr_iter(b'=', line).find_map(|equals| value_behind(line, equals, keys))
+}
+
+/// Where the value behind an equals sign begins, when one of the keys stands before it.
+fn value_behind(line: &[u8], equals: usize, keys: &[&[u8]]) -> Option<usize> {
+    let is_key = |key: &&[u8]| {
+        let Some(start) = (equals + 1).checked_sub(key.len()) else { return false };
+        (start == 0 || line[start - 1] == b' ') && line[start..].starts_with(key)
+    };
+    keys.iter().any(is_key).then(|| equals + 1 + usize::from(line.get(equals + 1) == Some(&b'"')))
 }
 
 fn number(line: &[u8], at: usize, digits: usize) -> Option<i64> {
@@ -637,15 +710,25 @@ fn is_date((_, month, day): (i64, i64, i64)) -> bool {
 
 fn month(line: &[u8], at: usize) -> Option<i64> {
     let name = line.get(at..at + 3)?;
-    let months: [&[u8; 3]; 12] =
-        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-    let index = months.iter().position(|it| name == *it)?;
-    i64::try_from(index + 1).ok()
+    Some(match name {
+        b"Jan" => 1,
+        b"Feb" => 2,
+        b"Mar" => 3,
+        b"Apr" => 4,
+        b"May" => 5,
+        b"Jun" => 6,
+        b"Jul" => 7,
+        b"Aug" => 8,
+        b"Sep" => 9,
+        b"Oct" => 10,
+        b"Nov" => 11,
+        b"Dec" => 12,
+        _ => return None,
+    })
 }
 
 fn is_weekday(line: &[u8], at: usize) -> bool {
-    let days: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
-    line.get(at..at + 3).is_some_and(|name| days.contains(&name))
+    matches!(line.get(at..at + 3), Some(b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun"))
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar.
@@ -730,7 +813,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_is_remembered_of_one_line_changes_nothing_for_the_next(
-            picks in proptest::collection::vec((0_usize..9, 10_u32..33, 0_u32..70), 1..12),
+            picks in proptest::collection::vec((0_usize..13, 10_u32..33, 0_u32..70), 1..12),
         ) {
             let mut shared = reader();
             for (shape, day, second) in picks {
@@ -744,11 +827,18 @@ mod tests {
                     5 => format!("{{\"level\":\"info\",\"time\":\"{iso}+08:00\"}}"),
                     6 => format!("{{\"ts\":null,\"time\":\"{iso}Z\"}}"),
                     7 => format!("INFO {iso} x"),
+                    8 => format!("{{\"level\":\"warn\",\"ts\":{second},\"level\":\"x\"}}"),
+                    9 => format!("{{\"@t\":\"{iso}Z\",\"@l\":\"Error\"}}"),
+                    10 => format!("{{\"@t\":\"{iso}Z\",\"@m\":\"level\"}}"),
+                    11 => format!("10.0.0.1 - - [{day}/Aug/2026:14:30:{:02} +0000] \"GET /?a=b\" 502 1", second % 70),
                     _ => "\0\0\0\0\0\0\0\0\0\0T14:30:01".into(),
                 };
                 let alone = reader().read(line.as_bytes());
+                let end = alone.as_ref().map_or(0, |it| it.range.end);
+                let level = level::read(line.as_bytes(), line.len(), end, None);
                 proptest::prop_assert_eq!(shared.has_stamp(line.as_bytes()), alone.is_some(), "{}", line);
                 proptest::prop_assert_eq!(shared.read(line.as_bytes()), alone, "{}", line);
+                proptest::prop_assert_eq!(shared.level(line.as_bytes(), line.len(), end), level, "{}", line);
             }
         }
 

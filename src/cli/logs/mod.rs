@@ -60,7 +60,9 @@ Query:
   \"two words\"        quoted text
   /re(gex)?/         a regex
   level>=warn        this level or above; also level=info, level<=debug
-  status>=500        records with such a field; also user=~\"^sid\", took>250ms
+  status>=500        a field of JSON, logfmt, access logs and others; also = != > < <=
+  user=~\"^sid\"      a field that matches a regex; !~ one that does not
+  latency>250ms      numbers compare as numbers, also with units: ms s m h, kB MB KiB
   source:api         records of this source
   since:-30m         also since:14:30, until:2026-08-19T14:45
   -healthz  -/re/    a leading - keeps records out

@@ -305,7 +305,9 @@ fn unit_of_name(name: &str) -> Option<Unit> {
 }
 
 /// Fields that stand in a line by their place, without their name.
-const POSITIONAL: [&str; 47] = [
+const POSITIONAL: [&str; 49] = [
+    "upstream",
+    "duration",
     "app",
     "agent",
     "backend",
@@ -355,8 +357,9 @@ const POSITIONAL: [&str; 47] = [
     "vhost",
 ];
 
-fn is_positional(name: &str) -> bool {
-    POSITIONAL.contains(&name.to_ascii_lowercase().as_str())
+/// True when a field of this name may stand in a line by its place, without its name.
+pub fn is_positional(name: &str) -> bool {
+    POSITIONAL.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
 /// Fields whose value is put together, so that its text need not stand in the record.

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::domain::query::field::is_positional;
 use crate::logstore::format::{Format, Reading, export, text};
 use crate::logstore::json;
 
@@ -42,13 +43,19 @@ pub fn find<'a>(record: &'a [u8], stamp_end: usize, reading: &Reading, name: &st
 fn find_in_text<'a>(record: &'a [u8], stamp_end: usize, reading: &Reading, name: &str) -> Option<Cow<'a, [u8]>> {
     let mut found = None;
     let name = if is_message(name) { "message" } else { name };
-    text::fields(record, stamp_end, reading.format.as_ref(), &mut |key, value| {
+    let mut visit = |key: &[u8], value: json::Value<'a>| {
         let fits = text::is_end_of(key, name.as_bytes()) || (name == "message" && key == b"msg");
         if fits {
             found = Some(value.text());
         }
         !fits
-    });
+    };
+    // Only MySQL's slow query log writes names otherwise than as `name=`.
+    if is_positional(name) || record.first() == Some(&b'#') {
+        text::fields(record, stamp_end, reading.format.as_ref(), &mut visit);
+    } else {
+        text::written(record, &mut visit);
+    }
     found
 }
 

@@ -39,6 +39,11 @@ pub fn fields<'a>(record: &'a [u8], stamp_end: usize, forced: Option<&Format>, v
     }
 }
 
+/// Calls `visit` with the `key=value` pairs of a text record, until it says `false`.
+pub fn written<'a>(record: &'a [u8], visit: Visit<'_, 'a>) {
+    let _ = pairs(&record[..record.len().min(FIELD_BYTES)], &mut Fields { visit, goes_on: true });
+}
+
 /// Hands fields on until nobody wants more.
 pub struct Fields<'v, 'a> {
     visit: Visit<'v, 'a>,

@@ -72,7 +72,7 @@ fn the_config_that_init_writes_is_valid_with_and_without_its_comments() {
     fs::write(&file, &uncommented).expect("written");
     let said = check(&file);
     assert!(said.ends_with("exit: 0\n") && !said.contains("error"), "{said}");
-    assert!(said.contains("runs: 3 probes (0.17 checks/s), 2 logs, 1 backup job"), "{said}");
+    assert!(said.contains("runs: 3 probes (0.17 checks/s), 3 logs, 1 backup job"), "{said}");
 }
 
 #[test]

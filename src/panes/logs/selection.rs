@@ -38,7 +38,8 @@ impl LogsPane {
         let Some(begun) = self.current_spot() else { return vec![Notice::warn("no record to select here")] };
         self.pause(cx);
         self.selection = Some(Selection { begun });
-        vec![Notice::info("selecting: j k extend, y copies, Y writes a file, p pins, Esc ends it")]
+        // The footer says what the keys mean now.
+        Vec::new()
     }
 
     /// The selected rows among those loaded. What was begun further away goes to the end of what is loaded.

@@ -405,16 +405,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_said_in_words() {
-        if !Path::new("/dev/full").exists() {
-            println!("skipped: /dev/full not found");
-            return;
-        }
-        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut out = BufWriter::new(file);
-        out.write_all(b"x").unwrap();
-        let error = out.flush().unwrap_err();
-        assert_eq!(cause(&error), "no space left on the disk");
-        // The buffer still holds the byte; dropping it must not try again for ever.
-        drop(out.into_parts());
+        let full = rustix::io::Errno::NOSPC.raw_os_error();
+        assert_eq!(cause(&io::Error::from_raw_os_error(full)), "no space left on the disk");
+        assert_eq!(cause(&io::ErrorKind::PermissionDenied.into()), "permission denied");
     }
 }

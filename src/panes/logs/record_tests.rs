@@ -277,7 +277,7 @@ fn the_fields_that_the_engine_knows_stand_below_a_line_of_text() {
     }
     desk.deliver(window);
     let lines = desk.lines();
-    assert_eq!(lines[4..6], [" client  10.0.0.1", " status  502"], "{}", desk.screen());
+    assert_eq!(lines[5..7], [" client  10.0.0.1", " status  502"], "{}", desk.screen());
     desk.press("G enter");
     assert_eq!(desk.pane.chips.query(), "status=502");
 }

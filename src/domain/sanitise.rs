@@ -65,6 +65,54 @@ pub fn multiline(source: &str) -> String {
     result
 }
 
+/// The bytes without escape sequences: what a person reads there, for those who search. `None` when there are none.
+///
+/// Sequences end where [`line`] ends them, at the latest with their line.
+pub fn without_escapes(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = bytes;
+    let mut clean: Option<Vec<u8>> = None;
+    while let Some(at) = memchr::memchr(ESCAPE, rest) {
+        let clean = clean.get_or_insert_with(|| Vec::with_capacity(bytes.len()));
+        clean.extend_from_slice(&rest[..at]);
+        let behind = &rest[at + 1..];
+        rest = &behind[sequence_length(behind)..];
+    }
+    clean.map(|mut it| {
+        it.extend_from_slice(rest);
+        it
+    })
+}
+
+/// Begins an escape sequence.
+pub const ESCAPE: u8 = 0x1b;
+
+/// Bytes of an escape sequence behind its first one.
+fn sequence_length(behind: &[u8]) -> usize {
+    let skip = |from: usize, of: std::ops::RangeInclusive<u8>| {
+        behind[from..].iter().position(|byte| !of.contains(byte)).map_or(behind.len(), |it| from + it)
+    };
+    match behind.first() {
+        Some(b'[') => {
+            let end = skip(1, 0x20..=0x3f);
+            end + usize::from(behind.get(end).is_some_and(|it| (0x40..=0x7e).contains(it)))
+        }
+        Some(b']' | b'P' | b'X' | b'^' | b'_') => {
+            let ends = |it: &u8| matches!(*it, b'\n' | 0x07 | 0x18 | 0x1a | ESCAPE);
+            let end = behind.iter().position(ends).unwrap_or(behind.len());
+            match behind.get(end) {
+                Some(0x07 | 0x18 | 0x1a) => end + 1,
+                Some(&ESCAPE) if behind.get(end + 1) == Some(&b'\\') => end + 2,
+                _ => end,
+            }
+        }
+        Some(0x20..=0x7e) => {
+            let end = skip(0, 0x20..=0x2f);
+            end + usize::from(behind.get(end).is_some_and(|it| (0x30..=0x7e).contains(it)))
+        }
+        _ => 0,
+    }
+}
+
 /// Makes one path component of any text: no separator, never hidden, never empty, bounded in length.
 pub fn file_name(source: &str) -> String {
     let mut name = String::new();

@@ -4,6 +4,7 @@
 //! back as far as the grouping rule does, so a block can be read without the ones before it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -13,6 +14,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::log::Level;
 use crate::domain::query::matcher::{Matcher, Pattern, Subject};
+use crate::domain::sanitise::{ESCAPE, without_escapes};
 use crate::logstore::format::text::is_end_of;
 use crate::logstore::format::{Reading, fields};
 use crate::logstore::level;
@@ -163,7 +165,7 @@ impl Block {
 
     /// True when a record passes.
     pub fn passes(&self, index: usize, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> bool {
-        matcher.passes(&RecordView { block: self, span: &self.spans()[index], arrival })
+        matcher.passes(&RecordView::new(self, &self.spans()[index], arrival))
     }
 
     /// Sums up the records that pass, without splitting the block where that can be helped.
@@ -205,7 +207,7 @@ impl Block {
             let start = *start as usize;
             let length = memchr::memchr(b'\n', self.bytes.get(start..)?);
             let span = self.record_from(start, 0, length.map_or(self.bytes.len(), |it| start + it), &mut reader)?;
-            if matcher.passes(&RecordView { block: self, span: &span, arrival }) {
+            if matcher.passes(&RecordView::new(self, &span, arrival)) {
                 hits.take(span, detail);
             }
         }
@@ -261,6 +263,10 @@ impl Block {
     /// tell: nothing leads, a hit spans lines, or no line with a timestamp is near before it.
     fn near_hits(&self, matcher: &Matcher, detail: Detail, arrival: &dyn Fn(u64) -> Timestamp) -> Option<Hits> {
         let lead = self.lead(matcher)?;
+        // Text may stand on both sides of a colour: then the records tell, as they are read without it.
+        if memchr::memchr(ESCAPE, &self.bytes).is_some() {
+            return None;
+        }
         let is_lone = matcher.only_lead().is_some();
         let mut reader = self.stamp_reader();
         let mut hits = Hits::default();
@@ -283,7 +289,7 @@ impl Block {
             }
             let span = self.record_from(first, lines, end, &mut reader)?;
             at = span.end as usize;
-            if is_lone || matcher.passes(&RecordView { block: self, span: &span, arrival }) {
+            if is_lone || matcher.passes(&RecordView::new(self, &span, arrival)) {
                 hits.take(span, detail);
             }
         }
@@ -346,17 +352,23 @@ impl Block {
         }
         let passes = |index: u32| {
             let span = &self.spans()[index as usize];
-            matcher.passes(&RecordView { block: self, span, arrival })
+            matcher.passes(&RecordView::new(self, span, arrival))
         };
         let Some(lead) = self.lead(matcher).filter(|_| self.asides.is_empty()) else {
             return all().filter(|it| passes(*it)).collect();
         };
         let mut found = Vec::new();
         let mut at = 0;
+        let hit_from = |at: usize| lead.find_at(&self.bytes, at).map(|it| it.start);
+        let escape_from = |at: usize| memchr::memchr(ESCAPE, &self.bytes[at..]).map(|it| at + it);
+        let (mut hit, mut escape) = (hit_from(0), escape_from(0));
         while at < self.bytes.len() {
-            let Some(hit) = lead.find_at(&self.bytes, at) else { break };
+            hit = hit.filter(|it| *it >= at).or_else(|| hit.and_then(|_| hit_from(at)));
+            escape = escape.filter(|it| *it >= at).or_else(|| escape.and_then(|_| escape_from(at)));
+            // A record with escape sequences is asked as well: the pattern may stand on both sides of one.
+            let Some(near) = [hit, escape].into_iter().flatten().min() else { break };
             let spans = self.spans();
-            let index = spans.partition_point(|it| (it.start as usize) <= hit.start).saturating_sub(1);
+            let index = spans.partition_point(|it| (it.start as usize) <= near).saturating_sub(1);
             let Some(span) = spans.get(index) else { break };
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             if passes(index) {
@@ -398,16 +410,28 @@ struct RecordView<'a> {
     block: &'a Block,
     span: &'a Span,
     arrival: &'a dyn Fn(u64) -> Timestamp,
+    /// Its bytes without escape sequences, when it has some.
+    clean: OnceCell<Option<Vec<u8>>>,
 }
 
-impl Subject for RecordView<'_> {
-    fn bytes(&self) -> &[u8] {
+impl<'a> RecordView<'a> {
+    fn new(block: &'a Block, span: &'a Span, arrival: &'a dyn Fn(u64) -> Timestamp) -> Self {
+        Self { block, span, arrival, clean: OnceCell::new() }
+    }
+
+    fn raw(&self) -> &[u8] {
         let bytes = self.block.bytes_of(self.span);
         match self.block.aside(self.span) {
             // A store's record ends where its text does.
             Some(aside) => aside.text.as_deref().unwrap_or_else(|| bytes.strip_suffix(b"\n").unwrap_or(bytes)),
             None => bytes,
         }
+    }
+}
+
+impl Subject for RecordView<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.clean.get_or_init(|| without_escapes(self.raw())).as_deref().unwrap_or_else(|| self.raw())
     }
     fn level(&self) -> Option<Level> {
         self.block.level_of(self.span)

@@ -91,6 +91,15 @@ impl Engine {
         self.grew();
     }
 
+    /// Adds sources: views look again once for all of them.
+    pub fn add_all(&self, sources: Vec<Arc<Source>>) {
+        if sources.is_empty() {
+            return;
+        }
+        lock(&self.inner.sources).extend(sources);
+        self.grew();
+    }
+
     /// Removes a source.
     pub fn remove(&self, id: &SourceId) {
         lock(&self.inner.sources).retain(|it| it.id != *id);

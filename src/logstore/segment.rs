@@ -21,6 +21,8 @@ pub const FINGERPRINT_BYTES: usize = 256;
 /// Bytes before a file's known end that tell whether it was emptied and written again behind a beginning that
 /// is always the same (the header of an IIS log, the banner of a program).
 const END_PRINT_BYTES: usize = 64;
+/// A file written so recently may be written again without another time: ticks are 1 to 10 ms, FAT has 2 s.
+const FRESH_MS: i64 = 2_000;
 /// Bytes of UTF-16 that are kept as UTF-8 in the state directory: as much as one archive may take.
 pub const MAX_UTF16_BYTES: u64 = 1 << 30;
 /// Bytes of UTF-16 turned into UTF-8 in one look (30 ms): the other files are looked at in between.
@@ -283,7 +285,10 @@ impl Segment {
         let metadata = file.metadata()?;
         let (known, size) = (self.file_bytes.load(Ordering::Acquire), metadata.size());
         let modified = modified_ms(&metadata);
-        if size == known && modified == self.modified_ms.load(Ordering::Acquire) {
+        let is_same = size == known && modified == self.modified_ms.load(Ordering::Acquire);
+        // Written again to the same size within one tick of the file system's clock: only the bytes tell that, too.
+        let is_fresh = (crate::clock::now().as_millisecond() - modified).abs() < FRESH_MS;
+        if is_same && (!is_fresh || lock(&self.prints).hold(file, known)?) {
             return Ok(if self.transcode()? { Change::Grew } else { Change::Same });
         }
         let mut prints = lock(&self.prints);

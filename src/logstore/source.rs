@@ -276,6 +276,13 @@ impl Source {
             || state.history.iter().flat_map(|it| &it.parts).any(is_it)
     }
 
+    /// Device and inode of its segments that are files.
+    pub fn identities(&self) -> Vec<(u64, u64)> {
+        let state = lock(&self.state);
+        let parts = state.history.iter().flat_map(|it| &it.parts).chain(&state.parts);
+        parts.map(|it| (it.segment.device, it.segment.inode)).filter(|(_, inode)| *inode != 0).collect()
+    }
+
     /// Readable bytes of all segments.
     pub fn size_bytes(&self) -> u64 {
         let state = lock(&self.state);

@@ -15,7 +15,7 @@ use crate::logstore::merge::{Help, Merge};
 use crate::logstore::place::{last_record, seek};
 use crate::logstore::present::Presenter;
 use crate::logstore::scan::{self, Depth, Goal, Scan};
-use crate::logstore::source::Snapshot;
+use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::walk::{Direction, Found, Ground, Item, Place, Placed, Step, Walk};
 
 /// A store may take so long to show a record that is older than the newest one.
@@ -122,6 +122,8 @@ pub struct Stream<'e> {
     columns: Vec<String>,
     /// Per source: the segment and the offset up to which everything was met.
     met: HashMap<SourceId, (u64, u64)>,
+    /// Per source: the number of that segment, and how far the older ones were met, by their uid.
+    older: HashMap<SourceId, (u64, HashMap<u64, u64>)>,
     /// Per store: how far it was met.
     met_stores: HashMap<SourceId, MetStore>,
     /// Per source: the last record met and how much of it.
@@ -152,6 +154,7 @@ impl<'e> Stream<'e> {
             look: Look::Original,
             columns: Vec::new(),
             met: HashMap::new(),
+            older: HashMap::new(),
             met_stores: HashMap::new(),
             open: HashMap::new(),
             before: VecDeque::new(),
@@ -229,8 +232,36 @@ impl<'e> Stream<'e> {
             }
             if let Some(part) = snapshot.parts.get(start.part) {
                 self.met.insert(snapshot.source.id.clone(), (part.segment.uid, start.offset));
+                self.keep_older(snapshot, start.part);
             }
         }
+    }
+
+    /// Remembers how long the segments before the one at `part` were when they were met.
+    fn keep_older(&mut self, snapshot: &Snapshot, part: usize) {
+        let sizes = snapshot.parts[..part].iter().map(|it| (it.segment.uid, it.size_bytes)).collect();
+        self.older.insert(snapshot.source.id.clone(), (snapshot.parts[part].segment.number, sizes));
+    }
+
+    /// What was written to rotated files after the newer one was met: their writers may keep them open for a while.
+    fn late(&self, ground: Ground<'_>, index: usize, snapshot: &Snapshot) -> Vec<Placed> {
+        let Some((_, sizes)) = self.older.get(&snapshot.source.id) else { return Vec::new() };
+        let mut late = Vec::new();
+        for (part, it) in snapshot.parts.iter().enumerate() {
+            let Some(offset) = sizes.get(&it.segment.uid).copied().filter(|met| *met < it.size_bytes) else { continue };
+            let mut walk =
+                Walk::new(ground, snapshot, index, Place { part, offset }, Direction::Forward).without_tail();
+            loop {
+                match walk.step() {
+                    Step::Item(Placed { item: Item::Record(found), source, at }) if found.place.part == part => {
+                        late.push(Placed { source, at, item: Item::Record(found) });
+                    }
+                    Step::Pending if walk.is_at(part) => {}
+                    Step::Item(_) | Step::Pending | Step::End => break,
+                }
+            }
+        }
+        late
     }
 
     /// The records that stand right before places.
@@ -303,6 +334,12 @@ impl<'e> Stream<'e> {
                 take(&Met { placed: placed.0, context: false, from_byte: placed.1, presenter: presenter() })?;
             }
         }
+        for (index, snapshot) in snapshots.iter().enumerate() {
+            let ground = Ground { reader: &inner.reader, matcher: &matcher, known: None, unit: PAGE_BYTES };
+            for placed in self.late(ground, index, snapshot) {
+                take(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?;
+            }
+        }
         let mut limits = Vec::new();
         let mut walks = Vec::new();
         for (index, snapshot) in snapshots.iter().enumerate() {
@@ -321,7 +358,19 @@ impl<'e> Stream<'e> {
                 (Some(part), Some((_, offset))) => {
                     Walk::new(ground, snapshot, index, Place { part, offset }, Direction::Forward)
                 }
-                _ => Walk::new(ground, snapshot, index, Place::START, Direction::Forward).from_the_edge(),
+                _ => {
+                    // The segment is gone, what was behind it is not: to begin at the start would say it twice.
+                    let gone =
+                        self.older.get(&snapshot.source.id).filter(|_| known.is_some()).map(|(number, _)| *number);
+                    let is_newer = |it: &Part| gone.is_none_or(|gone| it.segment.number > gone);
+                    match snapshot.parts.iter().position(is_newer) {
+                        Some(part) => {
+                            let start = Place { part, offset: 0 };
+                            Walk::new(ground, snapshot, index, start, Direction::Forward).from_the_edge()
+                        }
+                        None => Walk::new(ground, snapshot, index, end, Direction::Forward),
+                    }
+                }
             };
             walks.push(walk.without_tail());
             limits.push((limit, hold_last));
@@ -329,6 +378,9 @@ impl<'e> Stream<'e> {
             let was_met = part.zip(known).is_some_and(|(part, (_, offset))| Place { part, offset } > limit);
             if let (Some(part), false) = (snapshot.parts.get(limit.part), was_met) {
                 self.met.insert(snapshot.source.id.clone(), (part.segment.uid, limit.offset));
+            }
+            if !snapshot.parts.is_empty() {
+                self.keep_older(snapshot, limit.part.min(snapshot.parts.len() - 1));
             }
         }
         let help = Help { threads: inner.threads, stop: &never };

@@ -86,6 +86,11 @@ impl FileTail {
         self
     }
 
+    /// True when it was not looked at yet.
+    pub fn is_new(&self) -> bool {
+        self.state.is_none()
+    }
+
     /// True when the path can not be read now: no hint tells when that ends.
     pub fn is_failing(&self) -> bool {
         !matches!(self.state, None | Some(SourceState::Connected))

@@ -18,16 +18,23 @@ use crate::logstore::segment::Segment;
 use crate::logstore::source::Source;
 use crate::logstore::tail::FileTail;
 
+mod torture;
+mod ugly;
+
 /// A directory of logs with an engine on them.
 struct Bench {
     directory: tempfile::TempDir,
-    engine: Engine,
+    engine: Arc<Engine>,
     tails: Vec<FileTail>,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), engine: Engine::new(TimeZone::UTC), tails: Vec::new() }
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            engine: Arc::new(Engine::new(TimeZone::UTC)),
+            tails: Vec::new(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -353,88 +360,6 @@ fn a_directory_in_the_files_place_is_said() {
     bench.open("a");
     let found = texts(&bench.ask(request("", Anchor::Tail, 5, 0)));
     assert_eq!(found, [format!("{:?}", GapKind::Failed("it is a directory now".into()))]);
-}
-
-#[derive(Debug, Clone)]
-enum Move {
-    Append(usize),
-    Rotate,
-    Truncate,
-    Look,
-}
-
-fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
-    use proptest::prelude::*;
-    let one = prop_oneof![
-        4 => (1_usize..40).prop_map(Move::Append),
-        1 => Just(Move::Rotate),
-        1 => Just(Move::Truncate),
-        3 => Just(Move::Look),
-    ];
-    prop::collection::vec(one, 1..40)
-}
-
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
-
-    /// Every line is seen once, or a gap row stands where it is missing.
-    #[test]
-    fn the_tailer_agrees_with_a_model(moves in moves()) {
-        let mut bench = Bench::with("a", b"");
-        let mut next = 0;
-        let mut rotations = 0;
-        // What a reader can still reach: lines, and marks where something is missing.
-        let mut model: Vec<Vec<String>> = vec![Vec::new()];
-        for step in &moves {
-            match step {
-                Move::Append(count) => {
-                    for _ in 0..*count {
-                        let line = format!("line {next}");
-                        bench.append("a", format!("{line}\n").as_bytes());
-                        model.last_mut().unwrap().push(line);
-                        next += 1;
-                    }
-                }
-                Move::Rotate => {
-                    // A rotation that is looked at on both sides: what happens between looks is for the fingerprint test.
-                    bench.look();
-                    rotations += 1;
-                    fs::rename(bench.path("a"), bench.path(&format!("a.{rotations}"))).unwrap();
-                    fs::write(bench.path("a"), b"").unwrap();
-                    bench.look();
-                    model.push(Vec::new());
-                }
-                Move::Truncate => {
-                    bench.look();
-                    let had = !model.last().unwrap().is_empty();
-                    OpenOptions::new().write(true).open(bench.path("a")).unwrap().set_len(0).unwrap();
-                    bench.look();
-                    if had {
-                        *model.last_mut().unwrap() = Vec::new();
-                    }
-                }
-                Move::Look => bench.look(),
-            }
-        }
-        bench.look();
-        let window = bench.ask(request("", Anchor::Tail, 2000, 0));
-        let rows = texts(&window);
-        let lines: Vec<&String> = rows.iter().filter(|it| it.starts_with("line ")).collect();
-        let kept = model.len().saturating_sub(crate::logstore::source::MAX_OLD_SEGMENTS + 1);
-        let expected: Vec<&String> = model[kept..].iter().flatten().collect();
-        proptest::prop_assert_eq!(&lines, &expected);
-        let mut last: Option<usize> = None;
-        for row in &rows {
-            match row.strip_prefix("line ") {
-                Some(number) => {
-                    let number: usize = number.parse().unwrap();
-                    proptest::prop_assert!(last.is_none_or(|it| it + 1 == number), "a hole before {} without a gap row", number);
-                    last = Some(number);
-                }
-                None => last = None,
-            }
-        }
-    }
 }
 
 #[test]

@@ -232,6 +232,11 @@ impl<'a> Walk<'a> {
         self.ground
     }
 
+    /// True while it goes through the part of this index.
+    pub fn is_at(&self, part: usize) -> bool {
+        self.part == part
+    }
+
     /// True when nothing is left, as far as can be told without reading.
     pub fn is_over(&self) -> bool {
         if let Some(pages) = &self.pages {

@@ -3,7 +3,7 @@
 //!
 //! It sleeps until the kernel hints at a change. Only where no hint can come does it look by the clock.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
@@ -18,7 +18,7 @@ use crate::clock;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::log::{GapKind, LogFact, SourceState};
 use crate::logstore::engine::Engine;
-use crate::logstore::hints::{Hints, Waker};
+use crate::logstore::hints::{Hints, Interest, News, Waker};
 use crate::logstore::segment::lock;
 use crate::logstore::source::{GapMark, Source, Unfinished};
 use crate::logstore::spool::{Spool, SpoolBounds};
@@ -36,6 +36,10 @@ use crate::service::log::unpacking::{Archive, Unpacking};
 
 /// Files open at a time: each takes a descriptor or two of the usual 1,024.
 pub const MAX_FILES: usize = 400;
+/// Files that fit the usual limit with all that comes with them.
+const FEW_FILES: usize = 100;
+/// The limit of open files that is asked for when there are more.
+const WANTED_FILE_LIMIT: u64 = 4096;
 /// Looks in a row are at least so far apart, however fast the hints come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(15);
 /// New files of patterns and directories are looked for at most so often.
@@ -69,15 +73,15 @@ pub struct Feeder {
     pub follow: bool,
 }
 
-/// One wanted path with the name of its source.
-struct Wanted {
-    path: PathBuf,
-    name: String,
-}
-
 struct Entry {
+    /// Unlike any other.
+    serial: u64,
     spec: LogSpec,
     tail: FileTail,
+    /// Paths whose changes are its own.
+    watched: Vec<PathBuf>,
+    /// It is to be looked at again soon.
+    owes: bool,
     /// The file is an archive: it is unpacked, not followed.
     archive: Option<Archive>,
     /// Its rotated files are wanted and were not looked for yet.
@@ -86,6 +90,13 @@ struct Entry {
     unfinished: Option<Unfinished>,
     /// Ends what is done for it elsewhere.
     closed: CancellationToken,
+}
+
+impl Entry {
+    /// True when no hint tells of what may change.
+    fn waits(&self) -> bool {
+        self.archive.as_ref().map_or_else(|| self.tail.is_failing(), Archive::is_changing)
+    }
 }
 
 impl Drop for Entry {
@@ -134,7 +145,10 @@ struct State {
     /// Where files that match and are not opened are told of, by spec.
     surplus: Vec<(LogSpec, Arc<Source>, usize)>,
     stores: Vec<Asked>,
+    serials: u64,
     scanned_at: Option<Instant>,
+    /// Files may have come or gone since.
+    wants_scan: bool,
     busy_until: Option<Instant>,
     unpacking: Unpacking,
 }
@@ -149,53 +163,70 @@ impl Feeder {
             producers: Vec::new(),
             stores: Vec::new(),
             surplus: Vec::new(),
+            serials: 0,
             scanned_at: None,
+            wants_scan: false,
             busy_until: None,
             unpacking: Unpacking::new(self.engine.clone(), self.facts.clone(), &self.state_dir),
         };
         let waker = hints.waker();
         self.scan(&mut state, &waker);
-        self.look(&mut state);
+        self.look(&mut state, &News::default());
         first_look();
-        loop {
+        let (mut news, mut is_stale, mut hears) = (News::default(), true, false);
+        while !self.cancel.is_cancelled() {
             self.start_histories(&mut state);
-            // Watched before the look, so that what happens between the two is not missed.
-            let hears = hints.watch(&self.directories(&state));
-            let owes = self.look(&mut state);
-            let scan_owed = self.scan_is_owed(&state);
-            let instant = clock::monotonic();
-            let pause = match (owes, scan_owed, hears) {
-                (true, _, _) => Some(OWED_INTERVAL),
-                (_, true, _) => Some(SCAN_INTERVAL),
-                (_, _, true) if self.waits(&state) => Some(REST_INTERVAL),
-                (_, _, false) if state.busy_until.is_some_and(|it| it > instant) => Some(BUSY_INTERVAL),
-                (_, _, false) => Some(REST_INTERVAL),
-                (_, _, true) => None,
-            };
-            let hinted = hints.wait(pause);
-            if self.cancel.is_cancelled() {
-                for stream in &state.streams {
-                    stream.stopped.cancel();
-                }
-                end(state.producers);
-                return;
+            if is_stale {
+                // Watched before the look, so that what happens between the two is not missed.
+                hears = hints.watch(self.interest(&mut state));
+                news.lost = true;
             }
+            // Other files are read now than before: they are to be watched, and then looked at again.
+            is_stale = self.look(&mut state, &news);
+            news = News::default();
+            if is_stale {
+                continue;
+            }
+            let hinted = hints.wait(self.pause(&state, hears));
             if hinted {
                 std::thread::sleep(LOOK_INTERVAL);
             }
-            let changed = *lock(&self.specs) != state.applied;
+            news = hints.news();
+            // What is not heard of is looked for, with the directories that may be there by now.
+            let polls = !hinted && (!hears || self.waits(&state));
+            news.lost |= polls || !hears;
+            is_stale = news.moved || news.lost;
+            state.wants_scan |= news.listed || is_stale;
             let rested = state.scanned_at.is_none_or(|it| clock::monotonic().duration_since(it) >= SCAN_INTERVAL);
-            if changed || rested {
-                self.scan(&mut state, &waker);
-            } else if self.has_patterns(&state) {
-                state.scanned_at = state.scanned_at.filter(|_| !hinted);
+            if *lock(&self.specs) != state.applied || (state.wants_scan && rested) {
+                is_stale |= self.scan(&mut state, &waker);
             }
         }
+        for stream in &state.streams {
+            stream.stopped.cancel();
+        }
+        end(state.producers);
+    }
+
+    /// How long to wait when no hint comes; `None` is for ever.
+    fn pause(&self, state: &State, hears: bool) -> Option<Duration> {
+        let instant = clock::monotonic();
+        if state.entries.iter().any(|it| it.owes) {
+            return Some(OWED_INTERVAL);
+        }
+        if !hears && state.busy_until.is_some_and(|it| it > instant) {
+            return Some(BUSY_INTERVAL);
+        }
+        if state.wants_scan {
+            let since = state.scanned_at.map_or(SCAN_INTERVAL, |it| instant.duration_since(it));
+            return Some(SCAN_INTERVAL.saturating_sub(since));
+        }
+        (!hears || self.waits(state)).then_some(REST_INTERVAL)
     }
 
     /// True when something may change of which no hint tells.
     fn waits(&self, state: &State) -> bool {
-        state.entries.iter().any(|it| it.archive.as_ref().map_or_else(|| it.tail.is_failing(), Archive::is_changing))
+        state.entries.iter().any(Entry::waits)
     }
 
     /// Looks for the rotated files of the logs that are open by now.
@@ -213,49 +244,51 @@ impl Feeder {
         }
     }
 
-    fn has_patterns(&self, state: &State) -> bool {
-        state.applied.iter().flat_map(|it| &it.inputs).any(|input| match input {
-            LogInput::Pattern(_) => true,
-            LogInput::Path(path) => path.is_dir(),
-            LogInput::Stdin | LogInput::Stream(_) | LogInput::Store(_) => false,
-        })
-    }
-
-    fn scan_is_owed(&self, state: &State) -> bool {
-        state.scanned_at.is_none()
-    }
-
-    /// The directories whose changes matter.
-    fn directories(&self, state: &State) -> HashSet<PathBuf> {
-        let mut directories = HashSet::new();
-        let parent = |path: &Path| match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-            Some(parent) => parent.to_path_buf(),
-            None => PathBuf::from("/"),
-        };
-        for entry in &state.entries {
-            directories.insert(parent(&entry.tail.path));
-            // Writes go to where a link points.
-            if let Ok(real) = fs::canonicalize(&entry.tail.path) {
-                directories.insert(parent(&real));
+    /// What there is to hear of.
+    fn interest(&self, state: &mut State) -> Interest {
+        let mut interest = Interest::default();
+        let mut links: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+        for entry in &mut state.entries {
+            let path = absolute(&entry.tail.path);
+            let mut files = vec![path.clone()];
+            // Writes go to where a link points, and the link may be made to point elsewhere.
+            files.extend(fs::canonicalize(&path).ok());
+            if let Some(parent) = path.parent() {
+                files.extend_from_slice(links.entry(parent.to_path_buf()).or_insert_with(|| links_above(&path)));
             }
+            // A writer may keep the rotated file open, wherever it is now.
+            files.extend(entry.tail.source.older().iter().filter_map(|it| it.path_now()));
+            interest.files.extend(files.iter().cloned());
+            entry.watched = files;
         }
         for input in state.applied.iter().flat_map(|it| &it.inputs) {
             match input {
-                LogInput::Pattern(pattern) => directories.insert(glob::base(pattern)),
-                LogInput::Path(path) if path.is_dir() => directories.insert(path.clone()),
-                LogInput::Path(_) | LogInput::Stdin | LogInput::Stream(_) | LogInput::Store(_) => false,
-            };
+                LogInput::Pattern(pattern) => {
+                    interest.listings.extend(glob::directories(pattern).iter().map(|it| absolute(it)));
+                }
+                LogInput::Path(path) if path.is_dir() => {
+                    interest.listings.insert(absolute(path));
+                }
+                LogInput::Path(_) | LogInput::Stdin | LogInput::Stream(_) | LogInput::Store(_) => {}
+            }
         }
-        directories
+        interest
     }
 
-    fn look(&self, state: &mut State) -> bool {
+    /// Looks at the files that are in the news. Returns true when other files are read now than before.
+    fn look(&self, state: &mut State, news: &News) -> bool {
         let (now, instant) = (clock::now(), clock::monotonic());
-        let mut owes = false;
-        let mut changed = false;
+        let (mut changed, mut moved) = (false, false);
         let mut replaced = Vec::new();
         for (index, entry) in state.entries.iter_mut().enumerate() {
+            let is_due = news.lost
+                || entry.owes
+                || entry.waits()
+                || entry.tail.is_new()
+                || entry.watched.iter().any(|it| news.files.contains(it));
+            if !is_due {
+                continue;
+            }
             if let Some(archive) = &mut entry.archive {
                 if archive.is_replaced(&entry.tail.path, instant) {
                     replaced.push(index);
@@ -263,14 +296,16 @@ impl Feeder {
                 continue;
             }
             let look = entry.tail.look(now, instant);
-            owes |= look.owes;
+            entry.owes = look.owes;
             changed |= look.changed;
+            moved |= look.moved;
             for fact in look.facts {
                 (self.facts)(fact);
             }
             if let Some((file, packing)) = look.archive {
                 let source = &entry.tail.source;
                 entry.archive = Some(state.unpacking.start(source, file, packing, &entry.closed));
+                entry.owes = false;
                 entry.wants_history = false;
                 entry.unfinished = None;
             }
@@ -278,18 +313,20 @@ impl Feeder {
         for index in replaced.into_iter().rev() {
             let entry = state.entries.remove(index);
             self.close(&entry.tail.source);
-            state.scanned_at = None;
+            state.wants_scan = true;
         }
         if changed {
             state.busy_until = Some(instant + BUSY_FOR);
             self.engine.grew();
         }
-        owes
+        moved
     }
 
-    /// Brings the open sources in line with what is wanted and what is there.
-    fn scan(&self, state: &mut State, waker: &Waker) {
+    /// Brings the open sources in line with what is wanted and what is there. Returns true when others are open now.
+    fn scan(&self, state: &mut State, waker: &Waker) -> bool {
         state.scanned_at = Some(clock::monotonic());
+        state.wants_scan = false;
+        let before: Vec<u64> = state.entries.iter().map(|it| it.serial).collect();
         let specs = lock(&self.specs).clone();
         let (gone, kept): (Vec<Entry>, Vec<Entry>) =
             std::mem::take(&mut state.entries).into_iter().partition(|it| !specs.contains(&it.spec));
@@ -346,24 +383,28 @@ impl Feeder {
             }
             self.tell_surplus(state, spec, surplus);
         }
+        let is_changed = state.applied != specs || !state.entries.iter().map(|it| it.serial).eq(before);
         state.applied = specs;
+        is_changed
     }
 
     /// Opens files that are not open yet; returns how many there are too many.
     fn open_files(&self, state: &mut State, spec: &LogSpec, found: Vec<LogFile>) -> usize {
         let is_single = matches!(spec.inputs.as_slice(), [LogInput::Path(path)] if !path.is_dir());
         let known: HashSet<PathBuf> = state.entries.iter().map(|it| it.tail.path.clone()).collect();
+        let read: HashSet<(u64, u64)> = state.entries.iter().flat_map(|it| it.tail.source.identities()).collect();
+        let mut names: HashSet<String> = self.engine.sources().iter().map(|it| it.name.clone()).collect();
+        let spool = state.unpacking.directory().to_path_buf();
+        let mut opened = Vec::new();
         let mut surplus = 0;
         for LogFile { path, has_named_history } in found {
-            if known.contains(&path) {
+            // A file that was rotated away under a pattern is still read as the old part of its source.
+            let is_read = || fs::metadata(&path).is_ok_and(|it| read.contains(&(it.dev(), it.ino())));
+            if known.contains(&path) || (!is_single && !read.is_empty() && is_read()) {
                 continue;
             }
             if state.entries.len() >= MAX_FILES {
                 surplus += 1;
-                continue;
-            }
-            // A file that was rotated away under a pattern is still read as the old part of its source.
-            if !is_single && fs::metadata(&path).is_ok_and(|it| is_read(&state.entries, it.dev(), it.ino())) {
                 continue;
             }
             let file = short_name(&path);
@@ -372,18 +413,32 @@ impl Feeder {
                 (_, true) => file,
                 (false, false) => format!("{}:{file}", spec.name),
             };
-            let wanted = Wanted { name: self.unique(&name, &path), path };
-            let id = SourceId::new(&self.host, &wanted.name);
-            let origin = crate::domain::sanitise::text(&wanted.path.to_string_lossy());
-            let source = Arc::new(Source::new(id, &wanted.name, &origin));
+            let name = unique(&names, &name, &path);
+            names.insert(name.clone());
+            let id = SourceId::new(&self.host, &name);
+            let origin = crate::domain::sanitise::text(&path.to_string_lossy());
+            let source = Arc::new(Source::new(id, &name, &origin));
             source.set_reading(spec.reading.clone());
+            self.tell_opened(&source);
+            opened.push(source.clone());
             let wants_history = spec.history || has_named_history;
-            let unfinished = wants_history.then(|| source.begin());
-            self.open(&source);
-            let tail = FileTail::new(source, &wanted.path).spooling_to(state.unpacking.directory());
-            let closed = self.cancel.child_token();
-            state.entries.push(Entry { spec: spec.clone(), tail, archive: None, wants_history, unfinished, closed });
+            state.serials += 1;
+            state.entries.push(Entry {
+                serial: state.serials,
+                spec: spec.clone(),
+                watched: Vec::new(),
+                owes: false,
+                archive: None,
+                wants_history,
+                unfinished: wants_history.then(|| source.begin()),
+                closed: self.cancel.child_token(),
+                tail: FileTail::new(source, &path).spooling_to(&spool),
+            });
         }
+        if state.entries.len() > FEW_FILES {
+            raise_file_limit();
+        }
+        self.engine.add_all(opened);
         surplus
     }
 
@@ -411,24 +466,17 @@ impl Feeder {
         state.surplus.push((spec.clone(), source, surplus));
     }
 
-    /// Two files of one name get their directory, then a number.
     fn unique(&self, name: &str, path: &Path) -> String {
-        let sources = self.engine.sources();
-        let is_free = |name: &str| sources.iter().all(|it| it.name != name);
-        if is_free(name) {
-            return name.to_string();
-        }
-        let parent = path.parent().map(short_name).unwrap_or_default();
-        let long = format!("{parent}-{name}");
-        if is_free(&long) {
-            return long;
-        }
-        (2..=MAX_FILES + 1).map(|number| format!("{name}-{number}")).find(|it| is_free(it)).unwrap_or(long)
+        unique(&self.engine.sources().iter().map(|it| it.name.clone()).collect(), name, path)
     }
 
     fn open(&self, source: &Arc<Source>) {
-        reading::opening(source).for_each(|fact| (self.facts)(fact));
+        self.tell_opened(source);
         self.engine.add(source.clone());
+    }
+
+    fn tell_opened(&self, source: &Arc<Source>) {
+        reading::opening(source).for_each(|fact| (self.facts)(fact));
     }
 
     fn close(&self, source: &Arc<Source>) {
@@ -515,8 +563,40 @@ impl Feeder {
     }
 }
 
-fn is_read(entries: &[Entry], device: u64, inode: u64) -> bool {
-    entries.iter().any(|entry| entry.tail.source.holds(device, inode))
+/// Two files of one name get their directory, then a number.
+fn unique(names: &HashSet<String>, name: &str, path: &Path) -> String {
+    if !names.contains(name) {
+        return name.to_string();
+    }
+    let parent = path.parent().map(short_name).unwrap_or_default();
+    let long = format!("{parent}-{name}");
+    if !names.contains(&long) {
+        return long;
+    }
+    (2..=MAX_FILES + 1).map(|number| format!("{name}-{number}")).find(|it| !names.contains(it)).unwrap_or(long)
+}
+
+/// The path as the kernel names it in its hints.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// The links on the way to a file.
+fn links_above(path: &Path) -> Vec<PathBuf> {
+    let is_link = |it: &&Path| fs::symlink_metadata(it).is_ok_and(|it| it.is_symlink());
+    path.ancestors().skip(1).filter(is_link).map(Path::to_path_buf).collect()
+}
+
+/// Lets the process have more files open, as far as the host allows. Many logs and archives take many.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(WANTED_FILE_LIMIT, |it| it.min(WANTED_FILE_LIMIT));
+    if limit.current.is_some_and(|it| it < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+    {
+        tracing::warn!("could not raise the limit of open files: {error}");
+    }
 }
 
 fn is_fifo(path: &Path) -> bool {

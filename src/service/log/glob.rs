@@ -10,6 +10,9 @@ const MAX_DEPTH: usize = 8;
 /// Directory entries looked at in one expansion: a home directory by mistake must not stall the tailer.
 const MAX_ENTRIES: usize = 20_000;
 
+/// Directories that are watched for one pattern: the kernel's watches are for all of the user's programs.
+const MAX_DIRECTORIES: usize = 256;
+
 /// True when the text has a character that makes it a pattern.
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
@@ -28,14 +31,10 @@ pub fn expand(pattern: &str) -> Vec<PathBuf> {
     let pattern = &pattern.replace("/./", "/").replace("//", "/");
     let Ok(regex) = Regex::new(&regex_of(pattern)) else { return Vec::new() };
     let base = base(pattern);
-    let depth = if pattern.contains("**") {
-        MAX_DEPTH
-    } else {
-        Path::new(pattern).components().count().saturating_sub(base.components().count())
-    };
+    let depth = depth_of(pattern, &base);
     let mut found = Vec::new();
     let mut entries_left = MAX_ENTRIES;
-    walk(&base, depth.max(1), &mut entries_left, &mut |path| {
+    walk(&base, depth, &mut entries_left, &mut |path| {
         let text = path.to_string_lossy();
         let text = if pattern.starts_with("./") { &text } else { text.strip_prefix("./").unwrap_or(&text) };
         if regex.is_match(text) {
@@ -44,6 +43,31 @@ pub fn expand(pattern: &str) -> Vec<PathBuf> {
     });
     found.sort();
     found
+}
+
+/// The directories in which files that match may come, at most [`MAX_DIRECTORIES`].
+pub fn directories(pattern: &str) -> Vec<PathBuf> {
+    let base = base(pattern);
+    let depth = depth_of(pattern, &base);
+    let mut found = vec![base];
+    let mut next = 0;
+    for _ in 1..depth {
+        let level = found.len();
+        for at in next..level {
+            let Ok(entries) = fs::read_dir(&found[at]) else { continue };
+            let below = entries.flatten().take(MAX_ENTRIES).map(|it| it.path()).filter(|it| it.is_dir());
+            found.extend(below.take(MAX_DIRECTORIES.saturating_sub(found.len())));
+        }
+        next = level;
+    }
+    found
+}
+
+fn depth_of(pattern: &str, base: &Path) -> usize {
+    if pattern.contains("**") {
+        return MAX_DEPTH;
+    }
+    Path::new(pattern).components().count().saturating_sub(base.components().count()).max(1)
 }
 
 /// The regular files of a directory, sorted.

@@ -54,7 +54,7 @@ pub enum Request {
     /// Ask for the half-typed note of an earlier session; answered with `Inbound::NoteDraft` when there is one.
     LoadNoteDraft,
     /// Ask for log rows; answered with `Inbound::Window`. A newer request of the same view cancels it.
-    Window(WindowRequest),
+    Window(Box<WindowRequest>),
     /// Write log records into a file; answered with `Inbound::Export`.
     Export(Box<ExportRequest>),
     /// Stop writing them.

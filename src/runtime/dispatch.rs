@@ -78,7 +78,7 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
         Request::SaveDraft { incident, text } => services.incidents.save_draft(incident, text, reply),
         Request::SaveNoteDraft(text) => services.incidents.save_note_draft(text, reply),
         Request::LoadNoteDraft => services.incidents.load_note_draft(reply),
-        Request::Window(window) => services.logs.request(window, reply),
+        Request::Window(window) => services.logs.request(*window, reply),
         Request::Export(export) => services.logs.export(*export, reply),
         Request::StopExport => services.logs.stop_export(),
         Request::ReloadConfig => reloads.ask(reply),

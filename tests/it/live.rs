@@ -230,7 +230,7 @@ async fn a_newer_question_about_the_log_is_never_followed_by_an_older_answer() {
             count: true,
             ..WindowRequest::new(ViewId(1), generation, Anchor::Tail, (20, 0))
         };
-        screen.ask(Request::Window(window)).await;
+        screen.ask(Request::Window(Box::new(window))).await;
     }
     let generations = |screen: &Screen| -> Vec<u64> {
         let windows = screen.answers.iter().filter_map(|it| match it {

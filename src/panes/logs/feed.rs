@@ -390,5 +390,5 @@ fn request(view: ViewId, generation: u64, ask: &Ask, anchor: Anchor, around: (u3
 }
 
 fn window(request: WindowRequest) -> Effect {
-    Effect::Request(Request::Window(request))
+    Effect::Request(Request::Window(Box::new(request)))
 }

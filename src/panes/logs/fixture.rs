@@ -142,9 +142,9 @@ impl Desk {
             match effect {
                 Effect::Request(Request::Window(request)) => {
                     if request.follow {
-                        self.following = Some(request.clone());
+                        self.following = Some((*request).clone());
                     }
-                    self.asked.push(request);
+                    self.asked.push(*request);
                 }
                 other => self.effects.push(other),
             }

@@ -109,7 +109,7 @@ impl Desk {
                     match effect {
                         Effect::Request(Request::Window(request)) => {
                             let window = Box::new(log_engine::answer(&self.log, &request, self.now));
-                            self.asked = Some(request);
+                            self.asked = Some(*request);
                             next.push(Event::Inbound(Inbound::Window(window)));
                         }
                         Effect::Request(Request::LoadDocument(incident)) => {

@@ -4,9 +4,8 @@
 //! It sleeps until the kernel hints at a change. Only where no hint can come does it look by the clock.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -23,8 +22,9 @@ use crate::logstore::segment::lock;
 use crate::logstore::source::{GapMark, Source, Unfinished};
 use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::logstore::tail::FileTail;
-use crate::service::log::files::{self, LogFile};
+use crate::service::log::files::{self, LogFile, absolute, is_fifo, links_above, raise_file_limit, unique};
 use crate::service::log::glob;
+use crate::service::log::pipe::StreamReader;
 use crate::service::log::producer;
 use crate::service::log::producer::{Feed, Ground, Producing, Stop};
 use crate::service::log::reading;
@@ -38,8 +38,6 @@ use crate::service::log::unpacking::{Archive, Unpacking};
 pub const MAX_FILES: usize = 400;
 /// Files that fit the usual limit with all that comes with them.
 const FEW_FILES: usize = 100;
-/// The limit of open files that is asked for when there are more.
-const WANTED_FILE_LIMIT: u64 = 4096;
 /// Looks in a row are at least so far apart, however fast the hints come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(15);
 /// New files of patterns and directories are looked for at most so often.
@@ -560,108 +558,5 @@ impl Feeder {
             tracing::error!("could not start reading `{name}`: {error}");
         }
         state.producers.push(Running { spec: spec.clone(), input: input.clone(), _stop: stop, thread: spawned.ok() });
-    }
-}
-
-/// Two files of one name get their directory, then a number.
-fn unique(names: &HashSet<String>, name: &str, path: &Path) -> String {
-    if !names.contains(name) {
-        return name.to_string();
-    }
-    let parent = path.parent().map(short_name).unwrap_or_default();
-    let long = format!("{parent}-{name}");
-    if !names.contains(&long) {
-        return long;
-    }
-    (2..=MAX_FILES + 1).map(|number| format!("{name}-{number}")).find(|it| !names.contains(it)).unwrap_or(long)
-}
-
-/// The path as the kernel names it in its hints.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
-}
-
-/// The links on the way to a file.
-fn links_above(path: &Path) -> Vec<PathBuf> {
-    let is_link = |it: &&Path| fs::symlink_metadata(it).is_ok_and(|it| it.is_symlink());
-    path.ancestors().skip(1).filter(is_link).map(Path::to_path_buf).collect()
-}
-
-/// Lets the process have more files open, as far as the host allows. Many logs and archives take many.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(WANTED_FILE_LIMIT, |it| it.min(WANTED_FILE_LIMIT));
-    if limit.current.is_some_and(|it| it < wanted)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
-    {
-        tracing::warn!("could not raise the limit of open files: {error}");
-    }
-}
-
-fn is_fifo(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo() || it.file_type().is_char_device())
-}
-
-/// Reads one stream into its spool.
-struct StreamReader {
-    engine: Arc<Engine>,
-    facts: FactSink,
-    stopped: CancellationToken,
-    /// `None` is standard input.
-    path: Option<PathBuf>,
-    reported_at: Option<Instant>,
-}
-
-impl StreamReader {
-    fn run(mut self, mut spool: Spool) {
-        let source = spool.source();
-        loop {
-            let opened = match &self.path {
-                None => std::io::stdin().as_fd().try_clone_to_owned().map(File::from),
-                // Waits until somebody writes.
-                Some(path) => File::open(path),
-            };
-            let result = opened.and_then(|mut stream| {
-                self.state(&source, SourceState::Connected);
-                spool.drain(&mut stream, &mut |spool| self.grew(&spool.source()))
-            });
-            if self.stopped.is_cancelled() {
-                return;
-            }
-            self.report(&source);
-            let (kind, state) = match (result, &self.path) {
-                (Ok(()), None) => (GapKind::Ended, SourceState::Ended),
-                // The next writer of a pipe may come at any time.
-                (Ok(()), Some(_)) => (GapKind::Ended, SourceState::Waiting("the writer closed the pipe".into())),
-                (Err(error), _) => (GapKind::Failed(error.to_string()), SourceState::Failed(error.to_string())),
-            };
-            let goes_on = matches!(state, SourceState::Waiting(_));
-            source.set_tail(Some(GapMark { kind: kind.clone(), at: clock::now() }));
-            (self.facts)(LogFact::Gap { source: source.id.clone(), kind });
-            self.state(&source, state);
-            self.engine.grew();
-            if !goes_on {
-                return;
-            }
-        }
-    }
-
-    fn grew(&mut self, source: &Arc<Source>) -> bool {
-        source.set_tail(None);
-        self.engine.grew();
-        if self.reported_at.is_none_or(|it| clock::monotonic().duration_since(it) >= OWED_INTERVAL) {
-            self.report(source);
-        }
-        !self.stopped.is_cancelled()
-    }
-
-    fn report(&mut self, source: &Arc<Source>) {
-        self.reported_at = Some(clock::monotonic());
-        (self.facts)(LogFact::Grew { source: source.id.clone(), size_bytes: source.size_bytes() });
-    }
-
-    fn state(&self, source: &Arc<Source>, state: SourceState) {
-        (self.facts)(LogFact::State { source: source.id.clone(), state });
     }
 }

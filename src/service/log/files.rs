@@ -1,15 +1,22 @@
 //! Which files of a pattern or a directory are logs, and which are the rotated parts of another one.
 
 use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::logstore::archive::without_suffix;
 use crate::logstore::history;
+use crate::service::log::feeder::MAX_FILES;
 use crate::service::log::glob;
+use crate::service::log::spec::short_name;
 
 /// Endings of files that are no text and hold none that could be read as a stream.
 const OTHER_SUFFIXES: [&str; 9] =
     [".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".journal"];
+
+/// The limit of open files that is asked for when there are more.
+const WANTED_FILE_LIMIT: u64 = 4096;
 
 /// A log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,47 @@ pub fn of_directory(directory: &Path) -> Vec<LogFile> {
     let mut found = glob::files_in(directory);
     found.retain(|it| !name_of(it).starts_with('.'));
     of(found, false)
+}
+
+/// Two files of one name get their directory, then a number.
+pub fn unique(names: &HashSet<String>, name: &str, path: &Path) -> String {
+    if !names.contains(name) {
+        return name.to_string();
+    }
+    let parent = path.parent().map(short_name).unwrap_or_default();
+    let long = format!("{parent}-{name}");
+    if !names.contains(&long) {
+        return long;
+    }
+    (2..=MAX_FILES + 1).map(|number| format!("{name}-{number}")).find(|it| !names.contains(it)).unwrap_or(long)
+}
+
+/// The path as the kernel names it in its hints.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// The links on the way to a file.
+pub fn links_above(path: &Path) -> Vec<PathBuf> {
+    let is_link = |it: &&Path| fs::symlink_metadata(it).is_ok_and(|it| it.is_symlink());
+    path.ancestors().skip(1).filter(is_link).map(Path::to_path_buf).collect()
+}
+
+/// Lets the process have more files open, as far as the host allows. Many logs and archives take many.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(WANTED_FILE_LIMIT, |it| it.min(WANTED_FILE_LIMIT));
+    if limit.current.is_some_and(|it| it < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+    {
+        tracing::warn!("could not raise the limit of open files: {error}");
+    }
+}
+
+/// True for a path that is read as a stream: a pipe, or a device that gives characters.
+pub fn is_fifo(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo() || it.file_type().is_char_device())
 }
 
 fn of(found: Vec<PathBuf>, names_history: bool) -> Vec<LogFile> {

@@ -7,6 +7,7 @@ pub mod feeder;
 pub mod files;
 pub mod glob;
 pub mod kind;
+pub mod pipe;
 pub mod producer;
 pub mod reading;
 pub mod retry;

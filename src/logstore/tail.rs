@@ -179,7 +179,18 @@ impl FileTail {
     fn look_at_path(&mut self, now: Timestamp, look: &mut Look) {
         let metadata = match fs::metadata(&self.path) {
             Ok(metadata) => metadata,
-            Err(error) => return self.fail(&error, now, look),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::NotFound
+                    && let Some(newest) = self.source.newest()
+                {
+                    // It may have been rotated more than once before it went.
+                    let missed = self.between(|file| is_file_of(&newest, file)).missed;
+                    if let Err(error) = self.push_missed(missed, now, look) {
+                        return self.fail(&error, now, look);
+                    }
+                }
+                return self.fail(&error, now, look);
+            }
         };
         if !metadata.is_file() {
             let kind = if metadata.is_dir() { "it is a directory now" } else { "it is not a regular file" };

@@ -64,6 +64,8 @@ struct Generation {
     is_seen: bool,
     /// It can not be found any more by somebody who did not know it.
     is_hidden: bool,
+    /// It lives on in a copy that the tailer has not seen yet.
+    is_copied: bool,
 }
 
 /// The world as it is, beside what a reader sees of it.
@@ -152,6 +154,7 @@ impl World {
                     self.excused.extend(unknown);
                 }
                 // The copy is another file; the one that was emptied goes on.
+                self.newest().is_copied = true;
                 let is_known = self.newest().is_known;
                 self.generations.push(Generation { is_known, ..Generation::default() });
                 self.old_writer = None;
@@ -185,12 +188,17 @@ impl World {
                 let rotated = self.generations.len() - usize::from(self.is_there);
                 if let Some(it) = self.generations[..rotated].iter_mut().rev().find(|it| !it.is_hidden) {
                     it.is_hidden = true;
+                    // Emptied at one end and packed at the other, both between two looks: a row says so.
+                    if it.is_copied {
+                        self.excused.append(&mut it.lines);
+                    }
                 }
                 self.old_writer = None;
             }
             Move::Look => {
                 self.bench.look();
                 for generation in &mut self.generations {
+                    generation.is_copied = false;
                     if !generation.is_known && generation.is_hidden {
                         self.excused.append(&mut generation.lines);
                         continue;

@@ -40,6 +40,8 @@ const BLOCK_PAGES: u64 = BLOCK_BYTES / PAGE_BYTES;
 const MAX_CACHED_BYTES: usize = 16 << 20;
 /// Times of pages kept for the search for a time, some 3 MB.
 const MAX_KNOWN_TIMES: usize = 50_000;
+/// Last lines of a file of which one is the newest: threads of a program overtake each other.
+const NEWEST_LINES: usize = 4;
 /// Bytes read around a boundary in one go.
 const MARGIN_BYTES: u64 = 4 * 1024;
 
@@ -603,7 +605,12 @@ impl BlockReader {
             // What stands before the first line end may be the rest of a line.
             let whole = if start > 0 { memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |it| it + 1) } else { 0 };
             let mut lines = bytes[whole..].split(|it| *it == b'\n');
-            found = if last { lines.rev().find_map(&mut time_of) } else { lines.find_map(&mut time_of) };
+            // The very last line may stand behind one that is newer.
+            found = if last {
+                lines.rev().filter_map(&mut time_of).take(NEWEST_LINES).max()
+            } else {
+                lines.find_map(&mut time_of)
+            };
             if length >= part.size_bytes {
                 break;
             }

@@ -291,7 +291,7 @@ fn buckets(scan: Scan<'_>, snapshots: &[Snapshot], request: &HistogramRequest) -
     let until = request.until.map(|it| floor_second(it) - i64::from(it.subsec_nanosecond() == 0));
     let from_or_edge = from.or_else(|| edge(false)).or(until).unwrap_or(0);
     let range = (from_or_edge, until.or_else(|| edge(true)).unwrap_or(from_or_edge));
-    Buckets::new(range, request.buckets, scan.phase, from.is_none() && until.is_none())
+    Buckets::new(range, request.buckets, scan.phase, (from.is_none(), until.is_none()))
 }
 
 /// One block to count, and the goals it is not known for.

@@ -246,14 +246,14 @@ pub struct Buckets {
     pub length: i64,
     /// The buckets.
     pub buckets: Vec<Bucket>,
-    /// Records outside count in the first and last bucket: the range is that of everything.
-    takes_all: bool,
+    /// Records before the first and behind the last bucket count there: nobody has set that end of the range.
+    is_open: (bool, bool),
 }
 
 impl Buckets {
-    /// Buckets that cover `from..=last` (seconds), as many as `wanted` or fewer. With `takes_all` a record
-    /// outside, whose clock was wrong, counts in the first or last of them.
-    pub fn new((from, last): (i64, i64), wanted: u16, phase: i64, takes_all: bool) -> Self {
+    /// Buckets that cover `from..=last` (seconds), as many as `wanted` or fewer. A record outside,
+    /// whose clock was wrong, counts in the first or last of them where that end `is_open`.
+    pub fn new((from, last): (i64, i64), wanted: u16, phase: i64, is_open: (bool, bool)) -> Self {
         let wanted = i64::from(wanted.clamp(1, MAX_BUCKETS));
         let number = |second: i64, length: i64| (second + phase).div_euclid(length);
         let last = last.max(from);
@@ -261,12 +261,7 @@ impl Buckets {
         let coarsest = bucket_lengths().last().unwrap_or(DAY);
         let length = bucket_lengths().find(|it| count(*it) <= wanted).unwrap_or(coarsest);
         let buckets = usize::try_from(count(length).min(i64::from(MAX_BUCKETS))).unwrap_or(1);
-        Self {
-            from: number(from, length) * length - phase,
-            length,
-            buckets: vec![Bucket::default(); buckets],
-            takes_all,
-        }
+        Self { from: number(from, length) * length - phase, length, buckets: vec![Bucket::default(); buckets], is_open }
     }
 
     /// Adds what a summary says; a stripe that straddles buckets goes where it begins.
@@ -301,16 +296,16 @@ impl Buckets {
         let at = (second - self.from).div_euclid(self.length);
         let index = match usize::try_from(at) {
             Ok(index) if index <= last => index,
-            _ if !self.takes_all => return None,
-            Ok(_) => last,
-            Err(_) => 0,
+            Ok(_) if self.is_open.1 => last,
+            Err(_) if self.is_open.0 => 0,
+            _ => return None,
         };
         self.buckets.get_mut(index)
     }
 
     /// Takes over a range that only reaches further. Returns false when the buckets are others.
     pub fn extend_to(&mut self, wider: &Buckets) -> bool {
-        let fits = (self.from, self.length, self.takes_all) == (wider.from, wider.length, wider.takes_all)
+        let fits = (self.from, self.length, self.is_open) == (wider.from, wider.length, wider.is_open)
             && self.buckets.len() <= wider.buckets.len();
         if fits {
             self.buckets.resize(wider.buckets.len(), Bucket::default());
@@ -366,16 +361,18 @@ mod tests {
 
     #[test]
     fn buckets_cover_the_range_with_a_round_length() {
-        let buckets = Buckets::new((100, 1000), 20, 0, false);
+        let buckets = Buckets::new((100, 1000), 20, 0, (false, false));
         assert_eq!((buckets.from, buckets.length, buckets.buckets.len()), (60, 60, 16));
-        let eastern = Buckets::new((0, 10 * DAY), 20, 8 * 3600, false);
+        let eastern = Buckets::new((0, 10 * DAY), 20, 8 * 3600, (false, false));
         assert_eq!((eastern.from, eastern.length), (-8 * 3600, 43_200 * 2));
     }
 
     #[test]
-    fn a_record_outside_counts_at_the_edge_of_everything_and_not_in_a_given_range() {
-        for (takes_all, expected) in [(true, [2, 1]), (false, [1, 0])] {
-            let mut buckets = Buckets::new((100, 101), 2, 0, takes_all);
+    fn a_record_outside_counts_at_an_open_end_and_not_at_a_given_one() {
+        let cases =
+            [((true, true), [2, 1]), ((false, false), [1, 0]), ((true, false), [2, 0]), ((false, true), [1, 1])];
+        for (is_open, expected) in cases {
+            let mut buckets = Buckets::new((100, 101), 2, 0, is_open);
             buckets.add(&summary(&[5, 100, 5000], 0, None));
             assert_eq!(buckets.buckets.iter().map(Bucket::total).collect::<Vec<_>>(), expected);
         }

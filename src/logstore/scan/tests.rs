@@ -172,6 +172,31 @@ proptest! {
     }
 }
 
+/// What was wrong once: the last record was longer than the look at the end of the log, which then ended where it began.
+#[test]
+fn a_long_last_record_does_not_end_the_histogram_before_the_others() {
+    for filling in [3000, 5137, 8315, 40_000, 200_000] {
+        let engine = Engine::new(TimeZone::UTC);
+        let (_, segment) = source(&engine, "a");
+        let entries = log(&[(0, 3, 10), (9, 3, 10), (30, 8, filling)]);
+        let text: String = entries.iter().map(|it| it.text.as_str()).collect();
+        segment.append(text.as_bytes(), Timestamp::from_second(START).unwrap());
+        check(&counted(&start(&engine, asks("", 99))), &entries, "");
+    }
+}
+
+#[test]
+fn a_last_line_that_is_late_does_not_end_the_histogram_before_the_others() {
+    let engine = Engine::new(TimeZone::UTC);
+    let (_, segment) = source(&engine, "a");
+    let text = "1800000000 first\n1800000050 last\n1800000030 late\n";
+    segment.append(text.as_bytes(), Timestamp::from_second(START).unwrap());
+    let histogram = counted(&start(&engine, asks("", 60))).histogram.unwrap();
+    let totals: Vec<u64> = histogram.buckets.iter().map(Bucket::total).collect();
+    assert_eq!((histogram.bucket_seconds, totals.len()), (1, 51));
+    assert_eq!((totals[0], totals[30], totals[50]), (1, 1, 1));
+}
+
 #[test]
 fn following_counts_what_comes_also_when_it_ends_in_the_middle_of_a_record() {
     let engine = Engine::new(TimeZone::UTC);

@@ -5,9 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::clock;
 use crate::logstore::scan::{Goal, scout};
 use crate::logstore::walk::{Direction, Ground, Placed, Step, Walk};
 
@@ -18,6 +20,8 @@ const BARREN_STRETCHES: u32 = 4;
 /// Blocks searched ahead at first, and at most: 4 and 64 MiB, the latter some milliseconds.
 const FIRST_BLOCKS: usize = 16;
 const MAX_BLOCKS: usize = 256;
+/// A search ahead ends after so long, so that what was found before it is shown soon.
+const MAX_LOOK: Duration = Duration::from_millis(8);
 /// Matches that end a search ahead: more than a screen.
 const ENOUGH_MATCHES: u32 = 256;
 
@@ -192,7 +196,9 @@ impl<'a> Merge<'a> {
             return;
         }
         let (reader, goal): (_, &Goal) = (ground.reader, goal);
-        scout((reader, goal), &blocks, help.threads, ENOUGH_MATCHES, help.stop);
+        let started = clock::monotonic();
+        let stop = || (help.stop)() || clock::monotonic().duration_since(started) >= MAX_LOOK;
+        scout((reader, goal), &blocks, help.threads, ENOUGH_MATCHES, &stop);
         self.ahead = (self.ahead * 4).min(MAX_BLOCKS);
     }
 }

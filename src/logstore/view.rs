@@ -301,9 +301,13 @@ fn answer(inner: &Arc<Inner>, view: &Arc<View>, job: Job) -> Option<Following> {
         if clock::monotonic().duration_since(*sent) < INTERIM_AFTER {
             return true;
         }
-        *sent = clock::monotonic();
         let built = so_far();
-        built.rows.is_empty() || (job.answer)(window(&job, &plan, Some(&built), None))
+        // The first row that is found after that goes at once.
+        if built.rows.is_empty() {
+            return true;
+        }
+        *sent = clock::monotonic();
+        (job.answer)(window(&job, &plan, Some(&built), None))
     };
     let stop = || !view.is_current(job.ticket);
     let built =

@@ -53,6 +53,26 @@ pub struct Built {
 #[derive(Debug)]
 pub struct Cancelled;
 
+/// One side of an anchor.
+struct Side<'a> {
+    merge: Merge<'a>,
+    /// The nearest first.
+    rows: Vec<Keyed>,
+    /// Records still wanted.
+    left: usize,
+    is_ended: bool,
+}
+
+impl<'a> Side<'a> {
+    fn new(merge: Merge<'a>, want: usize) -> Self {
+        Self { merge, rows: Vec::new(), left: want, is_ended: false }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.left > 0 && !self.is_ended
+    }
+}
+
 /// What a window is built from.
 pub struct Builder<'a> {
     /// Where walks go.
@@ -124,7 +144,7 @@ impl<'a> Builder<'a> {
             }
         });
         let mut merge = Merge::new(walks.collect(), Direction::Backward).with_help(self.help);
-        let mut rows = self.collect(&mut merge, want, &[])?;
+        let mut rows = self.collect(&mut merge, want)?;
         rows.reverse();
         Ok(Built { rows, at_tail: true, at_head: merge.is_over(), ..Built::default() })
     }
@@ -134,23 +154,21 @@ impl<'a> Builder<'a> {
             Walk::new(self.ground, snapshot, index, Place::START, Direction::Forward).from_the_edge()
         });
         let mut merge = Merge::new(walks.collect(), Direction::Forward).with_help(self.help);
-        let rows = self.collect(&mut merge, want, &[])?;
+        let rows = self.collect(&mut merge, want)?;
         let anchor_row = rows.iter().position(|it| matches!(it.row, Row::Record(_)));
         Ok(Built { rows, anchor_row, at_head: true, at_tail: merge.is_over(), ..Built::default() })
     }
 
     fn around(&self, places: &[Place], before: usize, after: usize) -> Result<Built, Cancelled> {
-        let mut newer = self.merge(places, Direction::Forward);
-        let mut older = self.merge(places, Direction::Backward);
-        let mut behind = self.collect(&mut newer, after, &[])?;
+        let mut newer = Side::new(self.merge(places, Direction::Forward), after);
+        let mut older = Side::new(self.merge(places, Direction::Backward), before);
+        self.collect_both(&mut older, &mut newer)?;
         // What one side lacks is taken from the other, so that the screen is full.
-        let lacking = after - records(&behind);
-        let mut ahead = self.collect(&mut older, before + lacking, &behind)?;
-        let lacking = before.saturating_sub(records(&ahead));
-        if lacking > 0 {
-            let more = self.collect(&mut newer, lacking, &[])?;
-            behind.extend(more);
-        }
+        let lacking = (newer.left, older.left);
+        older.left += lacking.0;
+        newer.left += lacking.1;
+        self.collect_both(&mut older, &mut newer)?;
+        let (mut ahead, behind) = (older.rows, newer.rows);
         ahead.reverse();
         // A stretch that can not be read is met from both sides.
         ahead.retain(|it| !behind.iter().any(|other| is_same_fault(it, other)));
@@ -159,7 +177,33 @@ impl<'a> Builder<'a> {
         let mut rows = ahead;
         rows.extend(behind);
         let anchor_row = anchor.or_else(|| rows.iter().rposition(|it| matches!(it.row, Row::Record(_))));
-        Ok(Built { rows, anchor_row, at_head: older.is_over(), at_tail: newer.is_over(), missing: None })
+        Ok(Built { rows, anchor_row, at_head: older.merge.is_over(), at_tail: newer.merge.is_over(), missing: None })
+    }
+
+    /// Goes both ways in turns, a stretch each: what is near is found first, on whichever side it stands.
+    fn collect_both(&self, older: &mut Side<'a>, newer: &mut Side<'a>) -> Result<(), Cancelled> {
+        while older.is_wanted() || newer.is_wanted() {
+            for side in [&mut *newer, &mut *older] {
+                while side.is_wanted() {
+                    match side.merge.step() {
+                        Step::Item(placed) => {
+                            side.left -= usize::from(matches!(placed.item, Item::Record(_)));
+                            side.rows.push(self.keyed(&placed, false));
+                        }
+                        Step::Pending => break,
+                        Step::End => side.is_ended = true,
+                    }
+                }
+            }
+            let mut so_far = || {
+                let rows = older.rows.iter().rev().chain(&newer.rows).cloned().collect();
+                Built { rows, ..Built::default() }
+            };
+            if !(self.go_on)(&mut so_far) {
+                return Err(Cancelled);
+            }
+        }
+        Ok(())
     }
 
     fn merge(&self, places: &[Place], direction: Direction) -> Merge<'a> {
@@ -171,7 +215,7 @@ impl<'a> Builder<'a> {
         Merge::new(walks.collect(), direction).with_help(self.help)
     }
 
-    fn collect(&self, merge: &mut Merge<'_>, want: usize, shown: &[Keyed]) -> Result<Vec<Keyed>, Cancelled> {
+    fn collect(&self, merge: &mut Merge<'_>, want: usize) -> Result<Vec<Keyed>, Cancelled> {
         let mut rows: Vec<Keyed> = Vec::new();
         let mut left = want;
         let backward = merge.direction() == Direction::Backward;
@@ -186,7 +230,6 @@ impl<'a> Builder<'a> {
                         let mut found = rows.clone();
                         if backward {
                             found.reverse();
-                            found.extend_from_slice(shown);
                         }
                         Built { rows: found, ..Built::default() }
                     };
@@ -342,10 +385,6 @@ pub fn is_same_fault(left: &Keyed, right: &Keyed) -> bool {
     left.source == right.source && fault(left).is_some() && fault(left) == fault(right)
 }
 
-fn records(rows: &[Keyed]) -> usize {
-    rows.iter().filter(|it| is_record(it)).count()
-}
-
 fn is_record(keyed: &Keyed) -> bool {
     matches!(keyed.row, Row::Record(_))
 }
@@ -382,4 +421,56 @@ fn nothing_found(find: &Find, backwards: bool) -> String {
         Find::Search => "no match".to_string(),
     };
     format!("{what} {} this", if backwards { "before" } else { "after" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::domain::ids::{HostId, SourceId};
+    use crate::domain::log::{Look, ViewId};
+    use crate::domain::query::Query;
+    use crate::logstore::block::PAGE_BYTES;
+    use crate::logstore::segment::Segment;
+    use crate::logstore::source::Source;
+
+    #[test]
+    fn what_stands_near_before_the_anchor_is_shown_while_the_way_behind_it_is_still_searched() {
+        let source = Arc::new(Source::new(SourceId::new(&HostId::new("h"), "a"), "a", "a"));
+        let mut text = "2027-01-15T08:00:00Z wanted\n2027-01-15T08:00:01Z here\n".to_string();
+        while text.len() < 20 * PAGE_BYTES as usize {
+            text.push_str("2027-01-15T08:00:02Z other\n");
+        }
+        source.push(Segment::memory(0), None).append(text.as_bytes(), Timestamp::UNIX_EPOCH);
+        let snapshots = [source.snapshot()];
+        let query = Query::parse("wanted").unwrap();
+        let matcher = Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
+        let presenter =
+            Presenter { snapshots: &snapshots, matcher: &matcher, search: None, look: Look::Original, columns: &[] };
+        let reader = BlockReader::new(TimeZone::UTC);
+        let (looks, shown_at) = (Cell::new(0), Cell::new(None));
+        let go_on = |so_far: &mut dyn FnMut() -> Built| {
+            looks.set(looks.get() + 1);
+            if !so_far().rows.is_empty() && shown_at.get().is_none() {
+                shown_at.set(Some(looks.get()));
+            }
+            true
+        };
+        let builder = Builder {
+            ground: Ground { reader: &reader, matcher: &matcher, known: None, unit: PAGE_BYTES },
+            snapshots: &snapshots,
+            presenter: &presenter,
+            find: None,
+            help: Help { threads: 1, stop: &|| false },
+            go_on: &go_on,
+        };
+        let anchor = Anchor::Time("2027-01-15T08:00:01Z".parse().unwrap());
+        let built = builder.build(&WindowRequest::new(ViewId(1), 1, anchor, (5, 5)), None).unwrap();
+        assert_eq!((built.rows.len(), built.at_head, built.at_tail), (1, true, true));
+        assert!(shown_at.get().is_some_and(|it| it <= 2) && looks.get() >= 20, "{shown_at:?} of {looks:?}");
+    }
 }

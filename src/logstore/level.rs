@@ -4,7 +4,8 @@ use crate::domain::log::Level;
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Reading, export, fields, web};
 use crate::logstore::json;
-use crate::logstore::stamp::{logfmt_value, precedes_process};
+use crate::logstore::stamp::keys::logfmt_value;
+use crate::logstore::stamp::postgres::precedes_process;
 
 /// Bytes of the first line in which a level is looked for; behind that stands the message.
 const LEVEL_BYTES: usize = 128;

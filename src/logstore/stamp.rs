@@ -4,6 +4,10 @@
 //! or a general parser would cost ten times as much. Only civil times without an offset ask the zone, and
 //! the answer is kept for the hour.
 
+mod civil;
+pub mod keys;
+pub mod postgres;
+
 use std::ops::Range;
 
 use jiff::civil::DateTime;
@@ -13,6 +17,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::log::Level;
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Format, export};
+use crate::logstore::stamp::civil::{
+    Clock, Day, days_from_civil, is_date, is_weekday, month, number, two, zone_offset,
+};
+use crate::logstore::stamp::keys::{is_time_key, value_behind};
+use crate::logstore::stamp::postgres::{POSTGRES_PID_BYTES, SUBSECOND_BYTES, continues_postgres, may_be_postgres};
 use crate::logstore::{json, level};
 
 /// Bytes of a line in which a timestamp is looked for; JSON lines carry it behind other keys.
@@ -66,15 +75,6 @@ struct Lead {
 
 /// Leads that are known at a time: one for each level of a logger that writes it first.
 const MAX_LEADS: usize = 8;
-
-/// A date and the text it was read from.
-#[derive(Debug, Clone, Copy)]
-struct Day {
-    text: [u8; 10],
-    date: (i64, i64, i64),
-    /// Days since the epoch.
-    number: i64,
-}
 
 impl StampReader {
     /// Civil times are in `zone`; times without a year lie before `reference` (a day of slack).
@@ -512,125 +512,6 @@ impl StampReader {
 /// The stamp of a line that begins a record without saying when.
 const UNTIMED: Stamp = Stamp { time: None, range: 0..0 };
 
-/// Keys under which loggers write the time.
-pub fn is_time_key(key: &[u8]) -> bool {
-    match key.len() {
-        1 => key == b"t",
-        2 => matches!(key, b"ts" | b"@t"),
-        4 => matches!(key, b"time" | b"Time"),
-        7 => key == b"asctime",
-        8 => key == b"datetime",
-        9 => matches!(key, b"timestamp" | b"Timestamp" | b"eventTime" | b"TimeStamp"),
-        10 => key == b"@timestamp",
-        20 => key == b"__REALTIME_TIMESTAMP",
-        _ => false,
-    }
-}
-
-/// How far behind a timestamp PostgreSQL's process id begins at most: ` UTC [`, ` America/Lima [`.
-const POSTGRES_PID_BYTES: usize = 16;
-/// What may stand between the seconds and the end of a timestamp: `.123456789+08:00`.
-const SUBSECOND_BYTES: usize = 17;
-
-/// True where ` UTC [812] …` or ` [812] …` may follow a timestamp.
-fn may_be_postgres(rest: &[u8], within: usize) -> bool {
-    let head = &rest[..rest.len().min(within)];
-    memchr::memchr(b'[', head).is_some_and(|at| head.get(at + 1).is_some_and(u8::is_ascii_digit))
-}
-
-/// True behind a timestamp that PostgreSQL's process id may follow.
-pub fn precedes_process(rest: &[u8]) -> bool {
-    may_be_postgres(rest, POSTGRES_PID_BYTES)
-}
-
-/// True behind the timestamp of a line by which PostgreSQL goes on with the message of the line before.
-fn continues_postgres(rest: &[u8]) -> bool {
-    if !precedes_process(rest) {
-        return false;
-    }
-    let head = &rest[..rest.len().min(PREFIX_BYTES)];
-    let Some(colon) = memchr::memmem::find(head, b":  ") else { return false };
-    let word = head[..colon].rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(word, b"DETAIL" | b"HINT" | b"CONTEXT" | b"STATEMENT" | b"QUERY" | b"LOCATION")
-}
-
-/// A time of day.
-#[derive(Debug, Clone, Copy)]
-struct Clock {
-    seconds: i64,
-    nanos: i32,
-    end: usize,
-}
-
-impl Clock {
-    /// `143001`, `143001.123`.
-    fn read_compact(line: &[u8], at: usize) -> Option<Self> {
-        let (hour, minute, second) = (two(line, at)?, two(line, at + 2)?, two(line, at + 4)?);
-        let seconds = (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)?;
-        Self { seconds, nanos: 0, end: at + 6 }.with_fraction(line)
-    }
-
-    /// `4:30:01`.
-    fn read_short_hour(line: &[u8], at: usize) -> Option<Self> {
-        let (hour, minute, second) = (number(line, at, 1)?, two(line, at + 2)?, two(line, at + 5)?);
-        let is_one = line.get(at + 1) == Some(&b':') && line.get(at + 4) == Some(&b':') && minute < 60 && second <= 60;
-        is_one.then_some(Self { seconds: hour * 3600 + minute * 60 + second, nanos: 0, end: at + 7 })
-    }
-
-    /// `14:30`, `14:30:01`, `14:30:01.123`, `14:30:01,123`.
-    fn read(line: &[u8], at: usize) -> Option<Self> {
-        let (hour, minute) = (two(line, at)?, two(line, at + 3)?);
-        if line.get(at + 2) != Some(&b':') || hour > 23 || minute > 59 {
-            return None;
-        }
-        let mut clock = Self { seconds: hour * 3600 + minute * 60, nanos: 0, end: at + 5 };
-        if line.get(at + 5) != Some(&b':') {
-            return Some(clock);
-        }
-        let second = two(line, at + 6).filter(|it| *it <= 60)?;
-        clock.seconds += second;
-        clock.end = at + 8;
-        clock.with_fraction(line)
-    }
-
-    /// Goes on behind the seconds.
-    fn with_fraction(mut self, line: &[u8]) -> Option<Self> {
-        if matches!(line.get(self.end), Some(b'.' | b',')) {
-            let digits = line[self.end + 1..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
-            if digits > 0 {
-                let value = number(line, self.end + 1, digits)?;
-                let scale = 10_i64.pow(9 - u32::try_from(digits).ok()?);
-                self.nanos = i32::try_from(value * scale).ok()?;
-                self.end += 1 + digits;
-            }
-        }
-        Some(self)
-    }
-}
-
-/// `Z`, `+08:00`, `-0700`, ` +0800`, ` UTC`, and where it ends.
-fn zone_offset(line: &[u8], at: usize) -> Option<(i64, usize)> {
-    let spaced = line.get(at) == Some(&b' ');
-    let at = if spaced { at + 1 } else { at };
-    match line.get(at)? {
-        b'Z' | b'z' if !spaced => Some((0, at + 1)),
-        b'U' if spaced && line[at..].starts_with(b"UTC") => Some((0, at + 3)),
-        b'G' if spaced && line[at..].starts_with(b"GMT") => Some((0, at + 3)),
-        sign @ (b'+' | b'-') => {
-            let hours = number(line, at + 1, 2).filter(|it| *it <= 18)?;
-            let (minutes, end) = match line.get(at + 3) {
-                Some(b':') => (number(line, at + 4, 2)?, at + 6),
-                Some(b'0'..=b'9') => (number(line, at + 3, 2)?, at + 5),
-                _ if spaced => return None,
-                _ => (0, at + 3),
-            };
-            let offset = hours * 3600 + minutes * 60;
-            Some((if *sign == b'-' { -offset } else { offset }, end))
-        }
-        _ => None,
-    }
-}
-
 /// `1700000000`, `1700000000.123`, `1700000000123`, followed by something that is no digit.
 fn read_epoch(line: &[u8], at: usize) -> Option<Stamp> {
     let digits = line[at..].iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
@@ -666,78 +547,6 @@ fn read_epoch(line: &[u8], at: usize) -> Option<Stamp> {
 fn read_clock(line: &[u8], at: usize) -> Option<Stamp> {
     let clock = Clock::read(line, at)?;
     (clock.end >= at + 8).then_some(Stamp { time: None, range: at..clock.end })
-}
-
-/// Where the value of a logfmt key begins.
-pub fn logfmt_value(line: &[u8], keys: &[&[u8]]) -> Option<usize> {
-    memchr::memchr_iter(b'=', line).find_map(|equals| value_behind(line, equals, keys))
-}
-
-/// Where the value behind an equals sign begins, when one of the keys stands before it.
-fn value_behind(line: &[u8], equals: usize, keys: &[&[u8]]) -> Option<usize> {
-    let is_key = |key: &&[u8]| {
-        let Some(start) = (equals + 1).checked_sub(key.len()) else { return false };
-        (start == 0 || line[start - 1] == b' ') && line[start..].starts_with(key)
-    };
-    keys.iter().any(is_key).then(|| equals + 1 + usize::from(line.get(equals + 1) == Some(&b'"')))
-}
-
-fn number(line: &[u8], at: usize, digits: usize) -> Option<i64> {
-    // Nineteen nines are less than half of what 64 bits hold.
-    let mut value = 0_u64;
-    if digits == 0 || digits > 19 {
-        return None;
-    }
-    for byte in line.get(at..at + digits)? {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value * 10 + u64::from(digit);
-    }
-    i64::try_from(value).ok()
-}
-
-fn two(line: &[u8], at: usize) -> Option<i64> {
-    let pair = line.get(at..at + 2)?;
-    let (tens, ones) = (pair[0].wrapping_sub(b'0'), pair[1].wrapping_sub(b'0'));
-    (tens <= 9 && ones <= 9).then(|| i64::from(tens * 10 + ones))
-}
-
-fn is_date((_, month, day): (i64, i64, i64)) -> bool {
-    (1..=12).contains(&month) && (1..=31).contains(&day)
-}
-
-fn month(line: &[u8], at: usize) -> Option<i64> {
-    let name = line.get(at..at + 3)?;
-    Some(match name {
-        b"Jan" => 1,
-        b"Feb" => 2,
-        b"Mar" => 3,
-        b"Apr" => 4,
-        b"May" => 5,
-        b"Jun" => 6,
-        b"Jul" => 7,
-        b"Aug" => 8,
-        b"Sep" => 9,
-        b"Oct" => 10,
-        b"Nov" => 11,
-        b"Dec" => 12,
-        _ => return None,
-    })
-}
-
-fn is_weekday(line: &[u8], at: usize) -> bool {
-    matches!(line.get(at..at + 3), Some(b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun"))
-}
-
-/// Days since 1970-01-01 of a date of the Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 #[cfg(test)]
@@ -800,14 +609,6 @@ mod tests {
     #[test]
     fn a_time_of_day_marks_a_record_without_saying_when() {
         assert_eq!(reader().read(b"14:30:01 x"), Some(Stamp { time: None, range: 0..8 }));
-    }
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        for (date, days) in [((1970, 1, 1), 0), ((2000, 2, 29), 11_016), ((2026, 8, 19), 20_684), ((1969, 12, 31), -1)]
-        {
-            assert_eq!(days_from_civil(date.0, date.1, date.2), days, "{date:?}");
-        }
     }
 
     proptest::proptest! {

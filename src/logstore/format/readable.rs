@@ -8,7 +8,7 @@ use crate::logstore::format::fields::{self, Body, message_rank, message_text};
 use crate::logstore::format::{Reading, export};
 use crate::logstore::json::{self, Path, Value};
 use crate::logstore::level::is_level_key;
-use crate::logstore::stamp::is_time_key;
+use crate::logstore::stamp::keys::is_time_key;
 
 /// Bytes of readable text made of one record: more could not be shown.
 const MAX_BYTES: usize = MAX_LINE_CHARS * 4;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::logstore::scan::{Goal, scout};
+use crate::logstore::scan::goal::Goal;
+use crate::logstore::scan::scout;
 use crate::logstore::walk::{Direction, Ground, Placed, Step, Walk};
 
 /// Walks that have to read before it is worth another thread.

@@ -1,11 +1,12 @@
 //! The log engine: bytes on disk to windows of records. Threads and `pread`; no tokio, no screen.
 //!
 //! A [`source`] is a row of [`segment`]s (a file, and what it was before each rotation). Segments are read
-//! by [`block`]; a block is split into [`record`]s by their [`stamp`]s when somebody looks at it, and
-//! searched whole before that. A [`walk`] goes through the matching records outward from a place, and
-//! several walks are merged by time. A [`window`] is built of walks, a [`view`] answers requests and
-//! follows, a [`scan`] counts in the background, a [`stream`] meets everything once for a command that prints, a [`range`] for one that exports. Nothing is read that is not shown or counted.
-//! A source may be a [`store`] elsewhere instead of bytes here; it is walked in pages.
+//! in [`block`]s by a [`block::reader`]; a block is split into [`record`]s by their [`stamp`]s when somebody
+//! looks at it, and searched whole before that. A [`walk`] goes through the matching records outward from a
+//! place, and several walks are merged by time. A [`window`] is built of walks, a [`view`] answers requests
+//! and follows, a [`scan`] counts [`scan::goal`]s in the background into a [`scan::tally`], a [`stream`] meets
+//! everything once for a command that prints, a [`range`] for one that exports. Nothing is read that is not
+//! shown or counted. A source may be a [`store`] elsewhere instead of bytes here; it is walked in pages.
 
 pub mod archive;
 pub mod block;

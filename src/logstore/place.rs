@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::domain::log::{Cursor, Position};
-use crate::logstore::block::{BlockReader, PAGE_BYTES};
+use crate::logstore::block::PAGE_BYTES;
+use crate::logstore::block::reader::BlockReader;
 use crate::logstore::source::Snapshot;
 use crate::logstore::walk::Place;
 

@@ -4,20 +4,25 @@
 //! a window passes over blocks without a match, and a narrower query skips what a wider one has ruled out.
 //! The summaries of everything belong to the segments: queries for levels and times are answered from them.
 
-use std::collections::{HashMap, HashSet};
+pub mod goal;
+mod stores;
+pub mod tally;
+pub mod totals;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
-use jiff::Timestamp;
-
-use crate::clock;
-use crate::domain::log::{ChipCount, Counts, Histogram, HistogramRequest};
+use crate::domain::log::HistogramRequest;
 use crate::domain::query::matcher::Matcher;
-use crate::logstore::block::{BLOCK_BYTES, Block, BlockReader};
-use crate::logstore::record::floor_second;
+use crate::logstore::block::reader::BlockReader;
+use crate::logstore::block::{BLOCK_BYTES, Block};
+use crate::logstore::scan::goal::{BlockId, Goal};
+use crate::logstore::scan::stores::count_stores;
+use crate::logstore::scan::tally::Tally;
+use crate::logstore::scan::totals::Totals;
 use crate::logstore::segment::lock;
 use crate::logstore::source::{Part, Snapshot};
-use crate::logstore::summary::{Buckets, Collector, Detail, Summary};
+use crate::logstore::summary::{Collector, Detail, Summary};
 
 /// Queries counted in one pass: everything, and what passes the chips up to each of them.
 pub const MAX_GOALS: usize = 32;
@@ -26,119 +31,6 @@ pub const MAX_GOALS: usize = 32;
 const MAX_REFINED_BLOCKS: usize = 512;
 /// Below this many blocks the work is done before another thread has started.
 const MIN_SHARED_BLOCKS: usize = 8;
-
-/// Summaries of one query, by segment and block.
-#[derive(Debug, Default)]
-pub struct QueryCounts {
-    segments: Mutex<HashMap<u64, SegmentCounts>>,
-}
-
-#[derive(Debug, Default)]
-struct SegmentCounts {
-    /// Blocks that can not change any more.
-    closed: Vec<Option<Summary>>,
-    /// The last blocks of a segment that was this long.
-    open: Vec<(u64, u64, Summary)>,
-}
-
-/// One block of a segment as long as a snapshot says.
-#[derive(Debug, Clone, Copy)]
-pub struct BlockId {
-    /// `Segment::uid`.
-    pub segment: u64,
-    /// Length of the segment.
-    pub size: u64,
-    /// Its number.
-    pub block: u64,
-}
-
-impl QueryCounts {
-    /// True when the block is known to hold no match.
-    pub fn has_none(&self, id: BlockId) -> bool {
-        self.with(id, |it| it.records == 0).unwrap_or(false)
-    }
-
-    /// Looks at a summary, when it is known.
-    pub fn with<R>(&self, id: BlockId, look: impl FnOnce(&Summary) -> R) -> Option<R> {
-        let segments = lock(&self.segments);
-        let segment = segments.get(&id.segment)?;
-        let closed = usize::try_from(id.block).ok().and_then(|it| segment.closed.get(it)?.as_ref());
-        let open = || segment.open.iter().find(|(block, size, _)| (*block, *size) == (id.block, id.size));
-        closed.or_else(|| open().map(|it| &it.2)).map(look)
-    }
-
-    fn put(&self, id: BlockId, is_closed: bool, summary: Summary) {
-        let Ok(block) = usize::try_from(id.block) else { return };
-        let mut segments = lock(&self.segments);
-        let segment = segments.entry(id.segment).or_default();
-        segment.open.retain(|(block, size, _)| *size == id.size && *block != id.block);
-        if !is_closed {
-            segment.open.push((id.block, id.size, summary));
-            return;
-        }
-        if segment.closed.len() <= block {
-            segment.closed.resize(block + 1, None);
-        }
-        segment.closed[block] = Some(summary);
-    }
-
-    /// Forgets segments that are gone.
-    pub fn keep_only(&self, segments: &HashSet<u64>) {
-        lock(&self.segments).retain(|uid, _| segments.contains(uid));
-    }
-
-    /// Memory it takes up.
-    pub fn size_bytes(&self) -> usize {
-        let of = |it: &Summary| size_of::<Option<Summary>>() + it.heap_bytes();
-        let segments = lock(&self.segments);
-        segments.values().map(|it| it.closed.iter().map(|it| it.as_ref().map_or(0, of)).sum::<usize>()).sum()
-    }
-}
-
-/// One query with what is known of it.
-#[derive(Debug, Clone)]
-pub struct Goal {
-    /// What passes.
-    pub matcher: Arc<Matcher>,
-    /// Its summaries.
-    pub counts: Arc<QueryCounts>,
-    /// Those of queries that let more pass: what they rule out need not be read.
-    pub wider: Vec<Arc<QueryCounts>>,
-    /// Those of everything.
-    pub everything: Arc<QueryCounts>,
-    /// Times and levels are wanted, not only how many.
-    pub by_group: bool,
-}
-
-impl Goal {
-    /// True when no record of the block passes, as far as is known without reading it.
-    pub fn has_none(&self, id: BlockId) -> bool {
-        self.counts.has_none(id)
-            || self.wider.iter().any(|it| it.has_none(id))
-            || self.everything.with(id, |it| it.rules_out(|group| self.decide(group))).unwrap_or(false)
-    }
-
-    /// Where in the block records may pass, when a wider query knows of few.
-    fn starts_of_wider(&self, id: BlockId) -> Option<Box<[u32]>> {
-        self.wider.iter().find_map(|it| it.with(id, |summary| summary.starts().map(Box::from)).flatten())
-    }
-
-    /// True when its matches in the block were counted.
-    pub fn is_counted(&self, id: BlockId) -> bool {
-        self.counts.with(id, |_| ()).is_some()
-    }
-
-    fn decide(&self, group: &crate::logstore::summary::Group) -> Option<bool> {
-        self.matcher.passes_group(group.level(), (group.from, group.until))
-    }
-
-    /// Looks at the summary when it is known, as detailed as this and buckets of a length want it.
-    fn with_known<R>(&self, id: BlockId, bucket_seconds: Option<i64>, look: impl FnOnce(&Summary) -> R) -> Option<R> {
-        let suits =
-            |it: &Summary| (!self.by_group || it.has_groups()) && bucket_seconds.is_none_or(|length| it.suits(length));
-        self.counts.with(id, |it| suits(it).then(|| look(it))).flatten()
-    }
-}
 
 /// Lets windows go before the work in the background.
 #[derive(Debug, Default)]
@@ -197,103 +89,6 @@ pub struct Scan<'a> {
     pub gate: Option<&'a Gate>,
 }
 
-/// What was counted so far.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tally {
-    goals: Vec<GoalTally>,
-    buckets: Option<Buckets>,
-    total_bytes: u64,
-    /// The first goal is everything, which is what the others are a part of.
-    begins_with_all: bool,
-    complete: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct GoalTally {
-    matched: u64,
-    bytes: u64,
-}
-
-impl Tally {
-    fn new(scan: Scan<'_>, snapshots: &[Snapshot]) -> Self {
-        Self {
-            goals: vec![GoalTally::default(); scan.goals.len()],
-            buckets: scan.histogram.map(|it| buckets(scan, snapshots, it)),
-            total_bytes: total_bytes(snapshots),
-            begins_with_all: scan.goals.first().is_some_and(|it| it.matcher.is_empty()),
-            complete: false,
-        }
-    }
-
-    fn add(&mut self, goal: usize, summary: &Summary, bytes: u64) {
-        self.goals[goal].matched += u64::from(summary.records);
-        self.goals[goal].bytes += bytes;
-        if goal + 1 == self.goals.len()
-            && let Some(buckets) = &mut self.buckets
-        {
-            buckets.add(summary);
-        }
-    }
-
-    /// The counts of the last goal, with those of the first as all there is.
-    pub fn counts(&self) -> Counts {
-        let (first, last) = (self.goals.first().copied(), self.goals.last().copied());
-        Counts {
-            matched: last.unwrap_or_default().matched,
-            scanned: if self.begins_with_all { first.unwrap_or_default().matched } else { 0 },
-            scanned_bytes: first.unwrap_or_default().bytes,
-            total_bytes: self.total_bytes,
-            complete: self.complete,
-        }
-    }
-
-    /// The counts of chips: for each the goal before it and the one with it.
-    pub fn chip_counts(&self, chips: &[(usize, usize)]) -> Vec<ChipCount> {
-        let count = |(before, with): &(usize, usize)| {
-            let (before, with) = (self.goals.get(*before)?, self.goals.get(*with)?);
-            let complete = before.bytes.min(with.bytes) >= self.total_bytes;
-            Some(ChipCount { matched: with.matched, of: before.matched, complete: self.complete || complete })
-        };
-        chips.iter().filter_map(count).collect()
-    }
-
-    /// The histogram, when one was asked for.
-    pub fn histogram(&self) -> Option<Histogram> {
-        let buckets = self.buckets.as_ref()?;
-        Some(Histogram {
-            from: Timestamp::from_second(buckets.from).unwrap_or_default(),
-            bucket_seconds: u64::try_from(buckets.length).unwrap_or(1),
-            buckets: buckets.buckets.clone(),
-            scanned_bytes: self.goals.last().map_or(0, |it| it.bytes),
-            total_bytes: self.total_bytes,
-            complete: self.complete,
-        })
-    }
-}
-
-fn total_bytes(snapshots: &[Snapshot]) -> u64 {
-    snapshots.iter().map(Snapshot::size_bytes).sum()
-}
-
-/// Empty buckets over the range that was asked for, as far as it is open over that of everything.
-fn buckets(scan: Scan<'_>, snapshots: &[Snapshot], request: &HistogramRequest) -> Buckets {
-    let edge_of = |snapshot: &Snapshot, last: bool| match &snapshot.store {
-        Some(_) if last => Some(clock::now()),
-        Some(look) => Timestamp::from_nanosecond(i128::from(look.reader.store().earliest())).ok(),
-        None => scan.reader.edge_time(snapshot, last),
-    };
-    let edge = |last: bool| {
-        let times = snapshots.iter().filter_map(|it| edge_of(it, last));
-        if last { times.max() } else { times.min() }.map(floor_second)
-    };
-    let from = request.from.map(floor_second);
-    // The end is not included.
-    let until = request.until.map(|it| floor_second(it) - i64::from(it.subsec_nanosecond() == 0));
-    let from_or_edge = from.or_else(|| edge(false)).or(until).unwrap_or(0);
-    let range = (from_or_edge, until.or_else(|| edge(true)).unwrap_or(from_or_edge));
-    Buckets::new(range, request.buckets, scan.phase, (from.is_none(), until.is_none()))
-}
-
 /// One block to count, and the goals it is not known for.
 #[derive(Debug, Clone, Copy)]
 struct Task {
@@ -349,56 +144,7 @@ pub fn count(
         }
     }
     let stores = count_stores(scan, snapshots, &tally, progress)?;
-    Some(Totals { stores, ..Totals::default() })
-}
-
-/// What the stores among the sources say, which count themselves.
-#[derive(Debug, Default)]
-struct Stores {
-    matched: Vec<u64>,
-    buckets: Option<Buckets>,
-    is_complete: bool,
-    /// Their epochs: a store has something new when its is another.
-    epochs: Vec<u64>,
-}
-
-fn epochs(snapshots: &[Snapshot]) -> Vec<u64> {
-    snapshots.iter().filter(|it| it.store.is_some()).map(|it| it.epoch).collect()
-}
-
-fn count_stores(
-    scan: Scan<'_>,
-    snapshots: &[Snapshot],
-    tally: &Mutex<Tally>,
-    progress: &(dyn Fn(&Mutex<Tally>) -> bool + Sync),
-) -> Option<Stores> {
-    let mut stores = Stores {
-        matched: vec![0; scan.goals.len()],
-        buckets: scan.histogram.map(|it| buckets(scan, snapshots, it)),
-        is_complete: true,
-        epochs: epochs(snapshots),
-    };
-    for snapshot in snapshots {
-        let Some(look) = &snapshot.store else { continue };
-        for (index, goal) in scan.goals.iter().enumerate() {
-            if !goal.matcher.takes_source(&snapshot.source.name) {
-                continue;
-            }
-            let counted = look.reader.count(&goal.matcher, &look.stop);
-            stores.is_complete &= counted.as_ref().is_ok_and(|it| it.is_complete);
-            let matched = counted.map_or(0, |it| it.matched);
-            stores.matched[index] += matched;
-            lock(tally).goals[index].matched += matched;
-            if let Some(buckets) = stores.buckets.as_mut().filter(|_| index + 1 == scan.goals.len()) {
-                let added = look.reader.add_to(buckets, &goal.matcher, &look.stop);
-                stores.is_complete &= added.unwrap_or(false);
-            }
-            if !progress(tally) {
-                return None;
-            }
-        }
-    }
-    Some(stores)
+    Some(Totals::new(stores))
 }
 
 /// The blocks that are not known; what is known is added to the tally.
@@ -593,110 +339,6 @@ impl Job<'_> {
         };
         self.block.get_or_insert_with(read).as_ref()
     }
-}
-
-/// The counts of everything that can not change any more, so that following adds only what is new.
-#[derive(Debug, Default)]
-pub struct Totals {
-    closed: Option<Tally>,
-    /// By segment: blocks at its beginning that are in `closed`.
-    blocks: HashMap<u64, u64>,
-    stores: Stores,
-}
-
-impl Totals {
-    /// Blocks that [`Totals::advance`] would look at.
-    pub fn backlog(&self, snapshots: &[Snapshot]) -> u64 {
-        let parts = snapshots.iter().flat_map(|it| &it.parts);
-        let known = |it: &Part| self.blocks.get(&it.segment.uid).copied().unwrap_or(0);
-        parts.map(|it| BlockReader::blocks(it.size_bytes) - known(it).min(BlockReader::blocks(it.size_bytes))).sum()
-    }
-
-    /// True when a store has something new, which only [`count`] asks for.
-    pub fn is_outdated(&self, snapshots: &[Snapshot]) -> bool {
-        self.stores.epochs != epochs(snapshots)
-    }
-
-    /// Adds what has come to files since the last time; the answer is complete.
-    pub fn advance(&mut self, scan: Scan<'_>, snapshots: &[Snapshot]) -> Tally {
-        let fresh = Tally::new(scan, snapshots);
-        let parts: HashSet<u64> = snapshots.iter().flat_map(|it| &it.parts).map(|it| it.segment.uid).collect();
-        let goes_on = self.blocks.keys().all(|it| parts.contains(it));
-        let mut closed = self.closed.take().filter(|_| goes_on).unwrap_or_else(|| fresh.clone());
-        let same_buckets = match (&mut closed.buckets, &fresh.buckets) {
-            (Some(known), Some(wanted)) => known.extend_to(wanted),
-            (None, None) => true,
-            _ => false,
-        };
-        if !goes_on || !same_buckets || closed.goals.len() != fresh.goals.len() {
-            closed = fresh;
-            self.blocks.clear();
-        }
-        closed.total_bytes = total_bytes(snapshots);
-        let mut open = Tally { goals: vec![GoalTally::default(); closed.goals.len()], ..closed.clone() };
-        if let Some(buckets) = &mut open.buckets {
-            buckets.clear();
-        }
-        let bucket_seconds = closed.buckets.as_ref().map(|it| it.length);
-        let mut desk = Desk::default();
-        for snapshot in snapshots {
-            for part in &snapshot.parts {
-                let from = self.blocks.get(&part.segment.uid).copied().unwrap_or(0);
-                let mut closed_to = from;
-                for block in from..BlockReader::blocks(part.size_bytes) {
-                    // What turns out to be closed while it is read is taken for closed the next time.
-                    let is_closed = closed_to == block && BlockReader::is_closed(&part.segment, block);
-                    closed_to += u64::from(is_closed);
-                    let tally = if is_closed { &mut closed } else { &mut open };
-                    add_block(scan, (snapshot, part, block), bucket_seconds, tally, &mut desk);
-                }
-                self.blocks.insert(part.segment.uid, closed_to);
-            }
-        }
-        let mut tally = open;
-        for (sum, it) in tally.goals.iter_mut().zip(&closed.goals) {
-            sum.matched += it.matched;
-            sum.bytes += it.bytes;
-        }
-        if let (Some(sum), Some(it)) = (&mut tally.buckets, &closed.buckets) {
-            sum.add_all(it);
-        }
-        self.closed = Some(closed);
-        for (goal, matched) in tally.goals.iter_mut().zip(&self.stores.matched) {
-            goal.matched += matched;
-        }
-        if let (Some(buckets), Some(counted)) = (&mut tally.buckets, &self.stores.buckets) {
-            buckets.add_all(counted);
-        }
-        tally.complete = self.stores.is_complete;
-        tally
-    }
-}
-
-/// Adds a block for all goals: what is known of it, or what is worked out now.
-fn add_block<'a>(
-    scan: Scan<'a>,
-    (snapshot, part, block): (&'a Snapshot, &'a Part, u64),
-    bucket_seconds: Option<i64>,
-    tally: &mut Tally,
-    desk: &mut Desk<'a>,
-) {
-    let bytes = length(part, block);
-    for goal in 0..scan.goals.len() {
-        if known(scan, (snapshot, part, block), goal, None, |it| tally.add(goal, it, bytes)).is_some() {
-            continue;
-        }
-        if desk.job.is_none() {
-            desk.open(scan, snapshot, part, block);
-        }
-        let is_last = goal + 1 == scan.goals.len();
-        let mut summary = desk.summarise(&scan.goals[goal], None);
-        if let Some(length) = bucket_seconds.filter(|it| is_last && !summary.suits(*it)) {
-            summary = desk.summarise(&scan.goals[goal], Some(length));
-        }
-        tally.add(goal, &summary, bytes);
-    }
-    desk.close();
 }
 
 #[cfg(test)]

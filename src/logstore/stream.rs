@@ -14,7 +14,8 @@ use crate::logstore::engine::Engine;
 use crate::logstore::merge::{Help, Merge};
 use crate::logstore::place::{last_record, seek};
 use crate::logstore::present::Presenter;
-use crate::logstore::scan::{self, Depth, Goal, Scan};
+use crate::logstore::scan::goal::Goal;
+use crate::logstore::scan::{self, Depth, Scan};
 use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::walk::{Direction, Found, Ground, Item, Place, Placed, Step, Walk};
 

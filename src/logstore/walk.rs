@@ -10,9 +10,10 @@ use jiff::Timestamp;
 
 use crate::domain::log::{GapKind, Level};
 use crate::domain::query::matcher::Matcher;
-use crate::logstore::block::{BLOCK_BYTES, Block, BlockReader};
+use crate::logstore::block::reader::BlockReader;
+use crate::logstore::block::{BLOCK_BYTES, Block};
 use crate::logstore::place::{nanos_of, time_of};
-use crate::logstore::scan::{BlockId, Goal};
+use crate::logstore::scan::goal::{BlockId, Goal};
 use crate::logstore::source::{GapMark, Part, Snapshot};
 use crate::logstore::store::StoreError;
 use crate::logstore::store::pages::Pages;

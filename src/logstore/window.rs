@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use crate::domain::log::{Anchor, Find, GapKind, Position, Row, WindowRequest};
 use crate::domain::query::matcher::{Matcher, Pattern};
-use crate::logstore::block::BlockReader;
+use crate::logstore::block::reader::BlockReader;
 use crate::logstore::merge::{Help, Merge};
 use crate::logstore::place::{clock_at, place, position, seek};
 use crate::logstore::present::Presenter;
-use crate::logstore::scan::Goal;
+use crate::logstore::scan::goal::Goal;
 use crate::logstore::source::Snapshot;
 use crate::logstore::walk::{Direction, Ground, Item, Place, Placed, Step, Walk};
 

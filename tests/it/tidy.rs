@@ -340,14 +340,6 @@ const LINES_MAX: usize = 600;
 
 /// Longer files, each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[
-    (
-        "logstore/block.rs",
-        "where a record begins and what passes in a block follow one grouping rule, forward and back",
-    ),
-    (
-        "logstore/scan.rs",
-        "a count, its parts kept by block and its sum have to agree, and are checked against each other",
-    ),
     ("domain/probe/expect.rs", "one small language: what is read and what it means are understood together"),
     ("tui/run.rs", "the loop: the order of its arms is the rule, and it is seen only in one piece"),
 ];

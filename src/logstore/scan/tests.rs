@@ -1,5 +1,6 @@
 //! Counts, histograms and chip counts against the plain answer: all records, filtered one by one.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::ids::{HostId, SourceId};
-use crate::domain::log::{Anchor, Bucket, Level, ViewId, Window, WindowRequest, WindowSource};
+use crate::domain::log::{Anchor, Bucket, ChipCount, Level, ViewId, Window, WindowRequest, WindowSource};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Subject;
 use crate::logstore::engine::Engine;

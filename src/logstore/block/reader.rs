@@ -1,0 +1,236 @@
+//! Reads blocks and pages of segments and keeps the last ones, and finds the times they begin with.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::logstore::block::region::{MARGIN_BYTES, Region};
+use crate::logstore::block::{BLOCK_BYTES, Block, PAGE_BYTES};
+use crate::logstore::record::LINE_BYTES;
+use crate::logstore::segment::{Segment, lock};
+use crate::logstore::source::{Part, Snapshot};
+use crate::logstore::stamp::STAMP_BYTES;
+
+/// Pages in a block.
+const BLOCK_PAGES: u64 = BLOCK_BYTES / PAGE_BYTES;
+/// Bytes of pages and blocks kept after use: scrolling back and forth does not read again, not in 200 sources either.
+const MAX_CACHED_BYTES: usize = 16 << 20;
+/// Times of pages kept for the search for a time, some 3 MB.
+const MAX_KNOWN_TIMES: usize = 50_000;
+/// Last lines of a file of which one is the newest: threads of a program overtake each other.
+const NEWEST_LINES: usize = 4;
+
+/// Reads blocks and keeps the last ones.
+#[derive(Debug)]
+pub struct BlockReader {
+    zone: TimeZone,
+    cache: Mutex<Cache>,
+    /// Time of the first record of a page, by segment and page.
+    times: Mutex<HashMap<(u64, u64), Timestamp>>,
+}
+
+/// The stretches that were used last.
+#[derive(Debug, Default)]
+struct Cache {
+    kept: HashMap<Key, (u64, Arc<Block>)>,
+    /// Uses so far; each entry has the number of its last.
+    uses: u64,
+    bytes: usize,
+}
+
+impl Cache {
+    fn get(&mut self, key: &Key, next: u64) -> Option<Arc<Block>> {
+        self.uses += 1;
+        let (used, found) = self.kept.get_mut(key)?;
+        if found.next != next {
+            return None;
+        }
+        *used = self.uses;
+        Some(found.clone())
+    }
+
+    /// Also takes the place of an earlier, shorter state of the stretch that is being written.
+    fn put(&mut self, key: Key, found: &Arc<Block>) {
+        // A stretch that holds a giant record is not kept: there could be many of them.
+        if found.bytes.len() as u64 > 4 * BLOCK_BYTES {
+            return;
+        }
+        self.uses += 1;
+        self.bytes += found.bytes.len();
+        if let Some((_, old)) = self.kept.insert(key, (self.uses, found.clone())) {
+            self.bytes -= old.bytes.len();
+        }
+        if self.bytes > MAX_CACHED_BYTES {
+            // A quarter goes at once, so that a long way through a log does not sort at every step.
+            let mut by_use: Vec<(u64, Key)> = self.kept.iter().map(|(key, (used, _))| (*used, *key)).collect();
+            by_use.sort_unstable_by_key(|it| it.0);
+            for (_, key) in by_use {
+                if self.bytes <= MAX_CACHED_BYTES / 4 * 3 {
+                    break;
+                }
+                self.bytes -= self.kept.remove(&key).map_or(0, |it| it.1.bytes.len());
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    segment: u64,
+    /// First byte that is in it.
+    boundary: u64,
+    /// Bytes up to the next boundary.
+    unit: u64,
+}
+
+impl BlockReader {
+    /// Times without a zone are read in `zone`.
+    pub fn new(zone: TimeZone) -> Self {
+        Self { zone, cache: Mutex::default(), times: Mutex::default() }
+    }
+
+    /// Reads the records that begin in the stretch `number` of `unit` bytes (a multiple of `PAGE_BYTES`) of a
+    /// segment that is `size` bytes long, and keeps them for the next who asks.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn stretch(&self, segment: &Segment, size: u64, number: u64, unit: u64) -> io::Result<Arc<Block>> {
+        let next = self.first_record(segment, size, (number + 1) * unit)?;
+        let key = Key { segment: segment.uid, boundary: number * unit, unit };
+        if let Some(found) = lock(&self.cache).get(&key, next) {
+            return Ok(found);
+        }
+        let found = Arc::new(self.read(segment, size, key, next, Vec::new())?);
+        lock(&self.cache).put(key, &found);
+        Ok(found)
+    }
+
+    /// The page that owns the record at an offset.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn page_at(&self, segment: &Segment, size: u64, offset: u64) -> io::Result<Arc<Block>> {
+        self.stretch(segment, size, offset / PAGE_BYTES, PAGE_BYTES)
+    }
+
+    /// Reads a block for one pass over everything, past the cache and into the memory of the block before.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn block_once(&self, segment: &Segment, size: u64, block: u64, buffer: Vec<u8>) -> io::Result<Block> {
+        let next = self.first_record(segment, size, (block + 1) * BLOCK_BYTES)?;
+        let key = Key { segment: segment.uid, boundary: block * BLOCK_BYTES, unit: BLOCK_BYTES };
+        self.read(segment, size, key, next, buffer)
+    }
+
+    fn read(&self, segment: &Segment, size: u64, key: Key, next: u64, buffer: Vec<u8>) -> io::Result<Block> {
+        let base = self.first_record(segment, size, key.boundary)?.min(next);
+        let end = next.min(key.boundary + key.unit + LINE_BYTES);
+        let bytes = segment.read_into(buffer, base, end)?;
+        let (zone, reference, reading) = (self.zone.clone(), segment.modified(), segment.reading.clone());
+        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference, reading, asides: Vec::new() })
+    }
+
+    /// The time of the first record with one from the boundary of a page on, or when the bytes there arrived.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn time_of_page(&self, snapshot: &Snapshot, part: &Part, page: u64) -> io::Result<Timestamp> {
+        let key = (part.segment.uid, page);
+        if let Some(known) = lock(&self.times).get(&key) {
+            return Ok(*known);
+        }
+        let offset = self.first_record(&part.segment, part.size_bytes, page * PAGE_BYTES)?;
+        let end = part.size_bytes.min(offset + STAMP_BYTES as u64);
+        let line = part.segment.read(offset, end)?;
+        let line = &line[..memchr::memchr(b'\n', &line).map_or(line.len(), |it| it + 1)];
+        let mut reader = part.segment.reading.stamp_reader(&self.zone, part.segment.modified());
+        let found = match reader.read(line).and_then(|it| it.time) {
+            Some(time) => Some(time),
+            None => {
+                let page =
+                    self.page_at(&part.segment, part.size_bytes, offset.min(part.size_bytes.saturating_sub(1)))?;
+                page.spans().iter().find_map(Block::time_of)
+            }
+        };
+        if let Some(found) = found
+            && (page == 0 || part.segment.boundary(page).is_some())
+        {
+            let mut times = lock(&self.times);
+            if times.len() >= MAX_KNOWN_TIMES {
+                times.clear();
+            }
+            times.insert(key, found);
+        }
+        Ok(found.unwrap_or_else(|| snapshot.arrival(part, offset)))
+    }
+
+    /// The time of a source's first or last record, as far as a look at its edge tells.
+    pub fn edge_time(&self, snapshot: &Snapshot, last: bool) -> Option<Timestamp> {
+        let has_bytes = |it: &&Part| it.size_bytes > 0;
+        let part = if last { snapshot.parts.iter().rfind(has_bytes) } else { snapshot.parts.iter().find(has_bytes) }?;
+        let mut reader = part.segment.reading.stamp_reader(&self.zone, part.segment.modified());
+        let mut time_of = |line: &[u8]| reader.read(line).and_then(|it| it.time);
+        let (mut length, mut found) = (MARGIN_BYTES, None);
+        // A record longer than this has no time that matters to a histogram.
+        while found.is_none() && length <= BLOCK_BYTES {
+            let start = if last { part.size_bytes.saturating_sub(length) } else { 0 };
+            let bytes = part.segment.read(start, (start + length).min(part.size_bytes)).ok()?;
+            // What stands before the first line end may be the rest of a line.
+            let whole = if start > 0 { memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |it| it + 1) } else { 0 };
+            let mut lines = bytes[whole..].split(|it| *it == b'\n');
+            // The very last line may stand behind one that is newer.
+            found = if last {
+                lines.rev().filter_map(&mut time_of).take(NEWEST_LINES).max()
+            } else {
+                lines.find_map(&mut time_of)
+            };
+            if length >= part.size_bytes {
+                break;
+            }
+            length *= 8;
+        }
+        let edge = if last { part.size_bytes - 1 } else { 0 };
+        found.or_else(|| Some(snapshot.arrival(part, edge)))
+    }
+
+    /// Number of blocks in a segment of this size.
+    pub fn blocks(size: u64) -> u64 {
+        size.div_ceil(BLOCK_BYTES)
+    }
+
+    /// True when nothing that comes can change the records of a block.
+    pub fn is_closed(segment: &Segment, block: u64) -> bool {
+        segment.boundary((block + 1) * BLOCK_PAGES).is_some()
+    }
+
+    /// Where the first record begins that starts at or after a boundary, a multiple of `PAGE_BYTES`.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    fn first_record(&self, segment: &Segment, size: u64, boundary: u64) -> io::Result<u64> {
+        if boundary == 0 || boundary >= size {
+            return Ok(boundary.min(size));
+        }
+        let number = boundary / PAGE_BYTES;
+        if let Some(known) = segment.boundary(number) {
+            return Ok(known);
+        }
+        let mut region = Region::new(segment, size, boundary);
+        let mut reader = segment.reading.stamp_reader(&self.zone, segment.modified());
+        let Some(line_start) = region.line_start_from(boundary)? else { return Ok(size) };
+        let found = region.first_record_from(line_start, &mut reader)?;
+        // The line must be whole, or long enough that what comes cannot change what it is.
+        if region.line_end(found)? < size || size - found > STAMP_BYTES as u64 {
+            segment.keep_boundary(number, found);
+            // A record longer than a page covers the boundaries behind it as well.
+            for covered in number + 1..=found.saturating_sub(1) / PAGE_BYTES {
+                segment.keep_boundary(covered, found);
+            }
+        }
+        Ok(found)
+    }
+}

@@ -76,6 +76,8 @@ fn page(log: &Log) {
     for query in ["timeout", "level>=error", "needle"] {
         let time = median(WINDOWS, || until_rows(&Engine::new(TimeZone::UTC), log, request(query, Anchor::Tail)));
         report(&format!("first page of `{query}` in {}", log.name), &ms(time));
+        let time = median(WINDOWS, || until_a_row(&Engine::new(TimeZone::UTC), log, request(query, Anchor::Tail)));
+        report(&format!("first row of `{query}` in {}", log.name), &ms(time));
     }
 }
 
@@ -384,6 +386,20 @@ fn until_rows(engine: &Engine, log: &Log, request: WindowRequest) -> Duration {
     let (window, time) = last.expect("an answer");
     assert!(window.rows.is_some_and(|it| !it.is_empty()), "no rows");
     time
+}
+
+/// Asks: how long until there is a row, also while the others are still looked for.
+fn until_a_row(engine: &Engine, log: &Log, request: WindowRequest) -> Duration {
+    let started = clock::monotonic();
+    log.open(engine);
+    let (windows_tx, windows_rx) = sync_channel(100);
+    engine.request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
+    loop {
+        let window = windows_rx.recv_timeout(PATIENCE).expect("a row");
+        if window.rows.is_some_and(|it| !it.is_empty()) {
+            return started.elapsed();
+        }
+    }
 }
 
 /// Asks for counts of a file that is open or not yet: how long until they are complete.

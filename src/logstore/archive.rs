@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -202,7 +203,10 @@ fn run(shared: &Mutex<Waiting>) {
             return;
         };
         drop(waiting);
-        job();
+        // A worker that went with its job would be missing for all that come after it.
+        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+            tracing::error!("unpacking an archive ended with a panic");
+        }
     }
 }
 
@@ -332,6 +336,17 @@ pub(crate) mod tests {
         tar[257..262].copy_from_slice(b"ustar");
         let (found, _, result) = unpacked(&pack(Packing::Gzip, &tar), SpoolBounds::default());
         assert!(found.is_empty() && result.broken.as_ref().is_some_and(|it| it.contains("tar")), "{result:?}");
+    }
+
+    #[test]
+    fn jobs_that_panic_leave_the_workers_to_the_others() {
+        let workers = Workers::default();
+        let (done_tx, done_rx) = std::sync::mpsc::sync_channel(1);
+        for _ in 0..2 * MAX_WORKERS {
+            workers.start(|| panic!("a broken job"));
+        }
+        workers.start(move || done_tx.send(()).unwrap());
+        done_rx.recv_timeout(std::time::Duration::from_secs(60)).expect("the next job is done");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::HostId;
-use crate::domain::log::{LogFact, SourceState};
+use crate::domain::log::{GapKind, LogFact, SourceState};
 use crate::logstore::engine::Engine;
 use crate::logstore::segment::lock;
 use crate::logstore::source::{Snapshot, Source};
@@ -123,10 +123,14 @@ impl Rig {
         String::from_utf8_lossy(&self.bytes(name)).lines().map(str::to_string).collect()
     }
 
-    /// The gaps between lines, without that at the end.
+    /// The gaps between lines, without that at the end and without the seconds away, which nobody can know.
     pub fn gaps(&self, name: &str) -> Vec<String> {
         let Some(snapshot) = self.snapshot(name) else { return Vec::new() };
-        snapshot.parts.iter().filter_map(|it| Some(format!("{:?}", it.gap.as_ref()?.kind))).collect()
+        let told = |kind: &GapKind| match kind {
+            GapKind::Reconnected { resumed, .. } => format!("Reconnected {{ resumed: {resumed} }}"),
+            kind => format!("{kind:?}"),
+        };
+        snapshot.parts.iter().filter_map(|it| Some(told(&it.gap.as_ref()?.kind))).collect()
     }
 
     pub fn states(&self, name: &str) -> Vec<SourceState> {

@@ -16,13 +16,21 @@ const REMEMBERED: SignedDuration = SignedDuration::from_secs(33);
 /// Lines remembered of one stream, each 24 bytes; a flood is told by its order.
 const MAX_REMEMBERED: usize = 50_000;
 
+/// Stands for the time of lines that have none and come before any that has one.
+const NO_TIME: Timestamp = Timestamp::UNIX_EPOCH;
+
 /// What is remembered of the end of a stream.
 #[derive(Debug, Default)]
 pub struct Seam {
     recent: VecDeque<(Timestamp, u64)>,
     newest: Option<Timestamp>,
-    /// Lines up to here were forgotten because there were too many.
+    /// Lines up to here were heard and are no longer remembered.
     forgotten: Option<Timestamp>,
+    /// The oldest time that the first connection gave: what is older was not wanted.
+    floor: Option<Timestamp>,
+    was_taken_up: bool,
+    /// Since the stream was taken up, a line was recognised: what comes now is no older than the floor.
+    is_recognised: bool,
     /// Since the stream was taken up: lines that may come once more, how often, and until when.
     repeats: HashMap<u64, u32>,
     repeats_until: Option<Timestamp>,
@@ -34,13 +42,23 @@ impl Seam {
         self.newest
     }
 
-    /// The stream is about to be asked for again, from [`MARGIN`] before its newest line on.
+    /// The stream is about to be asked for again, from [`MARGIN`] before its newest line on or earlier.
     pub fn take_up(&mut self) {
+        if self.recent.is_empty() && self.newest.is_none() {
+            return;
+        }
         self.repeats.clear();
         for (_, hash) in &self.recent {
             *self.repeats.entry(*hash).or_default() += 1;
         }
-        self.repeats_until = self.newest;
+        self.repeats_until = Some(self.newest.unwrap_or(NO_TIME));
+        self.was_taken_up = true;
+        self.is_recognised = false;
+    }
+
+    /// As [`Seam::is_new`] for a line without a time, which goes with the line before it, written `after`.
+    pub fn is_new_untimed(&mut self, after: Option<Timestamp>, line: &[u8]) -> bool {
+        self.is_new(after.unwrap_or(NO_TIME), line)
     }
 
     /// True when the line was not heard before; then it is remembered.
@@ -54,18 +72,27 @@ impl Seam {
             }
             if let Some(count) = self.repeats.get_mut(&hash).filter(|it| **it > 0) {
                 *count -= 1;
+                self.is_recognised = true;
+                return false;
+            }
+            // Of the first instant, what stands before the first line that was wanted is older than it.
+            if self.floor.is_some_and(|it| at < it || at == it && !self.is_recognised) {
                 return false;
             }
         }
         self.recent.push_back((at, hash));
-        let newest = self.newest.map_or(at, |it| it.max(at));
-        self.newest = Some(newest);
-        while self.recent.front().is_some_and(|(it, _)| newest.duration_since(*it) > REMEMBERED) {
-            self.recent.pop_front();
+        if at > NO_TIME {
+            self.newest = Some(self.newest.map_or(at, |it| it.max(at)));
+            if !self.was_taken_up {
+                self.floor = Some(self.floor.map_or(at, |it| it.min(at)));
+            }
         }
-        if self.recent.len() > MAX_REMEMBERED
-            && let Some((it, _)) = self.recent.pop_front()
-        {
+        while let Some((it, _)) = self.recent.front().copied() {
+            let is_old = self.newest.is_some_and(|newest| newest.duration_since(it) > REMEMBERED);
+            if !is_old && self.recent.len() <= MAX_REMEMBERED {
+                break;
+            }
+            self.recent.pop_front();
             self.forgotten = Some(self.forgotten.map_or(it, |forgotten| forgotten.max(it)));
         }
         true
@@ -109,6 +136,45 @@ mod tests {
         assert_eq!(again, [false; 5]);
         assert!(!seam.is_new(at("10"), b"a"));
         assert!(seam.is_new(at("10"), b"a"), "twice in the same instant is two lines");
+    }
+
+    #[test]
+    fn what_is_older_than_the_first_wanted_line_stays_out() {
+        let mut seam = Seam::default();
+        // The last three of many were asked for.
+        for (time, line) in [("09.5", "18"), ("10", "19"), ("11", "20")] {
+            assert!(seam.is_new(at(time), line.as_bytes()));
+        }
+        seam.take_up();
+        let lines =
+            [("08", "16"), ("09.5", "17"), ("09.5", "18"), ("09.5", "beside 18"), ("10", "19"), ("10.5", "late")];
+        let again = lines.map(|(time, line)| seam.is_new(at(time), line.as_bytes()));
+        assert_eq!(again, [false, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn lines_that_are_asked_for_again_from_long_before_are_no_repeats() {
+        let mut seam = Seam::default();
+        let minutes = |it: i64| at("00") + SignedDuration::from_mins(it);
+        assert!((0..10).all(|it| seam.is_new(minutes(it), b"x")));
+        seam.take_up();
+        assert!(!(0..10).any(|it| seam.is_new(minutes(it), b"x")));
+        assert!(seam.is_new(minutes(10), b"x"));
+    }
+
+    #[test]
+    fn lines_without_a_time_are_told_apart_as_well() {
+        let mut seam = Seam::default();
+        assert!(seam.is_new_untimed(None, b"banner"));
+        seam.take_up();
+        assert!(!seam.is_new_untimed(None, b"banner"));
+        assert!(seam.is_new(at("09"), b"a"));
+        assert!(seam.is_new_untimed(Some(at("09")), b"rest of a"));
+        seam.take_up();
+        assert!(!seam.is_new_untimed(None, b"banner"));
+        assert!(!seam.is_new(at("09"), b"a"));
+        assert!(!seam.is_new_untimed(Some(at("09")), b"rest of a"));
+        assert!(seam.is_new_untimed(Some(at("09")), b"more of a"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::domain::log::{GapKind, SourceState};
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
-use crate::service::log::child::{self, Call, Complaint, End, Heard, Lines, Next, Pipe, TICK};
+use crate::service::log::child::{self, Call, Complaint, End, Heard, Lines, Next, Pipe, TICK, Whole};
 use crate::service::log::dress::Dress;
 use crate::service::log::producer::{Branches, Feed, MAX_OUTLETS, Producer};
 use crate::service::log::retry::{Again, Connection, Lost, keep_up};
@@ -158,20 +158,32 @@ struct Hearing {
     seam: Seam,
     dress: Dress,
     line: Vec<u8>,
+    /// Time of the last line on standard output of this connection.
+    at: Option<Timestamp>,
+    /// What the engine said of itself although nothing failed.
+    said: String,
     /// It had stopped when it was last looked at.
     rests: bool,
 }
 
 impl Hearing {
-    /// Takes whole lines; gives back what is neither a line of the container nor empty.
-    fn hear(&mut self, lines: &[u8], new: &mut dyn FnMut(&[u8])) -> Option<String> {
-        let mut complaint = None;
+    /// Takes whole lines. Those without a time are the container's own, on standard error the engine's.
+    fn hear(&mut self, pipe: Pipe, lines: &[u8], complaint: &mut Complaint) -> &[u8] {
         self.line.clear();
         for line in lines.split_inclusive(|it| *it == b'\n') {
-            let Some((at, time, message)) = seam::split(line.strip_suffix(b"\n").unwrap_or(line)) else {
-                complaint = Some(sanitise::text(&String::from_utf8_lossy(&line[..line.len().min(300)])));
+            let bare = line.strip_suffix(b"\n").unwrap_or(line);
+            let Some((at, time, message)) = seam::split(bare) else {
+                if pipe == Pipe::Err {
+                    complaint.hear(line);
+                } else if self.seam.is_new_untimed(self.at, bare) {
+                    self.line.extend_from_slice(bare);
+                    self.line.push(b'\n');
+                }
                 continue;
             };
+            if pipe == Pipe::Out {
+                self.at = Some(at);
+            }
             if !self.seam.is_new(at, message) {
                 continue;
             }
@@ -182,8 +194,7 @@ impl Hearing {
             self.line.extend_from_slice(message);
             self.line.push(b'\n');
         }
-        new(&self.line);
-        complaint
+        &self.line
     }
 }
 
@@ -195,6 +206,7 @@ impl ContainerLog {
             (None, None) => None,
         };
         hearing.seam.take_up();
+        hearing.at = None;
         let lines = self.settings.lines.to_string();
         let since = since.map(|it: Timestamp| it.to_string());
         let mut words = vec!["logs", "--timestamps"];
@@ -208,38 +220,45 @@ impl ContainerLog {
         words.push(self.container.as_str());
         let call = self.settings.call(&words);
         let (mut out, mut err, mut complaint) = (Lines::default(), Lines::default(), Complaint::default());
-        let mut cut = 0;
+        let mut take = |feed: &mut Feed, connection: &mut Connection, pipe, whole: &Whole<'_>| {
+            let new = hearing.hear(pipe, whole.bytes, &mut complaint);
+            if !new.is_empty() {
+                connection.is_up(feed, true);
+                feed.main().append(new);
+            }
+            if whole.cut_bytes > 0 {
+                feed.main().gap(GapKind::Cut { bytes: whole.cut_bytes });
+            }
+        };
         let end = child::run(feed, &call, TICK, &mut |feed, heard| {
             match heard {
                 Heard::Bytes(pipe, bytes) => {
                     let lines = if pipe == Pipe::Out { &mut out } else { &mut err };
-                    lines.feed(bytes, &mut |whole| {
-                        cut += whole.cut_bytes;
-                        let mut is_any = false;
-                        let said = hearing.hear(whole.bytes, &mut |new| {
-                            is_any = true;
-                            if !new.is_empty() {
-                                connection.is_up(feed, true);
-                                feed.main().append(new);
-                            }
-                        });
-                        if let Some(said) = said {
-                            complaint.hear(said.as_bytes());
-                            complaint.hear(b"\n");
-                        }
-                    });
-                    if cut > 0 {
-                        feed.main().gap(GapKind::Cut { bytes: std::mem::take(&mut cut) });
-                    }
+                    lines.feed(bytes, &mut |whole| take(feed, connection, pipe, &whole));
                 }
                 // It says nothing, but it is not refused either.
                 Heard::Quiet => connection.is_up(feed, true),
             }
             Next::On
         });
+        let is_whole = matches!(&end, Ok(End::Exited(status)) if status.success()) || !feed.follows();
+        for (pipe, lines) in [(Pipe::Out, &mut out), (Pipe::Err, &mut err)] {
+            lines.finish(&mut |whole| {
+                // Half a line of the container comes again with the next connection.
+                if is_whole || pipe == Pipe::Err && seam::split(whole.bytes).is_none() {
+                    take(feed, connection, pipe, &whole);
+                }
+            });
+        }
         let words = complaint.words();
         match end {
-            Ok(End::Exited(status)) if status.success() => self.stopped(feed, connection, hearing),
+            Ok(End::Exited(status)) if status.success() => {
+                if !words.is_empty() && words != hearing.said {
+                    feed.main().gap(GapKind::Failed(words.clone()));
+                    hearing.said = words;
+                }
+                self.stopped(feed, connection, hearing)
+            }
             Ok(End::Exited(_)) if is_absent(&words) => {
                 feed.tail(Some(&GapKind::Missing));
                 feed.state(&SourceState::Waiting(format!("no container `{}` yet", self.container)));
@@ -374,7 +393,7 @@ mod tests {
         let numbers: Vec<String> =
             rig.lines("log").iter().filter_map(|it| it.rsplit(' ').next().map(String::from)).collect();
         assert_eq!(numbers, (0..300).map(|it| it.to_string()).collect::<Vec<_>>());
-        assert_eq!(rig.gaps("log"), ["Reconnected { away_seconds: 0, resumed: true }"; 2]);
+        assert_eq!(rig.gaps("log"), ["Reconnected { resumed: true }"; 2]);
         let calls = std::fs::read_to_string(rig.path("calls")).unwrap();
         assert_eq!(calls.lines().next(), Some("logs --timestamps --follow --tail 1000 api"));
         assert!(calls.lines().nth(1).unwrap().starts_with("logs --timestamps --follow --since 2024-05-06T"), "{calls}");
@@ -415,6 +434,36 @@ mod tests {
             .collect();
         // Looked at again and again while it rests, and told once.
         assert_eq!(words, ["connecting", "no container `api` yet", "container `api` has stopped"]);
+    }
+
+    #[test]
+    fn lines_from_before_the_wanted_ones_stay_out_when_the_connection_returns() {
+        let rig = Rig::new();
+        fs_write(&rig, "all", &(0..21).map(|it| line(it) + "\n").collect::<String>());
+        let script = "echo x >> calls; [ $(wc -l < calls) = 1 ] && { tail -n 3 all; exit 1; }\n\
+             cat all; echo '2024-05-06T07:08:30.5Z line 21'; exec sleep 600";
+        let program = rig.script("docker", script).remove(0);
+        rig.start(ContainerLog { settings: Settings { lines: 3, ..settings(program) }, container: "api".into() });
+        rig.wait_until(|rig| rig.lines("log").iter().any(|it| it.ends_with(" 21")));
+        let numbers: Vec<String> =
+            rig.lines("log").iter().filter_map(|it| it.rsplit(' ').next().map(String::from)).collect();
+        assert_eq!(numbers, ["18", "19", "20", "21"]);
+    }
+
+    #[test]
+    fn the_last_line_needs_no_end_and_lines_without_a_time_are_kept_once() {
+        let rig = Rig::new();
+        let script = "echo x >> calls; echo '2024-05-06T07:08:09Z first'; echo 'no time'\n\
+             echo 'a word of the engine' >&2; printf '2024-05-06T07:08:10Z panic: boom'\n\
+             [ $(wc -l < calls) -lt 4 ] && exit 0; echo; echo '2024-05-06T07:09:09Z again'; exec sleep 600";
+        let program = rig.script("docker", script).remove(0);
+        rig.start(ContainerLog { settings: settings(program), container: "api".into() });
+        rig.wait_until(|rig| rig.lines("log").iter().any(|it| it.ends_with("again")));
+        assert_eq!(
+            rig.lines("log"),
+            ["2024-05-06T07:08:09Z first", "no time", "2024-05-06T07:08:10Z panic: boom", "2024-05-06T07:09:09Z again"]
+        );
+        assert_eq!(rig.gaps("log"), ["Failed(\"a word of the engine\")"]);
     }
 
     #[test]

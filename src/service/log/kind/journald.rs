@@ -129,7 +129,7 @@ impl Producer for JournalLog {
             Cursor { path, text: String::new(), saved_at: None, saved: String::new(), is_kept: feed.follows() };
         let left_at = fs::read_to_string(&cursor.path).ok().filter(|it| is_cursor(it));
         cursor.saved = left_at.clone().unwrap_or_default();
-        // Only for the first connection: what the last session saw to its end.
+        // Until the first entry: what the last session saw to its end.
         let mut left_at = left_at;
         keep_up(feed, |feed, connection| self.attempt(feed, connection, &mut cursor, &mut left_at));
         cursor.save();
@@ -234,12 +234,21 @@ impl JournalLog {
             Some(since) => vec![format!("--since=@{}", (clock::now() - since).as_second()), "--no-tail".into()],
             None => vec![format!("--lines={}", self.lines)],
         };
-        let Some(left) = left_at.take() else {
+        let Some(left) = left_at.clone() else {
             return self.follow(feed, connection, cursor, &first, None);
         };
         // What was not seen by the last session is shown as well, however much that is.
         match self.follow(feed, connection, cursor, &first, time_of(&left)) {
-            Lost { again: Again::AtOnce, .. } => self.follow(feed, connection, cursor, &after(&left), None),
+            Lost { again: Again::AtOnce, .. } => {
+                let lost = self.follow(feed, connection, cursor, &after(&left), None);
+                // A journal that can not find its place would never be read.
+                if cursor.text.is_empty() && lost.why.contains("cursor") {
+                    *left_at = None;
+                    let why = "the journal does not know where the last session left it".to_string();
+                    feed.main().gap(GapKind::Failed(why));
+                }
+                lost
+            }
             lost => lost,
         }
     }
@@ -367,7 +376,7 @@ mod tests {
         rig.start(journal(&rig, 30, "1|2"));
         rig.wait_until(|rig| numbers(rig).last() == Some(&40));
         assert_eq!(numbers(&rig), (11..=40).collect::<Vec<_>>());
-        assert_eq!(rig.gaps("log"), ["Reconnected { away_seconds: 0, resumed: true }"; 2]);
+        assert_eq!(rig.gaps("log"), ["Reconnected { resumed: true }"; 2]);
         let why = "`journalctl` ended with 1: Journal file is truncated";
         assert!(
             rig.states("log").iter().any(|it| matches!(it, SourceState::Reconnecting { why: it, .. } if it == why))
@@ -400,6 +409,38 @@ mod tests {
         rig.start(journal(&rig, 5, "none"));
         rig.wait_until(|rig| numbers(rig).last() == Some(&40));
         assert_eq!(numbers(&rig), (21..=40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn where_the_last_session_left_is_kept_until_an_entry_has_come() {
+        let rig = Rig::new();
+        let path = rig.path("state/spool/log.cursor");
+        write_private(&path, cursor_of(entry(20).as_bytes()).unwrap().as_bytes()).unwrap();
+        let JournalLog { program, matches, lines, since } = journal(&rig, 5, "none");
+        // Fails at first, and also when it is asked for what came since.
+        let script = format!(
+            "echo x >> starts; case $(wc -l < starts) in 1|3) echo 'Failed to open' >&2; exit 1;; esac; exec {program} \"$@\""
+        );
+        let program = rig.script("flaky", &script).remove(0);
+        rig.start(JournalLog { program, matches, lines, since });
+        rig.wait_until(|rig| numbers(rig).last() == Some(&40));
+        assert_eq!(numbers(&rig), (21..=40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_place_that_the_journal_does_not_know_is_given_up_and_told() {
+        let rig = Rig::new();
+        let path = rig.path("state/spool/log.cursor");
+        write_private(&path, cursor_of(entry(20).as_bytes()).unwrap().as_bytes()).unwrap();
+        let JournalLog { program, matches, lines, since } = journal(&rig, 5, "none");
+        let script = format!(
+            "case $* in *--after-cursor*) echo 'Failed to seek to cursor: Invalid argument' >&2; exit 1;; esac; exec {program} \"$@\""
+        );
+        let program = rig.script("flaky", &script).remove(0);
+        rig.start(JournalLog { program, matches, lines, since });
+        rig.wait_until(|rig| numbers(rig).last() == Some(&40));
+        assert_eq!(numbers(&rig), (36..=40).collect::<Vec<_>>());
+        assert_eq!(rig.gaps("log"), ["Failed(\"the journal does not know where the last session left it\")"]);
     }
 
     #[test]

@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::domain::log::{GapKind, SourceState};
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
-use crate::service::log::child::{self, Call, Complaint, End, Heard, Lines, Next, Pipe};
+use crate::service::log::child::{self, Call, Complaint, End, Heard, Lines, Next, Pipe, Whole};
 use crate::service::log::dress::Dress;
 use crate::service::log::producer::{Feed, MAX_OUTLETS, Producer};
 use crate::service::log::retry::{Again, Connection, Lost, keep_up};
@@ -38,6 +38,9 @@ const ASK_BYTES: usize = 1 << 20;
 const MAX_LOG_REQUESTS: &str = "100";
 /// Lists in which a pod may be missing before its source is closed: ten minutes to read its last words.
 const GONE_LISTS: u32 = 60;
+/// So far before the newest line of all the logs are asked for again at most, for containers that lag:
+/// each of them sends all of that once more.
+const MAX_BACK: SignedDuration = SignedDuration::from_mins(10);
 /// What of a pod tells that its logs have to be asked for again: its name, its containers, their restarts.
 const POD_TEMPLATE: &str = "jsonpath={range .items[*]}{.metadata.name} {.status.phase} {range .status.containerStatuses[*]}{.name}:{.restartCount}:{.state.waiting.reason},{end}{\"\\n\"}{end}";
 
@@ -155,6 +158,8 @@ struct Pods {
 struct Container {
     seam: Seam,
     dress: Dress,
+    /// Time of its last line of this connection.
+    at: Option<Timestamp>,
     /// Of its source.
     suffix: String,
     pod: String,
@@ -185,14 +190,16 @@ impl KubernetesLog {
             feed.main().state(SourceState::Waiting("no such pod yet".into()));
             return Lost { why: String::new(), again: Again::After(LOOK_AGAIN) };
         }
-        connection.is_up(feed, true);
+        pods.listed = listed;
+        let (since, is_whole) = pods.since();
+        connection.is_up(feed, is_whole);
         feed.main().tail(None);
         feed.main().state(SourceState::Connected);
-        pods.listed = listed;
         for container in pods.containers.values_mut() {
             container.seam.take_up();
+            container.at = None;
         }
-        let call = self.call_logs(feed, pods);
+        let call = self.call_logs(feed, pods, since);
         let (mut out, mut complaint) = (Lines::default(), Complaint::default());
         let mut listed_at = clock::monotonic();
         let mut changed = false;
@@ -200,13 +207,7 @@ impl KubernetesLog {
         let end = child::run(feed, &call, LIST_INTERVAL, &mut |feed, heard| {
             match heard {
                 Heard::Bytes(Pipe::Out, bytes) => {
-                    out.feed(bytes, &mut |whole| {
-                        said = hear(pods, whole.bytes).or(said.take());
-                        pods.flush(feed);
-                        if whole.cut_bytes > 0 {
-                            feed.main().gap(GapKind::Cut { bytes: whole.cut_bytes });
-                        }
-                    });
+                    out.feed(bytes, &mut |whole| said = pods.take(feed, &whole).or(said.take()));
                 }
                 Heard::Bytes(Pipe::Err, bytes) => complaint.hear(bytes),
                 Heard::Quiet => {}
@@ -217,6 +218,10 @@ impl KubernetesLog {
             changed = self.list_again(feed, pods, &mut listed_at);
             if changed { Next::Stop } else { Next::On }
         });
+        // Half a line of a lost connection comes again with the next one.
+        if matches!(&end, Ok(End::Exited(status)) if status.success()) || !feed.follows() {
+            out.finish(&mut |whole| said = pods.take(feed, &whole).or(said.take()));
+        }
         let words = complaint.words();
         match end {
             Ok(End::Asked) if changed => Lost::at_once(),
@@ -231,7 +236,7 @@ impl KubernetesLog {
         }
     }
 
-    fn call_logs(&self, feed: &Feed, pods: &Pods) -> Call {
+    fn call_logs(&self, feed: &Feed, pods: &Pods, again_since: Option<Timestamp>) -> Call {
         let mut words: Vec<String> = ["logs", "--prefix", "--timestamps", "--ignore-errors"].map(String::from).into();
         words.extend(["--max-log-requests".into(), MAX_LOG_REQUESTS.into()]);
         if feed.follows() {
@@ -241,8 +246,8 @@ impl KubernetesLog {
             Some(container) => words.extend(["--container".into(), container.clone()]),
             None => words.push("--all-containers".into()),
         }
-        let first = self.since.and_then(|it| jiff::SignedDuration::try_from(it).ok()).map(|it| clock::now() - it);
-        match pods.newest.map(|it| it - seam::MARGIN).or(first) {
+        let first = self.since.and_then(|it| SignedDuration::try_from(it).ok()).map(|it| clock::now() - it);
+        match again_since.or(first) {
             Some(since) => words.extend(["--since-time".into(), since.to_string(), "--tail".into(), "-1".into()]),
             None => words.extend(["--tail".into(), self.lines.to_string()]),
         }
@@ -307,8 +312,16 @@ fn hear(pods: &mut Pods, lines: &[u8]) -> Option<String> {
             }
             continue;
         };
-        let Some((at, time, message)) = seam::split(rest) else { continue };
+        let Some((at, time, message)) = seam::split(rest) else {
+            let container = pods.container(prefix);
+            if container.seam.is_new_untimed(container.at, rest) {
+                container.pending.extend_from_slice(rest);
+                container.pending.push(b'\n');
+            }
+            continue;
+        };
         let container = pods.container(prefix);
+        container.at = Some(at);
         if !container.seam.is_new(at, message) {
             continue;
         }
@@ -327,11 +340,41 @@ fn hear(pods: &mut Pods, lines: &[u8]) -> Option<String> {
 fn split_prefix(line: &[u8]) -> Option<(&str, &[u8])> {
     // The longest names of a pod and a container are 253 and 63 bytes.
     let end = memchr::memmem::find(&line[..line.len().min(400)], b"] ")?;
-    let prefix = line[..end].strip_prefix(b"[pod/")?;
-    Some((std::str::from_utf8(prefix).ok()?, &line[end + 2..]))
+    let prefix = std::str::from_utf8(line[..end].strip_prefix(b"[pod/")?).ok()?;
+    prefix.contains('/').then_some((prefix, &line[end + 2..]))
 }
 
 impl Pods {
+    /// From when on the logs are asked for again: a little before the last line of the container that is
+    /// furthest behind. And whether that is so for all that run, or one is further behind than [`MAX_BACK`].
+    fn since(&self) -> (Option<Timestamp>, bool) {
+        let Some(newest) = self.newest else { return (None, true) };
+        let (mut oldest, mut is_whole) = (newest, true);
+        for container in self.containers.values() {
+            let of_pod = |it: &&str| it.split(' ').next() == Some(&container.pod);
+            let (Some(listed), Some(last)) = (self.listed.lines().find(of_pod), container.seam.newest()) else {
+                continue;
+            };
+            if newest.duration_since(last) <= MAX_BACK {
+                oldest = oldest.min(last);
+            } else if listed.split(' ').nth(1) == Some("Running") {
+                oldest = newest - MAX_BACK;
+                is_whole = false;
+            }
+        }
+        (Some(oldest - seam::MARGIN), is_whole)
+    }
+
+    /// Takes whole lines; gives back what `kubectl` says of trouble.
+    fn take(&mut self, feed: &mut Feed, whole: &Whole<'_>) -> Option<String> {
+        let said = hear(self, whole.bytes);
+        self.flush(feed);
+        if whole.cut_bytes > 0 {
+            feed.main().gap(GapKind::Cut { bytes: whole.cut_bytes });
+        }
+        said
+    }
+
     fn container(&mut self, prefix: &str) -> &mut Container {
         let suffix = match self.containers.get(prefix) {
             Some(known) => known.suffix.clone(),
@@ -340,6 +383,7 @@ impl Pods {
         self.containers.entry(prefix.to_string()).or_insert_with(|| Container {
             seam: Seam::default(),
             dress: Dress::default(),
+            at: None,
             suffix,
             pod: prefix.split('/').next().unwrap_or(prefix).to_string(),
             pending: Vec::new(),
@@ -459,7 +503,7 @@ mod tests {
         rig.wait_until(|rig| numbers(rig, "log:aaaaa").len() >= 200 && numbers(rig, "log:bbbbb").len() >= 200);
         assert_eq!(numbers(&rig, "log:aaaaa"), whole);
         assert_eq!(numbers(&rig, "log:bbbbb"), whole);
-        assert_eq!(rig.gaps("log:bbbbb"), ["Reconnected { away_seconds: 0, resumed: true }"]);
+        assert_eq!(rig.gaps("log:bbbbb"), ["Reconnected { resumed: true }"]);
         assert!(rig.lines("log:aaaaa")[0].starts_with("2024-05-06T07:08:09.000000000Z line 0"));
         let calls = std::fs::read_to_string(rig.path("calls")).unwrap();
         let logs = "--namespace prod logs --prefix --timestamps --ignore-errors --max-log-requests 100 --follow --all-containers";
@@ -467,6 +511,64 @@ mod tests {
         assert!(
             calls.lines().nth(1).unwrap().starts_with(&format!("{logs} --since-time 2024-05-06T07:07:")),
             "{calls}"
+        );
+    }
+
+    #[test]
+    fn a_pod_that_lags_loses_nothing_when_the_connection_returns() {
+        let rig = Rig::new();
+        // A line a second. The tail begins at 5; one pod is heard up to 120 and the other up to 20.
+        let line = |pod: &str, number: i64| {
+            let at = Timestamp::from_second(1_714_979_289 + number).unwrap();
+            format!("[pod/shop-{pod}/app] {at:.9} line {number}\n")
+        };
+        let first = (5..=120).map(|it| line("a", it)).chain((5..=20).map(|it| line("b", it))).collect::<String>();
+        let all = (0..=130).map(|it| line("a", it) + &line("b", it)).collect::<String>();
+        std::fs::write(rig.path("first"), first).unwrap();
+        std::fs::write(rig.path("all"), all).unwrap();
+        let script = "case $* in *' get '*) printf 'shop-a Running app:0:,\\nshop-b Running app:0:,\\n'; exit 0;; esac\n\
+             echo x >> calls; [ $(wc -l < calls) = 1 ] && { cat first; echo 'error: unexpected EOF'; exec sleep 600; }\n\
+             while [ $# -gt 0 ]; do [ \"$1\" = --since-time ] && since=$2; shift; done\n\
+             awk -v since=\"$since\" 'substr($2, 1, 19) >= substr(since, 1, 19)' all; exec sleep 600";
+        let program = rig.script("kubectl", script).remove(0);
+        rig.start(log(program, Which::Selector("app=shop".into())));
+        let is_whole = |rig: &Rig, source: &str| numbers(rig, source).last() == Some(&130);
+        rig.wait_until(|rig| is_whole(rig, "log:a") && is_whole(rig, "log:b"));
+        let wanted: Vec<i64> = (5..=130).collect();
+        assert_eq!(numbers(&rig, "log:a"), wanted);
+        assert_eq!(numbers(&rig, "log:b"), wanted);
+    }
+
+    #[test]
+    fn a_running_pod_that_is_too_far_behind_is_told_and_one_that_is_gone_holds_nothing_up() {
+        let check = |listed: &str, since: &str, is_whole: bool| {
+            let mut pods = Pods { listed: listed.into(), ..Pods::default() };
+            for (pod, time) in [("a", "07:00:00"), ("b", "07:55:00"), ("c", "08:00:00")] {
+                hear(&mut pods, format!("[pod/{pod}/app] 2024-05-06T{time}Z x\n").as_bytes());
+            }
+            let since = format!("2024-05-06T{since}Z").parse().ok();
+            assert_eq!(pods.since(), (since, is_whole), "{listed}");
+        };
+        check("c Running\n", "07:59:30", true);
+        check("b Running\nc Running\n", "07:54:30", true);
+        check("a Succeeded\nb Running\nc Running\n", "07:54:30", true);
+        check("a Running\nc Running\n", "07:49:30", false);
+        assert_eq!(Pods::default().since(), (None, true));
+    }
+
+    #[test]
+    fn the_last_line_needs_no_end_and_lines_without_a_time_are_kept_once() {
+        let rig = Rig::new();
+        let script = "case $* in *' get '*) echo 'shop-a Running app:0:,'; exit 0;; esac\n\
+             echo x >> calls; echo '[pod/shop-a/app] 2024-05-06T07:08:09Z first'; echo '[pod/shop-a/app] no time'\n\
+             printf '[pod/shop-a/app] 2024-05-06T07:08:10Z panic: boom'; [ $(wc -l < calls) -lt 3 ] && exit 0\n\
+             echo; echo '[pod/shop-a/app] 2024-05-06T07:09:09Z again'; exec sleep 600";
+        let program = rig.script("kubectl", script).remove(0);
+        rig.start(log(program, Which::Selector("app=shop".into())));
+        rig.wait_until(|rig| rig.lines("log:a").iter().any(|it| it.ends_with("again")));
+        assert_eq!(
+            rig.lines("log:a"),
+            ["2024-05-06T07:08:09Z first", "no time", "2024-05-06T07:08:10Z panic: boom", "2024-05-06T07:09:09Z again"]
         );
     }
 

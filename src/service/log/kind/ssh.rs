@@ -190,6 +190,8 @@ struct Place {
     id: String,
     /// Everything before was received.
     offset: u64,
+    /// What the file begins with, in the words of the script.
+    mark: String,
     tail_bytes: u64,
     /// The beginning is in the middle of a line, which is left out.
     skips_line: bool,
@@ -218,6 +220,7 @@ impl SshLog {
             path,
             id: &place.id,
             offset: place.offset,
+            mark: &place.mark,
             tail_bytes: place.tail_bytes,
             nonce: &nonce,
             follow: feed.follows(),
@@ -304,7 +307,7 @@ impl Session<'_> {
         let place = &mut *self.place;
         match *words {
             // What follows are the bytes of this file from here on.
-            ["open", id, offset] => {
+            ["open", id, offset, beginning] => {
                 let offset = number(offset);
                 let is_first = place.id.is_empty();
                 let goes_on = place.id == id && place.offset == offset;
@@ -315,6 +318,7 @@ impl Session<'_> {
                 place.skips_line = is_first && offset > 0;
                 place.id = id.to_string();
                 place.offset = offset;
+                place.mark = beginning.to_string();
                 self.is_open = true;
                 feed.main().tail(None);
                 feed.main().state(SourceState::Connected);
@@ -341,6 +345,7 @@ impl Session<'_> {
                 self.is_open = true;
                 feed.main().gap(GapKind::Truncated { unread_bytes: number(size).saturating_sub(place.offset) });
             }
+            ["mark", beginning] => place.mark = beginning.to_string(),
             ["size", size] => place.ahead_to = number(size),
             ["missing"] => {
                 self.connection.is_up(feed, true);

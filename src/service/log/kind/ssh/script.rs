@@ -13,6 +13,8 @@ pub struct Wanted<'a> {
     pub id: &'a str,
     /// Bytes of it that were received.
     pub offset: u64,
+    /// Checksum and length of its beginning, as the script told it; empty at first.
+    pub mark: &'a str,
     /// At first: so many bytes from the end.
     pub tail_bytes: u64,
     /// Stands in front of the script's words.
@@ -24,7 +26,7 @@ pub struct Wanted<'a> {
 /// The steps of the script. They are joined by blanks: shells of other families, which only have to hand the
 /// script on, take no line break inside quotes. For the same reason there is no `!` and no single quote in it.
 const SCRIPT: &[&str] = &[
-    "f=$1; id=$2; at=$3; want=$4; k=$5; follow=$6;",
+    "f=$1; id=$2; at=$3; want=$4; k=$5; follow=$6; m=$7;",
     "case $f in \"~/\"*) f=$HOME/${f#\"~/\"};; esac;",
     "LC_ALL=C; export LC_ALL;",
     "say() { printf \"\\036%s %s\\n\" \"$k\" \"$*\"; };",
@@ -34,6 +36,15 @@ const SCRIPT: &[&str] = &[
     "then look() { stat -Lc \"%d:%i:%W %s\" \"$@\" 2>/dev/null; };",
     "else look() { stat -Lf \"%d:%i:%B %z\" \"$@\" 2>/dev/null; };",
     "fi;",
+    // What the file begins with: a file that was emptied and has grown past where we were is told by it.
+    "mark() { set -- $(head -c 256 \"$f\" 2>/dev/null | cksum 2>/dev/null); m=$1:$2; };",
+    // A writer that does not append leaves a hole where it was emptied: that is not read again.
+    "emptied() {",
+    "set -- $(head -c \"${m#*:}\" \"$f\" 2>/dev/null | cksum 2>/dev/null); s=$1:$2;",
+    "if [ \"$s\" = \"$m\" ]; then return 1; fi;",
+    "set -- $(head -c \"${m#*:}\" /dev/zero 2>/dev/null | cksum 2>/dev/null);",
+    "if [ \"$s\" = \"$1:$2\" ]; then m=$s; say mark $m; return 1; fi;",
+    "};",
     "short=0.2; sleep 0.01 2>/dev/null || short=1;",
     // Waits for the file.
     "n=0;",
@@ -49,7 +60,8 @@ const SCRIPT: &[&str] = &[
     // Goes on where the last connection stopped.
     "if [ -z \"$id\" ]; then at=$((size > want ? size - want : 0));",
     "elif [ \"$id\" = \"$now\" ]; then",
-    "if [ \"$size\" -lt \"$at\" ]; then say lost; at=0; fi;",
+    "if [ \"$size\" -lt \"$at\" ]; then say lost; at=0;",
+    "elif [ \"$m\" ] && emptied; then say truncated $at; at=0; fi;",
     "else old=;",
     "for s in \"$f\".* \"$f\"-*; do",
     "set -- $(look \"$s\");",
@@ -62,7 +74,7 @@ const SCRIPT: &[&str] = &[
     "else say lost; fi;",
     "at=0;",
     "fi;",
-    "say open $now $at;",
+    "mark; say open $now $at $m;",
     "if [ $((size - at)) -gt 1048576 ]; then say size $size; fi;",
     "tail -c +$((at + 1)) <&3; p=$size;",
     "if [ $follow = 0 ]; then exit 0; fi;",
@@ -72,10 +84,12 @@ const SCRIPT: &[&str] = &[
     "if [ $busy -gt 0 ]; then sleep $short; busy=$((busy - 1)); else sleep 1; fi;",
     "n=$((n + 1)); if [ $((n % 15)) = 0 ]; then say tick; fi;",
     "set -- $(look /dev/fd/3 \"$f\"); now=$1; size=$2; other=$3;",
-    "if [ \"$size\" -lt \"$p\" ]; then",
-    "exec 3<\"$f\"; set -- $(look /dev/fd/3); say truncated $p; say open $1 0; p=0; gone=0; busy=25;",
+    "if [ \"$size\" -lt \"$p\" ] || { [ \"$size\" -gt \"$p\" ] && [ \"$other\" = \"$now\" ] && emptied; }; then",
+    "exec 3<\"$f\"; set -- $(look /dev/fd/3); mark; say truncated $p; say open $1 0 $m; p=0; gone=0; busy=25;",
     "elif [ \"$size\" -gt \"$p\" ]; then",
     "if [ $((size - p)) -gt 1048576 ]; then say size $size; fi;",
+    // Before the bytes are sent: whoever has seen them may empty the file.
+    "case ${m#*:} in 256|\"\") ;; *) if [ \"$other\" = \"$now\" ]; then mark; say mark $m; fi;; esac;",
     "p=$size; busy=25; cat <&3;",
     "elif [ -z \"$other\" ]; then",
     "if [ $gone = 0 ]; then say missing; gone=1; fi;",
@@ -84,7 +98,7 @@ const SCRIPT: &[&str] = &[
     "elif [ -r \"$f\" ]; then",
     // Its writer may still have the old one open for a moment.
     "sleep $short; cat <&3;",
-    "exec 3<\"$f\"; set -- $(look /dev/fd/3); say rotated; say open $1 0; p=0; gone=0; busy=25;",
+    "exec 3<\"$f\"; set -- $(look /dev/fd/3); mark; say rotated; say open $1 0 $m; p=0; gone=0; busy=25;",
     "fi;",
     "done",
 ];
@@ -95,7 +109,8 @@ pub fn remote(wanted: &Wanted<'_>) -> String {
     let tail = wanted.tail_bytes.to_string();
     let script = SCRIPT.join(" ");
     let follow = if wanted.follow { "1" } else { "0" };
-    let words = ["sh", "-c", &script, "hotseat", wanted.path, wanted.id, &offset, &tail, wanted.nonce, follow];
+    let words =
+        ["sh", "-c", &script, "hotseat", wanted.path, wanted.id, &offset, &tail, wanted.nonce, follow, wanted.mark];
     words.iter().map(|it| quote(it)).collect::<Vec<_>>().join(" ")
 }
 

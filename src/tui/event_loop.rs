@@ -292,10 +292,14 @@ impl<'a> EventLoop<'a> {
             self.link = None;
             self.feed(Event::Failed("the services have ended; restart hotseat".into()));
         }
-        for _ in 0..INBOUND_DRAIN_MAX {
+        for left in (0..INBOUND_DRAIN_MAX).rev() {
             let Some(inbound) = next else { return };
             self.feed(Event::Inbound(inbound));
-            next = self.link.as_mut().and_then(|it| it.facts_rx.try_recv().ok());
+            // What is taken off the channel has to be fed: nothing is taken when this was the last turn.
+            next = match &mut self.link {
+                Some(link) if left > 0 => link.facts_rx.try_recv().ok(),
+                _ => None,
+            };
         }
     }
 

@@ -195,7 +195,11 @@ fn json_lines_stay_objects_in_a_pipe_and_become_text_and_columns_when_asked() {
     assert_eq!(logs(&[]), line);
     assert_eq!(logs(&["--original"]), line);
     let readable = logs(&["--readable"]);
-    assert!(readable.contains("slow") && readable.contains("status=502") && !readable.contains('{'), "{readable}");
+    assert!(
+        readable.contains(" WARN  slow") && readable.contains("status=502") && !readable.contains('{'),
+        "{readable}"
+    );
+    assert!(readable.starts_with("2026-"), "when it happened: {readable}");
     assert_eq!(logs(&["-q", "status>=500", "--columns", "level,status,user"]), "warn\t502\tsid\n");
     let object: serde_json::Value = serde_json::from_str(&logs(&["--columns", "user", "--json"])).expect("an object");
     assert_eq!(object["fields"]["user"], "sid");

@@ -375,3 +375,16 @@ fn a_half_typed_note_survives_a_kill() {
     pty.keys("\x03y");
     pty.exit_code();
 }
+
+#[test]
+fn every_source_of_a_directory_reaches_the_screen() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    for number in 0..200 {
+        std::fs::write(dir.path().join(format!("s{number:03}.log")), "x\n").expect("written");
+    }
+    // More facts than the screen takes at once: none may fall between two turns.
+    let mut pty = Launch::new(&[dir.path().to_str().expect("UTF-8")]).start();
+    pty.wait_for("200 sources");
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+}

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
+use crate::clock;
 use crate::domain::format;
 use crate::domain::log::{Counts, GapKind, Level, Record, Row};
 use crate::domain::query::level_word;
@@ -152,10 +153,13 @@ impl<'a> Printer<'a> {
         if !self.columns.names.is_empty() {
             return if printed == 0 { self.columns.write(&mut self.stdout, name, record) } else { Ok(()) };
         }
-        for line in record.lines.iter().skip(printed) {
+        for (index, line) in record.lines.iter().enumerate().skip(printed) {
             if self.many {
                 self.stdout.write_all(name.as_bytes())?;
                 self.stdout.write_all(b": ")?;
+            }
+            if index == 0 {
+                self.stdout.write_all(head_of_readable(record).as_bytes())?;
             }
             self.stdout.write_all(line.as_bytes())?;
             self.stdout.write_all(b"\n")?;
@@ -266,6 +270,17 @@ impl Columns {
 
 fn is_built_in(name: &str) -> bool {
     matches!(name, "time" | "level" | "source")
+}
+
+/// Time and level of an object that is shown as a readable line, which has neither; other lines have their own.
+fn head_of_readable(record: &Record) -> String {
+    if record.original.is_none() || record.time_span.is_some() {
+        return String::new();
+    }
+    let time =
+        record.position.time.map(|it| it.to_zoned(clock::zone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z ").to_string());
+    let level = record.level.map(|it| format!("{:<5} ", level_word(it).to_uppercase()));
+    time.unwrap_or_default() + &level.unwrap_or_default()
 }
 
 fn gap_words(kind: &GapKind) -> String {

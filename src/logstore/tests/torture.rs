@@ -91,7 +91,16 @@ impl World {
         let bench = Bench::with("a", b"");
         let writer = OpenOptions::new().append(true).open(bench.path("a")).ok();
         let generations = vec![Generation { is_known: true, ..Generation::default() }];
-        Self { bench, next: 0, generations, is_there: true, excused: Vec::new(), is_known_gone: false, writer, old_writer: None }
+        Self {
+            bench,
+            next: 0,
+            generations,
+            is_there: true,
+            excused: Vec::new(),
+            is_known_gone: false,
+            writer,
+            old_writer: None,
+        }
     }
 
     fn lines(&mut self, count: usize) -> (Vec<usize>, String) {

@@ -6,6 +6,8 @@
 //! after it is gone with it. Single controls become visible glyphs, so that a NUL in a log is seen and
 //! does not glue words together. Sanitising twice changes nothing.
 
+use std::ops::{Range, RangeInclusive};
+
 use unicode_width::UnicodeWidthChar;
 
 use crate::domain::log::SgrSpan;
@@ -69,17 +71,49 @@ pub fn multiline(source: &str) -> String {
 ///
 /// Sequences end where [`line`] ends them, at the latest with their line.
 pub fn without_escapes(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = bytes;
-    let mut clean: Option<Vec<u8>> = None;
-    while let Some(at) = memchr::memchr(ESCAPE, rest) {
-        let clean = clean.get_or_insert_with(|| Vec::with_capacity(bytes.len()));
-        clean.extend_from_slice(&rest[..at]);
-        let behind = &rest[at + 1..];
-        rest = &behind[sequence_length(behind)..];
+    memchr::memchr(ESCAPE, bytes)?;
+    let mut clean = Vec::with_capacity(bytes.len());
+    put_without_escapes(bytes, &mut clean);
+    Some(clean)
+}
+
+/// As [`without_escapes`], in place of what `clean` holds.
+pub fn put_without_escapes(bytes: &[u8], clean: &mut Vec<u8>) {
+    clean.clear();
+    for text in between_escapes(bytes) {
+        clean.extend_from_slice(&bytes[text]);
     }
-    clean.map(|mut it| {
-        it.extend_from_slice(rest);
-        it
+}
+
+/// How many bytes are left without escape sequences.
+pub fn length_without_escapes(bytes: &[u8]) -> usize {
+    between_escapes(bytes).map(|it| it.len()).sum()
+}
+
+/// Where the byte stands that is number `clean` without escape sequences; the end when there are fewer.
+pub fn offset_with_escapes(bytes: &[u8], clean: usize) -> usize {
+    let mut left = clean;
+    for text in between_escapes(bytes) {
+        if left < text.len() {
+            return text.start + left;
+        }
+        left -= text.len();
+    }
+    bytes.len()
+}
+
+/// The stretches between escape sequences.
+fn between_escapes(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at;
+        let rest = bytes.get(start..)?;
+        let length = memchr::memchr(ESCAPE, rest);
+        at = match length {
+            Some(length) => start + length + 1 + sequence_length(&rest[length + 1..]),
+            None => bytes.len() + 1,
+        };
+        Some(start..length.map_or(bytes.len(), |it| start + it))
     })
 }
 
@@ -88,7 +122,7 @@ pub const ESCAPE: u8 = 0x1b;
 
 /// Bytes of an escape sequence behind its first one.
 fn sequence_length(behind: &[u8]) -> usize {
-    let skip = |from: usize, of: std::ops::RangeInclusive<u8>| {
+    let skip = |from: usize, of: RangeInclusive<u8>| {
         behind[from..].iter().position(|byte| !of.contains(byte)).map_or(behind.len(), |it| from + it)
     };
     match behind.first() {

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::log::Level;
 use crate::domain::query::matcher::{Matcher, Pattern, Subject};
-use crate::domain::sanitise::{ESCAPE, without_escapes};
+use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
 use crate::logstore::format::text::is_end_of;
 use crate::logstore::format::{Reading, fields};
 use crate::logstore::level;
@@ -147,7 +147,12 @@ impl Block {
         if let Some((_, value)) = known.iter().find(|(key, _)| is_end_of(key.as_bytes(), name.as_bytes())) {
             return Some(Cow::Borrowed(value.as_bytes()));
         }
-        fields::find(self.bytes_of(span), usize::from(span.stamp_end), &self.reading, name)
+        let (record, stamp_end) = (self.bytes_of(span), usize::from(span.stamp_end));
+        let Some(clean) = without_escapes(record) else {
+            return fields::find(record, stamp_end, &self.reading, name);
+        };
+        let stamp_end = length_without_escapes(&record[..stamp_end.min(record.len())]).min(clean.len());
+        fields::find(&clean, stamp_end, &self.reading, name).map(|it| Cow::Owned(it.into_owned()))
     }
 
     /// True when a record passes.

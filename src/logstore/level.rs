@@ -1,6 +1,7 @@
 //! Finds the level of a record in its first line.
 
 use crate::domain::log::Level;
+use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Reading, export, fields, web};
 use crate::logstore::json;
@@ -9,6 +10,8 @@ use crate::logstore::stamp::postgres::precedes_process;
 
 /// Bytes of the first line in which a level is looked for; behind that stands the message.
 const LEVEL_BYTES: usize = 128;
+/// Bytes behind the timestamp that are read without their colours: there are more of those than of text.
+const COLOURED_BYTES: usize = 4096;
 /// JSON lines may carry the level behind other keys.
 const JSON_BYTES: usize = 2048;
 
@@ -21,6 +24,9 @@ pub fn read(bytes: &[u8], length: usize, stamp_end: usize, user: Option<&UserFor
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     match line.first()? {
         _ if user.is_some() => {
+            if let Some((clean, stamp_end)) = without_colours(line, stamp_end) {
+                return read(&clean, clean.len(), stamp_end, user);
+            }
             let found = user?.captures(line)?;
             match found.name("level").map(|it| it.as_bytes()) {
                 Some([letter]) if letter.is_ascii_alphabetic() => of_letter(letter.to_ascii_uppercase()),
@@ -57,6 +63,12 @@ pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
     if let Some(level) = of_leading(line, stamp_end) {
         return Some(level);
     }
+    let head = &line[..line.len().min(stamp_end + LEVEL_BYTES)];
+    if memchr::memchr(ESCAPE, head).is_some()
+        && let Some((clean, stamp_end)) = without_colours(line, stamp_end)
+    {
+        return of(&clean, stamp_end);
+    }
     // The request of an access line says anything; its status tells.
     if let Some(rest) = line.get(stamp_end..).and_then(|it| it.strip_prefix(b"] ")) {
         match rest.first() {
@@ -69,11 +81,18 @@ pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
             }
         }
     }
-    let head = &line[..line.len().min(stamp_end + LEVEL_BYTES)];
     if let Some(at) = logfmt_value(head, &[b"level=", b"lvl=", b"severity=", b"loglevel="]) {
         return of_word(word(&head[at..]));
     }
     of_body(line, stamp_end).unwrap_or_else(|| of_text(head, stamp_end))
+}
+
+/// A line's text without colours, and where its timestamp ends there. `None` when it has none.
+fn without_colours(line: &[u8], stamp_end: usize) -> Option<(Vec<u8>, usize)> {
+    let stamp_end = stamp_end.min(line.len());
+    let clean = without_escapes(&line[..line.len().min(stamp_end + COLOURED_BYTES)])?;
+    let stamp_end = length_without_escapes(&line[..stamp_end]).min(clean.len());
+    Some((clean, stamp_end))
 }
 
 /// The level of what stands behind a header: an object, HAProxy's line, PostgreSQL's and Redis' signs.
@@ -362,6 +381,16 @@ mod tests {
         check("INFO  [2026-08-19 14:30:01,123] x", Some(Level::Info));
         check("WARNING:root:careful", Some(Level::Warn));
         check("plain text", None);
+        check("\x1b[2m2026-08-19T14:30:01Z\x1b[0m \x1b[31mERROR\x1b[0m \x1b[2mapi\x1b[0m: x", Some(Level::Error));
+        check("\x1b[33mapi-1  | \x1b[0m2026-08-19T14:30:01Z \x1b[1m\x1b[33m WARN\x1b[0m x", Some(Level::Warn));
+        check("2026-08-19T14:30:01Z \x1b[34mINFO\x1b[0m no ERROR here", Some(Level::Info));
+        check("2026-08-19 14:30:01.123 \x1b[35mDEBUG\x1b[0;39m [main] x", Some(Level::Debug));
+        check("[\x1b[90m14:30:01\x1b[0m] \x1b[36mdebug\x1b[0m: x", Some(Level::Debug));
+        check("\x1b[90m2:30PM\x1b[0m \x1b[31mERR\x1b[0m x", Some(Level::Error));
+        check("\x1b[31m<11>Aug 19 14:30:01 host app: x\x1b[0m", Some(Level::Error));
+        check("\x1b[0mI0819 14:30:01.123456       1 main.go:1] x", Some(Level::Info));
+        check("\x1b[32m{\"level\":50,\"msg\":\"x\"}\x1b[0m", Some(Level::Error));
+        check("\x1b[36mjust a colour\x1b[0m", None);
         check("2026-08-19T14:30:01Z level-headed error_count=3", None);
     }
 }

@@ -5,6 +5,8 @@
 //! the two lines before it is asked as well. It is never more than two: then the answer is the same
 //! wherever reading begins.
 
+use crate::domain::sanitise::{ESCAPE, without_escapes};
+
 /// Bytes of a line that its shape is told by.
 pub const SHAPE_BYTES: usize = 256;
 /// Lines before a line that are asked about it.
@@ -47,6 +49,9 @@ impl Shape {
         let line = &line[..line.len().min(SHAPE_BYTES)];
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.first() == Some(&ESCAPE) {
+            return Self::of(&without_escapes(line).unwrap_or_default());
+        }
         Self(match line.first() {
             None => CONTINUES | EMPTY,
             Some(b'\t') => CONTINUES | if memchr::memmem::find(line, b".go:").is_some() { GO_PLACE } else { 0 },

@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::log::Level;
+use crate::domain::sanitise::{ESCAPE, offset_with_escapes, put_without_escapes};
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Format, export};
 use crate::logstore::stamp::civil::{
@@ -31,6 +32,9 @@ const PREFIX_BYTES: usize = 120;
 
 /// What stands before the time of a JSON line is remembered up to this length.
 const JSON_LEAD_BYTES: usize = 64;
+
+/// Bytes of a line without a timestamp in which a colour is looked for, which may hide it.
+const COLOUR_BYTES: usize = 64;
 
 /// The timestamp of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub struct StampReader {
     offset: SignedDuration,
     /// The format that was asked for.
     format: Option<Format>,
+    /// Memory for the heads of coloured lines.
+    clean: Vec<u8>,
 }
 
 /// What stands before the time of a JSON line.
@@ -90,6 +96,7 @@ impl StampReader {
             reference_year: None,
             offset: SignedDuration::ZERO,
             format: None,
+            clean: Vec::new(),
         }
     }
 
@@ -119,19 +126,51 @@ impl StampReader {
     pub fn read(&mut self, line: &[u8]) -> Option<Stamp> {
         self.last_lead = None;
         let line = &line[..line.len().min(STAMP_BYTES)];
-        let stamp = match &self.format {
-            None => self.read_any(line),
-            Some(Format::Plain) => None,
-            Some(Format::User(format)) => {
-                let format = format.clone();
-                self.read_user(line, &format)
-            }
-            Some(_) => self.read_any(line),
+        // A regex of the user's is about the text; others mostly find the time before a colour comes.
+        let is_coloured = match &self.format {
+            Some(Format::User(_)) => memchr::memchr(ESCAPE, line).is_some(),
+            _ => line.first() == Some(&ESCAPE),
+        };
+        let stamp = if is_coloured {
+            self.read_coloured(line)
+        } else {
+            self.read_plain(line).or_else(|| {
+                memchr::memchr(ESCAPE, &line[..line.len().min(COLOUR_BYTES)])?;
+                self.read_coloured(line)
+            })
         }?;
         if self.offset.is_zero() {
             return Some(stamp);
         }
         Some(Stamp { time: stamp.time.and_then(|it| it.checked_add(self.offset).ok()), ..stamp })
+    }
+
+    fn read_plain(&mut self, line: &[u8]) -> Option<Stamp> {
+        match &self.format {
+            Some(Format::Plain) => None,
+            Some(Format::User(format)) => {
+                let format = format.clone();
+                self.read_user(line, &format)
+            }
+            Some(_) | None => self.read_any(line),
+        }
+    }
+
+    /// Reads the line as if its escape sequences were not there.
+    fn read_coloured(&mut self, line: &[u8]) -> Option<Stamp> {
+        let mut clean = std::mem::take(&mut self.clean);
+        put_without_escapes(line, &mut clean);
+        let found = self.read_plain(&clean).map(|stamp| {
+            let start = offset_with_escapes(line, stamp.range.start);
+            // Behind its last byte, before the escape sequence that may follow.
+            let end = stamp.range.end.checked_sub(1).map_or(0, |last| offset_with_escapes(line, last) + 1);
+            let range = if stamp.range.is_empty() { 0..0 } else { start..end };
+            Stamp { range, ..stamp }
+        });
+        self.clean = clean;
+        // What stands before the time is known of lines without colours.
+        self.last_lead = None;
+        found
     }
 
     /// A line in the user's format begins a record, with or without a time.

@@ -255,6 +255,37 @@ fn a_line_of_ten_megabytes_is_cut_searched_and_stepped_over() {
 }
 
 #[test]
+fn coloured_lines_have_the_times_levels_and_fields_of_plain_ones() {
+    let plain = numbered(4000).join("\n") + "\n";
+    let coloured: String = plain
+        .lines()
+        .map(|line| match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
+            [time, level, rest] if line.starts_with("2026") => {
+                format!("\x1b[2m{time}\x1b[0m \x1b[1m\x1b[31m{level}\x1b[0m {rest}\n")
+            }
+            _ => format!("\x1b[31m{line}\x1b[0m\n"),
+        })
+        .collect();
+    let (plain, coloured) = (Bench::with("a", plain.as_bytes()), Bench::with("a", coloured.as_bytes()));
+    for query in ["", "level>=error", "level:warn n3", "since:2026-08-19T01:00:00Z", "timeout -n1"] {
+        let ask = |bench: &Bench| bench.ask(request(query, Anchor::Tail, 30, 0));
+        let (expected, found) = (ask(&plain), ask(&coloured));
+        assert_eq!(texts(&found), texts(&expected), "`{query}`");
+        let matched = |it: &Window| (it.counts.matched, it.counts.scanned);
+        assert_eq!(matched(&found), matched(&expected), "`{query}`");
+        let of = |window: &Window| -> Vec<_> {
+            let records = window.rows.as_ref().unwrap().iter().filter_map(|row| match row {
+                Row::Record(record) => Some(record),
+                _ => None,
+            });
+            records.map(|it| (it.position.time, it.level, it.time_span.clone())).collect()
+        };
+        assert!(of(&expected).iter().all(|it| it.0.is_some() && it.1.is_some() && it.2.is_some()), "`{query}`");
+        assert_eq!(of(&found), of(&expected), "`{query}`");
+    }
+}
+
+#[test]
 fn an_empty_file_has_no_rows_and_a_missing_one_says_so() {
     let mut bench = Bench::with("a", b"");
     assert_eq!(texts(&bench.ask(request("", Anchor::Tail, 5, 0))), Vec::<String>::new());

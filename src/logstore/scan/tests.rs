@@ -68,7 +68,11 @@ fn log(steps: &[(i64, u8, usize)]) -> Vec<Entry> {
             3 => (Some(Level::Info), "INFO"),
             _ => (None, "and"),
         };
-        let mut text = format!("{at} {word} n{number}. {}", "x".repeat(*filling));
+        let head = match kind % 3 {
+            0 => format!("\x1b[2m{at}\x1b[0m \x1b[31m{word}\x1b[0m"),
+            _ => format!("{at} {word}"),
+        };
+        let mut text = format!("{head} n{number}. {}", "x".repeat(*filling));
         if kind % 7 == 0 {
             text.push_str("\n\tat trace.X\nCaused by: timeout");
         }

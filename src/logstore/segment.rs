@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ const UTF16_BYTES_PER_LOOK: u64 = 8 << 20;
 const MAX_KERNEL_FILE_BYTES: u64 = 16 << 20;
 /// Sizes that such files pretend to have.
 const KERNEL_FILE_SIZES: [u64; 2] = [0, 4096];
+/// Stretches without a line end that are known of a segment: very long lines that are read at the same time.
+const MAX_UNBROKEN: usize = 32;
 /// Bytes read in one go where that is not the reader's choice.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -56,7 +59,12 @@ pub struct Segment {
     read_to: AtomicU64,
     /// First record start at or after a page's boundary, where that can not change any more.
     boundaries: Mutex<HashMap<u64, u64>>,
+    /// Stretches without a line end, met where lines are very long.
+    unbroken: Mutex<Vec<Range<u64>>>,
     prints: Mutex<Prints>,
+    /// Bytes that were read, for tests.
+    #[cfg(test)]
+    pub(crate) bytes_read: AtomicU64,
     /// Room on the disk that is given back with the segment.
     _lease: Option<Lease>,
 }
@@ -188,7 +196,10 @@ impl Segment {
             modified_ms: AtomicI64::new(0),
             read_to: AtomicU64::new(0),
             boundaries: Mutex::default(),
+            unbroken: Mutex::default(),
             prints: Mutex::default(),
+            #[cfg(test)]
+            bytes_read: AtomicU64::new(0),
             _lease: None,
         }
     }
@@ -389,6 +400,8 @@ impl Segment {
             Bytes::Memory(text) => copy_from(&lock(text), &mut buffer, start),
         };
         buffer.truncate(filled);
+        #[cfg(test)]
+        self.bytes_read.fetch_add(filled as u64, Ordering::Relaxed);
         self.read_to.fetch_max(start + filled as u64, Ordering::AcqRel);
         Ok(buffer)
     }
@@ -401,6 +414,30 @@ impl Segment {
     /// Keeps a boundary that can not change any more.
     pub fn keep_boundary(&self, page: u64, offset: u64) {
         lock(&self.boundaries).insert(page, offset);
+    }
+
+    /// The known stretch without a line end that a byte stands in.
+    pub fn unbroken_around(&self, offset: u64) -> Option<Range<u64>> {
+        lock(&self.unbroken).iter().find(|it| it.contains(&offset)).cloned()
+    }
+
+    /// Keeps that no line ends in a stretch. The last ones are known, one for each very long line.
+    pub fn keep_unbroken(&self, mut stretch: Range<u64>) {
+        if stretch.is_empty() {
+            return;
+        }
+        let mut known = lock(&self.unbroken);
+        known.retain(|it| {
+            let touches = it.start <= stretch.end && stretch.start <= it.end;
+            if touches {
+                stretch = it.start.min(stretch.start)..it.end.max(stretch.end);
+            }
+            !touches
+        });
+        if known.len() >= MAX_UNBROKEN {
+            known.remove(0);
+        }
+        known.push(stretch);
     }
 }
 

@@ -222,12 +222,23 @@ impl BlockReader {
         let mut region = Region::new(segment, size, boundary);
         let mut reader = segment.reading.stamp_reader(&self.zone, segment.modified());
         let Some(line_start) = region.line_start_from(boundary)? else { return Ok(size) };
+        // Boundaries in one line have the same record behind them.
+        let last = (line_start - 1) / PAGE_BYTES;
+        if last > number
+            && let Some(known) = segment.boundary(last)
+        {
+            segment.keep_boundary(number, known);
+            return Ok(known);
+        }
         let found = region.first_record_from(line_start, &mut reader)?;
         // The line must be whole, or long enough that what comes cannot change what it is.
         if region.line_end(found)? < size || size - found > STAMP_BYTES as u64 {
             segment.keep_boundary(number, found);
             // A record longer than a page covers the boundaries behind it as well.
             for covered in number + 1..=found.saturating_sub(1) / PAGE_BYTES {
+                if segment.boundary(covered).is_some() {
+                    break;
+                }
                 segment.keep_boundary(covered, found);
             }
         }

@@ -4,6 +4,7 @@
 //! mostly a few kilobytes around the boundary.
 
 use std::io;
+use std::ops::Range;
 
 use crate::logstore::block::BLOCK_BYTES;
 use crate::logstore::record::{GROUP_BYTES, GROUP_LINES, Grouping, LINE_BYTES, Reach};
@@ -34,6 +35,10 @@ impl<'a> Region<'a> {
     /// Extends the stretch to hold `start..end`; returns false when the bytes are not there any more.
     fn cover(&mut self, start: u64, end: u64) -> io::Result<bool> {
         let end = end.min(self.size);
+        // What lies behind the rest of a very long line is another place.
+        if start > self.end() + BLOCK_BYTES {
+            self.bytes.clear();
+        }
         if self.bytes.is_empty() {
             self.start = start.saturating_sub(MARGIN_BYTES);
             self.bytes = self.segment.read(self.start, (end + MARGIN_BYTES).min(self.size))?;
@@ -74,22 +79,32 @@ impl<'a> Region<'a> {
         if let Some(at) = memchr::memchr(b'\n', self.slice(offset, self.end())) {
             return Ok(offset + at as u64 + 1);
         }
-        let mut at = self.end();
-        while at < self.size {
-            let piece = self.segment.read(at, (at + BLOCK_BYTES).min(self.size))?;
-            if let Some(found) = memchr::memchr(b'\n', &piece) {
-                return Ok(at + found as u64 + 1);
+        let (mut at, mut length) = (self.end(), BLOCK_BYTES);
+        let mut end = None;
+        while at < self.size && end.is_none() {
+            // What was read through from elsewhere in the line is not read again; there it mostly ends.
+            if let Some(known) = self.segment.unbroken_around(at) {
+                (at, length) = (known.end, MARGIN_BYTES);
+                continue;
             }
+            let piece = self.segment.read(at, (at + length).min(self.size))?;
             if piece.is_empty() {
                 break;
             }
-            at += piece.len() as u64;
+            end = memchr::memchr(b'\n', &piece).map(|it| at + it as u64);
+            at = end.unwrap_or(at + piece.len() as u64);
+            length = BLOCK_BYTES;
         }
-        Ok(self.size)
+        self.segment.keep_unbroken(offset..at);
+        Ok(end.map_or(self.size, |it| it + 1))
     }
 
     /// The start of the line that ends at `end` (behind its line end), or `None` when it is too long to matter.
     fn line_start_before(&mut self, end: u64) -> io::Result<Option<u64>> {
+        let is_too_long = |it: Range<u64>| end - it.start > LINE_BYTES;
+        if end > 1 && self.segment.unbroken_around(end - 2).is_some_and(is_too_long) {
+            return Ok(None);
+        }
         let mut reach = MARGIN_BYTES;
         loop {
             let from = end.saturating_sub(reach);
@@ -103,9 +118,10 @@ impl<'a> Region<'a> {
                 return Ok(Some(0));
             }
             if reach > LINE_BYTES {
+                self.segment.keep_unbroken(from..end - 1);
                 return Ok(None);
             }
-            reach *= 4;
+            reach = (reach * 4).min(LINE_BYTES + 1);
         }
     }
 

@@ -361,3 +361,25 @@ fn a_narrower_query_looks_only_where_a_wider_one_has_matched_a_few_times() {
     assert_eq!(goal.starts_of_wider(id(2)), None, "too many to keep");
     assert_eq!(counted(&start(&engine, asks("slow late", 10))).counts.matched, 101);
 }
+
+#[test]
+fn every_byte_of_a_giant_line_is_read_a_few_times_at_most() {
+    const GIANT_BYTES: usize = 24 << 20;
+    let before = "2027-01-15T08:00:00Z INFO first\n".repeat(20_000);
+    for after in ["\n2027-01-15T08:00:01Z INFO last\n", "\nno time\n  more\n", "\nno time", "", "\n"] {
+        let engine = Engine::new(TimeZone::UTC);
+        let (_, segment) = source(&engine, "a");
+        let text = [before.as_bytes(), &vec![b'x'; GIANT_BYTES], after.as_bytes()].concat();
+        segment.append(&text, Timestamp::from_second(START).unwrap());
+        engine.grew();
+        let window = counted(&start(&engine, asks("needle", 50)));
+        assert_eq!(window.counts.matched, 0);
+        let read = segment.bytes_read.load(Ordering::Relaxed);
+        assert!(
+            read < 10 * text.len() as u64,
+            "{} times the {} bytes before {after:?}",
+            read / text.len() as u64,
+            text.len()
+        );
+    }
+}

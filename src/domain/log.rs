@@ -8,6 +8,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::format;
 use crate::domain::ids::SourceId;
 
 /// How bad a record says it is. Ordered: `Fatal` is the greatest.
@@ -103,10 +104,24 @@ pub struct SgrSpan {
     pub bold: bool,
 }
 
+/// Bytes of one line that are searched, 16 MiB: what lies behind is stepped over. A longer line begins a record of
+/// its own, and none goes on behind it.
+pub const LINE_BYTES: u64 = 16 << 20;
 /// Lines kept of one record: a Java trace with its causes fits, a runaway dump does not.
 pub const MAX_RECORD_LINES: usize = 500;
 /// Characters kept of one line in a window: ten screens of 200 columns by 8 rows.
 pub const MAX_LINE_CHARS: usize = 16_384;
+
+impl Record {
+    /// Says what of it is not shown, and what was not even searched: `84M of this record`.
+    pub fn cut_words(&self) -> Option<String> {
+        let cut = (self.cut_bytes > 0).then(|| format::bytes(self.cut_bytes))?;
+        Some(match self.length_bytes > LINE_BYTES {
+            true => format!("{cut} of this record, searched to its first {},", format::bytes(LINE_BYTES)),
+            false => format!("{cut} of this record"),
+        })
+    }
+}
 
 /// Something that is not there, said in place of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

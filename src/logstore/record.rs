@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 
+pub use crate::domain::log::LINE_BYTES;
 use crate::logstore::shape::{LINES_BEFORE, Shape};
 use crate::logstore::stamp::StampReader;
 use crate::logstore::summary::Collector;
@@ -15,8 +16,6 @@ use crate::logstore::summary::Collector;
 pub const GROUP_LINES: u32 = 500;
 /// Bytes between the end of a record's first line and the start of a line that still belongs to it.
 pub const GROUP_BYTES: u64 = 128 * 1024;
-/// A line longer than this is a record without a timestamp, for those who come after it.
-pub const LINE_BYTES: u64 = 16 << 20;
 
 /// Decides line by line, going forward from the start of a record.
 #[derive(Debug, Clone, Default)]

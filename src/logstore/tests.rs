@@ -255,6 +255,18 @@ fn a_line_of_ten_megabytes_is_cut_searched_and_stepped_over() {
 }
 
 #[test]
+fn a_line_that_is_not_searched_to_its_end_says_so() {
+    for (megabytes, expected) in [(15, "15M of this record"), (17, "17M of this record, searched to its first 16M,")] {
+        let bench = Bench::with("a", &[vec![b'x'; megabytes << 20], b" needle\nlast\n".to_vec()].concat());
+        let found = bench.ask(request("needle", Anchor::Tail, 5, 0));
+        assert_eq!(found.counts.matched, u64::from(megabytes <= 16));
+        let window = bench.ask(request("", Anchor::Tail, 5, 0));
+        let Row::Record(record) = &window.rows.as_ref().unwrap()[0] else { panic!("no record") };
+        assert_eq!(record.cut_words().as_deref(), Some(expected));
+    }
+}
+
+#[test]
 fn coloured_lines_have_the_times_levels_and_fields_of_plain_ones() {
     let plain = numbered(4000).join("\n") + "\n";
     let coloured: String = plain

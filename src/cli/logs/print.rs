@@ -164,9 +164,8 @@ impl<'a> Printer<'a> {
             self.stdout.write_all(line.as_bytes())?;
             self.stdout.write_all(b"\n")?;
         }
-        if record.cut_bytes > 0 {
-            let cut = format::bytes(record.cut_bytes);
-            writeln!(self.stdout, "~ {cut} of this record not shown; `--raw` prints them ~")?;
+        if let Some(cut) = record.cut_words() {
+            writeln!(self.stdout, "~ {cut} not shown; `--raw` prints them ~")?;
         }
         Ok(())
     }

@@ -58,9 +58,8 @@ impl Inspect {
         }
         let is_plain = !name.contains([' ', '"']);
         entries.push(Entry::field("source", name, is_plain.then(|| format!("source:{name}"))));
-        if record.cut_bytes > 0 {
-            let text = format!("{} more of this record are not shown", format::bytes(record.cut_bytes));
-            entries.push(Entry::field("cut", &text, None));
+        if let Some(cut) = record.cut_words() {
+            entries.push(Entry::field("cut", &format!("{cut} not shown"), None));
         }
         entries.push(Entry::plain(""));
         entries.extend(object::entries(selection::original(record)).into_iter().map(|it| {

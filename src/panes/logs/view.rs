@@ -9,7 +9,6 @@ use ratatui::layout::{Position as Cell, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr;
 
-use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Level, Record, Row};
 use crate::domain::sanitise;
@@ -212,8 +211,11 @@ impl Painter<'_> {
             self.message(record, piece, note.as_deref(), line, buf);
             y += 1;
         }
-        if open && record.cut_bytes > 0 && y < area.bottom() {
-            let text = format!("({} more of this record are not shown)", format::bytes(record.cut_bytes));
+        if open
+            && y < area.bottom()
+            && let Some(cut) = record.cut_words()
+        {
+            let text = format!("({cut} not shown)");
             let indent = self.layout.prefix().min(area.width);
             let line = Rect { x: area.x + indent, y, width: area.width - indent, height: 1 };
             self.highlight(Rect { y, height: 1, ..area }, buf);

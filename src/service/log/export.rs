@@ -214,8 +214,8 @@ impl<W: Write> Writer<W> {
                     self.put(line.as_bytes())?;
                     self.put(b"\n")?;
                 }
-                if record.cut_bytes > 0 {
-                    self.put(format!("~ {} of this record not shown ~\n", format::bytes(record.cut_bytes)).as_bytes())?;
+                if let Some(cut) = record.cut_words() {
+                    self.put(format!("~ {cut} not shown ~\n").as_bytes())?;
                 }
                 Ok(())
             }

@@ -48,7 +48,14 @@ pub fn choose(
         let spec = find(name).ok_or_else(|| unknown_source(name, configured))?;
         specs.push(spec.clone());
     }
-    specs.dedup();
+    let mut met: Vec<LogSpec> = Vec::with_capacity(specs.len());
+    for spec in specs {
+        // What is named twice is read once.
+        if !met.contains(&spec) {
+            met.push(spec);
+        }
+    }
+    let mut specs = met;
     if operands.is_empty() && named.is_empty() {
         specs = if configured.is_empty() { log::host_logs() } else { configured.to_vec() };
     }
@@ -92,7 +99,9 @@ fn check_that_files_exist(specs: &[LogSpec], operands: &[String], configured: &[
         if configured.contains(spec) {
             continue;
         }
-        let Err(error) = std::fs::File::open(path) else { continue };
+        // Not by opening it: that would take the writer of a FIFO, and leave it with nobody who reads.
+        let Err(error) = rustix::fs::access(path, rustix::fs::Access::READ_OK) else { continue };
+        let error = std::io::Error::from(error);
         let failure = Failure::usage(format!("could not read `{}`", sanitise::text(operand))).caused_by(error);
         let near = did_you_mean(operand, configured.iter().map(|it| it.name.as_str()));
         return Err(match near {
@@ -132,9 +141,24 @@ mod tests {
         let file = file.to_str().unwrap();
         assert_eq!(names(&["api"], &[]), ["api"]);
         assert_eq!(names(&[file], &["edge"]), ["here", "edge"]);
+        assert_eq!(names(&[file, "api", file], &["edge", "api"]), ["here", "api", "edge"]);
         assert_eq!(names(&[], &["edge", "api"]), ["edge", "api"]);
         assert_eq!(names(&[], &[]), ["api", "edge"]);
         assert!(!needs_config(&words(&[file, "-", "/var/log/*.log"]), &[]));
+    }
+
+    #[test]
+    fn a_fifo_is_not_opened_to_see_that_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("my.fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        let (done_tx, done_rx) = std::sync::mpsc::sync_channel(1);
+        // Nobody writes: an opening would wait for ever.
+        std::thread::spawn(move || {
+            let chosen = choose(&[fifo.to_string_lossy().into_owned()], &[], &[], false);
+            let _ = done_tx.send(chosen.is_ok_and(|it| it.len() == 1));
+        });
+        assert_eq!(done_rx.recv_timeout(std::time::Duration::from_secs(60)), Ok(true));
     }
 
     #[test]

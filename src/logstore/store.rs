@@ -35,18 +35,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When it was stopped, or the store does not answer.
     fn page(&self, ask: &Ask<'_>) -> Result<Page, StoreError>;
 
-    /// Counts the records of a range. `None` when the store can not count them.
+    /// Counts the records of a range. `None` when the store can not count them; incomplete when parts of it did not.
     ///
     /// # Errors
     /// As [`Store::page`].
-    fn count(&self, ask: &Ask<'_>) -> Result<Option<u64>, StoreError>;
+    fn count(&self, ask: &Ask<'_>) -> Result<Option<StoreCount>, StoreError>;
 
     /// Counts the records of a range by time, in buckets of whole seconds from the range's start on. `None`
-    /// when the store can not tell their levels as they are shown.
+    /// when the store can not tell their levels as they are shown; incomplete when parts of it did not count.
     ///
     /// # Errors
     /// As [`Store::page`].
-    fn histogram(&self, ask: &Ask<'_>, bucket_seconds: u64) -> Result<Option<Vec<Bucket>>, StoreError>;
+    fn histogram(&self, ask: &Ask<'_>, bucket_seconds: u64) -> Result<Option<StoreBuckets>, StoreError>;
 
     /// Nanosecond before which nothing is read.
     fn earliest(&self) -> i64;
@@ -120,6 +120,31 @@ pub struct Page {
     pub reached: i64,
     /// What the server kept back, to be said beside the records.
     pub gap: Option<GapKind>,
+}
+
+/// How many records of a store pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreCount {
+    /// Records that pass.
+    pub matched: u64,
+    /// Everything was counted.
+    pub is_complete: bool,
+}
+
+impl StoreCount {
+    /// All of them.
+    pub fn all(matched: u64) -> Self {
+        Self { matched, is_complete: true }
+    }
+}
+
+/// Records of a store by time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreBuckets {
+    /// From the start of the range on.
+    pub buckets: Vec<Bucket>,
+    /// Everything was counted.
+    pub is_complete: bool,
 }
 
 /// Why there is no answer.

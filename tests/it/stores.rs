@@ -251,6 +251,34 @@ fn a_server_that_lets_a_query_cover_little_time_is_asked_in_pieces() {
 }
 
 #[test]
+fn news_are_found_where_a_query_may_cover_little_time() {
+    let at = |back: i64| pushed(clock::now(), -back, &format!("{back} s ago"), &[("app", "api")]);
+    let loki = Loki::start(vec![at(60)]);
+    loki.ways().max_length_nanos = 10 * 60 * SECOND;
+    let mut desk = Desk::new(&config_of(&loki, ", since = '2h'"));
+    desk.until_state(|it| *it == SourceState::Connected);
+    let windows_rx = desk.start(WindowRequest { follow: true, ..request("", Anchor::Tail, (10, 0)) });
+    Desk::until(&windows_rx, |rows| texts(rows) == ["60 s ago"]);
+    loki.ways().lines.push(at(5));
+    Desk::until(&windows_rx, |rows| texts(rows) == ["60 s ago", "5 s ago"]);
+}
+
+#[test]
+fn large_records_of_one_instant_are_read_as_far_as_they_fit() {
+    let base = base();
+    // Each fits in an answer; two of them do not.
+    let large = |name: &str| format!("{name} {}", "x".repeat(20 << 20));
+    let all = ["a", "b"].map(|it| pushed(base, 1, &large(it), &[("app", "api")]));
+    let loki = Loki::start(all.to_vec());
+    let mut desk = Desk::new(&config_of(&loki, "").replace("200ms", "1h"));
+    desk.until_state(|it| *it == SourceState::Connected);
+    let windows_rx = desk.start(request("", Anchor::Tail, (5, 0)));
+    let rows = Desk::until(&windows_rx, |rows| rows.iter().any(|it| matches!(it, Row::Record(_))));
+    let gaps: Vec<String> = texts(&rows).into_iter().filter(|it| it.starts_with("Failed")).collect();
+    assert_eq!(gaps, ["Failed(\"of one instant 1 line read: the others are too large\")"]);
+}
+
+#[test]
 fn a_followed_store_shows_new_lines_and_those_that_come_late() {
     let base = base();
     let recent = clock::now();

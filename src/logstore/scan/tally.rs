@@ -15,6 +15,7 @@ pub struct Tally {
     pub(super) goals: Vec<GoalTally>,
     pub(super) buckets: Option<Buckets>,
     pub(super) total_bytes: u64,
+    pub(super) has_stores: bool,
     /// The first goal is everything, which is what the others are a part of.
     pub(super) begins_with_all: bool,
     pub(super) complete: bool,
@@ -32,6 +33,7 @@ impl Tally {
             goals: vec![GoalTally::default(); scan.goals.len()],
             buckets: scan.histogram.map(|it| buckets(scan, snapshots, it)),
             total_bytes: total_bytes(snapshots),
+            has_stores: has_stores(snapshots),
             begins_with_all: scan.goals.first().is_some_and(|it| it.matcher.is_empty()),
             complete: false,
         }
@@ -63,7 +65,8 @@ impl Tally {
     pub fn chip_counts(&self, chips: &[(usize, usize)]) -> Vec<ChipCount> {
         let count = |(before, with): &(usize, usize)| {
             let (before, with) = (self.goals.get(*before)?, self.goals.get(*with)?);
-            let complete = before.bytes.min(with.bytes) >= self.total_bytes;
+            // A store has no bytes to tell by.
+            let complete = !self.has_stores && before.bytes.min(with.bytes) >= self.total_bytes;
             Some(ChipCount { matched: with.matched, of: before.matched, complete: self.complete || complete })
         };
         chips.iter().filter_map(count).collect()
@@ -81,6 +84,10 @@ impl Tally {
             complete: self.complete,
         })
     }
+}
+
+pub(super) fn has_stores(snapshots: &[Snapshot]) -> bool {
+    snapshots.iter().any(|it| it.store.is_some())
 }
 
 pub(super) fn total_bytes(snapshots: &[Snapshot]) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::logstore::block::reader::BlockReader;
 use crate::logstore::scan::stores::{Stores, epochs};
-use crate::logstore::scan::tally::{GoalTally, Tally, total_bytes};
+use crate::logstore::scan::tally::{GoalTally, Tally, has_stores, total_bytes};
 use crate::logstore::scan::{Desk, Scan, known, length};
 use crate::logstore::source::{Part, Snapshot};
 
@@ -51,6 +51,7 @@ impl Totals {
             self.blocks.clear();
         }
         closed.total_bytes = total_bytes(snapshots);
+        closed.has_stores = has_stores(snapshots);
         let mut open = Tally { goals: vec![GoalTally::default(); closed.goals.len()], ..closed.clone() };
         if let Some(buckets) = &mut open.buckets {
             buckets.clear();

@@ -11,7 +11,7 @@ use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::Block;
 use crate::logstore::format::Reading;
 use crate::logstore::segment::lock;
-use crate::logstore::store::{Ask, Asking, Entry, MAX_PAGE_RECORDS, Stop, Store, StoreError};
+use crate::logstore::store::{Ask, Asking, Entry, MAX_PAGE_RECORDS, Stop, Store, StoreCount, StoreError};
 use crate::logstore::summary::{Buckets, Collector};
 use crate::logstore::walk::{Direction, Place};
 
@@ -21,8 +21,9 @@ const MAX_KEPT_PAGES: usize = 64;
 const MAX_KEPT_BYTES: usize = 16 << 20;
 /// Counts kept until the store has something new: one for each chip of a long query.
 const MAX_KEPT_COUNTS: usize = 32;
-/// Instants whose order is remembered, some 3 MB. Forgetting them all can only mix up records of one instant.
-const MAX_KNOWN_INSTANTS: usize = 100_000;
+/// Records whose order within their instant is remembered, some 5 MB, and those of one page more. Forgetting them all
+/// can only mix up records of one instant.
+const MAX_KNOWN_RECORDS: usize = 100_000;
 /// Records looked through to count where the store can not: ten pages.
 const MAX_COUNTED_RECORDS: u64 = 20_000;
 /// Bits of a place that order the records of one instant.
@@ -77,15 +78,6 @@ pub struct Leaf {
     pub gap: Option<GapKind>,
 }
 
-/// How many records of a store pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoreCount {
-    /// Records that pass.
-    pub matched: u64,
-    /// Everything was counted.
-    pub is_complete: bool,
-}
-
 /// Reads one store.
 #[derive(Debug)]
 pub struct StoreReader {
@@ -93,7 +85,7 @@ pub struct StoreReader {
     zone: TimeZone,
     reading: Arc<Reading>,
     kept: Mutex<Kept>,
-    order: Mutex<HashMap<i64, Order>>,
+    order: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +94,14 @@ struct Kept {
     counts: VecDeque<((String, Range<i64>), StoreCount)>,
     /// Counts the renewals: what was asked for before one is not kept after it.
     renewals: u64,
+}
+
+/// What was met, by instant.
+#[derive(Debug, Default)]
+struct Known {
+    instants: HashMap<i64, Order>,
+    /// Of all instants.
+    records: usize,
 }
 
 /// The records of one instant that were met, in the store's order.
@@ -213,12 +213,13 @@ impl StoreReader {
         };
         let ask = Ask { asking: &asking, range, direction: Direction::Backward, limit: MAX_PAGE_RECORDS, stop };
         let by_store = if self.is_exact(&ask)? { self.store.count(&ask)? } else { None };
-        let counted = match by_store {
-            Some(matched) => StoreCount { matched, is_complete: true },
+        let (counted, keeps) = match by_store {
+            Some(counted) => (counted, counted.is_complete),
             None => self.count_pages(matcher, &ask, &mut |_, _| {})?,
         };
         let mut kept = lock(&self.kept);
-        if kept.renewals == renewals {
+        // What a part of the store did not count may come with the next try.
+        if keeps && kept.renewals == renewals {
             kept.counts.push_back((key, counted));
             if kept.counts.len() > MAX_KEPT_COUNTS {
                 kept.counts.pop_front();
@@ -247,7 +248,7 @@ impl StoreReader {
         let first = bucket_of(range.start);
         let whole = if start_of(first) == range.start { range.start } else { start_of(first + 1).min(range.end) };
         let pieces = [range.start..whole, whole..range.end];
-        let mut found = Vec::new();
+        let (mut found, mut is_complete) = (Vec::new(), true);
         for piece in pieces.into_iter().filter(|it| asking.is_exact && !it.is_empty()) {
             let start = bucket_of(piece.start);
             let ask =
@@ -256,17 +257,18 @@ impl StoreReader {
                 found.clear();
                 break;
             };
-            found.extend((start..).zip(counted));
+            is_complete &= counted.is_complete;
+            found.extend((start..).zip(counted.buckets));
         }
         if !found.is_empty() {
             for (index, counted) in found {
                 buckets.add_bucket(buckets.from + index * buckets.length, &counted);
             }
-            return Ok(true);
+            return Ok(is_complete);
         }
         let ask = Ask { asking: &asking, range, direction: Direction::Backward, limit: MAX_PAGE_RECORDS, stop };
         let mut collector = Collector::default();
-        let counted = self.count_pages(matcher, &ask, &mut |block, index| {
+        let (counted, _) = self.count_pages(matcher, &ask, &mut |block, index| {
             let span = &block.spans()[index as usize];
             collector.add(span.nanos.div_euclid(NANOS_PER_SECOND), block.level_of(span));
         })?;
@@ -281,39 +283,42 @@ impl StoreReader {
         }
         let Some(text) = ask.asking.doubtful.clone() else { return Ok(false) };
         let asking = Asking { text, is_exact: true, doubtful: None };
-        Ok(self.store.count(&Ask { asking: &asking, range: ask.range.clone(), ..*ask })? == Some(0))
+        let doubtful = self.store.count(&Ask { asking: &asking, range: ask.range.clone(), ..*ask })?;
+        Ok(doubtful == Some(StoreCount::all(0)))
     }
 
-    /// Counts by looking at every record that the store finds, the newest first.
+    /// Counts by looking at every record that the store finds, the newest first. True when another try would come to
+    /// the same.
     fn count_pages(
         &self,
         matcher: &Matcher,
         ask: &Ask<'_>,
         each: &mut dyn FnMut(&Block, u32),
-    ) -> Result<StoreCount, StoreError> {
-        let (mut matched, mut looked_at) = (0, 0);
+    ) -> Result<(StoreCount, bool), StoreError> {
+        let (mut matched, mut looked_at, mut is_whole) = (0, 0, true);
         let mut range = ask.range.clone();
         while range.start < range.end {
             if looked_at >= MAX_COUNTED_RECORDS {
-                return Ok(StoreCount { matched, is_complete: false });
+                return Ok((StoreCount { matched, is_complete: false }, is_whole));
             }
             if ask.stop.is_wanted() {
                 return Err(StoreError::Stopped);
             }
             let page = self.store.page(&Ask { range: range.clone(), stop: ask.stop, ..*ask })?;
             range.end = page.reached.clamp(range.start, range.end);
+            is_whole &= page.gap.is_none();
             looked_at += page.entries.len() as u64;
             let block = Block::of_entries(page.entries, &self.zone, &self.reading);
             let found = block.matches(matcher, &|_| jiff::Timestamp::UNIX_EPOCH);
             found.iter().for_each(|it| each(&block, *it));
             matched += found.len() as u64;
         }
-        Ok(StoreCount { matched, is_complete: true })
+        Ok((StoreCount { matched, is_complete: is_whole }, is_whole))
     }
 
     /// The tie of the record at a place; `None` when it was never met or has been forgotten.
     pub fn tie_at(&self, place: Place) -> Option<u64> {
-        match lock(&self.order).get(&place.instant())? {
+        match lock(&self.order).instants.get(&place.instant())? {
             Order::One(tie) => (place.label() == MIDDLE).then_some(*tie),
             Order::Many(known) => known.iter().find(|(_, label)| *label == place.label()).map(|(tie, _)| *tie),
         }
@@ -322,7 +327,7 @@ impl StoreReader {
     /// The place of a record by its instant and tie; the store is asked for the instant when it must be. Before
     /// the instant when there is no such record.
     pub fn place_of(&self, nanos: i64, tie: u64, stop: &Stop) -> Place {
-        let known = || match lock(&self.order).get(&nanos)? {
+        let known = || match lock(&self.order).instants.get(&nanos)? {
             Order::One(it) => (*it == tie).then_some(MIDDLE),
             Order::Many(known) => known.iter().find(|(it, _)| *it == tie).map(|(_, label)| *label),
         };
@@ -338,13 +343,17 @@ impl StoreReader {
     /// Places of records that come in the store's order, whole instants.
     fn places(&self, entries: &[Entry]) -> Vec<Place> {
         let mut order = lock(&self.order);
-        if order.len() > MAX_KNOWN_INSTANTS {
-            order.clear();
+        if order.records > MAX_KNOWN_RECORDS {
+            *order = Known::default();
         }
+        let Known { instants, records } = &mut *order;
         let mut places = Vec::with_capacity(entries.len());
         for group in entries.chunk_by(|left, right| left.nanos == right.nanos) {
             let nanos = group[0].nanos;
-            let known = order.entry(nanos).or_insert(Order::One(group[0].tie));
+            let known = instants.entry(nanos).or_insert_with(|| {
+                *records += 1;
+                Order::One(group[0].tie)
+            });
             if let (Order::One(tie), [only]) = (&known, group)
                 && *tie == only.tie
             {
@@ -356,7 +365,9 @@ impl StoreReader {
                 Order::Many(labels) => labels,
             };
             let ties: Vec<u64> = group.iter().map(|it| it.tie).collect();
+            let before = labels.len();
             insert(&mut labels, &ties);
+            *records += labels.len() - before;
             let label = |tie: u64| labels.iter().find(|(it, _)| *it == tie).map_or(MIDDLE, |(_, label)| *label);
             places.extend(ties.iter().map(|tie| Place::of_record(nanos, label(*tie))));
             *known = Order::Many(labels);
@@ -446,6 +457,47 @@ mod tests {
         insert(&mut known, &[0, 7, 8, 1]);
         assert_eq!(ties(&known), [0, 7, 8, 1]);
         assert!(known.windows(2).all(|pair| pair[0].1 < pair[1].1), "{known:?}");
+    }
+
+    /// Has nothing; only its reader is of interest.
+    #[derive(Debug)]
+    struct Empty;
+
+    impl Store for Empty {
+        fn translate(&self, _: &Matcher) -> Asking {
+            Asking { text: String::new(), is_exact: true, doubtful: None }
+        }
+        fn page(&self, ask: &Ask<'_>) -> Result<crate::logstore::store::Page, StoreError> {
+            Ok(crate::logstore::store::Page { reached: ask.range.end, ..Default::default() })
+        }
+        fn count(&self, _: &Ask<'_>) -> Result<Option<StoreCount>, StoreError> {
+            Ok(None)
+        }
+        fn histogram(&self, _: &Ask<'_>, _: u64) -> Result<Option<crate::logstore::store::StoreBuckets>, StoreError> {
+            Ok(None)
+        }
+        fn earliest(&self) -> i64 {
+            0
+        }
+        fn newest(&self, _: &Stop) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+        fn renew(&self) {}
+    }
+
+    #[test]
+    fn the_records_of_few_instants_are_forgotten_like_those_of_many() {
+        let reader = StoreReader::new(Arc::new(Empty), TimeZone::UTC, Arc::default());
+        let entry = |nanos, tie| Entry { nanos, tie, line: Vec::new(), aside: Default::default() };
+        let page = MAX_PAGE_RECORDS as u64;
+        for nanos in 0..200 {
+            let entries: Vec<Entry> = (0..page).map(|it| entry(nanos, it)).collect();
+            assert_eq!(reader.places(&entries).len(), entries.len());
+            let known = lock(&reader.order);
+            let records = |it: &Order| if let Order::Many(known) = it { known.len() } else { 1 };
+            assert_eq!(known.instants.values().map(records).sum::<usize>(), known.records);
+            assert!(known.records <= MAX_KNOWN_RECORDS + MAX_PAGE_RECORDS, "{}", known.records);
+        }
     }
 
     #[test]

@@ -14,14 +14,20 @@ use proptest::prelude::*;
 use crate::clock;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::log::{
-    Anchor, Bucket, Cursor, Find, GapKind, Level, Position, Row, ViewId, Window, WindowRequest, WindowSource,
+    Anchor, ChipCount, Cursor, Find, GapKind, Level, Position, Row, ViewId, Window, WindowRequest, WindowSource,
 };
+use crate::domain::query::Query;
 use crate::domain::query::matcher::{Matcher, Subject};
 use crate::logstore::engine::Engine;
 use crate::logstore::format::Reading;
+use crate::logstore::scan::tally::Tally;
+use crate::logstore::scan::{Scan, count};
 use crate::logstore::segment::lock;
 use crate::logstore::source::Source;
-use crate::logstore::store::{Aside, Ask, Asking, Entry, Page, Stop, Store, StoreError, tie_of};
+use crate::logstore::store::reader::StoreReader;
+use crate::logstore::store::{
+    Aside, Ask, Asking, Entry, Page, Stop, Store, StoreBuckets, StoreCount, StoreError, tie_of,
+};
 use crate::logstore::tail::FileTail;
 use crate::logstore::walk::Direction;
 
@@ -87,14 +93,14 @@ impl Store for Shelf {
         })
     }
 
-    fn count(&self, ask: &Ask<'_>) -> Result<Option<u64>, StoreError> {
+    fn count(&self, ask: &Ask<'_>) -> Result<Option<StoreCount>, StoreError> {
         let matcher = lock(&self.asked)[&ask.asking.text].clone();
         let entries = lock(&self.entries);
         let matched = entries.iter().filter(|it| ask.range.contains(&it.nanos) && matcher.passes(&Line(it))).count();
-        Ok(Some(matched as u64))
+        Ok(Some(StoreCount::all(matched as u64)))
     }
 
-    fn histogram(&self, _: &Ask<'_>, _: u64) -> Result<Option<Vec<Bucket>>, StoreError> {
+    fn histogram(&self, _: &Ask<'_>, _: u64) -> Result<Option<StoreBuckets>, StoreError> {
         Ok(None)
     }
 
@@ -308,6 +314,67 @@ fn a_store_that_fails_leaves_a_row_and_the_other_sources() {
     let failed =
         rows.iter().any(|it| matches!(it, Row::Gap(gap) if gap.kind == GapKind::Failed("the store is away".into())));
     assert!(failed && rows.iter().any(|it| matches!(it, Row::Record(_))), "{rows:?}");
+}
+
+#[test]
+fn the_counts_of_chips_are_final_when_the_store_has_given_all_of_them() {
+    let shelf = Arc::new(Shelf { most: 5, ..Shelf::default() });
+    *lock(&shelf.entries) = (0..20).map(|it| entry(it, it as usize)).collect();
+    let (engine, source) = engine_of_store(&shelf, "s");
+    let inner = engine.inner();
+    let query = Query::parse("timeout").unwrap();
+    let matcher = Arc::new(Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap());
+    let goals = [inner.everything(false), inner.goal(&query, Timestamp::UNIX_EPOCH, matcher, false)];
+    let scan = Scan { reader: &inner.reader, goals: &goals, histogram: None, phase: 0, threads: 1, gate: None };
+    let snapshots = [source.snapshot()];
+    let heard = Mutex::new(Vec::new());
+    let progress = |tally: &Mutex<Tally>| {
+        lock(&heard).extend(lock(tally).chip_counts(&[(0, 1)]));
+        true
+    };
+    let mut totals = count(scan, &snapshots, &progress).expect("not cancelled");
+    let chip = |matched, of, complete| ChipCount { matched, of, complete };
+    assert_eq!(*lock(&heard), [chip(0, 20, false), chip(10, 20, false)]);
+    assert_eq!(totals.advance(scan, &snapshots).chip_counts(&[(0, 1)]), [chip(10, 20, true)]);
+}
+
+/// A store that counts half of what it has, and says so.
+#[derive(Debug)]
+struct Half(Arc<Shelf>);
+
+impl Store for Half {
+    fn translate(&self, matcher: &Matcher) -> Asking {
+        self.0.translate(matcher)
+    }
+    fn page(&self, ask: &Ask<'_>) -> Result<Page, StoreError> {
+        self.0.page(ask)
+    }
+    fn count(&self, ask: &Ask<'_>) -> Result<Option<StoreCount>, StoreError> {
+        self.0.pages.fetch_add(1, Ordering::Relaxed);
+        Ok(self.0.count(ask)?.map(|it| StoreCount { matched: it.matched / 2, is_complete: false }))
+    }
+    fn histogram(&self, ask: &Ask<'_>, seconds: u64) -> Result<Option<StoreBuckets>, StoreError> {
+        self.0.histogram(ask, seconds)
+    }
+    fn earliest(&self) -> i64 {
+        0
+    }
+    fn newest(&self, stop: &Stop) -> Result<u64, StoreError> {
+        self.0.newest(stop)
+    }
+    fn renew(&self) {}
+}
+
+#[test]
+fn what_a_store_counts_in_part_is_no_complete_count_and_is_asked_for_again() {
+    let shelf = Arc::new(Shelf { most: 5, ..Shelf::default() });
+    *lock(&shelf.entries) = (0..20).map(|it| entry(it, it as usize)).collect();
+    let reader = StoreReader::new(Arc::new(Half(shelf.clone())), TimeZone::UTC, Arc::new(Reading::default()));
+    for asked in 1..3 {
+        let counted = reader.count(&Matcher::default(), &Stop::default());
+        assert_eq!(counted, Ok(StoreCount { matched: 10, is_complete: false }));
+        assert_eq!(shelf.pages.load(Ordering::Relaxed), asked);
+    }
 }
 
 #[test]

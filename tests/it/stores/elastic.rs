@@ -1,12 +1,21 @@
 //! Elasticsearch and OpenSearch.
 
-use hotseat::domain::log::{Anchor, Bucket, GapKind, Row, SourceState, WindowRequest};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hotseat::domain::ids::{HostId, SourceId};
+use hotseat::domain::log::{Anchor, Bucket, GapKind, HistogramRequest, Row, SourceState, WindowRequest};
+use hotseat::domain::query::matcher::Matcher;
+use hotseat::logstore::store::{Ask, Stop};
+use hotseat::logstore::walk::Direction;
+use hotseat::service::log::LogInput;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Desk, PATIENCE, base, request, texts};
-use crate::support::elasticsearch::Elastic;
+use crate::support::elasticsearch::{Between, Elastic};
 use crate::support::web::Said;
 
 fn config_of(elastic: &Elastic, more: &str) -> String {
@@ -118,6 +127,79 @@ fn nanoseconds_are_kept_apart_where_the_index_keeps_them() {
     let desk = Desk::new(&config_of(&elastic, ""));
     let window = desk.ask(request("", Anchor::Time(at(100)), (10, 300)));
     assert_eq!(numbers(&window.rows.expect("rows")), (90..400).collect::<Vec<_>>());
+}
+
+#[test]
+fn nanoseconds_are_told_by_the_times_when_the_fields_are_kept_secret() {
+    let base = base();
+    let source = |it: usize| {
+        let at = Timestamp::from_nanosecond(base.as_nanosecond() + it as i128).expect("a time");
+        json!({ "@timestamp": format!("{at:.9}"), "message": format!("x n{it}.") })
+    };
+    for status in [403, 500] {
+        let elastic = Elastic::start((0..50).map(|it| (format!("id{it}"), source(it))).collect());
+        elastic.ways().mapping.insert("@timestamp".into(), "date_nanos".into());
+        elastic.ways().field_caps_status = status;
+        let mut desk = Desk::new(&config_of(&elastic, ""));
+        if status == 500 {
+            desk.until_state(|it| matches!(it, SourceState::Reconnecting { .. }));
+            elastic.ways().field_caps_status = 200;
+        }
+        desk.until_state(|it| *it == SourceState::Connected);
+        let window = desk.ask(request("", Anchor::Tail, (100, 0)));
+        assert_eq!(numbers(&window.rows.expect("rows")), (0..50).collect::<Vec<_>>(), "{status}");
+    }
+}
+
+#[test]
+fn a_record_without_a_time_leaves_a_row() {
+    let elastic = Elastic::start(documents(base(), 3));
+    let desk = Desk::new(&config_of(&elastic, "").replace("200ms", "1h"));
+    assert_eq!(desk.ask(request("", Anchor::Tail, (5, 0))).rows.expect("rows").len(), 3);
+    let hits = json!([{ "_index": "logs", "_id": "x", "_source": { "message": "lost" }, "sort": [null, 1] }]);
+    elastic.ways().instead = vec![Said::json(json!({ "hits": { "hits": hits } }))];
+    let windows_rx = desk.start(request("lost", Anchor::Tail, (5, 0)));
+    let rows = Desk::until(&windows_rx, |rows| !rows.is_empty());
+    assert_eq!(texts(&rows), ["Failed(\"1 record without a time in `@timestamp` left out here\")"]);
+}
+
+#[test]
+fn a_page_that_is_renewed_meanwhile_ends_as_it_began() {
+    let base = base();
+    let elastic = Elastic::start((0..1200).map(|it| document(base, 0, it)).collect());
+    let (config, errors) = hotseat::config::parse("c.toml", &config_of(&elastic, ""));
+    assert!(errors.is_empty(), "{errors:?}");
+    let LogInput::Store(remote) = &config.logs[0].inputs[0] else { panic!("{:?}", config.logs) };
+    let id = SourceId::new(&HostId::new("h"), "shop");
+    let (_, store) = remote.open((id, "shop"), TimeZone::UTC, Arc::default());
+    let renewed = store.clone();
+    elastic.ways().between = Some(Between(Box::new(move || renewed.renew())));
+    let asking = store.translate(&Matcher::default());
+    let stop = Stop::default();
+    let ask = Ask { asking: &asking, range: 0..i64::MAX, direction: Direction::Backward, limit: 200, stop: &stop };
+    let page = store.page(&ask).expect("a page");
+    let ties: BTreeSet<u64> = page.entries.iter().map(|it| it.tie).collect();
+    assert_eq!((page.entries.len(), ties.len(), page.gap), (1200, 1200, None));
+    // Two pages were searched with the same point in time, and another was opened for none of them.
+    assert!(elastic.searches().len() > 2 && elastic.ways().moments_opened == 1);
+    elastic.ways().between = None;
+    drop(store);
+    until_closed(&elastic);
+}
+
+#[test]
+fn a_count_and_a_histogram_without_some_shards_are_not_complete() {
+    let elastic = Elastic::start(documents(base(), 40));
+    elastic.ways().failed_shards = 1;
+    let desk = Desk::new(&config_of(&elastic, ""));
+    let histogram = Some(HistogramRequest { from: None, until: None, buckets: 10 });
+    let windows_rx = desk.start(WindowRequest { count: true, histogram, ..request("", Anchor::Tail, (5, 0)) });
+    // The engine lets go of its end when there is no more to come.
+    let windows: Vec<_> = windows_rx.iter().collect();
+    assert!(windows.iter().all(|it| !it.counts.complete), "{windows:#?}");
+    let last = windows.iter().rev().find_map(|it| it.histogram.as_ref()).expect("a histogram");
+    let total = last.buckets.iter().map(Bucket::total).sum::<u64>();
+    assert_eq!((windows.last().map(|it| it.counts.matched), total, last.complete), (Some(40), 40, false));
 }
 
 #[test]

@@ -37,12 +37,25 @@ pub struct Ways {
     pub mapping: BTreeMap<String, String>,
     pub is_opensearch: bool,
     /// Open points in time: what they see.
-    pub moments: BTreeMap<String, usize>,
+    pub moments: BTreeMap<String, Vec<(String, Value)>>,
     pub moments_opened: usize,
+    /// Answers questions for the fields with this status.
+    pub field_caps_status: u16,
+    /// Called when a page is read on; documents stand in another order from then on.
+    pub between: Option<Between>,
     /// Shards that fail.
     pub failed_shards: usize,
     pub login: Option<String>,
     pub instead: Vec<Said>,
+}
+
+/// What happens while a page is read.
+pub struct Between(pub Box<dyn Fn() + Send>);
+
+impl std::fmt::Debug for Between {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Between")
+    }
 }
 
 /// The server.
@@ -62,6 +75,8 @@ impl Elastic {
             is_opensearch: false,
             moments: BTreeMap::new(),
             moments_opened: 0,
+            field_caps_status: 200,
+            between: None,
             failed_shards: 0,
             login: None,
             instead: Vec::new(),
@@ -162,7 +177,7 @@ fn answer(ways: &mut Ways, asked: &Asked) -> Result<Said, Refused> {
         asked.parameter("keep_alive").ok_or_else(|| foreign("keep_alive is missing"))?;
         ways.moments_opened += 1;
         let id = format!("moment-{}", ways.moments_opened);
-        let seen = ways.documents.len();
+        let seen = ways.documents.clone();
         ways.moments.insert(id.clone(), seen);
         return Ok(Said::json(if ways.is_opensearch { json!({ "pit_id": id }) } else { json!({ "id": id }) }));
     }
@@ -179,6 +194,9 @@ fn answer(ways: &mut Ways, asked: &Asked) -> Result<Said, Refused> {
         }
         ("GET", true, "/_field_caps") => {
             known(asked, &["fields"])?;
+            if ways.field_caps_status != 200 {
+                return Ok(error(ways.field_caps_status, "exception", "no fields today"));
+            }
             let mut fields = json!({});
             for name in asked.parameter("fields").unwrap_or_default().split(',') {
                 if let Some(kind) = ways.mapping.get(name) {
@@ -196,11 +214,20 @@ fn answer(ways: &mut Ways, asked: &Asked) -> Result<Said, Refused> {
             for (_, source) in &ways.documents {
                 count += usize::from(matches(ways, &body["query"], source)?);
             }
-            Ok(Said::json(json!({ "count": count, "_shards": { "total": SHARDS, "successful": SHARDS, "failed": 0 } })))
+            let failed = ways.failed_shards;
+            let shards = json!({ "total": SHARDS, "successful": SHARDS - failed, "failed": failed });
+            Ok(Said::json(json!({ "count": count, "_shards": shards })))
         }
         ("POST", has_index, "/_search") => {
             known(asked, &[])?;
-            search(ways, &body()?, has_index)
+            let body = body()?;
+            if body.get("search_after").is_some()
+                && let Some(Between(between)) = &ways.between
+            {
+                between();
+                ways.documents.reverse();
+            }
+            search(ways, &body, has_index)
         }
         _ => Err(foreign(format!("no handler found for uri [{path}] and method [{method}]"))),
     }
@@ -220,7 +247,7 @@ fn search(ways: &Ways, body: &Value, has_index: bool) -> Result<Said, Refused> {
     if size > 10_000 {
         return Err(foreign("Result window is too large"));
     }
-    let (mut seen, mut moment) = (ways.documents.len(), None);
+    let (mut documents, mut moment) = (&ways.documents, None);
     if let Some(pit) = body.get("pit") {
         keys(pit, &["id", "keep_alive"])?;
         if has_index {
@@ -230,13 +257,13 @@ fn search(ways: &Ways, body: &Value, has_index: bool) -> Result<Said, Refused> {
         let Some(known) = ways.moments.get(id) else {
             return Err(Refused::Answer(error(404, "search_context_missing_exception", "No search context found")));
         };
-        (seen, moment) = (*known, Some(id.to_string()));
+        (documents, moment) = (known, Some(id.to_string()));
     } else if !has_index {
         return Err(foreign("a search over everything"));
     }
     let mut found: Vec<(Vec<i64>, usize)> = Vec::new();
     let sort = body["sort"].as_array().cloned().unwrap_or_default();
-    for (at, (_, source)) in ways.documents[..seen].iter().enumerate() {
+    for (at, (_, source)) in documents.iter().enumerate() {
         if matches(ways, &body["query"], source)? {
             let mut values = Vec::new();
             for key in &sort {
@@ -251,7 +278,7 @@ fn search(ways: &Ways, body: &Value, has_index: bool) -> Result<Said, Refused> {
         "_shards": { "total": SHARDS, "successful": SHARDS - ways.failed_shards, "failed": ways.failed_shards },
     });
     if let Some(aggregations) = body.get("aggs") {
-        said["aggregations"] = aggregate(ways, aggregations, &found)?;
+        said["aggregations"] = aggregate(ways, documents, aggregations, &found)?;
     }
     let descending =
         sort.first().is_some_and(|it| it.as_object().is_some_and(|it| it.values().any(|it| it["order"] == "desc")));
@@ -272,7 +299,7 @@ fn search(ways: &Ways, body: &Value, has_index: bool) -> Result<Said, Refused> {
     let hits: Vec<Value> = found
         .into_iter()
         .map(|(values, at)| {
-            let (id, source) = &ways.documents[at];
+            let (id, source) = &documents[at];
             let mut hit = json!({ "_index": ways.index, "_id": id, "_score": null, "sort": values });
             if shows_source {
                 hit["_source"] = source.clone();
@@ -429,7 +456,12 @@ fn wildcard(pattern: &str, text: &str) -> bool {
     regex::Regex::new(&regex).is_ok_and(|it| it.is_match(text))
 }
 
-fn aggregate(ways: &Ways, wanted: &Value, found: &[(Vec<i64>, usize)]) -> Result<Value, Refused> {
+fn aggregate(
+    ways: &Ways,
+    documents: &[(String, Value)],
+    wanted: &Value,
+    found: &[(Vec<i64>, usize)],
+) -> Result<Value, Refused> {
     keys(wanted, &["time"])?;
     keys(&wanted["time"], &["date_histogram", "aggs"])?;
     let how = &wanted["time"]["date_histogram"];
@@ -445,7 +477,7 @@ fn aggregate(ways: &Ways, wanted: &Value, found: &[(Vec<i64>, usize)]) -> Result
     let mut buckets: BTreeMap<i64, BTreeMap<String, u64>> = BTreeMap::new();
     let mut totals: BTreeMap<i64, u64> = BTreeMap::new();
     for (_, at) in found {
-        let source = &ways.documents[*at].1;
+        let source = &documents[*at].1;
         let second = nanos_of(source, field) / 1_000_000_000;
         let key = ((second - offset).div_euclid(interval) * interval + offset) * 1000;
         *totals.entry(key).or_default() += 1;

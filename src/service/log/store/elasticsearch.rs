@@ -6,20 +6,27 @@
 //! `date_nanos`, and records of one instant stand in the order of the index.
 
 mod answer;
+mod moment;
 mod query;
 
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::domain::log::{Bucket, GapKind};
 use crate::domain::query::matcher::{Demand, Matcher};
 use crate::logstore::segment::lock;
-use crate::logstore::store::{Aside, Ask, Asking, Entry, Page, Stop, Store, StoreError, tie_of};
+use crate::logstore::store::{
+    Aside, Ask, Asking, Entry, Page, Stop, Store, StoreBuckets, StoreCount, StoreError, tie_of,
+};
 use crate::logstore::walk::Direction;
-use crate::service::log::store::elasticsearch::answer::{Counted, Found, Hit, instant, too_many, trouble};
+use crate::service::log::store::elasticsearch::answer::{
+    Counted, Found, Hit, Refused, Shards, instant, too_many, trouble, without_time,
+};
+use crate::service::log::store::elasticsearch::moment::{Dialect, Moment, Pit};
 use crate::service::log::store::elasticsearch::query::{
     Fields, NANOS_PER_MS, Text, contains, path_of, resolve, said, time_range, value_at, words,
 };
@@ -65,55 +72,23 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Elasticsearch {
     settings: Settings,
-    client: HttpClient,
+    client: Arc<HttpClient>,
     /// See [`Store::earliest`]; fixed between renewals.
     earliest: AtomicI64,
     fields: Mutex<Option<Fields>>,
+    /// Times came in nanoseconds, whatever is known of the fields.
+    has_nanos: AtomicBool,
     moment: Mutex<Moment>,
-}
-
-/// How points in time are opened, and the open one.
-#[derive(Debug, Default)]
-struct Moment {
-    dialect: Option<Dialect>,
-    open: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    /// `POST /index/_pit`.
-    Elasticsearch,
-    /// `POST /index/_search/point_in_time`.
-    OpenSearch,
-    /// Without points in time.
-    Neither,
-}
-
-/// Why a search was not answered.
-enum Refused {
-    /// The point in time is gone.
-    Gone,
-    /// The answer is too large for this program.
-    TooLarge,
-    Error(StoreError),
-}
-
-impl From<Trouble> for Refused {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::TooLarge => Self::TooLarge,
-            other => Self::Error(other.into()),
-        }
-    }
 }
 
 impl Elasticsearch {
     /// Makes the store; nothing is asked yet.
     pub fn new(settings: Settings) -> Self {
         let store = Self {
-            client: HttpClient::new(settings.common.access.clone()),
+            client: Arc::new(HttpClient::new(settings.common.access.clone())),
             earliest: AtomicI64::new(0),
             fields: Mutex::default(),
+            has_nanos: AtomicBool::new(false),
             moment: Mutex::default(),
             settings,
         };
@@ -121,27 +96,36 @@ impl Elasticsearch {
         store
     }
 
-    /// What the mappings say of the fields, asked once.
+    /// What the mappings say of the fields, asked until the server says it.
     fn fields(&self, stop: &Stop) -> Result<Fields, StoreError> {
+        let learned = |it: Fields| Fields { has_nanos: it.has_nanos || self.has_nanos.load(Ordering::Relaxed), ..it };
         if let Some(known) = *lock(&self.fields) {
-            return Ok(known);
+            return Ok(learned(known));
         }
         let Settings { index, time_field, message_field, level_field, .. } = &self.settings;
         let names = format!("{time_field},{message_field},{level_field}");
         let call = Call::get(format!("/{}/_field_caps", path_of(index)), vec![("fields", names)]);
         let answer = self.client.call(&call, stop)?;
-        let fields = match answer.status {
-            200 => self.read_fields(&answer.body),
+        match answer.status {
+            200 => {}
+            401 | 404 | 429 | 500.. => return Err(self.refused(&answer)),
             // Not allowed to look: records are read all the same, and texts are looked for here.
-            401 | 404 => return Err(self.refused(&answer)),
-            _ => Fields::default(),
-        };
-        *lock(&self.fields) = Some(fields);
-        Ok(fields)
+            _ => return Ok(learned(Fields::default())),
+        }
+        let said: Value = self.parse(&answer, "field capabilities")?;
+        let fields = self.read_fields(&said);
+        // An index that is not there yet may say something else when it is.
+        if said["fields"].get(time_field).is_some() {
+            *lock(&self.fields) = Some(fields);
+        }
+        Ok(learned(fields))
     }
 
-    fn read_fields(&self, body: &[u8]) -> Fields {
-        let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    fn parse<T: DeserializeOwned>(&self, answer: &Answer, wanted: &str) -> Result<T, StoreError> {
+        serde_json::from_slice(&answer.body).map_err(|error| StoreError::Failed(self.client.misread(wanted, &error)))
+    }
+
+    fn read_fields(&self, said: &Value) -> Fields {
         let types = |name: &str| -> Vec<String> {
             let found = said["fields"][name].as_object();
             found.map(|it| it.keys().filter(|it| *it != "unmapped").cloned().collect()).unwrap_or_default()
@@ -166,7 +150,7 @@ impl Elasticsearch {
     }
 
     /// The point in time that pages are read from, opened when there is none.
-    fn moment(&self, stop: &Stop) -> Result<Option<String>, StoreError> {
+    fn moment(&self, stop: &Stop) -> Result<Option<Arc<Pit>>, StoreError> {
         let mut moment = lock(&self.moment);
         if let Some(open) = &moment.open {
             return Ok(Some(open.clone()));
@@ -190,9 +174,10 @@ impl Elasticsearch {
             let id = said["id"].as_str().or_else(|| said["pit_id"].as_str());
             match (answer.status, id) {
                 (200, Some(id)) => {
+                    let open = Arc::new(Pit::new(id.to_string(), dialect, self.client.clone()));
                     moment.dialect = Some(dialect);
-                    moment.open = Some(id.to_string());
-                    return Ok(moment.open.clone());
+                    moment.open = Some(open.clone());
+                    return Ok(Some(open));
                 }
                 // The index is missing, not the path.
                 (404, _) if said["error"]["type"] == "index_not_found_exception" => return Err(self.refused(&answer)),
@@ -202,18 +187,6 @@ impl Elasticsearch {
             }
         }
         Ok(None)
-    }
-
-    /// Lets the server forget the open point in time.
-    fn close_moment(&self) {
-        let mut moment = lock(&self.moment);
-        let Some(id) = moment.open.take() else { return };
-        let (path, body) = match moment.dialect {
-            Some(Dialect::OpenSearch) => ("/_search/point_in_time", json!({ "pit_id": [id] })),
-            _ => ("/_pit", json!({ "id": id })),
-        };
-        let body = Some(body.to_string());
-        self.client.tell(Call { method: reqwest::Method::DELETE, path: path.into(), query: Vec::new(), body });
     }
 
     fn refused(&self, answer: &Answer) -> StoreError {
@@ -238,15 +211,14 @@ impl Elasticsearch {
         }
     }
 
-    /// One search. `after` are the sort values of the hit before.
+    /// One search, over a point in time if there is one. `after` are the sort values of the hit before.
     fn search(
         &self,
         (query, fields): (&Value, Fields),
         (direction, size): (Direction, usize),
-        after: Option<&[Value]>,
+        (pit, after): (Option<&Arc<Pit>>, Option<&[Value]>),
         stop: &Stop,
     ) -> Result<Found, Refused> {
-        let moment = self.moment(stop).map_err(Refused::Error)?;
         let order = if direction == Direction::Forward { "asc" } else { "desc" };
         let mut time = json!({ "order": order, "unmapped_type": "date" });
         if fields.has_nanos {
@@ -254,10 +226,7 @@ impl Elasticsearch {
             time["numeric_type"] = json!("date_nanos");
             time["unmapped_type"] = json!("date_nanos");
         }
-        let tie = match lock(&self.moment).dialect {
-            Some(Dialect::Elasticsearch) => "_shard_doc",
-            _ => "_doc",
-        };
+        let tie = if pit.is_some_and(|it| it.has_order()) { "_shard_doc" } else { "_doc" };
         let mut body = json!({
             "size": size,
             "query": query,
@@ -268,48 +237,48 @@ impl Elasticsearch {
         if let Some(after) = after {
             body["search_after"] = json!(after);
         }
-        let path = match &moment {
-            Some(id) => {
-                body["pit"] = json!({ "id": id, "keep_alive": KEEP_ALIVE });
+        let path = match pit {
+            Some(pit) => {
+                body["pit"] = json!({ "id": pit.id(), "keep_alive": KEEP_ALIVE });
                 "/_search".to_string()
             }
             None => format!("/{}/_search", path_of(&self.settings.index)),
         };
         let answer = self.client.call(&Call::post(path, Vec::new(), Some(body.to_string())), stop)?;
-        match answer.status {
-            200 => {}
-            404 if moment.is_some() => {
-                let mut open = lock(&self.moment);
-                if open.open == moment {
-                    open.open = None;
+        match (answer.status, pit) {
+            (200, _) => {}
+            (404, Some(pit)) => {
+                pit.forget();
+                let mut moment = lock(&self.moment);
+                if moment.open.as_ref().is_some_and(|it| Arc::ptr_eq(it, pit)) {
+                    moment.open = None;
                 }
                 return Err(Refused::Gone);
             }
             _ => return Err(Refused::Error(self.refused(&answer))),
         }
-        let mut found: Found = serde_json::from_slice(&answer.body).map_err(|error| {
-            Refused::Error(StoreError::Failed(format!("the store's answer is not that of a search: {error}")))
-        })?;
-        // The newest id counts.
-        if let Some(id) = found.pit_id.take() {
-            let mut open = lock(&self.moment);
-            if open.open == moment {
-                open.open = Some(id);
-            }
+        let mut found: Found = self.parse(&answer, "a search").map_err(Refused::Error)?;
+        if let (Some(id), Some(pit)) = (found.pit_id.take(), pit) {
+            pit.goes_on_as(id);
+        }
+        if !fields.has_nanos && found.hits.hits.iter().any(Hit::is_in_nanos) {
+            self.has_nanos.store(true, Ordering::Relaxed);
+            return Err(Refused::OtherUnit);
         }
         Ok(found)
     }
 
     /// A page, whole instants. Whatever point in time it began with, it ends with the same one.
     fn read(&self, ask: &Ask<'_>, range: &Range<i64>, fields: Fields, limit: usize) -> Result<Page, Refused> {
+        let pit = self.moment(ask.stop).map_err(Refused::Error)?;
         let query = self.query(&ask.asking.text, range, fields);
-        let found = self.search((&query, fields), (ask.direction, limit), None, ask.stop)?;
-        let mut gap = trouble(&found);
+        let found = self.search((&query, fields), (ask.direction, limit), (pit.as_ref(), None), ask.stop)?;
+        let mut gap = trouble(found.shards, found.timed_out);
         let mut hits = found.hits.hits;
         let is_forward = ask.direction == Direction::Forward;
         let mut reached = if is_forward { range.end } else { range.start };
         if hits.len() >= limit
-            && let Some(last) = hits.last().and_then(|it| instant(it, fields))
+            && let Some(last) = hits.iter().rev().find_map(|it| instant(it, fields))
         {
             let unit = if fields.has_nanos { 1 } else { NANOS_PER_MS };
             if hits.iter().any(|it| instant(it, fields) != Some(last)) {
@@ -317,48 +286,55 @@ impl Elasticsearch {
                 hits.retain(|it| instant(it, fields) != Some(last));
                 reached = if is_forward { last } else { last + unit };
             } else {
-                gap = self.rest_of_instant((&query, fields), ask, (last, &mut hits))?.or(gap);
+                gap = self.rest_of_instant((&query, fields), ask, pit.as_ref(), (last, &mut hits))?.or(gap);
                 reached = if is_forward { last + unit } else { last };
             }
         }
         if !is_forward {
             hits.reverse();
         }
-        let entries = hits.into_iter().filter_map(|it| self.entry(it, fields)).collect();
+        let count = hits.len();
+        let entries: Vec<Entry> = hits.into_iter().filter_map(|it| self.entry(it, fields)).collect();
+        let gap = gap.or_else(|| without_time(count - entries.len(), &self.settings.time_field));
         Ok(Page { entries, reached, gap })
     }
 
-    /// Reads on within one instant that is larger than a page.
+    /// Reads on within one instant that is larger than a page, over the page's point in time.
     fn rest_of_instant(
         &self,
         query: (&Value, Fields),
         ask: &Ask<'_>,
+        pit: Option<&Arc<Pit>>,
         (last, hits): (i64, &mut Vec<Hit>),
     ) -> Result<Option<GapKind>, Refused> {
         let fields = query.1;
-        let has_order = matches!(lock(&self.moment).dialect, Some(Dialect::Elasticsearch));
-        if !has_order {
+        if !pit.is_some_and(|it| it.has_order()) {
             // Without a tie-break that holds across shards the instant is read in one answer.
             let unit = if fields.has_nanos { 1 } else { NANOS_PER_MS };
             let whole = self.query(&ask.asking.text, &(last..last + unit), fields);
-            *hits = self.search((&whole, fields), (ask.direction, MAX_HITS), None, ask.stop)?.hits.hits;
-            return Ok((hits.len() >= MAX_HITS).then(|| too_many(MAX_HITS)));
+            let found = self.search((&whole, fields), (ask.direction, MAX_HITS), (pit, None), ask.stop)?;
+            let gap = trouble(found.shards, found.timed_out);
+            *hits = found.hits.hits;
+            return Ok(if hits.len() >= MAX_HITS { Some(too_many(MAX_HITS)) } else { gap });
         }
+        let mut gap = None;
         while let Some(after) = hits.last().map(|it| it.sort.clone()) {
             if hits.len() >= MAX_INSTANT {
                 return Ok(Some(too_many(MAX_INSTANT)));
             }
             let size = ask.limit.max(500);
-            let more = self.search(query, (ask.direction, size), Some(&after), ask.stop)?.hits.hits;
-            let count = more.len();
-            let same: Vec<Hit> = more.into_iter().take_while(|it| instant(it, fields) == Some(last)).collect();
+            let more = self.search(query, (ask.direction, size), (pit, Some(&after)), ask.stop)?;
+            gap = trouble(more.shards, more.timed_out).or(gap);
+            let count = more.hits.hits.len();
+            let same: Vec<Hit> =
+                more.hits.hits.into_iter().take_while(|it| instant(it, fields) == Some(last)).collect();
             let is_end = same.len() < count || count < size;
             hits.extend(same);
             if is_end {
                 break;
             }
         }
-        Ok(None)
+        Ok(gap)
     }
 
     fn entry(&self, hit: Hit, fields: Fields) -> Option<Entry> {
@@ -415,7 +391,7 @@ impl Store for Elasticsearch {
     }
 
     fn page(&self, ask: &Ask<'_>) -> Result<Page, StoreError> {
-        let fields = self.fields(ask.stop)?;
+        let mut fields = self.fields(ask.stop)?;
         let (_, newest) = horizon(self.settings.common.since);
         let range = ask.range.start.max(self.earliest())..ask.range.end.min(newest);
         let (done, end) = match ask.direction {
@@ -435,6 +411,10 @@ impl Store for Elasticsearch {
                     }
                     return Ok(page);
                 }
+                Err(Refused::OtherUnit) if !fields.has_nanos => fields.has_nanos = true,
+                Err(Refused::OtherUnit) => {
+                    return Err(StoreError::Failed("the store tells times in no one unit".into()));
+                }
                 Err(Refused::Gone) if tries < 2 => tries += 1,
                 Err(Refused::Gone) => return Err(StoreError::Failed("the store loses its points in time".into())),
                 Err(Refused::TooLarge) if limit > 1 => limit = (limit / 4).max(1),
@@ -444,12 +424,12 @@ impl Store for Elasticsearch {
         }
     }
 
-    fn count(&self, ask: &Ask<'_>) -> Result<Option<u64>, StoreError> {
+    fn count(&self, ask: &Ask<'_>) -> Result<Option<StoreCount>, StoreError> {
         let fields = self.fields(ask.stop)?;
         let (_, newest) = horizon(self.settings.common.since);
         let range = ask.range.start.max(self.earliest())..ask.range.end.min(newest);
         if range.start >= range.end {
-            return Ok(Some(0));
+            return Ok(Some(StoreCount::all(0)));
         }
         let body = json!({ "query": self.query(&ask.asking.text, &range, fields) }).to_string();
         let path = format!("/{}/_count", path_of(&self.settings.index));
@@ -457,12 +437,11 @@ impl Store for Elasticsearch {
         if answer.status != 200 {
             return Err(self.refused(&answer));
         }
-        let counted: Counted = serde_json::from_slice(&answer.body)
-            .map_err(|error| StoreError::Failed(format!("the store's answer is not that of a count: {error}")))?;
-        Ok(Some(counted.count))
+        let Counted { count, shards } = self.parse(&answer, "a count")?;
+        Ok(Some(StoreCount { matched: count, is_complete: shards.failed == 0 }))
     }
 
-    fn histogram(&self, ask: &Ask<'_>, bucket_seconds: u64) -> Result<Option<Vec<Bucket>>, StoreError> {
+    fn histogram(&self, ask: &Ask<'_>, bucket_seconds: u64) -> Result<Option<StoreBuckets>, StoreError> {
         let fields = self.fields(ask.stop)?;
         let seconds = i64::try_from(bucket_seconds).unwrap_or(i64::MAX).max(1);
         if !fields.level_is_word || ask.range.is_empty() {
@@ -491,8 +470,9 @@ impl Store for Elasticsearch {
         if answer.status != 200 {
             return Err(self.refused(&answer));
         }
-        let said: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| StoreError::Failed(format!("the store's answer is not that of a search: {error}")))?;
+        let said: Value = self.parse(&answer, "a search")?;
+        let shards: Shards = serde_json::from_value(said["_shards"].clone()).unwrap_or_default();
+        let is_complete = shards.failed == 0 && said["timed_out"] != json!(true);
         let mut buckets = vec![Bucket::default(); usize::try_from(length).unwrap_or(0)];
         for found in said["aggregations"]["time"]["buckets"].as_array().into_iter().flatten() {
             let (Some(key), Some(mut left)) = (found["key"].as_i64(), found["doc_count"].as_u64()) else {
@@ -512,7 +492,7 @@ impl Store for Elasticsearch {
                 return Ok(None);
             }
         }
-        Ok(Some(buckets))
+        Ok(Some(StoreBuckets { buckets, is_complete }))
     }
 
     fn earliest(&self) -> i64 {
@@ -536,8 +516,7 @@ impl Store for Elasticsearch {
         if answer.status != 200 {
             return Err(self.refused(&answer));
         }
-        let found: Found = serde_json::from_slice(&answer.body)
-            .map_err(|error| StoreError::Failed(format!("the store's answer is not that of a search: {error}")))?;
+        let found: Found = self.parse(&answer, "a search")?;
         let mark = |it: &Hit| tie_of(&[it.index.as_bytes(), it.id.as_bytes()]);
         Ok(found.hits.hits.iter().fold(1, |sum, it| sum.wrapping_add(mark(it))))
     }
@@ -545,12 +524,7 @@ impl Store for Elasticsearch {
     fn renew(&self) {
         let (earliest, _) = horizon(self.settings.common.since);
         self.earliest.store(earliest, Ordering::Relaxed);
-        self.close_moment();
-    }
-}
-
-impl Drop for Elasticsearch {
-    fn drop(&mut self) {
-        self.close_moment();
+        // Pages that are being read from the old one keep it open until they are done.
+        lock(&self.moment).open = None;
     }
 }

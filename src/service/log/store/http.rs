@@ -240,8 +240,17 @@ impl HttpClient {
             status => format!("the store answered {status}"),
         };
         let why = reason(&answer.body);
-        let text = if why.is_empty() { what } else { format!("{what}: {why}") };
-        shorten(&sanitise::text(&redact(&text, &self.access.secrets())), MAX_WORDS)
+        self.clean(&if why.is_empty() { what } else { format!("{what}: {why}") })
+    }
+
+    /// The words of an answer that is not what it should be; `error` may quote it.
+    pub fn misread(&self, wanted: &str, error: &serde_json::Error) -> String {
+        self.clean(&format!("the store's answer is not that of {wanted}: {error}"))
+    }
+
+    /// Without secrets, harmless and short.
+    fn clean(&self, text: &str) -> String {
+        shorten(&sanitise::text(&redact(text, &self.access.secrets())), MAX_WORDS)
     }
 }
 
@@ -455,6 +464,13 @@ mod tests {
         let client = HttpClient::new(access);
         let answer = Answer { status: 401, retry_after: None, body: b"wrong password hunter22 for me".to_vec() };
         assert_eq!(client.refusal(&answer), "the store wants other credentials (401): wrong password *** for me");
+        let quoted = format!("\"hunter22 {}\"", "x".repeat(5000));
+        let said = client.misread("a count", &serde_json::from_str::<u64>(&quoted).unwrap_err());
+        assert!(
+            said.starts_with("the store's answer is not that of a count: invalid type: string \"*** xxx"),
+            "{said}"
+        );
+        assert!(said.chars().count() <= MAX_WORDS + 1, "{}", said.len());
     }
 
     #[test]

@@ -14,10 +14,11 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
+use crate::domain::format;
 use crate::domain::log::{Bucket, GapKind};
 use crate::domain::query::matcher::{Demand, Matcher};
 use crate::logstore::segment::lock;
-use crate::logstore::store::{Ask, Asking, Entry, Page, Stop, Store, StoreError};
+use crate::logstore::store::{Ask, Asking, Entry, Page, Stop, Store, StoreBuckets, StoreCount, StoreError};
 use crate::logstore::walk::Direction;
 use crate::service::log::store::http::{Call, HttpClient, Trouble};
 use crate::service::log::store::loki::answer::{Data, Sample, Series, Stream, entries, level_in, parse, whole};
@@ -40,6 +41,8 @@ const MAX_STEP: i64 = 7 * 24 * 3600 * NANOS_PER_SECOND;
 const MIN_STEP: i64 = 60 * NANOS_PER_SECOND;
 /// Walks whose step is remembered.
 const MAX_PACES: usize = 16;
+/// An instant that did not fit in a page is asked for again with so many times the lines.
+const INSTANT_GROWTH: usize = 4;
 /// Limits that one question may learn: halving the time from a week to a minute takes 14.
 const MAX_LESSONS: u32 = 20;
 /// How lines are counted by the labels that may name their level.
@@ -144,7 +147,7 @@ impl Loki {
             ("direction", way.to_string()),
         ];
         let body = self.ask("/loki/api/v1/query_range", query, stop)?;
-        let data: Data<Stream> = parse(&body)?;
+        let data: Data<Stream> = parse(&self.client, &body)?;
         if data.result_type != "streams" {
             let why = "`query` gives numbers, not lines: remove what is around the stream selector";
             return Err(Refused::Error(StoreError::Failed(why.into())));
@@ -177,14 +180,42 @@ impl Loki {
             entries.retain(|it| it.nanos != last);
             return Ok(Page { entries, reached, gap: None });
         }
-        let most = self.lines_max.load(Ordering::Relaxed);
-        let instant = last..last.saturating_add(1);
-        let entries = self.lines(text, &instant, (ask.direction, most), ask.stop)?;
-        let gap = (entries.len() >= most).then(|| {
-            GapKind::Failed(format!("the store gives no more than {most} lines of one instant: there may be others"))
-        });
+        let (entries, gap) = self.whole_instant(ask, last, entries, limit)?;
         let reached = if ask.direction == Direction::Forward { last.saturating_add(1) } else { last };
         Ok(Page { entries, reached, gap })
+    }
+
+    /// Reads an instant of which `asked` lines are known and perhaps not all: more and more of it, as long as that
+    /// fits in an answer.
+    fn whole_instant(
+        &self,
+        ask: &Ask<'_>,
+        nanos: i64,
+        known: Vec<Entry>,
+        asked: usize,
+    ) -> Result<(Vec<Entry>, Option<GapKind>), Refused> {
+        let instant = nanos..nanos.saturating_add(1);
+        let (mut entries, mut asked) = (known, asked);
+        loop {
+            let most = self.lines_max.load(Ordering::Relaxed);
+            if asked >= most {
+                let why = format!("the store gives no more than {most} lines of one instant: there may be others");
+                return Ok((entries, Some(GapKind::Failed(why))));
+            }
+            let more = asked.saturating_mul(INSTANT_GROWTH).min(most);
+            match self.lines(&ask.asking.text, &instant, (ask.direction, more), ask.stop) {
+                Ok(found) if found.len() < more => return Ok((found, None)),
+                Ok(found) => (entries, asked) = (found, more),
+                Err(Refused::TooLarge) => {
+                    let why = format!(
+                        "of one instant {} read: the others are too large",
+                        format::plural(asked as u64, "line")
+                    );
+                    return Ok((entries, Some(GapKind::Failed(why))));
+                }
+                Err(refused) => return Err(refused),
+            }
+        }
     }
 
     /// The time that the next query covers.
@@ -220,7 +251,7 @@ impl Loki {
                 Err(Refused::TooLong) => continue,
                 Err(refused) => return Err(refused.into()),
             };
-            let data: Data<Sample> = parse(&body)?;
+            let data: Data<Sample> = parse(&self.client, &body)?;
             for sample in &data.result {
                 count += sample.value.1.parse::<f64>().map_or(0, whole);
             }
@@ -258,7 +289,7 @@ impl Loki {
                 Err(Refused::TooLong) if most > bucket => continue,
                 Err(refused) => return Err(refused.into()),
             };
-            let data: Data<Series> = parse(&body)?;
+            let data: Data<Series> = parse(&self.client, &body)?;
             for Series { metric, values } in &data.result {
                 let level = level_in(metric);
                 for (at, count) in values {
@@ -342,13 +373,13 @@ impl Store for Loki {
         }
     }
 
-    fn count(&self, ask: &Ask<'_>) -> Result<Option<u64>, StoreError> {
+    fn count(&self, ask: &Ask<'_>) -> Result<Option<StoreCount>, StoreError> {
         let (_, newest) = horizon(self.settings.common.since);
         let range = ask.range.start.max(self.earliest())..ask.range.end.min(newest);
-        self.count_lines(&ask.asking.text, &range, ask.stop).map(Some)
+        self.count_lines(&ask.asking.text, &range, ask.stop).map(|it| Some(StoreCount::all(it)))
     }
 
-    fn histogram(&self, ask: &Ask<'_>, bucket_seconds: u64) -> Result<Option<Vec<Bucket>>, StoreError> {
+    fn histogram(&self, ask: &Ask<'_>, bucket_seconds: u64) -> Result<Option<StoreBuckets>, StoreError> {
         let seconds = i64::try_from(bucket_seconds).unwrap_or(i64::MAX).max(1);
         let Some(bucket) = seconds.checked_mul(NANOS_PER_SECOND) else { return Ok(None) };
         let (text, range) = (&ask.asking.text, &ask.range);
@@ -373,12 +404,12 @@ impl Store for Loki {
                 ("query", format!("{BY_LEVEL} (count_over_time({text} [{}]))", duration(rest.end - rest.start))),
                 ("time", (rest.end - 1).to_string()),
             ];
-            let data: Data<Sample> = parse(&self.ask("/loki/api/v1/query", query, ask.stop)?)?;
+            let data: Data<Sample> = parse(&self.client, &self.ask("/loki/api/v1/query", query, ask.stop)?)?;
             for Sample { metric, value } in &data.result {
                 add(last, level_in(metric), &value.1);
             }
         }
-        Ok(Some(buckets))
+        Ok(Some(StoreBuckets { buckets, is_complete: true }))
     }
 
     fn earliest(&self) -> i64 {
@@ -388,15 +419,18 @@ impl Store for Loki {
     fn newest(&self, stop: &Stop) -> Result<u64, StoreError> {
         let (_, end) = horizon(self.settings.common.since);
         let start = (end - 3600 * NANOS_PER_SECOND - NEWS_NANOS).max(self.earliest());
-        let look = || {
-            let limit = NEWS_LINES.min(self.lines_max.load(Ordering::Relaxed));
-            self.lines(&self.settings.query, &(start..end), (Direction::Backward, limit), stop)
-        };
-        // The second time with what the first one taught.
-        let found = match look() {
-            Err(Refused::TooMany) => look(),
-            found => found,
-        }?;
+        let (mut end, mut tries, mut found, mut most) = (end, 0, Vec::new(), NEWS_LINES);
+        // In pieces that the server takes, the newest first.
+        while end > start && found.is_empty() {
+            let piece = (end - self.step_max.load(Ordering::Relaxed)).max(start)..end;
+            let limit = most.min(self.lines_max.load(Ordering::Relaxed));
+            match self.lines(&self.settings.query, &piece, (Direction::Backward, limit), stop) {
+                Ok(lines) => (found, end) = (lines, piece.start),
+                Err(Refused::TooMany | Refused::TooLong) if tries < MAX_LESSONS => tries += 1,
+                Err(Refused::TooLarge) if most > 1 => most = (most / 4).max(1),
+                Err(refused) => return Err(refused.into()),
+            }
+        }
         let mark = |it: &Entry| it.nanos.unsigned_abs().rotate_left(17) ^ it.tie;
         // What leaves the look back at its old end is no news.
         let Some(last) = found.last() else { return Ok(0) };

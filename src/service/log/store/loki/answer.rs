@@ -10,6 +10,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use crate::domain::log::Level;
 use crate::logstore::store::{Aside, Entry, StoreError, tie_of};
 use crate::logstore::walk::Direction;
+use crate::service::log::store::http::HttpClient;
 use crate::service::log::store::loki::{LEVEL_LABELS, Refused};
 use crate::service::log::store::pushdown::level_of;
 
@@ -76,10 +77,10 @@ impl<'de> Deserialize<'de> for Line {
     }
 }
 
-pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Data<T>, Refused> {
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(client: &HttpClient, body: &[u8]) -> Result<Data<T>, Refused> {
     serde_json::from_slice::<Response<T>>(body)
         .map(|it| it.data)
-        .map_err(|error| Refused::Error(StoreError::Failed(format!("the store's answer is not that of Loki: {error}"))))
+        .map_err(|error| Refused::Error(StoreError::Failed(client.misread("Loki", &error))))
 }
 
 /// The lines of all streams, oldest first; those of one instant stream by stream, in the order they came in.

@@ -21,7 +21,7 @@ const ANSWER_GAP: Duration = Duration::from_millis(8);
 /// Between the first frames: what a screen opens with arrives in pieces, and the log is the last of them.
 const OPENING_GAP: Duration = Duration::from_millis(1);
 /// Frames that are let through like that.
-const OPENING_FRAMES: u8 = 4;
+const OPENING_FRAMES: u8 = 10;
 /// Bytes a second that frames may cost which no key asked for: a fifth of what an SSH line of 1 Mbit/s carries.
 const BYTES_PER_SECOND: u32 = 22_000;
 /// However large a frame was, the next may follow after this: a new line is seen within 120 ms.

@@ -582,8 +582,10 @@ mod tests {
              esac; printf '[pod/shop-1/app] 2024-05-06T07:08:09Z hello\\n[pod/shop-1/side] 2024-05-06T07:08:09Z beside\\n'; exec sleep 600";
         let program = rig.script("kubectl", script).remove(0);
         rig.start(log(program, Which::Owner("deployment/shop".into())));
-        rig.wait_until(|rig| rig.lines("log:1-side") == ["2024-05-06T07:08:09Z beside"]);
-        assert_eq!(rig.lines("log:1"), ["2024-05-06T07:08:09Z hello"]);
+        rig.wait_until(|rig| {
+            rig.lines("log:1-side") == ["2024-05-06T07:08:09Z beside"]
+                && rig.lines("log:1") == ["2024-05-06T07:08:09Z hello"]
+        });
         assert!(rig.states("log").contains(&SourceState::Waiting("no such pod yet".into())));
         let calls = std::fs::read_to_string(rig.path("calls")).unwrap();
         assert!(calls.lines().last().unwrap().ends_with("--tail 200 --selector app=shop,tier=web"), "{calls}");

@@ -91,11 +91,13 @@ fn a_pipe_is_read_to_its_end() {
         let mut child = command(home.path(), arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
         child.stdin.take().expect("a pipe").write_all(b"x 1\ny 2\nx 3").expect("written");
         let output = child.wait_with_output().expect("it ends");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
         assert!(output.status.success());
     }
 }

@@ -185,6 +185,28 @@ fn the_query_is_pushed_down_to_loki_and_only_the_window_comes_back() {
 }
 
 #[test]
+fn the_command_lets_the_server_count() {
+    let loki = Loki::start(lines(base(), 3000));
+    let home = tempfile::tempdir().expect("temporary directory");
+    let config = home.path().join("config.toml");
+    std::fs::write(&config, config_of(&loki, "")).expect("config.toml");
+    let count = |log: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hotseat"));
+        command.args(["logs", log, "-q", "timeout", "--count"]).env_clear().env("HOME", home.path());
+        let output = command.env("HOTSEAT_CONFIG", &config).output().expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr))
+    };
+    assert_eq!(count("api"), ("1500\n".into(), String::new()));
+    // No more than the look for news was fetched.
+    assert!(loki.queries().iter().all(|(_, limit)| *limit <= 50), "{:?}", loki.queries());
+    drop(loki);
+    let (stdout, stderr) = count("api");
+    assert_eq!(stdout, "0\n");
+    assert!(stderr.contains("nothing listens on") && stderr.contains("not everything was counted"), "{stderr}");
+}
+
+#[test]
 fn a_level_in_a_label_counts_more_than_words_in_the_text() {
     let base = base();
     let loki = Loki::start(vec![

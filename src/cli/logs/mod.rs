@@ -210,7 +210,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if args.history {
         specs = crate::service::log::with_history(specs);
     }
-    let is_stream = specs.iter().flat_map(|it| &it.inputs).any(is_stream);
+    let inputs = || specs.iter().flat_map(|it| &it.inputs);
+    let (is_stream, comes_once) = (inputs().any(is_stream), inputs().any(comes_once));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .enable_all()
@@ -239,7 +240,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         Some(path) => Some(export::create(path, args.force, service.engine())?),
         None => None,
     };
-    let job = Job { args, service: &service, query: &query, is_stream, stop: &stop };
+    let job = Job { args, service: &service, query: &query, is_stream, comes_once, stop: &stop };
     let result = job.write(matcher, file.as_mut(), out);
     setup.cancel.cancel();
     if is_stream {
@@ -267,12 +268,18 @@ fn is_stream(input: &LogInput) -> bool {
     }
 }
 
+/// What a store holds stays there; what a stream brings may be gone before it is counted.
+fn comes_once(input: &LogInput) -> bool {
+    is_stream(input) && !matches!(input, LogInput::Store(_))
+}
+
 /// What is to be printed, and of what.
 struct Job<'a> {
     args: &'a Args,
     service: &'a LogService,
     query: &'a Query,
     is_stream: bool,
+    comes_once: bool,
     stop: &'a Stop,
 }
 
@@ -297,23 +304,31 @@ impl Job<'_> {
             Stream::new(self.service.engine(), matcher, args.context).with_look(args.look(), columns.fields());
         self.wait_until_unpacked();
         // A stream is counted as it comes: there may be more of it than can be kept.
-        let counts_as_it_comes = args.count && !args.json && self.is_stream;
+        let counts_as_it_comes = args.count && !args.json && self.comes_once;
         if (args.count || args.histogram || args.lines.is_some()) && !counts_as_it_comes {
             self.wait_to_the_end(&stream);
         }
-        if args.histogram {
-            return self.chart(stdout);
-        }
         let many = self.service.engine().sources().len() > 1;
+        if args.histogram {
+            let (matched, complete) = self.chart(stdout)?;
+            if !complete {
+                self.say_incomplete(&mut stream, &mut Printer::new(args.form(), many, columns, (stdout, stderr)))?;
+            }
+            return Ok(matched);
+        }
         let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
         if counts_as_it_comes {
             printer.silent = true;
             self.print(&mut stream, &mut printer)?;
-            printer.count(Counts { matched: printer.printed, ..Counts::default() })?;
+            printer.count(Counts { matched: printer.printed, complete: true, ..Counts::default() })?;
         } else if args.count {
             // Only the object says how many records there are, and knowing it costs a look at every line.
-            printer.count(stream.count(if args.json { Depth::Records } else { Depth::Matches }))?;
-            printer.ends(&stream.ends());
+            let counts = stream.count(if args.json { Depth::Records } else { Depth::Matches });
+            match counts.complete {
+                true => printer.ends(&stream.ends()),
+                false => self.say_incomplete(&mut stream, &mut printer)?,
+            }
+            printer.count(counts)?;
         } else {
             if let Some(lines) = args.lines {
                 stream.skip_to_newest(lines);
@@ -368,6 +383,15 @@ impl Job<'_> {
         }
     }
 
+    /// Says that not everything was counted. Reading the newest record shows why, where a store is away.
+    fn say_incomplete(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>) -> io::Result<()> {
+        printer.silent = true;
+        stream.skip_to_newest(1);
+        self.print(stream, printer)?;
+        printer.incomplete();
+        Ok(())
+    }
+
     fn advance(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>, holds: bool) -> io::Result<()> {
         let result = stream.advance(holds, &mut |met| match self.stop.is_set() {
             true => Err(io::ErrorKind::Interrupted.into()),
@@ -380,10 +404,11 @@ impl Job<'_> {
         }
     }
 
-    fn chart(&self, stdout: &mut dyn Write) -> io::Result<u64> {
+    /// Draws the histogram; returns how many records there are in it, and whether those are all.
+    fn chart(&self, stdout: &mut dyn Write) -> io::Result<(u64, bool)> {
         let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_or(0, |it| it.ws_col);
         let width = if self.args.for_person() && width > 0 { width } else { WIDTH };
-        let Some(histogram) = self.histogram()? else { return Ok(0) };
+        let Some(histogram) = self.histogram()? else { return Ok((0, true)) };
         if self.args.json {
             histogram::write_json(stdout, &histogram)?;
         } else {
@@ -391,7 +416,7 @@ impl Job<'_> {
             histogram::write_text(stdout, &histogram, &clock::zone(), glyphs, usize::from(width))?;
         }
         stdout.flush()?;
-        Ok(histogram.buckets.iter().map(crate::domain::log::Bucket::total).sum())
+        Ok((histogram.buckets.iter().map(crate::domain::log::Bucket::total).sum(), histogram.complete))
     }
 
     /// The complete histogram; `None` when there is nothing that has a time.

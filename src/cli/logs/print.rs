@@ -110,7 +110,9 @@ impl<'a> Printer<'a> {
                 self.printed += u64::from(is_first);
                 self.record(name, &record, met)
             }
-            Row::Gap(gap) if self.form == Form::Json => self.json(&JsonGap { source: name, gap: &gap.kind }),
+            Row::Gap(gap) if self.form == Form::Json && !self.silent => {
+                self.json(&JsonGap { source: name, gap: &gap.kind })
+            }
             Row::Gap(gap) => {
                 self.stdout.flush()?;
                 // Nobody is left to tell when stderr is closed.
@@ -175,16 +177,18 @@ impl<'a> Printer<'a> {
         self.stdout.write_all(b"\n")
     }
 
+    /// Says that a store kept something back.
+    pub fn incomplete(&mut self) {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(self.stderr, "~ not everything was counted: a store did not answer, or holds too much ~");
+    }
+
     /// Prints how many records there are.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn count(&mut self, counts: Counts) -> io::Result<()> {
         self.printed = counts.matched;
-        if !counts.complete {
-            // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(self.stderr, "~ not everything was counted: a store did not answer, or holds too much ~");
-        }
         if self.form == Form::Json {
             self.json(&counts)?;
         } else {

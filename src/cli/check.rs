@@ -11,6 +11,7 @@ use crate::cli::{Context, themes, with_screen_mistakes};
 use crate::config::{Loaded, paths, secrets};
 use crate::domain::config_error::ConfigError;
 use crate::domain::format;
+use crate::logstore::format::NAMES;
 use crate::registry::Kind;
 use crate::registry::node::Commands;
 use crate::service::backup::{destination, source};
@@ -128,7 +129,7 @@ impl<'a> Report<'a> {
 /// One thing a config can name.
 #[derive(Debug, Serialize)]
 struct Named {
-    /// Where it stands: `probe`, `backup`.
+    /// Where it stands: `probe`, `log`, `backup`, `destination`.
     part: &'static str,
     name: &'static str,
     summary: &'static str,
@@ -159,6 +160,9 @@ fn list_kinds(json: bool, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
         }
         out.stdout.write_all(b"\n")?;
     }
+    let formats: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+    writeln!(out.stdout, "`format` of a log, where its lines do not tell: {}", formats.join(", "))?;
+    writeln!(out.stdout, "    or the name of a `[[format]]`")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -38,7 +38,8 @@ use crate::registry::node::Commands;
 pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nprobes: http, tcp, command",
-    "\nlogs: files, archives, standard input, command, journald, docker, podman, kubernetes, ssh",
+    "\nlogs: file, stdin, command, journald, docker, podman, kubernetes, ssh, loki, elasticsearch",
+    "\narchives: gzip, zstd, bzip2, xz",
     "\nbackups: file, sqlite",
     "\ntls: rustls with the host's and the Mozilla roots",
 );

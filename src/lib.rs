@@ -18,7 +18,7 @@
 //! | folder | what belongs there |
 //! |---|---|
 //! | [`domain`] | rules and plain data; no I/O, no clock |
-//! | [`logstore`] | the log engine: bytes on disk to windows of records |
+//! | [`logstore`] | the log engine: bytes on disk and pages of stores to windows of records |
 //! | [`registry`] | what a config file can name; spanned values and exact errors |
 //! | [`service`] | I/O, one folder per thing that has kinds: probe, log, backup, incident |
 //! | [`config`] | the config file, its layers, the paths |

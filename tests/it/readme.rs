@@ -1,5 +1,7 @@
 //! The README is true: its config is accepted and its commands are commands.
 
+use std::process::Command;
+
 use clap::Parser as _;
 use hotseat::cli::Cli;
 
@@ -15,9 +17,28 @@ fn blocks(language: &str) -> Vec<&'static str> {
 fn the_config_in_the_readme_is_accepted() {
     let configs = blocks("toml");
     assert!(!configs.is_empty());
+    let home = tempfile::tempdir().expect("temporary directory");
+    let path = home.path().join("config.toml");
     for text in configs {
-        let loaded = hotseat::config::parse("README.md", text);
-        assert_eq!(loaded.1, [], "{text}");
+        std::fs::write(&path, text).expect("config.toml");
+        // The command also judges the keys and the theme, which the config alone does not know.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
+        let output = command.arg("check").env_clear().env("HOME", home.path()).env("HOTSEAT_CONFIG", &path).output();
+        let output = output.expect("the binary starts");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{text}");
+        assert!(output.status.success(), "{text}");
+    }
+}
+
+#[test]
+fn the_readme_has_every_kind_of_log_and_an_example_of_it() {
+    let configs = blocks("toml").concat();
+    for kind in hotseat::service::log::KINDS {
+        let name = kind.name;
+        assert!(README.lines().any(|it| it.starts_with("| `") && it.contains(&format!("`{name}`"))), "`{name}`");
+        // What is piped in needs no config.
+        let is_shown = configs.lines().any(|it| it.split_once('=').is_some_and(|(key, _)| key.trim() == name));
+        assert!(is_shown || name == "stdin", "no example of `{name}`");
     }
 }
 

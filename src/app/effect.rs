@@ -3,6 +3,7 @@
 use crate::domain::ids::IncidentId;
 use crate::domain::query::saved::SavedQuery;
 use crate::domain::request::Request;
+use crate::domain::sanitise;
 use crate::panes::PaneId;
 
 /// What the screen asks of the world around it. Data: tests compare it, replays discard it.
@@ -67,6 +68,13 @@ pub enum NoticeSeverity {
     Warn,
     /// Something failed.
     Error,
+}
+
+impl Effect {
+    /// Copies a text, sanitised: a clipboard is pasted into terminals.
+    pub fn copy(text: &str, what: impl Into<String>) -> Self {
+        Self::Copy { text: sanitise::multiline(text), what: what.into() }
+    }
 }
 
 impl Notice {

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod incident;
 pub mod key;
 pub mod log;
+pub mod log_words;
 pub mod probe;
 pub mod query;
 pub mod request;

@@ -128,7 +128,7 @@ fn sources_of_the_config_are_named_like_files() {
     fs::write(home.path().join("m.toml"), missing).expect("m.toml");
     let (stdout, says, code) = run(home.path(), &["--config", "m.toml", "-q", "start"]);
     assert_eq!((stdout.as_str(), code), ("app: 2026-08-19T14:00:00Z INFO start\n", Some(0)));
-    assert_eq!(says, "~ gone: the file does not exist yet ~\n");
+    assert_eq!(says, "~ gone does not exist yet ~\n");
     let (_, says, code) = logs(&["gaet"]);
     assert!(says.contains("did you mean the config's log `gate`?") && code == Some(2), "{says}");
     let (_, says, code) = run(home.path(), &["ERROR", "api.log"]);

@@ -2,15 +2,15 @@
 
 use std::io::{self, BufWriter, Write};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use crate::clock;
-use crate::domain::format;
-use crate::domain::log::{Counts, GapKind, Level, Record, Row};
+use crate::domain::log::{Counts, GapKind, Record, Row};
+use crate::domain::log_words;
 use crate::domain::query::level_word;
 use crate::logstore::stream::Met;
+use crate::service::log::script::{JsonGap, JsonRecord};
 
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -40,26 +40,6 @@ pub struct Printer<'a> {
     pub printed: u64,
     /// Records are counted and not printed.
     pub silent: bool,
-}
-
-/// A record for a script.
-#[derive(Serialize)]
-struct JsonRecord<'a> {
-    source: &'a str,
-    time: Option<Timestamp>,
-    level: Option<Level>,
-    text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fields: Option<serde_json::Map<String, serde_json::Value>>,
-    context: bool,
-    cut_bytes: u64,
-}
-
-/// A gap for a script.
-#[derive(Serialize)]
-struct JsonGap<'a> {
-    source: &'a str,
-    gap: &'a GapKind,
 }
 
 impl<'a> Printer<'a> {
@@ -116,7 +96,7 @@ impl<'a> Printer<'a> {
             Row::Gap(gap) => {
                 self.stdout.flush()?;
                 // Nobody is left to tell when stderr is closed.
-                let _ = writeln!(self.stderr, "~ {name}: {} ~", gap_words(&gap.kind));
+                let _ = writeln!(self.stderr, "{}", log_words::gap(name, &gap.kind));
                 Ok(())
             }
             Row::Break => Ok(()),
@@ -140,15 +120,7 @@ impl<'a> Printer<'a> {
 
     fn record(&mut self, name: &str, record: &Record, met: &Met<'_>) -> io::Result<()> {
         if self.form == Form::Json {
-            return self.json(&JsonRecord {
-                source: name,
-                time: record.position.time,
-                level: record.level,
-                text: record.lines.join("\n"),
-                fields: self.columns.object(record),
-                context: record.context,
-                cut_bytes: record.cut_bytes,
-            });
+            return self.json(&JsonRecord::new(name, record, self.columns.object(record)));
         }
         // Of a record that was printed before, only the lines that came since.
         let printed = met.lines_before();
@@ -201,7 +173,7 @@ impl<'a> Printer<'a> {
     pub fn ends(&mut self, ends: &[(String, GapKind)]) {
         for (name, kind) in ends.iter().filter(|(_, kind)| *kind != GapKind::Ended) {
             // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(self.stderr, "~ {name}: {} ~", gap_words(kind));
+            let _ = writeln!(self.stderr, "{}", log_words::gap(name, kind));
         }
     }
 
@@ -284,30 +256,4 @@ fn head_of_readable(record: &Record) -> String {
         record.position.time.map(|it| it.to_zoned(clock::zone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z ").to_string());
     let level = record.level.map(|it| format!("{:<5} ", level_word(it).to_uppercase()));
     time.unwrap_or_default() + &level.unwrap_or_default()
-}
-
-fn gap_words(kind: &GapKind) -> String {
-    match kind {
-        GapKind::Rotated => "rotated, the old file was read to its end".into(),
-        GapKind::Truncated { unread_bytes: 0 } => "the file was emptied, nothing unread was lost".into(),
-        GapKind::Truncated { unread_bytes } => {
-            format!("the file was emptied, {} were gone before they were read", format::bytes(*unread_bytes))
-        }
-        GapKind::Deleted => "the file was deleted".into(),
-        GapKind::Missing => "the file does not exist yet".into(),
-        GapKind::PermissionDenied => "permission denied".into(),
-        GapKind::Dropped { lines } => format!("{} fell out of the spool", format::plural(*lines, "line")),
-        GapKind::Ended => "the stream ended".into(),
-        GapKind::Reconnected { away_seconds, resumed: true } => {
-            format!("reconnected after {away_seconds} s, nothing is missing")
-        }
-        GapKind::Reconnected { away_seconds, resumed: false } => {
-            format!("reconnected after {away_seconds} s, what came meanwhile is missing")
-        }
-        GapKind::Cut { bytes } => format!("{} of a line were cut", format::bytes(*bytes)),
-        GapKind::Broken { read_bytes, why } => {
-            format!("cannot be unpacked behind {}: {}", format::bytes(*read_bytes), crate::domain::sanitise::text(why))
-        }
-        GapKind::Failed(why) => crate::domain::sanitise::text(why),
-    }
 }

@@ -241,7 +241,7 @@ impl BackupsPane {
         let Some(commands) = run.and_then(|(_, run)| detail::restore_lines(run)) else {
             return vec![Notice::warn("this run has no artefact to restore")];
         };
-        vec![Effect::Copy { text: commands.join("\n") + "\n", what: "restore commands".into() }]
+        vec![Effect::copy(&(commands.join("\n") + "\n"), "restore commands")]
     }
 }
 

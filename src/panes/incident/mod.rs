@@ -205,7 +205,7 @@ impl IncidentPane {
             .map(|row| sanitise::multiline(&view::plain(cx, row)))
             .collect();
         let what = if self.selected.is_some() { "the entry" } else { "the timeline" };
-        vec![Effect::Copy { text: chosen.join("\n"), what: what.into() }]
+        vec![Effect::copy(&chosen.join("\n"), what)]
     }
 
     /// Keeps a request that could not be carried out, to be sent again.

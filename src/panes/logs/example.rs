@@ -68,10 +68,10 @@ fn message(record: &Record) -> String {
     if let Some(original) = &record.original {
         let of_key = |key: &&str| {
             let quoted = format!("\"{key}\"");
-            object::entries(original).into_iter().find(|it| it.key.as_deref() == Some(&quoted)).map(|it| it.copy)
+            object::entries(original).into_iter().find(|it| it.key.as_deref() == Some(&quoted)).map(|it| it.value)
         };
         if let Some(message) = MESSAGE_KEYS.iter().find_map(of_key) {
-            return message;
+            return message.trim_matches('"').to_string();
         }
     }
     let line = record.lines.first().map_or("", String::as_str);

@@ -225,9 +225,9 @@ impl LogsPane {
             C::Copy => {
                 let entry = shown.entry();
                 let what = entry.key.as_ref().map_or("1 line".to_string(), |it| sanitise::text(it.trim_matches('"')));
-                return Some(vec![Effect::Copy { text: entry.copy.clone(), what }]);
+                return Some(vec![Effect::copy(&entry.copy, what)]);
             }
-            C::Export => return Some(vec![Effect::Copy { text: shown.text(), what: "1 record".to_string() }]),
+            C::Export => return Some(vec![Effect::copy(&shown.text(), "1 record")]),
             C::Left | C::Right => {
                 let mut effects = self.step(cx, if command == C::Right { 1 } else { -1 });
                 effects.extend(self.inspect_again(cx));

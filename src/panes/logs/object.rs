@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use crate::domain::sanitise;
+
 /// Rows made of one record, at most: past this nobody scrolls, and the line is there in full anyway.
 const ENTRIES_MAX: usize = 5_000;
 /// Objects inside objects, at most: deeper ones stay text.
@@ -24,7 +26,7 @@ pub struct Entry {
     pub kind: Kind,
     /// A comma follows.
     pub comma: bool,
-    /// What is copied: the value without its quotes, or all of the object that begins here.
+    /// What is copied: the value without its quotes, sanitised, or all of the object that begins here.
     pub copy: String,
     /// The query that only records with this value pass.
     pub filter: Option<String>,
@@ -90,10 +92,14 @@ pub fn field_names(lines: &[String]) -> Vec<String> {
     entries(lines).into_iter().filter_map(name).collect()
 }
 
-/// The condition that a field has a value, in the text form of queries.
+/// The condition that a field has a value, in the text form of queries. There is none for a value with controls in
+/// it: a chip must not carry them, and without them it would ask for another value.
 pub fn comparison(path: &str, value: &str) -> Option<String> {
     let is_name = |it: char| it.is_alphanumeric() || matches!(it, '_' | '.' | '-' | '@');
     if path.is_empty() || !path.chars().all(is_name) || path.starts_with('-') {
+        return None;
+    }
+    if !value.split(['\n', '\t']).all(|it| sanitise::text(it) == it) {
         return None;
     }
     let is_plain = |it: char| it.is_alphanumeric() || matches!(it, '_' | '.' | '-' | ':');
@@ -161,6 +167,8 @@ impl Reader<'_> {
 
     fn push(&mut self, depth: usize, key: Option<&str>, path: &str, kind: Kind, value: String, copy: String) {
         let filter = key.and_then(|_| comparison(path, &copy));
+        // What was escaped in the log is not any more.
+        let copy = sanitise::multiline(&copy);
         self.entries.push(Entry { depth, key: key.map(String::from), value, kind, comma: false, copy, filter });
     }
 
@@ -340,6 +348,16 @@ mod tests {
         assert_eq!(filters(line), ["level=warn", r#"msg="pool at \"64\"""#, "req=8f", r#"url="/a?b=c""#]);
         assert_eq!(shown("no pairs here"), ["no pairs here"]);
         assert_eq!(field_names(&[line.to_string()]), ["level", "msg", "req", "url"]);
+    }
+
+    #[test]
+    fn escaped_controls_are_neither_copied_nor_filtered_by() {
+        let hostile = r#"{"a":"x\u001b]52;c;SGk=\u0007y","b":"p\u009b31mq","c":"r\u202es","d":"one\n\ttwo"}"#;
+        let members: Vec<Entry> = entries(&[hostile.to_string()]).into_iter().filter(|it| it.key.is_some()).collect();
+        let copies: Vec<&str> = members.iter().map(|it| it.copy.as_str()).collect();
+        assert_eq!(copies, ["xy", "pq", "r·s", "one\n        two"]);
+        let filters: Vec<Option<&str>> = members.iter().map(|it| it.filter.as_deref()).collect();
+        assert_eq!(filters, [None, None, None, Some("d=\"one\n\ttwo\"")]);
     }
 
     #[test]

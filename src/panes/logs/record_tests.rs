@@ -73,6 +73,23 @@ fn a_value_is_copied_alone_and_the_object_as_a_whole() {
 }
 
 #[test]
+fn nothing_that_a_terminal_acts_on_is_copied_or_made_a_chip() {
+    let mut desk = readable(60, 14);
+    if let Row::Record(record) = &mut desk.rows[1] {
+        let hostile = r#"{"msg":"a\u001b]52;c;SGk=\u0007b\u009b2Jc pool is exhausted"}"#;
+        record.original = Some(vec![hostile.to_string(), "\u{1b}[2Jraw\u{9b}31m".to_string()]);
+    }
+    desk.with(|pane, cx| pane.requery(cx));
+    desk.press("y v j y Y enter v *");
+    let texts: Vec<&str> = copied(&desk).iter().map(|it| it.0).collect();
+    assert!(texts.contains(&"abc pool is exhausted"), "{texts:?}");
+    let is_harmless = |it: &str| !it.contains(|it: char| it.is_control() && it != '\n');
+    assert!(texts.len() == 3 && texts.iter().all(|it| is_harmless(it)), "{texts:?}");
+    assert!(is_harmless(&desk.pane.chips.text()), "{:?}", desk.pane.chips.text());
+    assert!(desk.pane.chips.text().contains("pool is exhausted"), "{:?}", desk.pane.chips.text());
+}
+
+#[test]
 fn enter_on_a_member_shows_only_records_with_that_value() {
     let mut desk = readable(60, 14);
     desk.press("v j enter");

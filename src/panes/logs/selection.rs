@@ -90,9 +90,9 @@ impl LogsPane {
         if lines.len() > records.len() {
             what.push_str(&format!(", {}", format::plural(lines.len() as u64, "line")));
         }
-        let text = lines.join("\n");
+        let copy = Effect::copy(&lines.join("\n"), what);
         self.selection = None;
-        vec![Effect::Copy { text, what }]
+        vec![copy]
     }
 
     /// What an export would write now.

@@ -3,7 +3,8 @@
 use crate::domain::board::Board;
 use crate::domain::format;
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Gap, GapKind, SourceState};
+use crate::domain::log::{Gap, SourceState};
+use crate::domain::log_words;
 use crate::domain::sanitise;
 use crate::panes::logs::LogsPane;
 
@@ -17,31 +18,7 @@ pub fn source_name<'a>(board: &'a Board, source: &'a SourceId) -> &'a str {
 
 /// What a gap row says.
 pub fn gap(board: &Board, gap: &Gap) -> String {
-    let name = source_name(board, &gap.position.source);
-    let text = match &gap.kind {
-        GapKind::Rotated => format!("{name} rotated, old file read to its end"),
-        GapKind::Truncated { unread_bytes: 0 } => format!("{name} truncated, everything before was read"),
-        GapKind::Truncated { unread_bytes } => {
-            format!("{name} truncated, {} gone before they were read", format::bytes(*unread_bytes))
-        }
-        GapKind::Deleted => format!("{name} deleted, waiting for it to come back"),
-        GapKind::Missing => format!("{name} does not exist yet, waiting for it"),
-        GapKind::PermissionDenied => format!("{name} may not be read: permission denied"),
-        GapKind::Dropped { lines } => {
-            format!("{} lines not shown: {name} outgrew its spool, oldest dropped", format::count(*lines))
-        }
-        GapKind::Ended => format!("{name} ended"),
-        GapKind::Reconnected { away_seconds, resumed } => {
-            let rest = if *resumed { "nothing is missing" } else { "what came meanwhile is missing" };
-            format!("{name} reconnected after {away_seconds} s, {rest}")
-        }
-        GapKind::Cut { bytes } => format!("{} of a line of {name} cut", format::bytes(*bytes)),
-        GapKind::Broken { read_bytes, why } => {
-            format!("{name} cannot be unpacked behind {}: {why}", format::bytes(*read_bytes))
-        }
-        GapKind::Failed(why) => format!("{name}: {why}"),
-    };
-    sanitise::text(&format!("~ {text} ~"))
+    log_words::gap(source_name(board, &gap.position.source), &gap.kind)
 }
 
 /// What stands in the body when there is no row to show.

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::export::{ExportFormat, ExportNews, ExportRequest};
 use crate::domain::format;
-use crate::domain::log::{GapKind, Level, Row};
+use crate::domain::log::Row;
+use crate::domain::log_words;
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
 use crate::domain::request::Inbound;
@@ -23,6 +23,7 @@ use crate::logstore::engine::Engine;
 use crate::logstore::range::{self, Passed, Range};
 use crate::logstore::segment::lock;
 use crate::service::Reply;
+use crate::service::log::script::{JsonGap, JsonRecord};
 
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -36,22 +37,44 @@ pub struct Exports {
     running: Arc<Mutex<Option<Arc<AtomicBool>>>>,
 }
 
-/// A record for a script, one JSON object.
-#[derive(Serialize)]
-struct JsonRecord<'a> {
-    source: &'a str,
-    time: Option<Timestamp>,
-    level: Option<Level>,
-    text: String,
-    context: bool,
-    cut_bytes: u64,
+/// An export from its start to its end, however it ends: another one may begin then, and the screen hears of it.
+struct Running<'a> {
+    exports: &'a Exports,
+    reply: &'a Reply,
+    is_over: bool,
 }
 
-/// A place where something is missing, for a script.
-#[derive(Serialize)]
-struct JsonGap<'a> {
-    source: &'a str,
-    gap: &'a GapKind,
+impl Running<'_> {
+    fn end(&mut self, news: ExportNews) {
+        self.is_over = true;
+        *lock(&self.exports.running) = None;
+        // A screen that is gone needs no answer, here and below.
+        let _ = (self.reply)(Inbound::Export(news));
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.end(ExportNews::Failed("could not export: hotseat made a mistake; nothing is kept".into()));
+        }
+    }
+}
+
+/// A file that is removed unless all of it is there.
+struct Unfinished<'a> {
+    path: &'a Path,
+    is_whole: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole
+            && let Err(error) = fs::remove_file(self.path)
+        {
+            tracing::warn!("an unfinished export is left: {error}");
+        }
+    }
 }
 
 impl Exports {
@@ -62,6 +85,16 @@ impl Exports {
 
     /// Starts writing; `reply` hears of it. Does not block.
     pub fn start(&self, engine: Arc<Engine>, request: ExportRequest, reply: Reply) {
+        let told = reply.clone();
+        self.spawn(reply, move |go_on| {
+            write(&engine, &request, go_on, &|it| {
+                let _ = told(Inbound::Export(it));
+            })
+        });
+    }
+
+    /// Works on a thread of its own, if no other export does.
+    fn spawn(&self, reply: Reply, work: impl FnOnce(&dyn Fn() -> bool) -> ExportNews + Send + 'static) {
         let stop = Arc::new(AtomicBool::new(false));
         let refused = {
             let mut running = lock(&self.running);
@@ -71,7 +104,6 @@ impl Exports {
             }
             is_busy
         };
-        // A screen that is gone needs no answer, here and below.
         if refused {
             let text = "another export is being written: wait for it, or Esc stops it";
             let _ = reply(Inbound::Export(ExportNews::Failed(text.into())));
@@ -79,12 +111,9 @@ impl Exports {
         }
         let (exports, heard) = (self.clone(), reply.clone());
         let spawned = std::thread::Builder::new().name("log-export".into()).spawn(move || {
-            let go_on = || !stop.load(Ordering::Relaxed) && !exports.cancel.is_cancelled();
-            let news = write(&engine, &request, &go_on, &|it| {
-                let _ = reply(Inbound::Export(it));
-            });
-            *lock(&exports.running) = None;
-            let _ = reply(Inbound::Export(news));
+            let mut running = Running { exports: &exports, reply: &reply, is_over: false };
+            let news = work(&|| !stop.load(Ordering::Relaxed) && !exports.cancel.is_cancelled());
+            running.end(news);
         });
         if let Err(error) = spawned {
             *lock(&self.running) = None;
@@ -118,6 +147,7 @@ fn write(engine: &Engine, request: &ExportRequest, go_on: &dyn Fn() -> bool, tel
         }
         Err(error) => return ExportNews::Failed(format!("could not write `{shown}`: {}", cause(&error))),
     };
+    let mut unfinished = Unfinished { path: &path, is_whole: false };
     let mut writer = Writer {
         out: BufWriter::with_capacity(BUFFER_BYTES, file),
         format: request.format,
@@ -147,26 +177,17 @@ fn write(engine: &Engine, request: &ExportRequest, go_on: &dyn Fn() -> bool, tel
     }
     match passed {
         Ok(Passed::Whole) => {
+            unfinished.is_whole = true;
             ExportNews::Finished { path: shown, records: writer.records, bytes: writer.bytes, gaps: writer.gaps }
         }
-        Ok(Passed::Stopped) => {
-            remove(&path);
-            ExportNews::Stopped
-        }
+        Ok(Passed::Stopped) => ExportNews::Stopped,
         Err(error) => {
-            remove(&path);
             let written = format::bytes(writer.bytes);
             ExportNews::Failed(format!(
                 "could not write `{shown}`: {} after {written}; nothing of it is kept, choose a place with more room",
                 cause(&error)
             ))
         }
-    }
-}
-
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path) {
-        tracing::warn!("an unfinished export is left: {error}");
     }
 }
 
@@ -221,18 +242,16 @@ impl<W: Write> Writer<W> {
             }
             (Row::Record(record), ExportFormat::Json) => {
                 self.records += 1;
-                self.json(&JsonRecord {
-                    source,
-                    time: record.position.time,
-                    level: record.level,
-                    text: record.original.as_ref().unwrap_or(&record.lines).join("\n"),
-                    context: record.context,
-                    cut_bytes: record.cut_bytes,
-                })
+                self.json(&JsonRecord::new(source, record, None))
             }
-            (Row::Gap(gap), format) => {
+            (Row::Gap(gap), ExportFormat::Text) => {
                 self.gaps += 1;
-                if format == ExportFormat::Json { self.json(&JsonGap { source, gap: &gap.kind }) } else { Ok(()) }
+                self.put(log_words::gap(source, &gap.kind).as_bytes())?;
+                self.put(b"\n")
+            }
+            (Row::Gap(gap), ExportFormat::Json) => {
+                self.gaps += 1;
+                self.json(&JsonGap { source, gap: &gap.kind })
             }
             (Row::Break, _) => Ok(()),
         }
@@ -258,7 +277,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::HostId;
-    use crate::domain::log::{Anchor, Position, ViewId, WindowRequest, WindowSource};
+    use crate::domain::log::{Anchor, Gap, GapKind, Position, ViewId, WindowRequest, WindowSource};
     use crate::service::log::{LogService, from_operands};
     use crate::service::{FactSender, ServiceSetup};
 
@@ -401,6 +420,39 @@ mod tests {
         let news = write(rig.service.engine(), &rig.request("out.log", ""), &|| false, &|_| {});
         assert_eq!(news, ExportNews::Stopped);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_export_that_panics_is_said_and_another_one_may_begin() {
+        let exports = Exports::new(CancellationToken::new());
+        let (news_tx, news_rx) = sync_channel(10);
+        let reply: Reply = Arc::new(move |it| match it {
+            Inbound::Export(news) => news_tx.send(news).is_ok(),
+            _ => true,
+        });
+        exports.spawn(reply.clone(), |_| panic!("a test that panics on purpose"));
+        let news = news_rx.recv_timeout(LONG).expect("news");
+        assert!(matches!(&news, ExportNews::Failed(why) if why.contains("made a mistake")), "{news:?}");
+        exports.spawn(reply, |_| ExportNews::Stopped);
+        assert_eq!(news_rx.recv_timeout(LONG), Ok(ExportNews::Stopped));
+    }
+
+    #[test]
+    fn what_is_missing_stands_in_the_file_where_it_is_missing() {
+        let write = |format| {
+            let mut writer =
+                Writer { out: BufWriter::new(Vec::new()), format, is_merged: false, records: 0, bytes: 0, gaps: 0 };
+            let source = crate::domain::ids::SourceId::new(&HostId::new("h"), "api");
+            let cursor = crate::domain::log::Cursor::Store { nanos: 0, tie: String::new() };
+            let position = Position { time: None, source, cursor };
+            let kind = GapKind::Dropped { lines: 3 };
+            writer.row("api", &Row::Gap(Gap { position, kind })).unwrap();
+            assert_eq!(writer.gaps, 1);
+            String::from_utf8(writer.out.into_inner().unwrap()).unwrap()
+        };
+        let text = "~ 3 lines not shown: api outgrew its spool, oldest dropped ~\n";
+        assert_eq!(write(ExportFormat::Text), text);
+        assert_eq!(write(ExportFormat::Json), "{\"source\":\"api\",\"gap\":{\"dropped\":{\"lines\":3}}}\n");
     }
 
     #[test]

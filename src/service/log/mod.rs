@@ -11,6 +11,7 @@ pub mod pipe;
 pub mod producer;
 pub mod reading;
 pub mod retry;
+pub mod script;
 pub mod seam;
 pub mod spec;
 pub mod store;

@@ -1,0 +1,47 @@
+//! What a log says about itself in words: what is missing of it.
+
+use crate::domain::format;
+use crate::domain::log::GapKind;
+use crate::domain::sanitise;
+
+/// What stands in place of what is missing, one sanitised line: `~ api rotated, old file read to its end ~`.
+pub fn gap(name: &str, kind: &GapKind) -> String {
+    let text = match kind {
+        GapKind::Rotated => format!("{name} rotated, old file read to its end"),
+        GapKind::Truncated { unread_bytes: 0 } => format!("{name} truncated, everything before was read"),
+        GapKind::Truncated { unread_bytes } => {
+            format!("{name} truncated, {} gone before they were read", format::bytes(*unread_bytes))
+        }
+        GapKind::Deleted => format!("{name} deleted, read on if it comes back"),
+        GapKind::Missing => format!("{name} does not exist yet"),
+        GapKind::PermissionDenied => format!("{name} may not be read: permission denied"),
+        GapKind::Dropped { lines } => {
+            format!("{} not shown: {name} outgrew its spool, oldest dropped", format::plural(*lines, "line"))
+        }
+        GapKind::Ended => format!("{name} ended"),
+        GapKind::Reconnected { away_seconds, resumed } => {
+            let rest = if *resumed { "nothing is missing" } else { "what came meanwhile is missing" };
+            format!("{name} reconnected after {away_seconds} s, {rest}")
+        }
+        GapKind::Cut { bytes } => format!("{} of a line of {name} cut", format::bytes(*bytes)),
+        GapKind::Broken { read_bytes, why } => {
+            format!("{name} cannot be unpacked behind {}: {why}", format::bytes(*read_bytes))
+        }
+        GapKind::Failed(why) => format!("{name}: {why}"),
+    };
+    format!("~ {} ~", sanitise::text(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_names_its_source_and_carries_nothing_that_a_terminal_acts_on() {
+        assert_eq!(gap("api", &GapKind::Rotated), "~ api rotated, old file read to its end ~");
+        let dropped = gap("api", &GapKind::Dropped { lines: 1 });
+        assert_eq!(dropped, "~ 1 line not shown: api outgrew its spool, oldest dropped ~");
+        let hostile = gap("a\u{1b}[2Jb", &GapKind::Failed("no\n\u{9b}31mway\u{202e}".into()));
+        assert_eq!(hostile, "~ ab: no way· ~");
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -119,7 +120,7 @@ impl<'a> Merge<'a> {
             }
         }
         while let Some(index) = self.unknown.last().copied() {
-            let step = self.walks[index].step();
+            let step = guarded(&mut self.walks[index], Walk::step);
             if matches!(step, Step::Pending) {
                 self.barren += 1;
                 return Step::Pending;
@@ -151,10 +152,10 @@ impl<'a> Merge<'a> {
             self.walks.iter_mut().enumerate().filter(|(index, _)| is_unknown[*index]).collect();
         let step = |(index, walk): &mut (usize, &mut Walk<'a>)| {
             // A stretch is read with the first step, and its first match met with the second.
-            let step = match walk.step() {
+            let step = guarded(walk, |walk| match walk.step() {
                 Step::Pending if !(help.stop)() => walk.step(),
                 step => step,
-            };
+            });
             (*index, step)
         };
         let share = walks.len().div_ceil(help.threads);
@@ -165,7 +166,7 @@ impl<'a> Merge<'a> {
                 .map(|walks| scope.spawn(move || walks.iter_mut().map(step).collect::<Vec<_>>()))
                 .collect();
             let own: Vec<(usize, Step)> = own.iter_mut().map(step).collect();
-            // A thread that panicked leaves its walks as they are; they are stepped again.
+            // No thread panics: what a walk does is guarded.
             own.into_iter().chain(others.into_iter().filter_map(|it| it.join().ok()).flatten()).collect()
         });
         let mut is_barren = true;
@@ -201,6 +202,14 @@ impl<'a> Merge<'a> {
         let stop = || (help.stop)() || clock::monotonic().duration_since(started) >= MAX_LOOK;
         scout((reader, goal), &blocks, help.threads, ENOUGH_MATCHES, &stop);
         self.ahead = (self.ahead * 4).min(MAX_BLOCKS);
+    }
+}
+
+/// Steps a walk. One that panics ends with a gap: stepped again it would panic again, and others go on without it.
+fn guarded<'a>(walk: &mut Walk<'a>, step: impl FnOnce(&mut Walk<'a>) -> Step) -> Step {
+    match catch_unwind(AssertUnwindSafe(|| step(&mut *walk))) {
+        Ok(step) => step,
+        Err(_) => walk.give_up("not read on from here: hotseat made a mistake"),
     }
 }
 

@@ -6,11 +6,12 @@ use crate::domain::ids::SourceId;
 use crate::domain::log::{Look, Position, Row};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::BLOCK_BYTES;
-use crate::logstore::engine::Engine;
+use crate::logstore::engine::{Engine, Inner};
 use crate::logstore::merge::Merge;
-use crate::logstore::place::place;
+use crate::logstore::place::seek;
 use crate::logstore::present::Presenter;
-use crate::logstore::walk::{Direction, Ground, Item, Place, Step, Walk};
+use crate::logstore::source::Snapshot;
+use crate::logstore::walk::{Direction, Ground, Place, Step, Walk};
 use crate::logstore::window::places_at;
 
 /// Which records.
@@ -52,17 +53,18 @@ pub fn each(
     let mut snapshots = inner.snapshots(&range.sources, matcher);
     snapshots.retain(|it| !range.muted.contains(&it.source.id));
     let starts = range.from.as_ref().map(|it| places_at(&inner.reader, &snapshots, it));
-    let until = range.until.as_ref().map(|until| {
-        let own = snapshots.iter().find(|it| it.source.id == until.source);
-        (until, own.map_or(Place::START, |it| place(it, &until.cursor)))
-    });
+    let ends = range.until.as_ref().map(|it| ends_behind(inner, &snapshots, it));
     let ground = Ground { reader: &inner.reader, matcher, known: None, unit: BLOCK_BYTES };
     let walks = snapshots.iter().enumerate().map(|(index, snapshot)| {
         let walk = match &starts {
             Some(starts) => Walk::new(ground, snapshot, index, starts[index], Direction::Forward),
             None => Walk::new(ground, snapshot, index, Place::START, Direction::Forward).from_the_edge(),
         };
-        walk.without_tail()
+        let walk = walk.without_tail();
+        match &ends {
+            Some(ends) => walk.up_to(ends[index]),
+            None => walk,
+        }
     });
     let mut merge = Merge::new(walks.collect(), Direction::Forward);
     let look = Look::Original;
@@ -76,22 +78,19 @@ pub fn each(
             Step::Pending => continue,
             Step::End => return Ok(Passed::Whole),
         };
-        let snapshot = &snapshots[placed.source];
-        let mut is_last = false;
-        if let (Some((until, end)), Item::Record(found)) = (&until, &placed.item) {
-            if snapshot.source.id == until.source {
-                // The last record itself may not pass.
-                if *end < found.place {
-                    return Ok(Passed::Whole);
-                }
-                is_last = *end == found.place;
-            } else if until.time.is_some_and(|it| it < placed.at) {
-                continue;
-            }
-        }
-        take(&snapshot.source.name, presenter.row(&placed, false))?;
-        if is_last {
-            return Ok(Passed::Whole);
-        }
+        take(&snapshots[placed.source].source.name, presenter.row(&placed, false))?;
     }
+}
+
+/// The place in each source behind the last record of a range, whether or not that record passes or is there.
+fn ends_behind(inner: &Inner, snapshots: &[Snapshot], until: &Position) -> Vec<Place> {
+    let Some(own) = snapshots.iter().position(|it| it.source.id == until.source) else {
+        // Its source is gone or left out: what has its time belongs to the range.
+        let end = |it| until.time.map_or_else(|| Place::end_of(it), |time| seek(&inner.reader, it, time, true));
+        return snapshots.iter().map(end).collect();
+    };
+    let mut places = places_at(&inner.reader, snapshots, until);
+    // The last record is part of the range.
+    places[own].offset = places[own].offset.saturating_add(1);
+    places
 }

@@ -18,6 +18,7 @@ use crate::logstore::segment::Segment;
 use crate::logstore::source::Source;
 use crate::logstore::tail::FileTail;
 
+mod ends;
 mod torture;
 mod ugly;
 

@@ -155,6 +155,8 @@ pub struct Walk<'a> {
     from: Place,
     /// Backward: records before this place are not wanted.
     floor: Place,
+    /// Forward: records at or behind this place are not wanted.
+    ceiling: Place,
     loaded: Option<Arc<Block>>,
     /// Matches of the loaded stretch still to be met with their times, the next one last.
     hits: Vec<(u32, Option<Timestamp>)>,
@@ -189,6 +191,7 @@ impl<'a> Walk<'a> {
             part,
             from,
             floor: Place::START,
+            ceiling: Place::STORE_END,
             loaded: None,
             hits: Vec::new(),
             gap_met: direction == Direction::Forward,
@@ -224,6 +227,16 @@ impl<'a> Walk<'a> {
         self.floor = floor;
         if let Some(pages) = &mut self.pages {
             pages.down_to(floor);
+        }
+        self
+    }
+
+    /// Forward: leaves out records at or behind this place, and reads no further.
+    #[must_use]
+    pub fn up_to(mut self, ceiling: Place) -> Self {
+        self.ceiling = ceiling;
+        if let Some(pages) = &mut self.pages {
+            pages.up_to(ceiling);
         }
         self
     }
@@ -346,6 +359,11 @@ impl<'a> Walk<'a> {
     }
 
     fn step_forward(&mut self) -> Step {
+        let offset = self.stretch.saturating_mul(self.ground.unit);
+        if (Place { part: self.part, offset }) >= self.ceiling {
+            self.ended = true;
+            return Step::End;
+        }
         if !self.gap_met {
             self.gap_met = true;
             if let Some(mark) = self.snapshot.parts.get(self.part).and_then(|it| it.gap.clone()) {
@@ -423,7 +441,8 @@ impl<'a> Walk<'a> {
         }
         if !pages.is_over() {
             return match pages.next(look, self.ground.matcher, self.floor, direction) {
-                Ok((leaf, hits)) => {
+                Ok((leaf, mut hits)) => {
+                    hits.retain(|it| leaf.places[*it as usize] < self.ceiling);
                     let spans = leaf.block.spans();
                     self.hits = hits.iter().map(|it| (*it, Block::near_time_of(&spans[*it as usize]))).collect();
                     self.loaded = Some(leaf.block.clone());
@@ -443,6 +462,19 @@ impl<'a> Walk<'a> {
             if let Some(mark) = self.snapshot.tail.clone() {
                 return Step::Item(self.gap(mark, Place::end_of(self.snapshot), true));
             }
+        }
+        self.ended = true;
+        Step::End
+    }
+
+    /// Ends with a gap that says why.
+    pub fn give_up(&mut self, why: &str) -> Step {
+        self.hits.clear();
+        if self.pages.is_some() {
+            return self.unanswered(why.to_string());
+        }
+        if self.part < self.snapshot.parts.len() {
+            return self.unreadable(&io::Error::other(why));
         }
         self.ended = true;
         Step::End
@@ -477,11 +509,11 @@ impl<'a> Walk<'a> {
         let loaded = self.ground.reader.stretch(&part.segment, part.size_bytes, stretch, self.ground.unit)?;
         let mut hits = loaded.matches(self.ground.matcher, &|offset| self.snapshot.arrival(part, offset));
         if !hits.is_empty() {
-            let (index, from, floor) = (self.part, self.from, self.floor);
+            let (index, from, floor, ceiling) = (self.part, self.from, self.floor, self.ceiling);
             let place =
                 |it: u32| Place { part: index, offset: loaded.base + u64::from(loaded.spans()[it as usize].start) };
             match self.direction {
-                Direction::Forward => hits.retain(|it| place(*it) >= from),
+                Direction::Forward => hits.retain(|it| place(*it) >= from && place(*it) < ceiling),
                 Direction::Backward => hits.retain(|it| place(*it) < from && place(*it) >= floor),
             }
         }

@@ -47,6 +47,12 @@ impl Pages {
         self.left.start = self.left.start.max(floor.instant());
     }
 
+    /// Leaves out what is newer.
+    pub fn up_to(&mut self, ceiling: Place) {
+        let end = ceiling.instant().saturating_add(i64::from(!ceiling.is_before_instant()));
+        self.left.end = self.left.end.min(end);
+    }
+
     /// What the server kept back of the page before, with where it belongs.
     pub fn take_gap(&mut self, direction: Direction) -> Option<(GapKind, Place)> {
         let place = match direction {

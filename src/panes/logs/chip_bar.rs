@@ -25,16 +25,19 @@ pub enum Shape {
     Plain(usize),
     /// How many there are, and the selected one.
     Number,
+    /// The selected one without its count, or how many there are.
+    One,
 }
 
 /// The chips of the pane, one span each.
 pub fn chips(pane: &LogsPane, theme: &Theme, shape: Shape) -> Vec<Span<'static>> {
     let all = pane.chips.all();
-    if shape == Shape::Number && !all.is_empty() {
+    if matches!(shape, Shape::Number | Shape::One) && !all.is_empty() {
+        let selected = pane.chips.selected().and_then(|at| Some(chip(pane, theme, shape, at, all.get(at)?)));
         let text = format!("[{}]", format::plural(all.len() as u64, "chip"));
         let number = Span::styled(text, theme.style(Role::Chip));
-        let selected = pane.chips.selected().and_then(|at| Some(chip(pane, theme, shape, at, all.get(at)?)));
-        return std::iter::once(number).chain(selected).collect();
+        let number = (shape == Shape::Number || selected.is_none()).then_some(number);
+        return number.into_iter().chain(selected).collect();
     }
     all.iter().enumerate().map(|(at, it)| chip(pane, theme, shape, at, it)).collect()
 }
@@ -43,7 +46,7 @@ fn chip(pane: &LogsPane, theme: &Theme, shape: Shape, at: usize, chip: &Chip) ->
     let (cells, close) = match shape {
         Shape::Counted | Shape::Whole => (usize::MAX, if theme.ascii { " x]" } else { " ×]" }),
         Shape::Plain(cells) => (cells, "]"),
-        Shape::Number => (SHORT_CHIP_CELLS, "]"),
+        Shape::Number | Shape::One => (SHORT_CHIP_CELLS, "]"),
     };
     // While the whole log is shown the chips wait, and look like it.
     let role = match (chip.enabled && pane.detour.is_none(), chip.out) {
@@ -57,7 +60,7 @@ fn chip(pane: &LogsPane, theme: &Theme, shape: Shape, at: usize, chip: &Chip) ->
         style = style.patch(theme.style(Role::Selection));
     }
     let mut text = shortened(&sanitise::text(&chip.to_string()), cells, theme);
-    if let Some(place) = pane.chips.place_among_active(at).filter(|_| pane.detour.is_none()) {
+    if let Some(place) = pane.chips.place_among_active(at).filter(|_| pane.detour.is_none() && shape != Shape::One) {
         let count = pane.feed.chip_count(place);
         if is_selected {
             text.push(' ');

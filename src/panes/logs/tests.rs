@@ -542,7 +542,7 @@ fn an_outage_reads_well_at_every_size() {
     let mut desk = outage(40, 6);
     desk.press("L w k f \"pool\"");
     insta::assert_snapshot!(desk.screen(), @r#"
-    paused [2 chips] 2 of 8
+    paused 2 of 8 [2 chips]
      14:51:30 W api      WARN pool nearly ex…
      14:51:32 E api      ERROR pool exhau… +2
     >~ api rotated, old file read to its end…
@@ -725,6 +725,14 @@ fn a_narrow_title_shortens_chips_before_it_drops_the_count() {
     desk.press("f \"ERROR\" enter ! \"and-another-one\" enter ! \"yet-another-one\" enter");
     desk.press("! \"one-that-is-long\" enter ! \"one-more\" enter");
     assert!(desk.title().contains("8 chips") && desk.title().ends_with("5 of 50"), "{}", desk.title());
+}
+
+#[test]
+fn the_narrowest_title_shows_the_count_and_what_it_can_of_the_selected_chip() {
+    let mut desk = Desk::numbered(40, 8, 50);
+    desk.press("f \"number\" enter L e k C C");
+    let title = desk.title();
+    assert!(title.starts_with("paused 5 of 50 [level>…]"), "{title}");
 }
 
 #[test]

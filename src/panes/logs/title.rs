@@ -48,11 +48,12 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
         if let Some(place) = &place {
             spans.extend([Span::raw(separator(theme)), Span::styled(place.clone(), theme.style(Role::Chip))]);
         }
-        for chip in chip_bar::chips(pane, theme, shape) {
-            spans.extend([Span::raw(" "), chip]);
-        }
-        if !counts.is_empty() {
-            spans.push(Span::raw(format!(" {counts}")));
+        let chips = chip_bar::chips(pane, theme, shape).into_iter().flat_map(|it| [Span::raw(" "), it]);
+        let counts = (!counts.is_empty()).then(|| Span::raw(format!(" {counts}")));
+        match shape {
+            // The end of the row is cut off.
+            Shape::One => spans.extend(counts.into_iter().chain(chips)),
+            _ => spans.extend(chips.chain(counts)),
         }
         if with_total && !total.is_empty() {
             spans.extend([Span::raw(separator(theme)), Span::raw(total.clone())]);
@@ -68,13 +69,14 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
         (false, false, Shape::Plain(usize::MAX)),
         (false, false, Shape::Plain(CHIP_CELLS)),
         (false, false, Shape::Plain(SHORT_CHIP_CELLS)),
+        (false, false, Shape::Number),
     ] {
         let spans = build(with_total, with_sources, shape);
         if spans.iter().map(|it| it.content.width()).sum::<usize>() <= room {
             return Line::from(spans);
         }
     }
-    Line::from(build(false, false, Shape::Number))
+    Line::from(build(false, false, Shape::One))
 }
 
 fn separator(theme: &Theme) -> &'static str {

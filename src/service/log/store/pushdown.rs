@@ -83,15 +83,9 @@ pub fn re2(pattern: &str, ignore_case: bool, narrow: bool) -> Option<Re2> {
             '[' => said.class(rest)?,
             '(' => said.group(rest)?,
             '{' => said.repeat(rest)?,
-            // A line may end in a carriage return, which the original does not count.
-            '$' => {
-                said.body.push_str("(?:\\r?$)");
-                said.has_anchor = true;
-                said.is_exact = false;
-                rest
-            }
-            // Beside `$` the original begins lines after a lone carriage return as well.
-            '^' if pattern.contains('$') => {
+            // The original ends lines before a carriage return, also one in their middle, without taking it; and
+            // beside `$` it begins lines behind one. RE2 has no words for that.
+            '$' | '^' if pattern.contains('$') => {
                 said.body.push_str("(?:)");
                 said.is_exact = false;
                 rest
@@ -255,6 +249,10 @@ pub fn required(pattern: &str) -> Vec<String> {
         return Vec::new();
     }
     let mut runs: Vec<String> = vec![String::new()];
+    // A repetition of a repetition may leave out what the inner one requires: rare, and not worth it.
+    if ["+*", "+?", "+{", "}*", "}?", "}{"].iter().any(|it| pattern.contains(it)) {
+        return Vec::new();
+    }
     let mut chars = pattern.chars();
     let mut depth = 0_u32;
     let cut = |runs: &mut Vec<String>| runs.push(String::new());
@@ -354,7 +352,7 @@ mod tests {
         assert_eq!(said("\\d+"), Some(("\\p{Nd}+".into(), true)));
         assert_eq!(said("\\w"), Some((format!("[{WORD}]"), false)));
         assert_eq!(said("\\bx"), Some(("(?:)x".into(), false)));
-        assert_eq!(said("x$"), Some(("(?m)x(?:\\r?$)".into(), false)));
+        assert_eq!(said("x$"), Some(("x(?:)".into(), false)));
         assert_eq!(re2("sick", true, true).unwrap().pattern, "(?i)(?-i:[sS])ic(?-i:[kK])");
     }
 
@@ -387,6 +385,14 @@ mod tests {
         assert!(words("level>=warn").contains(&"info") && !words("level>=warn").contains(&"err"));
         assert!(words("-level>=error").contains(&"fatal") && !words("-level>=error").contains(&"warning"));
         assert_eq!(words("level>=info level<=info").len(), LEVEL_WORDS.len() - 4);
+    }
+
+    #[test]
+    fn the_end_of_a_line_before_a_carriage_return_is_not_lost() {
+        for (pattern, text) in [("\\s.a\\b$", "\t-a\ré"), ("a$\\s", "a\rx")] {
+            let said = re2(pattern, false, false).unwrap();
+            assert!(RegexBuilder::new(&said.pattern).build().unwrap().is_match(text.as_bytes()), "{said:?}");
+        }
     }
 
     proptest! {

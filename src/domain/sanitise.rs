@@ -69,7 +69,7 @@ pub fn multiline(source: &str) -> String {
 
 /// The bytes without escape sequences: what a person reads there, for those who search. `None` when there are none.
 ///
-/// Sequences end where [`line`] ends them, at the latest with their line.
+/// Sequences end where [`line()`] ends them, at the latest with their line.
 pub fn without_escapes(bytes: &[u8]) -> Option<Vec<u8>> {
     memchr::memchr(ESCAPE, bytes)?;
     let mut clean = Vec::with_capacity(bytes.len());

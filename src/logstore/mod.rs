@@ -8,7 +8,7 @@
 //! | to | there is |
 //! |---|---|
 //! | keep segments true | [`tail`] for a path, [`hints`] that wake it, [`history`] for rotated files, [`spool`] for a stream, [`archive`] and [`transcode`] for what is not plain text |
-//! | read lines | [`format`], [`level`], [`json`] beside `stamp` and `shape` |
+//! | read lines | [`mod@format`], [`level`], [`json`] beside `stamp` and `shape` |
 //! | answer | an [`engine`] has [`view`]s that follow, a [`window`] is built of walks, [`present`] makes its rows |
 //! | count | a [`scan`] counts [`scan::goal`]s in the background into a [`scan::tally`], and keeps a [`summary`] of each block |
 //! | meet everything once | [`stream`] for a command that prints, [`range`] for a screen that exports |

@@ -30,7 +30,7 @@ impl Totals {
         parts.map(|it| BlockReader::blocks(it.size_bytes) - known(it).min(BlockReader::blocks(it.size_bytes))).sum()
     }
 
-    /// True when a store has something new, which only [`count`] asks for.
+    /// True when a store has something new, which only `count` asks for.
     pub fn is_outdated(&self, snapshots: &[Snapshot]) -> bool {
         self.stores.epochs != epochs(snapshots)
     }

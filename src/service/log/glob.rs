@@ -45,7 +45,7 @@ pub fn expand(pattern: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The directories in which files that match may come, at most [`MAX_DIRECTORIES`].
+/// The directories in which files that match may come, at most `MAX_DIRECTORIES`.
 pub fn directories(pattern: &str) -> Vec<PathBuf> {
     let base = base(pattern);
     let depth = depth_of(pattern, &base);

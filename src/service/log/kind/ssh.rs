@@ -1,7 +1,7 @@
 //! `ssh` in the config: a file of another host, or what a program says there.
 //!
 //! Everything goes through the person's own `ssh` with their own config, agent and jump hosts. A file is
-//! followed by a small POSIX script on the other side (see [`script`]), so that a rotation there is seen
+//! followed by a small POSIX script on the other side (see `script`), so that a rotation there is seen
 //! and a lost connection goes on at the very byte where it stopped.
 
 mod frame;

@@ -27,8 +27,18 @@ impl Default for Dress {
 }
 
 impl Dress {
+    /// Puts the line `message`, written at `at`, behind what is in `out`: with the engine's `time` in front when it needs one.
+    pub fn put(&mut self, at: Timestamp, time: &[u8], message: &[u8], out: &mut Vec<u8>) {
+        if self.needs_time(at, message) {
+            out.extend_from_slice(time);
+            out.push(b' ');
+        }
+        out.extend_from_slice(message);
+        out.push(b'\n');
+    }
+
     /// True when the line `message`, written at `at`, needs the engine's time in front.
-    pub fn needs_time(&mut self, at: Timestamp, message: &[u8]) -> bool {
+    fn needs_time(&mut self, at: Timestamp, message: &[u8]) -> bool {
         let before = self.last.replace(at);
         if self.reader.has_stamp(message) {
             self.has_own = true;

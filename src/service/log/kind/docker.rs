@@ -184,15 +184,9 @@ impl Hearing {
             if pipe == Pipe::Out {
                 self.at = Some(at);
             }
-            if !self.seam.is_new(at, message) {
-                continue;
+            if self.seam.is_new(at, message) {
+                self.dress.put(at, time, message, &mut self.line);
             }
-            if self.dress.needs_time(at, message) {
-                self.line.extend_from_slice(time);
-                self.line.push(b' ');
-            }
-            self.line.extend_from_slice(message);
-            self.line.push(b'\n');
         }
         &self.line
     }

@@ -325,12 +325,7 @@ fn hear(pods: &mut Pods, lines: &[u8]) -> Option<String> {
         if !container.seam.is_new(at, message) {
             continue;
         }
-        if container.dress.needs_time(at, message) {
-            container.pending.extend_from_slice(time);
-            container.pending.push(b' ');
-        }
-        container.pending.extend_from_slice(message);
-        container.pending.push(b'\n');
+        container.dress.put(at, time, message, &mut container.pending);
         pods.newest = Some(pods.newest.map_or(at, |it| it.max(at)));
     }
     said

@@ -70,25 +70,34 @@ impl Bench {
     }
 
     fn start(&self, request: WindowRequest) -> Receiver<Window> {
-        let (windows_tx, windows_rx) = sync_channel(1000);
-        self.engine.request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
-        windows_rx
+        start(&self.engine, request)
     }
 
-    /// The final window of a request (interim ones are passed over).
     fn ask(&self, request: WindowRequest) -> Window {
-        // Counts come when the rows are final.
-        let windows_rx = self.start(WindowRequest { count: true, ..request });
-        let mut rows = None;
-        loop {
-            let mut window = windows_rx.recv_timeout(Duration::from_secs(60)).expect("an answer");
-            if window.rows.is_some() {
-                rows = Some(window);
-            } else if window.counts.complete {
-                let mut rows = rows.expect("rows before counts");
-                std::mem::swap(&mut rows.counts, &mut window.counts);
-                return rows;
-            }
+        ask(&self.engine, request)
+    }
+}
+
+/// All windows of a request as they come.
+pub(super) fn start(engine: &Engine, request: WindowRequest) -> Receiver<Window> {
+    let (windows_tx, windows_rx) = sync_channel(1000);
+    engine.request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
+    windows_rx
+}
+
+/// The final window of a request (interim ones are passed over).
+pub(super) fn ask(engine: &Engine, request: WindowRequest) -> Window {
+    // Counts come when the rows are final.
+    let windows_rx = start(engine, WindowRequest { count: true, ..request });
+    let mut rows = None;
+    loop {
+        let mut window = windows_rx.recv_timeout(Duration::from_secs(60)).expect("an answer");
+        if window.rows.is_some() {
+            rows = Some(window);
+        } else if window.counts.complete {
+            let mut rows = rows.expect("rows before counts");
+            std::mem::swap(&mut rows.counts, &mut window.counts);
+            return rows;
         }
     }
 }
@@ -97,7 +106,7 @@ fn request(query: &str, anchor: Anchor, before: u32, after: u32) -> WindowReques
     WindowRequest { query: query.into(), ..WindowRequest::new(ViewId(1), 1, anchor, (before, after)) }
 }
 
-fn texts(window: &Window) -> Vec<String> {
+pub(super) fn texts(window: &Window) -> Vec<String> {
     let text = |row: &Row| match row {
         Row::Record(record) => format!("{}{}", if record.context { "+" } else { "" }, record.lines.join("|")),
         Row::Gap(gap) => format!("{:?}", gap.kind),

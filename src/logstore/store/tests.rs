@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use proptest::prelude::*;
 use crate::clock;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::log::{
-    Anchor, ChipCount, Cursor, Find, GapKind, Level, Position, Row, ViewId, Window, WindowRequest, WindowSource,
+    Anchor, ChipCount, Cursor, Find, GapKind, Level, Position, Row, ViewId, Window, WindowRequest,
 };
 use crate::domain::query::Query;
 use crate::domain::query::matcher::{Matcher, Subject};
@@ -29,6 +28,7 @@ use crate::logstore::store::{
     Aside, Ask, Asking, Entry, Page, Stop, Store, StoreBuckets, StoreCount, StoreError, tie_of,
 };
 use crate::logstore::tail::FileTail;
+use crate::logstore::tests::{ask, start, texts};
 use crate::logstore::walk::Direction;
 
 /// A store in memory that keeps to the contract and to nothing more: few records at once, too many of them.
@@ -115,38 +115,8 @@ impl Store for Shelf {
     fn renew(&self) {}
 }
 
-fn start(engine: &Engine, request: WindowRequest) -> Receiver<Window> {
-    let (windows_tx, windows_rx) = sync_channel(1000);
-    engine.request(request, Box::new(move |window| windows_tx.send(window).is_ok()));
-    windows_rx
-}
-
-fn ask(engine: &Engine, request: WindowRequest) -> Window {
-    let windows_rx = start(engine, WindowRequest { count: true, ..request });
-    let mut rows = None;
-    loop {
-        let mut window = windows_rx.recv_timeout(Duration::from_secs(60)).expect("an answer");
-        if window.rows.is_some() {
-            rows = Some(window);
-        } else if window.counts.complete {
-            let mut rows = rows.expect("rows before counts");
-            std::mem::swap(&mut rows.counts, &mut window.counts);
-            return rows;
-        }
-    }
-}
-
 fn request(query: &str, anchor: Anchor, (before, after): (u32, u32)) -> WindowRequest {
     WindowRequest { query: query.into(), ..WindowRequest::new(ViewId(1), 1, anchor, (before, after)) }
-}
-
-fn texts(window: &Window) -> Vec<String> {
-    let text = |row: &Row| match row {
-        Row::Record(record) => format!("{}{}", if record.context { "+" } else { "" }, record.lines.join("|")),
-        Row::Gap(gap) => format!("{:?}", gap.kind),
-        Row::Break => "--".into(),
-    };
-    window.rows.as_ref().unwrap().iter().map(text).collect()
 }
 
 const SECOND: i64 = 1_000_000_000;

@@ -257,6 +257,7 @@ fn configured(number: usize) -> Fact {
         thresholds: Thresholds::default(),
         expect: vec!["status == 200".into()],
         prefer: Vec::new(),
+        rules: Default::default(),
     };
     Fact::Probe(ProbeFact::Configured { probe: probe(number), setup })
 }

@@ -8,6 +8,7 @@ mod measure;
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use hotseat::domain::probe::ProbeFact;
 use hotseat::domain::probe::health::Health;
 use hotseat::domain::probe::outcome::ProbeResult;
 use hotseat::service::probe::run::run_once;
-use hotseat::service::probe::{ProbeSpec, Prober};
+use hotseat::service::probe::{Place, ProbeSpec, Prober};
 use hotseat::service::{FactSender, ServiceSetup};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -66,7 +67,7 @@ fn cost() {
         ("fresh HTTP probe that reads JSON, 64 at once", &json, AT_ONCE),
     ] {
         let run = |spec: ProbeSpec| async move {
-            let outcome = run_once(&spec, Duration::ZERO).await;
+            let outcome = run_once(&spec, &place(), Duration::ZERO).await;
             assert_eq!(outcome.result, ProbeResult::Ok, "{outcome:?}");
         };
         measure(name, &runtime, &server, at_once, || run(spec.clone()));
@@ -144,7 +145,7 @@ fn scale() {
         let state_dir = dir.path().to_path_buf();
         let setup = ServiceSetup { host: host.clone(), user: "bench".into(), state_dir, facts, cancel: cancel.clone() };
         let own = process_cpu_s(std::process::id());
-        let _prober = Prober::start(&setup, config.probes);
+        let _prober = Prober::start(&setup, None, config.probes);
         let mut board = Board::default();
         let (mut lags, mut missed, mut unknown) = (Vec::new(), 0, 0);
         let end = tokio::time::sleep(WATCHED);
@@ -199,6 +200,11 @@ async fn full_listener() -> (SocketAddr, Vec<TcpStream>) {
     // It must stay open and never be asked.
     std::mem::forget(listener);
     (address, held)
+}
+
+/// Nothing but the network is looked at.
+fn place() -> Place {
+    Place::alone(HostId::new("bench"), Path::new("/nonexistent"))
 }
 
 fn spec(name: &str, entry: &str) -> ProbeSpec {

@@ -19,8 +19,9 @@
 //! |---|---|
 //! | [`domain`] | rules and plain data; no I/O, no clock |
 //! | [`logstore`] | the log engine: bytes on disk and pages of stores to windows of records |
+//! | [`store`] | the embedded database: probe history, alert state, outbox |
 //! | [`registry`] | what a config file can name; spanned values and exact errors |
-//! | [`service`] | I/O, one folder per thing that has kinds: probe, log, backup, incident |
+//! | [`service`] | I/O, one folder per thing that has kinds: probe, log, backup, notify, incident |
 //! | [`config`] | the config file, its layers, the paths |
 //! | [`runtime`] | effects to tasks, screens attached, shutdown |
 //! | [`theme`], [`widgets`] | roles and styles; drawing that panes share |
@@ -31,7 +32,7 @@
 //!
 //! # Layers
 //!
-//! `clock, domain` ← `logstore` ← `registry` ← `service` ← `config` ← `runtime`;
+//! `clock, domain` ← `logstore`, `store` ← `registry` ← `service` ← `config` ← `runtime`;
 //! `domain` ← `theme` ← `widgets` ← `app` + `panes`; `tui` joins `app` with `runtime`; `demo` and `cli`
 //! see all. `tests/it/tidy.rs` keeps the arrows.
 
@@ -46,6 +47,7 @@ pub mod panes;
 pub mod registry;
 pub mod runtime;
 pub mod service;
+pub mod store;
 pub mod theme;
 pub mod tui;
 pub mod widgets;

@@ -18,8 +18,8 @@ use crate::domain::format;
 use crate::domain::probe::outcome::{Certificate, Outcome, Perf, Phase, ProbeResult};
 use crate::domain::probe::waterfall;
 use crate::domain::sanitise;
-use crate::service::probe::ProbeSpec;
 use crate::service::probe::run::run_once;
+use crate::service::probe::{Place, ProbeSpec};
 
 /// Probes that run at the same time: each may need a socket or a process, and 1,024 descriptors are the usual limit.
 const AT_ONCE_MAX: usize = 128;
@@ -59,7 +59,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if specs.is_empty() {
         return Err(Failure::usage("no probe is configured").hint("run `hotseat init` to write a config"));
     }
-    let done = run_all(&specs)?;
+    let place = Place::alone(cx.host(&config), &cx.state_dir());
+    let done = run_all(&specs, &place)?;
     let views: Vec<View<'_>> = specs.iter().zip(&done).map(|(spec, outcome)| View::new(spec, outcome)).collect();
     if !args.json {
         let texts: Vec<String> = specs.iter().zip(&done).map(|(spec, outcome)| text(spec, outcome)).collect();
@@ -87,18 +88,18 @@ pub(super) fn find<'a>(config: &'a Config, name: &str) -> Result<&'a ProbeSpec, 
 }
 
 /// Runs probes side by side, each once; the outcomes are in the order of the probes.
-pub(super) fn run_all(specs: &[ProbeSpec]) -> Result<Vec<Outcome>, Failure> {
+pub(super) fn run_all(specs: &[ProbeSpec], place: &Place) -> Result<Vec<Outcome>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::internal("could not run the probes").caused_by(error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|it| failed(&it))?;
     let done = runtime.block_on(async {
         let turns = Arc::new(Semaphore::new(AT_ONCE_MAX));
         let mut runs = JoinSet::new();
         for (index, spec) in specs.iter().cloned().enumerate() {
-            let turns = Arc::clone(&turns);
+            let (turns, place) = (Arc::clone(&turns), place.clone());
             runs.spawn(async move {
                 // The semaphore is never closed; without a turn it runs all the same.
                 let _turn = turns.acquire().await;
-                (index, run_once(&spec, Duration::ZERO).await)
+                (index, run_once(&spec, &place, Duration::ZERO).await)
             });
         }
         let mut done = Vec::with_capacity(specs.len());

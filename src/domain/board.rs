@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Change;
+use crate::domain::alert::policy::AlertBoard;
 use crate::domain::backup::BackupBoard;
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
@@ -15,8 +17,8 @@ use crate::domain::incident::entry::EntryBody;
 use crate::domain::incident::fold::Incident;
 use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::log::LogBoard;
-use crate::domain::probe::ProbeBoard;
 use crate::domain::probe::health::Health;
+use crate::domain::probe::{ProbeBoard, ProbeFact, Sample};
 
 /// Everything known to a runtime. Equal facts in equal order give equal boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,12 @@ pub struct Board {
     pub seq: u64,
     /// Probes and their health.
     pub probes: ProbeBoard,
+    /// Alerts: who was told of what.
+    #[serde(default)]
+    pub alerts: AlertBoard,
+    /// Why nothing is kept over a restart just now, when that is so.
+    #[serde(default)]
+    pub not_durable: Option<String>,
     /// Log sources, without their text.
     pub logs: LogBoard,
     /// Backup jobs and their history.
@@ -75,6 +83,11 @@ impl Board {
                         text: flip.text,
                     });
                 }
+                effects.extend(self.after_probe_fact(now, fact));
+            }
+            Fact::Alert(fact) => {
+                let change = self.alerts.apply(now, fact, &self.probes);
+                effects.extend(self.commit(change));
             }
             Fact::Log(fact) => self.logs.apply(fact),
             Fact::Backup(fact) => {
@@ -147,8 +160,47 @@ impl Board {
         effects
     }
 
+    /// Records an outcome and has the alert policy look at the probe it is about.
+    fn after_probe_fact(&mut self, now: Timestamp, fact: &ProbeFact) -> Vec<Effect> {
+        let probe = fact.probe();
+        let mut effects = Vec::new();
+        if let (ProbeFact::Outcome { outcome, .. }, Some(state)) = (fact, self.probes.get(probe)) {
+            let outcome = outcome.as_ref().clone();
+            effects.push(Effect::Record(Box::new(Sample { probe: probe.clone(), outcome, kept: state.kept() })));
+        }
+        let change = self.alerts.observe(now, probe, &self.probes);
+        effects.extend(self.commit(change));
+        effects
+    }
+
+    /// What a change of the alerts asks of the world: to be kept and sent, and told to the open incidents.
+    fn commit(&self, change: Change) -> Vec<Effect> {
+        if change.is_empty() {
+            return Vec::new();
+        }
+        let mut effects = Vec::new();
+        for told in &change.told {
+            for incident in self.incidents.open() {
+                let entry = MachineEntry {
+                    at: told.at,
+                    kind: MachineKind::Alert,
+                    subject: told.subject.clone(),
+                    text: told.text.clone(),
+                };
+                effects.push(Effect::AppendMachineEntry { incident, entry });
+            }
+        }
+        effects.push(Effect::Commit(Box::new(change)));
+        effects
+    }
+
     fn apply_runtime(&mut self, fact: &RuntimeFact) {
         match fact {
+            RuntimeFact::Restored(restored) => {
+                self.probes.restore(restored.probes.clone());
+                self.alerts.restore(&restored.alerts);
+            }
+            RuntimeFact::NotDurable { why } => self.not_durable.clone_from(why),
             RuntimeFact::ConfigLoaded { path, errors } => {
                 self.config = ConfigStatus { path: path.clone(), errors: errors.clone(), rejected: Vec::new() };
             }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Change;
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::MachineEntry;
+use crate::domain::probe::Sample;
 
 /// What the board asks of the world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,4 +17,8 @@ pub enum Effect {
         /// What was seen.
         entry: MachineEntry,
     },
+    /// Keep an outcome for the history.
+    Record(Box<Sample>),
+    /// Keep what alerts know and put deliveries into the outbox, all of it or nothing.
+    Commit(Box<Change>),
 }

@@ -7,12 +7,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::AlertFact;
 use crate::domain::backup::BackupFact;
 use crate::domain::config_error::ConfigError;
-use crate::domain::ids::HostId;
+use crate::domain::ids::{HostId, ProbeId};
 use crate::domain::incident::IncidentFact;
 use crate::domain::log::LogFact;
-use crate::domain::probe::ProbeFact;
+use crate::domain::probe::{ProbeFact, ProbeKept};
 
 /// A fact with where, when, in which order and by whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub enum Actor {
 pub enum Fact {
     /// About a probe.
     Probe(ProbeFact),
+    /// About alerts and what becomes of them.
+    Alert(AlertFact),
     /// About a log source (never its text).
     Log(LogFact),
     /// About a backup job or run.
@@ -71,6 +74,13 @@ pub enum RuntimeFact {
         /// Why.
         errors: Vec<ConfigError>,
     },
+    /// What the store kept of an earlier run; comes before everything else.
+    Restored(Box<Restored>),
+    /// The store cannot keep what it should: `None` when it can again.
+    NotDurable {
+        /// Why, and what to do.
+        why: Option<String>,
+    },
     /// A service ended by itself or panicked; it is started again after `retry_s` seconds.
     ServiceFailed {
         /// Which one, in words.
@@ -87,6 +97,15 @@ pub enum RuntimeFact {
     },
     /// This runtime holds the state directory from now on: it probes and backs up.
     Active,
+}
+
+/// What the store kept of an earlier run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Health and marks of probes.
+    pub probes: Vec<(ProbeId, ProbeKept)>,
+    /// Rows of the alert policy, see `Change::rows`.
+    pub alerts: Vec<(String, String)>,
 }
 
 impl Fact {

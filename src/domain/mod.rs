@@ -2,6 +2,7 @@
 //!
 //! No I/O, no threads, no tokio, no ratatui: everything here runs in a test without a machine around it.
 
+pub mod alert;
 pub mod backup;
 pub mod board;
 pub mod config_error;

@@ -5,6 +5,7 @@
 
 pub mod expect;
 pub mod health;
+pub mod history;
 pub mod judge;
 pub mod outcome;
 pub mod waterfall;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::{Concern, ConcernState, Hold, Severity};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::{Health, HealthMachine, Thresholds, Turn};
 use crate::domain::probe::outcome::{Outcome, ProbeResult};
@@ -79,6 +81,21 @@ pub enum ProbeFact {
     },
 }
 
+impl ProbeFact {
+    /// The probe it is about.
+    pub fn probe(&self) -> &ProbeId {
+        match self {
+            Self::Configured { probe, .. }
+            | Self::Asked { probe }
+            | Self::Outcome { probe, .. }
+            | Self::Missed { probe, .. }
+            | Self::Burst { probe, .. }
+            | Self::Acknowledged { probe, .. }
+            | Self::Removed { probe } => probe,
+        }
+    }
+}
+
 /// How a probe is checked, as far as a person wants to see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSetup {
@@ -98,6 +115,39 @@ pub struct ProbeSetup {
     pub expect: Vec<String>,
     /// What should hold, as written.
     pub prefer: Vec<String>,
+    /// How it is counted, grouped and told.
+    #[serde(default)]
+    pub rules: ProbeRules,
+}
+
+/// How a probe is counted, grouped and told, besides its thresholds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeRules {
+    /// Shown together under this name.
+    pub group: Option<String>,
+    /// Names of probes that this one depends on: while one of them is down, that one is told.
+    pub after: Vec<String>,
+    /// Notifiers, people, rotations or ladders that are told.
+    pub notify: Vec<String>,
+    /// How bad it is when it is down.
+    pub severity: Severity,
+    /// For matchers and messages.
+    pub labels: BTreeMap<String, String>,
+    /// Looks at something that fails only when this host is cut off.
+    pub canary: bool,
+    /// What is promised of it.
+    pub slo: Option<Slo>,
+    /// Degraded when slower than this hour of the week usually is.
+    pub baseline: bool,
+}
+
+/// A promise about a share of the time, and over what time: `99.9% / 30d`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Slo {
+    /// Share that must be good, above 0 and below 1.
+    pub share: f64,
+    /// Over what time.
+    pub over: Duration,
 }
 
 /// A change of health or an acknowledgement, for the incident timeline.
@@ -120,6 +170,28 @@ pub struct Ack {
     pub at: Timestamp,
 }
 
+/// What of a probe is kept over a restart.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeKept {
+    /// Its health and what it was derived from.
+    pub health: HealthMachine,
+    /// Who has seen the failure.
+    pub acked: Option<Ack>,
+    /// The last run in which everything held.
+    pub last_good: Option<Outcome>,
+}
+
+/// An outcome for the history, with what is to be kept of its probe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Which.
+    pub probe: ProbeId,
+    /// What the run found.
+    pub outcome: Outcome,
+    /// What was derived from it.
+    pub kept: ProbeKept,
+}
+
 /// What is known of one probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeState {
@@ -139,6 +211,9 @@ pub struct ProbeState {
     pub missed: u64,
     /// When the last of them was noticed.
     pub missed_at: Option<Timestamp>,
+    /// The last run in which everything held: what a failure is compared with.
+    #[serde(default)]
+    pub last_good: Option<Outcome>,
     health: HealthMachine,
 }
 
@@ -154,7 +229,25 @@ impl ProbeState {
             acked: None,
             missed: 0,
             missed_at: None,
+            last_good: None,
         }
+    }
+
+    /// What is kept over a restart.
+    pub fn kept(&self) -> ProbeKept {
+        ProbeKept { health: self.health.clone(), acked: self.acked.clone(), last_good: self.last_good.clone() }
+    }
+
+    /// What people may be told of it now, whether or not it is held back.
+    pub fn concerns(&self) -> Vec<ConcernState> {
+        let concern = match self.health() {
+            Health::Down => Concern::Down,
+            Health::Degraded => Concern::Degraded,
+            Health::Unknown if self.is_broken() => Concern::Broken,
+            _ => return Vec::new(),
+        };
+        let text = self.last_trouble().map(|it| it.brief().to_string()).unwrap_or_default();
+        self.since().map(|since| ConcernState { concern, since, text }).into_iter().collect()
     }
 
     /// What is thought of the probe.
@@ -216,9 +309,22 @@ impl ProbeState {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProbeBoard {
     probes: BTreeMap<ProbeId, ProbeState>,
+    /// Of an earlier run, until the config names the probe.
+    #[serde(default)]
+    kept: BTreeMap<ProbeId, ProbeKept>,
 }
 
 impl ProbeBoard {
+    /// Takes back what was kept before a restart.
+    pub fn restore(&mut self, probes: Vec<(ProbeId, ProbeKept)>) {
+        self.kept.extend(probes);
+    }
+
+    /// Why a page about a probe is held back although something is the matter; `None` when it is not.
+    pub fn hold(&self, _now: Timestamp, _probe: &ProbeId) -> Option<Hold> {
+        None
+    }
+
     /// Folds one fact in and says which health changed.
     pub fn apply(&mut self, _now: Timestamp, fact: &ProbeFact) -> Vec<Flip> {
         match fact {
@@ -228,7 +334,14 @@ impl ProbeBoard {
                     state.setup.clone_from(setup);
                 }
                 None => {
-                    self.probes.insert(probe.clone(), ProbeState::new(setup.clone()));
+                    let mut state = ProbeState::new(setup.clone());
+                    if let Some(kept) = self.kept.remove(probe) {
+                        state.health = kept.health;
+                        state.health.set_thresholds(setup.thresholds);
+                        state.acked = kept.acked;
+                        state.last_good = kept.last_good;
+                    }
+                    self.probes.insert(probe.clone(), state);
                 }
             },
             ProbeFact::Removed { probe } => {
@@ -267,6 +380,15 @@ impl ProbeBoard {
         let Some(state) = self.probes.get_mut(probe) else { return Vec::new() };
         state.asked = false;
         state.next = next;
+        if outcome.result == ProbeResult::Ok {
+            state.last_good = Some(outcome.clone());
+        }
+        // The newest carries its whole evidence; so does the newest failure, wherever it stands.
+        if let Some(before) = state.outcomes.back_mut()
+            && (before.result == ProbeResult::Ok || outcome.result != ProbeResult::Ok)
+        {
+            before.lighten();
+        }
         state.outcomes.push_back(outcome.clone());
         if state.outcomes.len() > OUTCOMES_MAX {
             state.outcomes.pop_front();

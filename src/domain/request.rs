@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::explain::{ExplainRequest, Explanation};
+use crate::domain::alert::quiet::{Maintenance, Silence};
 use crate::domain::board::Board;
 use crate::domain::export::{ExportNews, ExportRequest};
 use crate::domain::fact::Envelope;
 use crate::domain::ids::{IncidentId, JobId, ProbeId, RunId};
 use crate::domain::incident::{DeclareRequest, IncidentChange, NoteRequest, PinRequest};
 use crate::domain::log::{Window, WindowRequest};
+use crate::domain::probe::history::{History, HistoryRequest};
 
 /// What a screen asks of its runtime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +22,20 @@ pub enum Request {
     BurstProbe(ProbeId),
     /// Mark a failing probe as seen by a person.
     AcknowledgeProbe(ProbeId),
+    /// Silence what fits, or change a silence with the same id.
+    Silence(Box<Silence>),
+    /// End a silence, by its id.
+    Unsilence(String),
+    /// Begin or plan a maintenance.
+    Maintain(Box<Maintenance>),
+    /// End a maintenance that did not come from the config, by its name.
+    EndMaintenance(String),
+    /// Ask for a probe's past; answered with `Inbound::History`.
+    History(Box<HistoryRequest>),
+    /// Ask why a probe was paged or not; answered with `Inbound::Explanation`.
+    Explain(ExplainRequest),
+    /// Send a test message through a notifier, by its name.
+    TestNotifier(String),
     /// Run a backup job now.
     RunBackup(JobId),
     /// Read a run's artefact back and compare its hashes.
@@ -73,6 +90,10 @@ pub enum Inbound {
     Fact(Box<Envelope>),
     /// Log rows that were asked for.
     Window(Box<Window>),
+    /// A probe's past.
+    History(Box<History>),
+    /// Why a probe was paged or not.
+    Explanation(Box<Explanation>),
     /// How writing log records into a file goes.
     Export(ExportNews),
     /// An incident's document.

@@ -67,6 +67,13 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
                 active.backups.verify(&run, person, reply);
             }
         }
+        Request::Silence(_)
+        | Request::Unsilence(_)
+        | Request::Maintain(_)
+        | Request::EndMaintenance(_)
+        | Request::History(_)
+        | Request::Explain(_)
+        | Request::TestNotifier(_) => {}
         Request::Declare(declare) => services.incidents.declare(declare, reply),
         Request::Note(note) => services.incidents.note(note, reply),
         Request::Pin(pin) => services.incidents.pin(pin, reply),
@@ -100,5 +107,6 @@ fn active<'a>(services: &'a Services, what: &str, reply: &Reply) -> Option<&'a A
 pub fn perform(services: &Services, effect: Effect) {
     match effect {
         Effect::AppendMachineEntry { incident, entry } => services.incidents.append_machine(incident, entry),
+        Effect::Record(_) | Effect::Commit(_) => {}
     }
 }

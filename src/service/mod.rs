@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod incident;
 pub mod log;
+pub mod notify;
 pub mod probe;
 pub mod supervise;
 

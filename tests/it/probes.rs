@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotseat::config;
+use hotseat::domain::ids::HostId;
 use hotseat::domain::probe::outcome::{Cause, Outcome, Phase, ProbeResult};
-use hotseat::service::probe::ProbeSpec;
 use hotseat::service::probe::run::run_once;
+use hotseat::service::probe::{Place, ProbeSpec};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +22,8 @@ fn spec(entry: &str) -> ProbeSpec {
 }
 
 async fn look(entry: &str) -> Outcome {
-    run_once(&spec(entry), Duration::ZERO).await
+    let place = Place::alone(HostId::new("h"), Path::new("/nonexistent"));
+    run_once(&spec(entry), &place, Duration::ZERO).await
 }
 
 fn words(outcome: &Outcome) -> (ProbeResult, &str, &str) {

@@ -69,6 +69,7 @@ fn play(name: &str, text: &str) {
         thresholds,
         expect: Vec::new(),
         prefer: Vec::new(),
+        rules: Default::default(),
     };
     let mut board = ProbeBoard::default();
     board.apply(start, &ProbeFact::Configured { probe: probe.clone(), setup });

@@ -156,10 +156,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("domain", &[]),
     ("logstore", &["clock", "domain"]),
+    ("store", &["clock", "domain"]),
     ("registry", &["clock", "domain", "logstore"]),
-    ("service", &["clock", "domain", "logstore", "registry"]),
-    ("config", &["clock", "domain", "logstore", "registry", "service"]),
-    ("runtime", &["clock", "domain", "logstore", "registry", "service", "config"]),
+    ("service", &["clock", "domain", "logstore", "store", "registry"]),
+    ("config", &["clock", "domain", "logstore", "store", "registry", "service"]),
+    ("runtime", &["clock", "domain", "logstore", "store", "registry", "service", "config"]),
     ("theme", &["domain"]),
     ("widgets", &["domain", "theme"]),
     ("app", &["domain", "theme", "widgets", "panes"]),
@@ -167,22 +168,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "tui",
         &[
-            "clock", "domain", "logstore", "registry", "service", "config", "runtime", "theme", "widgets", "app",
-            "panes",
+            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "theme", "widgets",
+            "app", "panes",
         ],
     ),
     (
         "demo",
         &[
-            "clock", "domain", "logstore", "registry", "service", "config", "runtime", "theme", "widgets", "app",
-            "panes", "tui",
+            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "theme", "widgets",
+            "app", "panes", "tui",
         ],
     ),
     (
         "cli",
         &[
-            "clock", "domain", "logstore", "registry", "service", "config", "runtime", "theme", "widgets", "app",
-            "panes", "tui", "demo",
+            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "theme", "widgets",
+            "app", "panes", "tui", "demo",
         ],
     ),
 ];

@@ -11,7 +11,7 @@ use hotseat::domain::incident::fold::Incident;
 use hotseat::domain::incident::{IncidentFact, Severity};
 use hotseat::domain::probe::health::Thresholds;
 use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phases, ProbeResult, Trouble};
-use hotseat::domain::probe::{ProbeFact, ProbeSetup};
+use hotseat::domain::probe::{ProbeFact, ProbeRules, ProbeSetup};
 use jiff::{SignedDuration, Timestamp};
 
 struct Play {
@@ -33,10 +33,14 @@ impl Play {
         let (seq, at) = (self.board.seq + 1, self.at(second));
         let envelope = Envelope { host: HostId::new("h"), seq, at, actor: Actor::Runtime, fact };
         let effects = self.board.apply(at, &envelope);
-        let row = |Effect::AppendMachineEntry { incident, entry }| {
-            (incident.name().to_string(), entry.at, format!("{} {}", entry.subject, entry.text))
+        let row = |effect| match effect {
+            Effect::AppendMachineEntry { incident, entry } => {
+                Some((incident.name().to_string(), entry.at, format!("{} {}", entry.subject, entry.text)))
+            }
+            // The store's, not the timeline's.
+            Effect::Record(_) | Effect::Commit(_) => None,
         };
-        effects.into_iter().map(row).collect()
+        effects.into_iter().filter_map(row).collect()
     }
 
     fn probe(&mut self, name: &str) -> ProbeId {
@@ -45,7 +49,8 @@ impl Play {
             Thresholds { fail: "1/1".parse().expect("a window"), recover: "1/1".parse().expect("a window") };
         let (interval, retry, timeout) = (Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(5));
         let (kind, target) = ("tcp".to_string(), "127.0.0.1:1".to_string());
-        let setup = ProbeSetup { kind, target, interval, retry, timeout, thresholds, expect: vec![], prefer: vec![] };
+        let (expect, prefer, rules) = (vec![], vec![], ProbeRules::default());
+        let setup = ProbeSetup { kind, target, interval, retry, timeout, thresholds, expect, prefer, rules };
         self.fact(0, Fact::Probe(ProbeFact::Configured { probe: probe.clone(), setup }));
         probe
     }

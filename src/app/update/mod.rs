@@ -105,7 +105,12 @@ impl Model {
             }
             Inbound::Done(text) => effects.push(Notice::info(text)),
             Inbound::Failed(error) | Inbound::Refused { error, .. } => effects.push(Notice::error(error)),
-            Inbound::Window(_) | Inbound::Export(_) | Inbound::Document { .. } | Inbound::NoteDraft(_) => {}
+            Inbound::Window(_)
+            | Inbound::History(_)
+            | Inbound::Explanation(_)
+            | Inbound::Export(_)
+            | Inbound::Document { .. }
+            | Inbound::NoteDraft(_) => {}
         }
         effects.extend(self.every_pane(|panes, pane, cx| panes.inbound(pane, cx, inbound)));
         effects

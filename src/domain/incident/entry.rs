@@ -73,6 +73,13 @@ pub enum EntryBody {
         /// In words.
         text: String,
     },
+    /// Somebody was paged, or was not although something was the matter.
+    Alert {
+        /// Id of the probe, or what else it is about.
+        subject: String,
+        /// In words.
+        text: String,
+    },
     /// Corrects a person's entry.
     Amend(Amend),
     /// Takes a person's entry back.
@@ -173,6 +180,7 @@ impl EntryBody {
             EntryBody::Action { .. } => "action",
             EntryBody::Probe { .. } => "probe",
             EntryBody::Backup { .. } => "backup",
+            EntryBody::Alert { .. } => "alert",
             EntryBody::Amend(_) => "amend",
             EntryBody::Retract { .. } => "retract",
             EntryBody::Unknown { kind, .. } => kind,
@@ -181,7 +189,7 @@ impl EntryBody {
 
     /// True for what a machine saw: it can be commented, never changed.
     pub fn is_machine(&self) -> bool {
-        matches!(self, EntryBody::Probe { .. } | EntryBody::Backup { .. })
+        matches!(self, EntryBody::Probe { .. } | EntryBody::Backup { .. } | EntryBody::Alert { .. })
     }
 
     /// True for what an incident's header is made of; such entries are never left out to save room.
@@ -197,6 +205,7 @@ impl EntryBody {
             | EntryBody::Pin(_)
             | EntryBody::Probe { .. }
             | EntryBody::Backup { .. }
+            | EntryBody::Alert { .. }
             | EntryBody::Amend(_)
             | EntryBody::Retract { .. }
             | EntryBody::Unknown { .. } => false,
@@ -222,8 +231,9 @@ impl EntryBody {
             EntryBody::Title { text } => format!("title: {text}"),
             EntryBody::Summary { text } => format!("summary: {text}"),
             EntryBody::Action { text } => format!("action taken: {text}"),
-            EntryBody::Probe { subject, text } => of(subject, text),
-            EntryBody::Backup { subject, text } => of(subject, text),
+            EntryBody::Probe { subject, text }
+            | EntryBody::Backup { subject, text }
+            | EntryBody::Alert { subject, text } => of(subject, text),
             EntryBody::Amend(_) => "corrected an entry".into(),
             EntryBody::Retract { .. } => "took an entry back".into(),
             EntryBody::Unknown { kind, .. } => format!("{kind} (not known to this version)"),
@@ -266,6 +276,7 @@ impl EntryBody {
             "action" => read(&body, |it: Text| EntryBody::Action { text: it.text }),
             "probe" => read(&body, |it: Machine| EntryBody::Probe { subject: it.subject, text: it.text }),
             "backup" => read(&body, |it: Machine| EntryBody::Backup { subject: it.subject, text: it.text }),
+            "alert" => read(&body, |it: Machine| EntryBody::Alert { subject: it.subject, text: it.text }),
             "amend" => read(&body, EntryBody::Amend),
             "retract" => read(&body, |it: Target| EntryBody::Retract { entry: it.entry }),
             _ => None,
@@ -289,7 +300,9 @@ impl EntryBody {
             EntryBody::Title { text } | EntryBody::Summary { text } | EntryBody::Action { text } => {
                 json!({ "text": text })
             }
-            EntryBody::Probe { subject, text } | EntryBody::Backup { subject, text } => {
+            EntryBody::Probe { subject, text }
+            | EntryBody::Backup { subject, text }
+            | EntryBody::Alert { subject, text } => {
                 json!({ "subject": subject, "text": text })
             }
             EntryBody::Amend(it) => value(it),

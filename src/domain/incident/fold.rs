@@ -202,6 +202,7 @@ impl Incident {
                 | EntryBody::Pin(_)
                 | EntryBody::Probe { .. }
                 | EntryBody::Backup { .. }
+                | EntryBody::Alert { .. }
                 | EntryBody::Amend(_)
                 | EntryBody::Retract { .. }
                 | EntryBody::Unknown { .. } => {}

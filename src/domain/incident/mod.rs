@@ -220,6 +220,8 @@ pub enum MachineKind {
     Probe,
     /// A backup run ended.
     Backup,
+    /// Somebody was paged, or was not although something was the matter.
+    Alert,
 }
 
 /// What is observed of an incident.

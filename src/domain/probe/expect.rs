@@ -43,6 +43,39 @@ pub struct Values {
     pub exit: Option<i32>,
     /// Performance values of a command.
     pub perf: Vec<Perf>,
+    /// What a kind with [`Subjects::Fields`] found, by the field's name. A text may come several times.
+    pub fields: Vec<(&'static str, FieldValue)>,
+}
+
+/// What a field of [`Subjects::Fields`] is compared as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A number without a unit.
+    Number,
+    /// A duration.
+    Time,
+    /// Text; of several, one that fits is enough.
+    Text,
+}
+
+/// What was found of a field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldValue {
+    /// A number without a unit.
+    Number(f64),
+    /// A duration.
+    Time(Duration),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+/// A subject that a kind of probe brings itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// As written in `expect`: `rcode`, `loss`.
+    pub name: &'static str,
+    /// What it is compared as.
+    pub kind: FieldKind,
 }
 
 /// What can be compared for a kind of probe; decides which subjects parse.
@@ -54,18 +87,24 @@ pub enum Subjects {
     Tcp,
     /// `exit`, `total`, `output`, `perf.LABEL`, `json.PATH`.
     Command,
+    /// `total`, and these.
+    Fields(&'static [Field]),
 }
 
 impl Subjects {
     /// What can be written, for messages.
-    pub fn words(self) -> &'static [&'static str] {
-        match self {
+    pub fn words(self) -> Vec<&'static str> {
+        let words: &[&'static str] = match self {
             Self::Http => {
                 &["status", "total", "dns", "connect", "tls", "wait", "body", "cert.days", "header.NAME", "json.PATH"]
             }
             Self::Tcp => &["total", "dns", "connect"],
             Self::Command => &["exit", "total", "output", "perf.LABEL", "json.PATH"],
-        }
+            Self::Fields(fields) => {
+                return std::iter::once("total").chain(fields.iter().map(|it| it.name)).collect();
+            }
+        };
+        words.to_vec()
     }
 }
 
@@ -112,6 +151,7 @@ enum Subject {
     Json(Vec<String>),
     Exit,
     Perf(String),
+    Field(Field),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,6 +347,15 @@ impl Subject {
                     })
                     .map_or_else(missing, |it| Actual::Json(it.clone())),
             },
+            Self::Field(field) => {
+                let found = values.fields.iter().find(|(name, _)| *name == field.name);
+                found.map_or_else(missing, |(_, value)| match value {
+                    FieldValue::Number(it) => Actual::Number(*it),
+                    FieldValue::Time(it) => Actual::Time(*it),
+                    FieldValue::Texts(it) if it.is_empty() => missing(),
+                    FieldValue::Texts(it) => Actual::Texts(it.clone()),
+                })
+            }
             Self::Exit => values.exit.map_or_else(missing, |it| Actual::Number(f64::from(it))),
             Self::Perf(label) => {
                 let found = values.perf.iter().find(|it| it.label == *label);
@@ -316,11 +365,12 @@ impl Subject {
     }
 
     fn is_time(&self) -> bool {
-        matches!(self, Self::Total | Self::Phase(_))
+        matches!(self, Self::Total | Self::Phase(_)) || matches!(self, Self::Field(it) if it.kind == FieldKind::Time)
     }
 
     fn is_number(&self) -> bool {
         matches!(self, Self::Status | Self::CertDays | Self::Exit | Self::Perf(_))
+            || matches!(self, Self::Field(it) if it.kind == FieldKind::Number)
     }
 
     fn cause(&self) -> Cause {
@@ -332,6 +382,7 @@ impl Subject {
             Self::Header(_) => Cause::Header,
             Self::Exit => Cause::Exit,
             Self::Perf(_) => Cause::Perf,
+            Self::Field(_) => Cause::Value,
         }
     }
 
@@ -343,6 +394,9 @@ impl Subject {
             (Self::CertDays, Actual::Number(days)) => format!("cert {days}d"),
             (Self::Exit, Actual::Number(code)) => format!("exit {code}"),
             (Self::Perf(label), Actual::Number(value)) => sanitise::text(&format!("{label} {value}")),
+            (Self::Field(field), Actual::Number(value)) => format!("{} {value}", field.name),
+            (Self::Field(field), Actual::Time(time)) => format!("{} {}", field.name, format::duration(*time)),
+            (Self::Field(field), Actual::Texts(_)) => field.name.into(),
             (Self::Header(_), _) => "header".into(),
             (Self::Text | Self::Json(_), _) => "body".into(),
             _ => format!("no {self}"),
@@ -362,6 +416,7 @@ impl fmt::Display for Subject {
             Self::Json(path) => write!(f, "json.{}", path.join(".")),
             Self::Exit => f.write_str("exit"),
             Self::Perf(label) => write!(f, "perf.{label}"),
+            Self::Field(field) => f.write_str(field.name),
         }
     }
 }
@@ -520,6 +575,7 @@ impl Parser<'_> {
                 Some(Subject::Json(path.split('.').map(str::to_string).collect()))
             }
             (Subjects::Command, "exit", None) => Some(Subject::Exit),
+            (Subjects::Fields(fields), ..) => fields.iter().find(|it| it.name == word).map(|it| Subject::Field(*it)),
             (Subjects::Command, "perf", Some(label)) if !label.is_empty() => Some(Subject::Perf(label.to_string())),
             _ => None,
         };
@@ -619,6 +675,10 @@ impl Parser<'_> {
                 "null" => Operand::Null,
                 _ => match word.parse::<f64>() {
                     Ok(number) if number.is_finite() => Operand::Number(number),
+                    // A code or an address reads better bare: `rcode == NOERROR`.
+                    _ if matches!(subject, Subject::Field(it) if it.kind == FieldKind::Text) => {
+                        Operand::Text(word.clone())
+                    }
                     _ => {
                         let hint = format!("put text in quotes: `'{word}'`");
                         return fail(range, format!("`{word}` is not a value"), Some(hint));

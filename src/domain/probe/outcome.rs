@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 /// Characters of evidence text kept of one outcome: a line or two to recognise an answer by, not the answer.
 pub const EVIDENCE_TEXT_MAX: usize = 240;
+/// Bytes of a failing answer's body kept as evidence: what a person reads before opening a browser.
+pub const EVIDENCE_BODY_MAX: usize = 10 << 10;
+/// Headers kept of a failing answer; a hostile one may send thousands.
+pub const EVIDENCE_HEADERS_MAX: usize = 64;
+/// Rows kept of one outcome: alerts that fire, members of a pool, steps of a journey.
+pub const ROWS_MAX: usize = 64;
 /// Performance values kept of one outcome; real plugins print a few, a hostile one may print thousands.
 pub const PERF_MAX: usize = 32;
 
@@ -158,6 +164,12 @@ pub enum Cause {
     Exit,
     /// A performance value of a command.
     Perf,
+    /// A value that was asked for: of a query, a resource of this host, an answer of a name server.
+    Value,
+    /// Too few members of a pool are healthy, a step of a journey failed, an alert fires.
+    Part,
+    /// Something that should have reported did not: a heartbeat.
+    Silent,
     /// Our own fault: descriptors, a plugin that cannot start, overload.
     Own,
 }
@@ -199,6 +211,12 @@ pub struct Perf {
     pub warn: Option<String>,
     /// The critical range as printed, when there is one.
     pub crit: Option<String>,
+    /// The least it can be, as printed.
+    #[serde(default)]
+    pub min: Option<f64>,
+    /// The most it can be, as printed.
+    #[serde(default)]
+    pub max: Option<f64>,
 }
 
 /// What a certificate says; known also when it is not trusted.
@@ -214,6 +232,32 @@ pub struct Certificate {
     pub issuer: String,
 }
 
+/// One place that a run went through: the first address, then each redirect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The place, without secrets.
+    pub place: String,
+    /// The address that was spoken to.
+    pub address: Option<String>,
+    /// HTTP status of its answer.
+    pub status: Option<u16>,
+    /// How long each phase took at this place.
+    pub phases: Phases,
+}
+
+/// A part of what was looked at that has a state of its own: a firing alert, a member of a pool, a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is called.
+    pub name: String,
+    /// Its own result.
+    pub result: ProbeResult,
+    /// What is known of it, in words.
+    pub text: String,
+    /// How long it took, or since when it is so, where that is known.
+    pub took: Option<Duration>,
+}
+
 /// What was seen, kept short, sanitised and redacted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -227,6 +271,21 @@ pub struct Evidence {
     pub protocol: Option<String>,
     /// The server's certificate.
     pub certificate: Option<Certificate>,
+    /// The whole chain as the server sent it, leaf first; known also when it is not trusted.
+    #[serde(default)]
+    pub chain: Vec<Certificate>,
+    /// Every place the run went through, first to last; empty when there was one only.
+    #[serde(default)]
+    pub hops: Vec<Hop>,
+    /// Headers of an answer that failed, at most [`EVIDENCE_HEADERS_MAX`].
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The first [`EVIDENCE_BODY_MAX`] bytes of an answer that failed.
+    #[serde(default)]
+    pub body: String,
+    /// Parts with a state of their own, at most [`ROWS_MAX`].
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// Redirects followed, as the places they led to.
     pub redirects: Vec<String>,
     /// The beginning of a body or output, when it says something about a failure.
@@ -262,6 +321,16 @@ impl Outcome {
     /// The time of all phases together.
     pub fn total(&self) -> Duration {
         self.phases.total()
+    }
+
+    /// Drops the evidence that is too large to be kept for every run; the newest failure keeps it.
+    pub fn lighten(&mut self) {
+        let evidence = &mut self.evidence;
+        evidence.chain = Vec::new();
+        evidence.hops = Vec::new();
+        evidence.headers = Vec::new();
+        evidence.body = String::new();
+        evidence.parts = Vec::new();
     }
 
     /// What went wrong, for a narrow column; `ok` when nothing did.

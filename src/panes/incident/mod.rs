@@ -355,7 +355,12 @@ impl Pane for IncidentPane {
                 Vec::new()
             }
             Inbound::NoteDraft(text) => self.note_recovered(text),
-            Inbound::Snapshot(_) | Inbound::Window(_) | Inbound::Export(_) | Inbound::Done(_) => Vec::new(),
+            Inbound::Snapshot(_)
+            | Inbound::Window(_)
+            | Inbound::History(_)
+            | Inbound::Explanation(_)
+            | Inbound::Export(_)
+            | Inbound::Done(_) => Vec::new(),
         }
     }
 

@@ -49,6 +49,7 @@ impl World {
             thresholds: Thresholds::default(),
             expect: vec!["status == 200".into()],
             prefer: vec!["total < 800ms".into()],
+            rules: Default::default(),
         };
         self.fact(ProbeFact::Configured { probe: probe(name), setup });
     }

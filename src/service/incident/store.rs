@@ -262,6 +262,7 @@ impl IncidentStore {
                 let body = match it.kind {
                     MachineKind::Probe => EntryBody::Probe { subject, text },
                     MachineKind::Backup => EntryBody::Backup { subject, text },
+                    MachineKind::Alert => EntryBody::Alert { subject, text },
                 };
                 NewEntry { at: Some(it.at), by: AGENT.into(), body }
             })

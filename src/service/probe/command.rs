@@ -25,7 +25,7 @@ use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
 use crate::service::probe::net::{self, Verdict, fail};
-use crate::service::probe::{Observing, Probe, redact};
+use crate::service::probe::{Observing, Probe, Run, redact};
 
 /// Bytes of output that are kept, as many as Nagios keeps.
 const OUTPUT_MAX: usize = 8 << 10;
@@ -92,7 +92,8 @@ fn argv(node: &Node<'_>) -> Option<Vec<String>> {
 }
 
 impl Probe for CommandProbe {
-    fn observe(&self, deadline: Instant) -> Observing<'_> {
+    fn observe<'a>(&'a self, run: &'a Run) -> Observing<'a> {
+        let deadline = run.deadline;
         Box::pin(async move {
             let mut seen = Observation::default();
             let begun = clock::monotonic();
@@ -369,6 +370,8 @@ fn perf_value(label: &str, text: &str) -> Option<Perf> {
         unit: shorten(&sanitise::text(&value[unit_at..]), 8),
         warn,
         crit,
+        min: None,
+        max: None,
     })
 }
 

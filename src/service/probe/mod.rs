@@ -17,17 +17,20 @@ pub mod tcp;
 
 use std::future::Future;
 use std::hash::Hasher;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::probe::ProbeSetup;
+use crate::domain::ids::HostId;
 use crate::domain::probe::expect::{Expression, Subjects};
 use crate::domain::probe::health::Thresholds;
 use crate::domain::probe::judge::Observation;
+use crate::domain::probe::{ProbeRules, ProbeSetup};
 use crate::registry::Kind;
+use crate::service::log::LogService;
 
 pub use prober::Prober;
 pub use read::read;
@@ -35,12 +38,41 @@ pub use read::read;
 /// What an observation is awaited as.
 pub type Observing<'a> = Pin<Box<dyn Future<Output = Observation> + Send + 'a>>;
 
+/// What one run is given.
+#[derive(Clone)]
+pub struct Run {
+    /// When it must have answered.
+    pub deadline: Instant,
+    /// The probe's name.
+    pub name: Arc<str>,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where probes run: what a kind may look at besides the network.
+#[derive(Clone)]
+pub struct Place {
+    /// The host's name, the first part of ids.
+    pub host: HostId,
+    /// Where state lives: heartbeats are read there.
+    pub state_dir: Arc<Path>,
+    /// The runtime's log sources; `None` where there is no runtime.
+    pub logs: Option<LogService>,
+}
+
+impl Place {
+    /// Outside a runtime: no log sources.
+    pub fn alone(host: HostId, state_dir: &Path) -> Self {
+        Self { host, state_dir: state_dir.into(), logs: None }
+    }
+}
+
 /// One way to look at a service.
 ///
 /// Dropping the future must leave nothing behind: no process, no connection.
 pub trait Probe: Send + Sync {
     /// Looks once. Must answer by the deadline; a command may take a moment longer to die.
-    fn observe(&self, deadline: Instant) -> Observing<'_>;
+    fn observe<'a>(&'a self, run: &'a Run) -> Observing<'a>;
 
     /// What is spoken to, without secrets.
     fn target(&self) -> String;
@@ -76,6 +108,8 @@ pub struct ProbeSpec {
     pub expect: Vec<Expression>,
     /// What should hold.
     pub prefer: Vec<Expression>,
+    /// How it is counted, grouped and told.
+    pub rules: ProbeRules,
 }
 
 impl ProbeSpec {
@@ -90,6 +124,7 @@ impl ProbeSpec {
             thresholds: self.thresholds,
             expect: self.expect.iter().map(Expression::to_string).collect(),
             prefer: self.prefer.iter().map(Expression::to_string).collect(),
+            rules: self.rules.clone(),
         }
     }
 

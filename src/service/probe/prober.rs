@@ -12,8 +12,9 @@ use crate::domain::fact::{Actor, Fact};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::{Ack, ProbeFact};
 use crate::service::ServiceSetup;
+use crate::service::log::LogService;
 use crate::service::probe::task::{Ask, ProbeTask};
-use crate::service::probe::{ProbeSpec, acks};
+use crate::service::probe::{Place, ProbeSpec, acks};
 
 /// Wishes that may wait for one probe: a person who presses a key more often than it is answered means it once.
 const ASKS_MAX: usize = 4;
@@ -26,6 +27,7 @@ pub struct Prober {
 
 struct Inner {
     setup: ServiceSetup,
+    logs: Option<LogService>,
     tasks: Mutex<HashMap<ProbeId, Running>>,
 }
 
@@ -38,8 +40,8 @@ struct Running {
 
 impl Prober {
     /// Starts a task for every probe. Must be called on a tokio runtime.
-    pub fn start(setup: &ServiceSetup, specs: Vec<ProbeSpec>) -> Self {
-        let prober = Self { inner: Arc::new(Inner { setup: setup.clone(), tasks: Mutex::default() }) };
+    pub fn start(setup: &ServiceSetup, logs: Option<LogService>, specs: Vec<ProbeSpec>) -> Self {
+        let prober = Self { inner: Arc::new(Inner { setup: setup.clone(), logs, tasks: Mutex::default() }) };
         prober.reload(specs);
         tokio::spawn(prober.inner.clone().pass_on_marks());
         prober
@@ -128,7 +130,11 @@ impl Inner {
             id,
             spec,
             facts: self.setup.facts.clone(),
-            state_dir: self.setup.state_dir.clone(),
+            place: Place {
+                host: self.setup.host.clone(),
+                state_dir: self.setup.state_dir.as_path().into(),
+                logs: self.logs.clone(),
+            },
             asks_rx,
             acked_at: None,
             cancel: cancel.clone(),
@@ -171,16 +177,15 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use std::time::Duration;
 
-    use tokio::time::Instant;
-
     use super::*;
     use crate::domain::ids::HostId;
+    use crate::domain::probe::ProbeRules;
     use crate::domain::probe::expect::Subjects;
     use crate::domain::probe::health::Thresholds;
     use crate::domain::probe::judge::Observation;
     use crate::domain::probe::outcome::{Cause, ProbeResult, Trouble};
     use crate::service::FactSender;
-    use crate::service::probe::{Observing, Probe};
+    use crate::service::probe::{Observing, Probe, Run};
 
     /// A probe that answers at once and counts.
     #[derive(Default)]
@@ -191,7 +196,7 @@ mod tests {
     }
 
     impl Probe for Fake {
-        fn observe(&self, _deadline: Instant) -> Observing<'_> {
+        fn observe<'a>(&'a self, _run: &'a Run) -> Observing<'a> {
             self.runs.fetch_add(1, Ordering::Relaxed);
             assert!(!self.panics, "as asked");
             let failed = self.fails.load(Ordering::Relaxed);
@@ -225,6 +230,7 @@ mod tests {
             thresholds: Thresholds::default(),
             expect: Vec::new(),
             prefer: Vec::new(),
+            rules: ProbeRules::default(),
         }
     }
 
@@ -240,7 +246,7 @@ mod tests {
             let cancel = CancellationToken::new();
             let (host, user) = (HostId::new("h"), "alice".to_string());
             let setup = ServiceSetup { host, user, state_dir: state_dir.to_path_buf(), facts, cancel: cancel.clone() };
-            Self { prober: Prober::start(&setup, specs), facts_rx, cancel }
+            Self { prober: Prober::start(&setup, None, specs), facts_rx, cancel }
         }
 
         async fn next(&mut self) -> ProbeFact {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::probe::ProbeRules;
 use crate::domain::probe::expect::{Expression, ExpressionError, Subjects};
 use crate::domain::probe::health::{Thresholds, Window};
 use crate::registry;
@@ -46,8 +47,20 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
         expect.splice(0..0, default.iter().filter_map(|it| Expression::parse(it, subjects).ok()));
     }
     let (interval, timeout, retry) = pace?;
+    let rules = ProbeRules::default();
     let thresholds = Thresholds { fail: fail?, recover: recover? };
-    Some(ProbeSpec { name: name?, kind, probe: probe.into(), interval, retry, timeout, thresholds, expect, prefer })
+    Some(ProbeSpec {
+        name: name?,
+        kind,
+        probe: probe.into(),
+        interval,
+        retry,
+        timeout,
+        thresholds,
+        expect,
+        prefer,
+        rules,
+    })
 }
 
 fn read_name(node: &Node<'_>) -> Option<String> {

@@ -8,18 +8,19 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock;
 use crate::domain::probe::judge::{Observation, judge};
 use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
-use crate::service::probe::ProbeSpec;
+use crate::service::probe::{Place, ProbeSpec, Run};
 
 /// How long after its deadline a run may take to clean up (a command between SIGTERM and SIGKILL).
 const OVERRUN_MAX: Duration = Duration::from_secs(2);
 
 /// Runs a probe once, `lag` late. Dropping the future ends the run.
-pub async fn run_once(spec: &ProbeSpec, lag: Duration) -> Outcome {
+pub async fn run_once(spec: &ProbeSpec, place: &Place, lag: Duration) -> Outcome {
     let at = clock::now();
     let deadline = clock::timer() + spec.timeout;
     let probe = Arc::clone(&spec.probe);
     // A task of its own, so that a panic in a kind becomes an outcome and not the end of the schedule.
-    let task = AbortOnDropHandle::new(tokio::spawn(async move { probe.observe(deadline).await }));
+    let run = Run { deadline, name: spec.name.as_str().into(), place: place.clone() };
+    let task = AbortOnDropHandle::new(tokio::spawn(async move { probe.observe(&run).await }));
     let own_fault = |text: &str| Observation::failed(ProbeResult::Unknown, Trouble::new(Cause::Own, "broken", text));
     let mut seen = match tokio::time::timeout_at(deadline + OVERRUN_MAX, task).await {
         Ok(Ok(seen)) => seen,

@@ -1,6 +1,6 @@
 //! The task of one probe: sleeps until it is due, runs it, says what it found.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,7 +16,7 @@ use crate::domain::probe::outcome::Outcome;
 use crate::service::FactSender;
 use crate::service::probe::run::run_once;
 use crate::service::probe::schedule::Schedule;
-use crate::service::probe::{ProbeSpec, acks};
+use crate::service::probe::{Place, ProbeSpec, acks};
 
 /// What a person asks of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) struct ProbeTask {
     pub id: ProbeId,
     pub spec: ProbeSpec,
     pub facts: FactSender,
-    pub state_dir: PathBuf,
+    pub place: Place,
     pub asks_rx: mpsc::Receiver<Ask>,
     /// Time of the mark that was told last; `None` again when the probe is up.
     pub acked_at: Option<jiff::Timestamp>,
@@ -102,7 +102,8 @@ impl ProbeTask {
     /// Runs once and listens meanwhile; `None` when it was cancelled.
     async fn one_run(&mut self, lag: Duration, schedule: &mut Schedule, health: &HealthMachine) -> Option<Outcome> {
         let spec = self.spec.clone();
-        let run = run_once(&spec, lag);
+        let place = self.place.clone();
+        let run = run_once(&spec, &place, lag);
         tokio::pin!(run);
         loop {
             tokio::select! {
@@ -147,7 +148,7 @@ impl ProbeTask {
 
     /// Takes a mark that `hotseat ack` or another screen has written for the failure that lasts.
     async fn look_for_ack(&mut self, health: &HealthMachine) {
-        let (state_dir, name) = (self.state_dir.clone(), self.spec.name.clone());
+        let (state_dir, name) = (Arc::clone(&self.place.state_dir), self.spec.name.clone());
         let read = tokio::task::spawn_blocking(move || acks::read(&state_dir).ok()?.remove(&name)).await;
         let Ok(Some(ack)) = read else { return };
         let belongs = health.since().is_some_and(|since| ack.at >= since);

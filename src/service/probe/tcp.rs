@@ -9,7 +9,7 @@ use crate::domain::probe::judge::Observation;
 use crate::registry::Kind;
 use crate::registry::node::Node;
 use crate::service::probe::net::{self, Verdict};
-use crate::service::probe::{Observing, Probe};
+use crate::service::probe::{Observing, Probe, Run};
 
 /// `tcp` in the config.
 pub const KIND: Kind<dyn Probe> = Kind {
@@ -62,7 +62,8 @@ impl TcpProbe {
 }
 
 impl Probe for TcpProbe {
-    fn observe(&self, deadline: Instant) -> Observing<'_> {
+    fn observe<'a>(&'a self, run: &'a Run) -> Observing<'a> {
+        let deadline = run.deadline;
         Box::pin(async move {
             let mut seen = Observation::default();
             seen.verdict = self.look(deadline, &mut seen).await.err();

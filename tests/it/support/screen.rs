@@ -287,6 +287,7 @@ fn setup(name: &str) -> ProbeSetup {
         thresholds: Thresholds::default(),
         expect: vec!["status == 200".into()],
         prefer: vec!["total < 800ms".into()],
+        rules: Default::default(),
     }
 }
 

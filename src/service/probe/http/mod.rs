@@ -27,7 +27,7 @@ use crate::registry::Kind;
 use crate::service::probe::http::location::Target;
 use crate::service::probe::http::settings::Settings;
 use crate::service::probe::net::{self, Verdict, fail};
-use crate::service::probe::{Observing, Probe, redact};
+use crate::service::probe::{Observing, Probe, Run, redact};
 
 /// Bytes of a body that are read: health endpoints answer in a few hundred, and `json.…` needs the whole.
 const BODY_MAX: usize = 1 << 20;
@@ -58,7 +58,8 @@ struct Answer {
 }
 
 impl Probe for HttpProbe {
-    fn observe(&self, deadline: Instant) -> Observing<'_> {
+    fn observe<'a>(&'a self, run: &'a Run) -> Observing<'a> {
+        let deadline = run.deadline;
         Box::pin(async move {
             let mut seen = Observation::default();
             if let Err((result, mut trouble)) = self.look(deadline, &mut seen).await {

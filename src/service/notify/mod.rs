@@ -1,0 +1,1 @@
+//! Notifiers: the channels that reach people, and the worker that empties the outbox through them.

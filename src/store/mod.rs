@@ -1,0 +1,1 @@
+//! The embedded database: probe history, what alerts know, the outbox. Operational data, bounded in size.

@@ -17,8 +17,9 @@ use crate::logstore::format::user::UserFormat;
 use crate::registry::node::{Commands, Node, Source};
 use crate::service::backup::JobSpec;
 use crate::service::log::LogSpec;
+use crate::service::notify::NotifierSpec;
 use crate::service::probe::ProbeSpec;
-use crate::service::{backup, log, probe};
+use crate::service::{backup, log, notify, probe};
 
 /// Largest config that is read: a thousand probes fit, a log file named by mistake does not.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -45,6 +46,8 @@ pub struct Config {
     pub queries: Vec<SavedQuery>,
     /// `[[backup]]`.
     pub backups: Vec<JobSpec>,
+    /// `[[notifier]]`.
+    pub notifiers: Vec<NotifierSpec>,
     /// `[screen]`.
     pub screen: Screen,
     /// `[keys]`: the keymap is built from it by the screen, which knows the commands.
@@ -153,7 +156,7 @@ pub fn parse(file: &str, text: &str) -> (Config, Vec<ConfigError>) {
 
 /// Reads a config from text, with `${cmd:…}` run or deferred.
 pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
-    let source = Source::new(file, text).with_commands(commands);
+    let source = Source::new(file, text).with_commands(commands).with_exposed(secrets::is_exposed(file));
     let mut config = Config { path: Some(file.to_string()), text: text.to_string(), ..Config::default() };
     let Some(root) = source.parse() else {
         return Loaded { config, errors: source.errors(), ..Loaded::default() };
@@ -165,6 +168,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     config.logs = entries(&root, "log", |it| log::read(it, &config.formats));
     config.queries = entries(&root, "query", read_query);
     config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
+    config.notifiers = entries(&root, "notifier", |it| notify::read(it, &root));
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
         config.screen = read_screen(&screen);
     }

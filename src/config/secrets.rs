@@ -11,6 +11,13 @@ use crate::registry::node::{Node, Source};
 const SECRET_WORDS: &[&str] =
     &["password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "authorization"];
 
+/// True when every user of the host can read the file, by its permission bits.
+///
+/// A group is no reason to refuse: a service's config commonly is `root:service 0640`.
+pub fn is_exposed(file: &str) -> bool {
+    fs::metadata(file).is_ok_and(|it| it.permissions().mode() & 0o004 != 0)
+}
+
 /// Returns a warning for every secret written out in the file, when not the user alone can read the file.
 pub fn warnings(file: &str, text: &str) -> Vec<ConfigError> {
     let others_read = fs::metadata(file).is_ok_and(|it| it.permissions().mode() & 0o044 != 0);

@@ -29,6 +29,10 @@ pub struct Source {
     text: String,
     commands: Commands,
     deferred: Cell<bool>,
+    /// Others on the host can read the file.
+    exposed: bool,
+    /// Values that no message and no shown line may hold, as they are written.
+    hidden: RefCell<Vec<String>>,
     errors: RefCell<Vec<ConfigError>>,
 }
 
@@ -40,6 +44,8 @@ impl Source {
             text: text.to_string(),
             commands: Commands::Run,
             deferred: Cell::new(false),
+            exposed: false,
+            hidden: RefCell::default(),
             errors: RefCell::default(),
         }
     }
@@ -48,6 +54,13 @@ impl Source {
     #[must_use]
     pub fn with_commands(mut self, commands: Commands) -> Self {
         self.commands = commands;
+        self
+    }
+
+    /// Says that every user of the host can read the file: secrets written out in it are refused.
+    #[must_use]
+    pub fn with_exposed(mut self, exposed: bool) -> Self {
+        self.exposed = exposed;
         self
     }
 
@@ -77,6 +90,17 @@ impl Source {
     /// Returns what was found so far, in the order of the file.
     pub fn errors(&self) -> Vec<ConfigError> {
         let mut errors = self.errors.borrow().clone();
+        for hidden in self.hidden.borrow().iter() {
+            // As long as what it hides, so that the caret stays below what is wrong.
+            let stars = "*".repeat(hidden.chars().count());
+            for error in &mut errors {
+                for text in
+                    [Some(&mut error.message), error.hint.as_mut(), Some(&mut error.snippet)].into_iter().flatten()
+                {
+                    *text = text.replace(hidden.as_str(), &stars);
+                }
+            }
+        }
         errors.sort_by_key(|it| (it.line, it.column));
         errors
     }
@@ -292,6 +316,32 @@ impl<'a> Node<'a> {
                 self.error_within(error.range, error.message, Some(error.hint));
                 None
             }
+        }
+    }
+
+    /// A string that must not be shown, with references put in as [`Node::string`] does.
+    ///
+    /// Written out in a file that every user of the host can read it is refused. Only the permission bits count:
+    /// a directory above that keeps others out may be opened tomorrow.
+    pub fn secret(&self) -> Option<String> {
+        self.hide();
+        let raw = self.raw_str().unwrap_or_default();
+        if self.source.exposed && !raw.is_empty() && !value::has_reference(raw) {
+            self.error_with_hint(
+                format!("`{}` is written out and every user of this host can read the file", self.path),
+                "run `chmod 600` on the file, or put the value elsewhere: `${file:/path}`, `${env:NAME}`, `${cmd:program}`",
+            );
+            return None;
+        }
+        self.string()
+    }
+
+    /// Keeps this value, when it is a text without a reference, out of all messages and shown lines.
+    pub fn hide(&self) {
+        // Shorter ones are no secret, and hiding them would eat words.
+        const HIDDEN_MIN: usize = 4;
+        if let Some(raw) = self.raw_str().filter(|it| it.len() >= HIDDEN_MIN && !value::has_reference(it)) {
+            self.source.hidden.borrow_mut().push(raw.to_string());
         }
     }
 

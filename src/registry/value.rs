@@ -18,11 +18,20 @@ pub struct ValueError {
 
 /// True when the text names a `${cmd:…}`.
 pub fn has_command(text: &str) -> bool {
+    refers_to(text, "${cmd:")
+}
+
+/// True when the text names anything that stands elsewhere.
+pub fn has_reference(text: &str) -> bool {
+    refers_to(text, "${")
+}
+
+fn refers_to(text: &str, opening: &str) -> bool {
     let mut at = 0;
     while let Some(found) = text[at..].find("${") {
         let start = at + found;
         let literal = text[at..start].ends_with('$');
-        if !literal && text[start..].starts_with("${cmd:") {
+        if !literal && text[start..].starts_with(opening) {
             return true;
         }
         at = start + 2;

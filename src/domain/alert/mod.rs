@@ -125,6 +125,19 @@ pub enum AlertFact {
     },
     /// What became of a delivery.
     Delivery(Box<DeliveryNews>),
+    /// A terminal notifier rings: open screens sound the bell or show a notification of the terminal.
+    Rang(Ring),
+}
+
+/// What open screens do when a terminal notifier rings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    /// One line, sanitised.
+    pub text: String,
+    /// Sound the bell.
+    pub bell: bool,
+    /// Ask the terminal for a desktop notification (OSC 9).
+    pub notification: bool,
 }
 
 /// What a fact changed: kept and sent together, or not at all.

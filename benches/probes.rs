@@ -145,7 +145,7 @@ fn scale() {
         let state_dir = dir.path().to_path_buf();
         let setup = ServiceSetup { host: host.clone(), user: "bench".into(), state_dir, facts, cancel: cancel.clone() };
         let own = process_cpu_s(std::process::id());
-        let _prober = Prober::start(&setup, None, config.probes);
+        let _prober = Prober::start(&setup, None, config.probes, Vec::new());
         let mut board = Board::default();
         let (mut lags, mut missed, mut unknown) = (Vec::new(), 0, 0);
         let end = tokio::time::sleep(WATCHED);

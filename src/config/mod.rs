@@ -164,6 +164,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     let defaults = root.get("defaults").filter(|it| it.expect_table());
     let defaults = defaults.as_ref();
     config.probes = entries(&root, "probe", |it| probe::read(it, defaults));
+    probe::read::rules::check_after(&root, &mut config.probes);
     config.formats = entries(&root, "format", log::reading::read_format);
     config.logs = entries(&root, "log", |it| log::read(it, &config.formats));
     config.queries = entries(&root, "query", read_query);
@@ -180,7 +181,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
         host.finish(&[]);
     }
     if let Some(defaults) = defaults {
-        defaults.finish(DEFAULTS);
+        defaults.finish(&[DEFAULTS, probe::read::rules::DEFAULTS].concat());
     }
     root.finish(&[]);
     Loaded { config, errors: source.errors(), readable: true, deferred: source.is_deferred(), missing: None }

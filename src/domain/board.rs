@@ -164,8 +164,9 @@ impl Board {
     fn after_probe_fact(&mut self, now: Timestamp, fact: &ProbeFact) -> Vec<Effect> {
         let probe = fact.probe();
         let mut effects = Vec::new();
-        if let (ProbeFact::Outcome { outcome, .. }, Some(state)) = (fact, self.probes.get(probe)) {
-            let outcome = outcome.as_ref().clone();
+        if let (ProbeFact::Outcome { .. }, Some(state)) = (fact, self.probes.get(probe))
+            && let Some(outcome) = state.outcomes.back().cloned()
+        {
             effects.push(Effect::Record(Box::new(Sample { probe: probe.clone(), outcome, kept: state.kept() })));
         }
         let change = self.alerts.observe(now, probe, &self.probes);

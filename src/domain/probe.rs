@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod waterfall;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,6 +26,7 @@ use crate::domain::probe::outcome::{Outcome, ProbeResult};
 pub const OUTCOMES_MAX: usize = 60;
 
 /// What is observed of a probe.
+#[expect(clippy::large_enum_variant, reason = "a setup comes once for each probe and reload")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeFact {
@@ -178,7 +180,7 @@ pub struct ProbeKept {
     /// Who has seen the failure.
     pub acked: Option<Ack>,
     /// The last run in which everything held.
-    pub last_good: Option<Outcome>,
+    pub last_good: Option<Arc<Outcome>>,
 }
 
 /// An outcome for the history, with what is to be kept of its probe.
@@ -187,7 +189,7 @@ pub struct Sample {
     /// Which.
     pub probe: ProbeId,
     /// What the run found.
-    pub outcome: Outcome,
+    pub outcome: Arc<Outcome>,
     /// What was derived from it.
     pub kept: ProbeKept,
 }
@@ -198,7 +200,7 @@ pub struct ProbeState {
     /// How it is checked.
     pub setup: ProbeSetup,
     /// The last outcomes, oldest first; at most [`OUTCOMES_MAX`].
-    pub outcomes: VecDeque<Outcome>,
+    pub outcomes: VecDeque<Arc<Outcome>>,
     /// When the next run is due.
     pub next: Option<Timestamp>,
     /// A run outside the schedule is on its way.
@@ -213,7 +215,7 @@ pub struct ProbeState {
     pub missed_at: Option<Timestamp>,
     /// The last run in which everything held: what a failure is compared with.
     #[serde(default)]
-    pub last_good: Option<Outcome>,
+    pub last_good: Option<Arc<Outcome>>,
     health: HealthMachine,
 }
 
@@ -267,7 +269,7 @@ impl ProbeState {
 
     /// The last outcome.
     pub fn last(&self) -> Option<&Outcome> {
-        self.outcomes.back()
+        self.outcomes.back().map(Arc::as_ref)
     }
 
     /// The newest outcome that says why the probe is not up.
@@ -283,7 +285,7 @@ impl ProbeState {
     }
 
     fn newest(&self, what: impl Fn(ProbeResult) -> bool) -> Option<&Outcome> {
-        self.outcomes.iter().rev().find(|it| what(it.result))
+        self.outcomes.iter().rev().map(Arc::as_ref).find(|it| what(it.result))
     }
 
     fn flip_text(&self, turn: Turn) -> String {
@@ -380,16 +382,17 @@ impl ProbeBoard {
         let Some(state) = self.probes.get_mut(probe) else { return Vec::new() };
         state.asked = false;
         state.next = next;
+        let shared = Arc::new(outcome.clone());
         if outcome.result == ProbeResult::Ok {
-            state.last_good = Some(outcome.clone());
+            state.last_good = Some(Arc::clone(&shared));
         }
         // The newest carries its whole evidence; so does the newest failure, wherever it stands.
         if let Some(before) = state.outcomes.back_mut()
             && (before.result == ProbeResult::Ok || outcome.result != ProbeResult::Ok)
         {
-            before.lighten();
+            Arc::make_mut(before).lighten();
         }
-        state.outcomes.push_back(outcome.clone());
+        state.outcomes.push_back(shared);
         if state.outcomes.len() > OUTCOMES_MAX {
             state.outcomes.pop_front();
         }

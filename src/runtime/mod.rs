@@ -269,7 +269,7 @@ impl Shared {
         }
         let config = Arc::clone(&config.borrow());
         let _ = self.services.active.set(Active {
-            prober: Prober::start(setup, Some(self.services.logs.clone()), config.probes.clone()),
+            prober: Prober::start(setup, Some(self.services.logs.clone()), config.probes.clone(), Vec::new()),
             backups: BackupService::start(setup, config.backups.clone()),
         });
     }

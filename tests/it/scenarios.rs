@@ -59,6 +59,7 @@ fn play(name: &str, text: &str) {
     let thresholds = Thresholds {
         fail: scenario.fail.parse().expect("a window"),
         recover: scenario.recover.parse().expect("a window"),
+        ..Thresholds::default()
     };
     let setup = ProbeSetup {
         kind: "tcp".into(),

@@ -45,8 +45,8 @@ impl Play {
 
     fn probe(&mut self, name: &str) -> ProbeId {
         let probe = ProbeId::new(&HostId::new("h"), name);
-        let thresholds =
-            Thresholds { fail: "1/1".parse().expect("a window"), recover: "1/1".parse().expect("a window") };
+        let window = || "1/1".parse().expect("a window");
+        let thresholds = Thresholds { fail: window(), recover: window(), ..Thresholds::default() };
         let (interval, retry, timeout) = (Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(5));
         let (kind, target) = ("tcp".to_string(), "127.0.0.1:1".to_string());
         let (expect, prefer, rules) = (vec![], vec![], ProbeRules::default());

@@ -53,11 +53,31 @@ pub struct Thresholds {
     pub fail: Window,
     /// Up again when this many of the last results did not fail.
     pub recover: Window,
+    /// By which rules results are counted.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// Largest `max_attempts`: what fails this often in a row has been seen long before.
+pub const ATTEMPTS_MAX: u8 = 20;
+
+/// By which rules results are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The windows `fail` and `recover`.
+    #[default]
+    Window,
+    /// As Nagios counts: soft until this many results in a row are bad, up at the first good one.
+    Nagios {
+        /// Bad results in a row that settle it.
+        max_attempts: u8,
+    },
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { fail: Window { k: 2, n: 3 }, recover: Window { k: 2, n: 2 } }
+        Self { fail: Window { k: 2, n: 3 }, recover: Window { k: 2, n: 2 }, mode: Mode::Window }
     }
 }
 
@@ -182,7 +202,7 @@ impl HealthMachine {
     }
 
     fn decide(&mut self, at: Timestamp, result: ProbeResult) {
-        let Thresholds { fail, recover } = self.thresholds;
+        let Thresholds { fail, recover, .. } = self.thresholds;
         let is_fail = |it: ProbeResult| it == ProbeResult::Fail;
         let is_bad = |it: ProbeResult| it != ProbeResult::Ok;
         if self.state == Health::Down {

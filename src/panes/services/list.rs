@@ -178,5 +178,5 @@ pub fn samples(state: &ProbeState) -> Vec<Sample> {
         ProbeResult::Fail => Sample::Fail,
         ProbeResult::Unknown => Sample::Missing,
     };
-    state.outcomes.iter().map(sample).collect()
+    state.outcomes.iter().map(|it| sample(it)).collect()
 }

@@ -142,6 +142,8 @@ impl ProbeSpec {
                 line.to_string().hash(&mut hasher);
             }
         }
+        // Numbers in it have no hash of their own.
+        format!("{:?}", self.rules).hash(&mut hasher);
         hasher.finish()
     }
 }

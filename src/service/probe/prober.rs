@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::domain::fact::{Actor, Fact};
 use crate::domain::ids::ProbeId;
-use crate::domain::probe::{Ack, ProbeFact};
+use crate::domain::probe::health::HealthMachine;
+use crate::domain::probe::{Ack, ProbeFact, ProbeKept};
 use crate::service::ServiceSetup;
 use crate::service::log::LogService;
 use crate::service::probe::task::{Ask, ProbeTask};
@@ -29,10 +30,14 @@ struct Inner {
     setup: ServiceSetup,
     logs: Option<LogService>,
     tasks: Mutex<HashMap<ProbeId, Running>>,
+    // Health of an earlier run, until a probe takes it.
+    kept: Mutex<HashMap<ProbeId, HealthMachine>>,
 }
 
 struct Running {
     fingerprint: u64,
+    // As of its last outcome; the task that follows after a reload goes on from it.
+    health: Arc<Mutex<HealthMachine>>,
     asks_tx: mpsc::Sender<Ask>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
@@ -40,8 +45,16 @@ struct Running {
 
 impl Prober {
     /// Starts a task for every probe. Must be called on a tokio runtime.
-    pub fn start(setup: &ServiceSetup, logs: Option<LogService>, specs: Vec<ProbeSpec>) -> Self {
-        let prober = Self { inner: Arc::new(Inner { setup: setup.clone(), logs, tasks: Mutex::default() }) };
+    ///
+    /// `kept` is what an earlier run knew: a probe that was down goes on from there, and is looked at first.
+    pub fn start(
+        setup: &ServiceSetup,
+        logs: Option<LogService>,
+        specs: Vec<ProbeSpec>,
+        kept: Vec<(ProbeId, ProbeKept)>,
+    ) -> Self {
+        let kept = Mutex::new(kept.into_iter().map(|(probe, kept)| (probe, kept.health)).collect());
+        let prober = Self { inner: Arc::new(Inner { setup: setup.clone(), logs, tasks: Mutex::default(), kept }) };
         prober.reload(specs);
         tokio::spawn(prober.inner.clone().pass_on_marks());
         prober
@@ -59,10 +72,12 @@ impl Prober {
             let running = match before {
                 Some(running) if running.fingerprint == fingerprint && !running.task.is_finished() => running,
                 before => {
+                    let mut health = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                     if let Some(before) = before {
                         before.cancel.cancel();
+                        health = Some(before.health.lock().unwrap_or_else(PoisonError::into_inner).clone());
                     }
-                    self.inner.spawn(id.clone(), spec, fingerprint)
+                    self.inner.spawn(id.clone(), spec, fingerprint, health.unwrap_or_default())
                 }
             };
             // The config refuses a name that is used twice; should one come, the last stands.
@@ -123,7 +138,9 @@ impl Inner {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spawn(&self, id: ProbeId, spec: ProbeSpec, fingerprint: u64) -> Running {
+    fn spawn(&self, id: ProbeId, spec: ProbeSpec, fingerprint: u64, mut health: HealthMachine) -> Running {
+        health.set_thresholds(spec.thresholds);
+        let health = Arc::new(Mutex::new(health));
         let (asks_tx, asks_rx) = mpsc::channel(ASKS_MAX);
         let cancel = self.setup.cancel.child_token();
         let task = ProbeTask {
@@ -135,11 +152,12 @@ impl Inner {
                 state_dir: self.setup.state_dir.as_path().into(),
                 logs: self.logs.clone(),
             },
+            health: Arc::clone(&health),
             asks_rx,
             acked_at: None,
             cancel: cancel.clone(),
         };
-        Running { fingerprint, asks_tx, cancel, task: tokio::spawn(task.run()) }
+        Running { fingerprint, health, asks_tx, cancel, task: tokio::spawn(task.run()) }
     }
 
     /// Has the probes look whenever somebody has written marks, until the service is cancelled.
@@ -246,7 +264,7 @@ mod tests {
             let cancel = CancellationToken::new();
             let (host, user) = (HostId::new("h"), "alice".to_string());
             let setup = ServiceSetup { host, user, state_dir: state_dir.to_path_buf(), facts, cancel: cancel.clone() };
-            Self { prober: Prober::start(&setup, None, specs), facts_rx, cancel }
+            Self { prober: Prober::start(&setup, None, specs, Vec::new()), facts_rx, cancel }
         }
 
         async fn next(&mut self) -> ProbeFact {

@@ -1,8 +1,9 @@
 //! Reads one `[[probe]]`: its kind, its pace, its thresholds and what it expects.
 
+pub mod rules;
+
 use std::time::Duration;
 
-use crate::domain::probe::ProbeRules;
 use crate::domain::probe::expect::{Expression, ExpressionError, Subjects};
 use crate::domain::probe::health::{Thresholds, Window};
 use crate::registry;
@@ -31,6 +32,8 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
     let usual = Thresholds::default();
     let fail = window(entry, defaults, "fail", usual.fail);
     let recover = window(entry, defaults, "recover", usual.recover);
+    let mode = rules::read_mode(entry, defaults);
+    let rules = rules::read(entry, defaults);
     let (expect, prefer) = (entry.get("expect"), entry.get("prefer"));
     // Last of the keys: what nobody else took may be a misspelt kind.
     let kind = read_kind(entry);
@@ -47,8 +50,7 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
         expect.splice(0..0, default.iter().filter_map(|it| Expression::parse(it, subjects).ok()));
     }
     let (interval, timeout, retry) = pace?;
-    let rules = ProbeRules::default();
-    let thresholds = Thresholds { fail: fail?, recover: recover? };
+    let thresholds = Thresholds { fail: fail?, recover: recover?, mode: mode? };
     Some(ProbeSpec {
         name: name?,
         kind,
@@ -59,7 +61,7 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
         thresholds,
         expect,
         prefer,
-        rules,
+        rules: rules?,
     })
 }
 

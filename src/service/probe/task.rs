@@ -1,6 +1,6 @@
 //! The task of one probe: sleeps until it is due, runs it, says what it found.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -37,6 +37,8 @@ pub(super) struct ProbeTask {
     pub spec: ProbeSpec,
     pub facts: FactSender,
     pub place: Place,
+    /// As of the last outcome.
+    pub health: Arc<Mutex<HealthMachine>>,
     pub asks_rx: mpsc::Receiver<Ask>,
     /// Time of the mark that was told last; `None` again when the probe is up.
     pub acked_at: Option<jiff::Timestamp>,
@@ -49,20 +51,19 @@ impl ProbeTask {
         self.fact(ProbeFact::Configured { probe: self.id.clone(), setup: self.spec.setup() }).await;
         let unix = Duration::try_from(clock::now().as_duration()).unwrap_or_default();
         let mut schedule = Schedule::start(&self.spec.name, self.spec.interval, self.spec.retry, unix, clock::timer());
-        let mut health = HealthMachine::new(self.spec.thresholds);
         loop {
             let asked = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return,
                 ask = self.asks_rx.recv() => match ask {
                     None => return,
-                    Some(ask) => self.answer(ask, &mut schedule, &health).await,
+                    Some(ask) => self.answer(ask, &mut schedule).await,
                 },
                 () = tokio::time::sleep_until(schedule.wake_at()) => false,
             };
             let now = clock::timer();
             if schedule.burst_is_over(now) {
-                schedule.end_burst(now, health.health() == Health::Up);
+                schedule.end_burst(now, self.is_up());
                 self.fact(ProbeFact::Burst { probe: self.id.clone(), until: None }).await;
             }
             if !asked && !schedule.is_due(now) {
@@ -70,19 +71,28 @@ impl ProbeTask {
             }
             let begun_at = clock::timer();
             let lag = if asked { Duration::ZERO } else { self.begin(&schedule, begun_at).await };
-            let Some(outcome) = self.one_run(lag, &mut schedule, &health).await else { return };
-            health.apply(outcome.at, outcome.result);
+            let Some(outcome) = self.one_run(lag, &mut schedule).await else { return };
+            self.health().apply(outcome.at, outcome.result);
             let now = clock::timer();
-            schedule.end(begun_at, now, health.health() == Health::Up);
+            schedule.end(begun_at, now, self.is_up());
             let next = in_wall_time(now, schedule.due());
             let fact = ProbeFact::Outcome { probe: self.id.clone(), outcome: Box::new(outcome), next };
             self.fact(fact).await;
-            if health.health() == Health::Up {
+            if self.is_up() {
                 self.acked_at = None;
             } else {
-                self.look_for_ack(&health).await;
+                self.look_for_ack().await;
             }
         }
+    }
+
+    fn health(&self) -> MutexGuard<'_, HealthMachine> {
+        // Nothing panics while it is held; should it, the next result is counted all the same.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_up(&self) -> bool {
+        self.health().health() == Health::Up
     }
 
     async fn fact(&self, fact: ProbeFact) {
@@ -100,7 +110,7 @@ impl ProbeTask {
     }
 
     /// Runs once and listens meanwhile; `None` when it was cancelled.
-    async fn one_run(&mut self, lag: Duration, schedule: &mut Schedule, health: &HealthMachine) -> Option<Outcome> {
+    async fn one_run(&mut self, lag: Duration, schedule: &mut Schedule) -> Option<Outcome> {
         let spec = self.spec.clone();
         let place = self.place.clone();
         let run = run_once(&spec, &place, lag);
@@ -111,7 +121,7 @@ impl ProbeTask {
                 () = self.cancel.cancelled() => return None,
                 ask = self.asks_rx.recv() => {
                     // One run at a time: the one on its way is the answer to `Ask::Run`.
-                    let _ = self.answer(ask?, schedule, health).await;
+                    let _ = self.answer(ask?, schedule).await;
                 }
                 outcome = &mut run => return Some(outcome),
             }
@@ -119,7 +129,7 @@ impl ProbeTask {
     }
 
     /// Takes a person's wish; true when it means a run outside the schedule.
-    async fn answer(&mut self, ask: Ask, schedule: &mut Schedule, health: &HealthMachine) -> bool {
+    async fn answer(&mut self, ask: Ask, schedule: &mut Schedule) -> bool {
         let probe = self.id.clone();
         match ask {
             Ask::Run => {
@@ -128,14 +138,14 @@ impl ProbeTask {
             }
             Ask::Burst => {
                 let now = clock::timer();
-                let until = schedule.toggle_burst(now, health.health() == Health::Up);
+                let until = schedule.toggle_burst(now, self.is_up());
                 let until = until.and_then(|until| in_wall_time(now, until));
                 self.fact(ProbeFact::Burst { probe, until }).await;
                 false
             }
             Ask::LookForMark => {
-                if health.health() != Health::Up {
-                    self.look_for_ack(health).await;
+                if !self.is_up() {
+                    self.look_for_ack().await;
                 }
                 false
             }
@@ -147,11 +157,11 @@ impl ProbeTask {
     }
 
     /// Takes a mark that `hotseat ack` or another screen has written for the failure that lasts.
-    async fn look_for_ack(&mut self, health: &HealthMachine) {
+    async fn look_for_ack(&mut self) {
         let (state_dir, name) = (Arc::clone(&self.place.state_dir), self.spec.name.clone());
         let read = tokio::task::spawn_blocking(move || acks::read(&state_dir).ok()?.remove(&name)).await;
         let Ok(Some(ack)) = read else { return };
-        let belongs = health.since().is_some_and(|since| ack.at >= since);
+        let belongs = self.health().since().is_some_and(|since| ack.at >= since);
         if !belongs || self.acked_at == Some(ack.at) {
             return;
         }

@@ -231,6 +231,7 @@ pub(super) struct View<'a> {
 struct PhasesView {
     dns: Option<f64>,
     connect: Option<f64>,
+    proxy: Option<f64>,
     tls: Option<f64>,
     wait: Option<f64>,
     body: Option<f64>,
@@ -253,6 +254,7 @@ impl<'a> View<'a> {
             phases_ms: PhasesView {
                 dns: phases.dns.map(ms),
                 connect: phases.connect.map(ms),
+                proxy: phases.proxy.map(ms),
                 tls: phases.tls.map(ms),
                 wait: phases.wait.map(ms),
                 body: phases.body.map(ms),

@@ -33,8 +33,10 @@ pub struct Values {
     pub status: Option<u16>,
     /// Times of the phases.
     pub phases: Phases,
-    /// Whole days until the certificate ends.
+    /// Whole days until the first certificate of the chain ends.
     pub cert_days: Option<i64>,
+    /// Whose certificate that is, when it is not the server's own.
+    pub cert_named: Option<String>,
     /// Header names in lower case, and values, in the order they came.
     pub headers: Vec<(String, String)>,
     /// Body, or output of a command.
@@ -81,9 +83,9 @@ pub struct Field {
 /// What can be compared for a kind of probe; decides which subjects parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subjects {
-    /// `status`, `total`, the phases, `cert.days`, `body`, `header.NAME`, `json.PATH`.
+    /// `status`, `total`, the phases, `cert.days` and its like, `body`, `header.NAME`, `json.PATH`.
     Http,
-    /// `total`, `dns`, `connect`.
+    /// `total`, the phases, `cert.days` and its like, `answer`.
     Tcp,
     /// `exit`, `total`, `output`, `perf.LABEL`, `json.PATH`.
     Command,
@@ -95,10 +97,24 @@ impl Subjects {
     /// What can be written, for messages.
     pub fn words(self) -> Vec<&'static str> {
         let words: &[&'static str] = match self {
-            Self::Http => {
-                &["status", "total", "dns", "connect", "tls", "wait", "body", "cert.days", "header.NAME", "json.PATH"]
+            Self::Http => &[
+                "status",
+                "total",
+                "dns",
+                "connect",
+                "proxy",
+                "tls",
+                "wait",
+                "body",
+                "cert.days",
+                "cert.issuer",
+                "cert.subject",
+                "header.NAME",
+                "json.PATH",
+            ],
+            Self::Tcp => {
+                &["total", "dns", "connect", "tls", "wait", "cert.days", "cert.issuer", "cert.subject", "answer"]
             }
-            Self::Tcp => &["total", "dns", "connect"],
             Self::Command => &["exit", "total", "output", "perf.LABEL", "json.PATH"],
             Self::Fields(fields) => {
                 return std::iter::once("total").chain(fields.iter().map(|it| it.name)).collect();
@@ -106,6 +122,20 @@ impl Subjects {
         };
         words.to_vec()
     }
+}
+
+/// Who issued the server's certificate.
+pub const CERT_ISSUER: Field = Field { name: "cert.issuer", kind: FieldKind::Text };
+/// Whom the server's certificate is for.
+pub const CERT_SUBJECT: Field = Field { name: "cert.subject", kind: FieldKind::Text };
+/// What a server said last.
+pub const ANSWER: Field = Field { name: "answer", kind: FieldKind::Text };
+/// Days until the first certificate of the chain ends.
+pub const CERT_DAYS: Field = Field { name: "cert.days", kind: FieldKind::Number };
+
+/// A field that is a phase's time, by the phase's word: `tls`.
+pub const fn phase_field(name: &'static str) -> Field {
+    Field { name, kind: FieldKind::Time }
 }
 
 /// Where an expression is wrong, by byte range of its text.
@@ -238,7 +268,10 @@ impl Expression {
             first.get_or_insert((comparison, actual));
         }
         let (comparison, actual) = first?;
-        let found = actual.describe(&comparison.subject);
+        let mut found = actual.describe(&comparison.subject);
+        if let (Subject::CertDays, Some(named)) = (&comparison.subject, &values.cert_named) {
+            found.push_str(&format!(" (that of `{named}` in the chain)"));
+        }
         let text = format!("{found}, expected {}", sanitise::text(&self.source));
         Some(Trouble::new(comparison.subject.cause(), comparison.subject.brief(&actual), text))
     }
@@ -364,6 +397,16 @@ impl Subject {
         }
     }
 
+    /// A field that the other kinds have under the same name is the same subject.
+    fn of(field: Field) -> Self {
+        let phase = Phase::ALL.iter().find(|it| field.kind == FieldKind::Time && it.word() == field.name);
+        match phase {
+            Some(phase) => Self::Phase(*phase),
+            None if field == CERT_DAYS => Self::CertDays,
+            None => Self::Field(field),
+        }
+    }
+
     fn is_time(&self) -> bool {
         matches!(self, Self::Total | Self::Phase(_)) || matches!(self, Self::Field(it) if it.kind == FieldKind::Time)
     }
@@ -382,6 +425,7 @@ impl Subject {
             Self::Header(_) => Cause::Header,
             Self::Exit => Cause::Exit,
             Self::Perf(_) => Cause::Perf,
+            Self::Field(it) if *it == CERT_ISSUER || *it == CERT_SUBJECT => Cause::Certificate,
             Self::Field(_) => Cause::Value,
         }
     }
@@ -564,9 +608,13 @@ impl Parser<'_> {
             (_, "total", None) => Some(Subject::Total),
             (Subjects::Http | Subjects::Tcp, "dns", None) => Some(Subject::Phase(Phase::Dns)),
             (Subjects::Http | Subjects::Tcp, "connect", None) => Some(Subject::Phase(Phase::Connect)),
-            (Subjects::Http, "tls", None) => Some(Subject::Phase(Phase::Tls)),
-            (Subjects::Http, "wait", None) => Some(Subject::Phase(Phase::Wait)),
-            (Subjects::Http, "cert", Some("days")) => Some(Subject::CertDays),
+            (Subjects::Http, "proxy", None) => Some(Subject::Phase(Phase::Proxy)),
+            (Subjects::Http | Subjects::Tcp, "tls", None) => Some(Subject::Phase(Phase::Tls)),
+            (Subjects::Http | Subjects::Tcp, "wait", None) => Some(Subject::Phase(Phase::Wait)),
+            (Subjects::Http | Subjects::Tcp, "cert", Some("days")) => Some(Subject::CertDays),
+            (Subjects::Http | Subjects::Tcp, "cert", Some("issuer")) => Some(Subject::Field(CERT_ISSUER)),
+            (Subjects::Http | Subjects::Tcp, "cert", Some("subject")) => Some(Subject::Field(CERT_SUBJECT)),
+            (Subjects::Tcp, "answer", None) => Some(Subject::Field(ANSWER)),
             (Subjects::Http, "body", None) | (Subjects::Command, "output", None) => Some(Subject::Text),
             (Subjects::Http, "header", Some(name)) if !name.is_empty() => {
                 Some(Subject::Header(name.to_ascii_lowercase()))
@@ -575,7 +623,7 @@ impl Parser<'_> {
                 Some(Subject::Json(path.split('.').map(str::to_string).collect()))
             }
             (Subjects::Command, "exit", None) => Some(Subject::Exit),
-            (Subjects::Fields(fields), ..) => fields.iter().find(|it| it.name == word).map(|it| Subject::Field(*it)),
+            (Subjects::Fields(fields), ..) => fields.iter().find(|it| it.name == word).map(|it| Subject::of(*it)),
             (Subjects::Command, "perf", Some(label)) if !label.is_empty() => Some(Subject::Perf(label.to_string())),
             _ => None,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::probe::expect::{Expression, Values};
-use crate::domain::probe::outcome::{Cause, Evidence, Outcome, ProbeResult, Trouble};
+use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Part, ProbeResult, ROWS_MAX, Trouble};
 
 /// A run that begins later than this, by our own fault, is not believed about times.
 pub const LAG_SUSPECT: Duration = Duration::from_millis(50);
@@ -21,6 +21,8 @@ pub struct Observation {
     pub evidence: Evidence,
     /// Time spent waiting for our own resources (the turn to shake hands).
     pub queued: Duration,
+    /// The same looked at in several places, each by its name: the worst of them stands for the whole.
+    pub members: Vec<(String, Observation)>,
 }
 
 impl Observation {
@@ -32,10 +34,58 @@ impl Observation {
 
 /// Makes the outcome of a run that began at `at`, `lag` late.
 pub fn judge(at: Timestamp, lag: Duration, seen: Observation, expect: &[Expression], prefer: &[Expression]) -> Outcome {
+    weigh(at, lag, seen, expect, prefer).0
+}
+
+/// As [`judge`], and gives the values back that decided it: evidence is made of them when it is needed.
+pub fn weigh(
+    at: Timestamp,
+    lag: Duration,
+    mut seen: Observation,
+    expect: &[Expression],
+    prefer: &[Expression],
+) -> (Outcome, Values) {
+    if !seen.members.is_empty() {
+        return weigh_members(at, lag, std::mem::take(&mut seen.members), expect, prefer);
+    }
     let lag = lag + seen.queued;
     let latency_suspect = lag > LAG_SUSPECT;
     let (result, trouble) = verdict(&seen, latency_suspect, expect, prefer);
-    Outcome { at, result, phases: seen.values.phases, trouble, evidence: seen.evidence, lag, latency_suspect }
+    let phases = seen.values.phases;
+    (Outcome { at, result, phases, trouble, evidence: seen.evidence, lag, latency_suspect }, seen.values)
+}
+
+fn weigh_members(
+    at: Timestamp,
+    lag: Duration,
+    members: Vec<(String, Observation)>,
+    expect: &[Expression],
+    prefer: &[Expression],
+) -> (Outcome, Values) {
+    let mut parts = Vec::new();
+    let mut worst: Option<(String, Outcome, Values)> = None;
+    for (name, seen) in members {
+        let (outcome, values) = weigh(at, lag, seen, expect, prefer);
+        if parts.len() < ROWS_MAX {
+            let text = outcome.trouble.as_ref().map_or_else(String::new, |it| it.text.clone());
+            parts.push(Part { name: name.clone(), result: outcome.result, text, took: Some(outcome.total()) });
+        }
+        // The first of equals by badness, the slowest of those that are well.
+        let badness =
+            |it: &Outcome| (it.result.badness(), if it.trouble.is_some() { Duration::ZERO } else { it.total() });
+        if worst.as_ref().is_none_or(|(_, it, _)| badness(&outcome) > badness(it)) {
+            worst = Some((name, outcome, values));
+        }
+    }
+    let Some((name, mut outcome, values)) = worst else {
+        return weigh(at, lag, Observation::default(), expect, prefer);
+    };
+    if let Some(trouble) = outcome.trouble.as_mut().filter(|_| parts.len() > 1) {
+        let bad = parts.iter().filter(|it| it.result == outcome.result).count();
+        trouble.text = format!("{bad} of {} at {name}: {}", parts.len(), trouble.text);
+    }
+    outcome.evidence.parts = parts;
+    (outcome, values)
 }
 
 fn verdict(
@@ -89,6 +139,22 @@ mod tests {
         assert_eq!(check(0, "status == 200", "total < 3s"), ProbeResult::Ok);
         assert_eq!(check(0, "status == 200", "total < 1s"), ProbeResult::Degraded);
         assert_eq!(check(0, "status == 204", "total < 1s"), ProbeResult::Fail);
+    }
+
+    #[test]
+    fn of_several_places_the_worst_stands_for_the_whole() {
+        let member = |name: &str, status: u16| {
+            let values = Values { status: Some(status), ..Values::default() };
+            (name.to_string(), Observation { values, ..Observation::default() })
+        };
+        let seen = Observation { members: vec![member("a", 200), member("b", 503)], ..Observation::default() };
+        let expect = [Expression::parse("status == 200", Subjects::Http).expect("parses")];
+        let (outcome, values) = weigh(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &expect, &[]);
+        assert_eq!((outcome.result, values.status), (ProbeResult::Fail, Some(503)));
+        let text = outcome.trouble.expect("trouble").text;
+        assert_eq!(text, "1 of 2 at b: status is 503, expected status == 200");
+        let results: Vec<_> = outcome.evidence.parts.iter().map(|it| (it.name.as_str(), it.result)).collect();
+        assert_eq!(results, [("a", ProbeResult::Ok), ("b", ProbeResult::Fail)]);
     }
 
     #[test]

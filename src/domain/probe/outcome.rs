@@ -32,6 +32,16 @@ pub enum ProbeResult {
 }
 
 impl ProbeResult {
+    /// Orders results: what is worse is greater. A failure is worse than not knowing.
+    pub fn badness(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Degraded => 1,
+            Self::Unknown => 2,
+            Self::Fail => 3,
+        }
+    }
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -51,6 +61,8 @@ pub enum Phase {
     Dns,
     /// TCP handshake.
     Connect,
+    /// Asking a proxy to open the way.
+    Proxy,
     /// TLS handshake.
     Tls,
     /// Request sent to first byte of the answer.
@@ -63,13 +75,15 @@ pub enum Phase {
 
 impl Phase {
     /// All phases in the order in which they happen.
-    pub const ALL: &'static [Self] = &[Self::Dns, Self::Connect, Self::Tls, Self::Wait, Self::Body, Self::Run];
+    pub const ALL: &'static [Self] =
+        &[Self::Dns, Self::Connect, Self::Proxy, Self::Tls, Self::Wait, Self::Body, Self::Run];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Dns => "dns",
             Self::Connect => "connect",
+            Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::Wait => "wait",
             Self::Body => "body",
@@ -85,6 +99,9 @@ pub struct Phases {
     pub dns: Option<Duration>,
     /// TCP handshake.
     pub connect: Option<Duration>,
+    /// Asking a proxy to open the way.
+    #[serde(default)]
+    pub proxy: Option<Duration>,
     /// TLS handshake.
     pub tls: Option<Duration>,
     /// Request sent to first byte of the answer.
@@ -101,6 +118,7 @@ impl Phases {
         match phase {
             Phase::Dns => self.dns,
             Phase::Connect => self.connect,
+            Phase::Proxy => self.proxy,
             Phase::Tls => self.tls,
             Phase::Wait => self.wait,
             Phase::Body => self.body,
@@ -113,6 +131,7 @@ impl Phases {
         let slot = match phase {
             Phase::Dns => &mut self.dns,
             Phase::Connect => &mut self.connect,
+            Phase::Proxy => &mut self.proxy,
             Phase::Tls => &mut self.tls,
             Phase::Wait => &mut self.wait,
             Phase::Body => &mut self.body,
@@ -124,6 +143,20 @@ impl Phases {
     /// The phases that happened, in order.
     pub fn happened(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
         Phase::ALL.iter().filter_map(|phase| self.get(*phase).map(|took| (*phase, took)))
+    }
+
+    /// What was added since `earlier`: the phases of one place among several.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut part = Self::default();
+        for (phase, took) in self.happened() {
+            match earlier.get(phase) {
+                None => part.add(phase, took),
+                Some(before) if took > before => part.add(phase, took - before),
+                Some(_) => {}
+            }
+        }
+        part
     }
 
     /// All phases together.
@@ -269,6 +302,9 @@ pub struct Evidence {
     pub address: Option<String>,
     /// `HTTP/1.1`, `HTTP/2`, with the TLS version when there is one.
     pub protocol: Option<String>,
+    /// The run went over a connection that an earlier one had made (`reuse = true`).
+    #[serde(default)]
+    pub reused: bool,
     /// The server's certificate.
     pub certificate: Option<Certificate>,
     /// The whole chain as the server sent it, leaf first; known also when it is not trusted.

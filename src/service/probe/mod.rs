@@ -7,11 +7,13 @@ pub mod acks;
 pub mod command;
 pub mod http;
 pub mod net;
+mod private;
 pub mod prober;
 pub mod read;
 pub mod redact;
 pub mod run;
 pub mod schedule;
+pub mod secure;
 mod task;
 pub mod tcp;
 
@@ -25,9 +27,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::ids::HostId;
-use crate::domain::probe::expect::{Expression, Subjects};
+use crate::domain::probe::expect::{Expression, Subjects, Values};
 use crate::domain::probe::health::Thresholds;
 use crate::domain::probe::judge::Observation;
+use crate::domain::probe::outcome::Evidence;
 use crate::domain::probe::{ProbeRules, ProbeSetup};
 use crate::registry::Kind;
 use crate::service::log::LogService;
@@ -79,6 +82,11 @@ pub trait Probe: Send + Sync {
 
     /// What `expect` and `prefer` may compare.
     fn subjects(&self) -> Subjects;
+
+    /// Makes evidence of the values of a run that was not ok: what costs too much to do for every run.
+    fn testify(&self, values: &Values, evidence: &mut Evidence) {
+        let _ = (values, evidence);
+    }
 
     /// Feeds every setting, so that a reload can tell an unchanged probe.
     fn fingerprint(&self, hasher: &mut dyn Hasher);

@@ -1,10 +1,13 @@
-//! What http and tcp share: a name to one address, a connection, and errors told apart.
+//! What every kind that connects shares: a name to its addresses, a connection, and errors told apart.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -12,9 +15,39 @@ use crate::clock;
 use crate::domain::format;
 use crate::domain::probe::outcome::{Cause, Phase, Phases, ProbeResult, Trouble};
 use crate::domain::sanitise;
+use crate::registry::node::Node;
+use crate::service::probe::private;
+
+/// Addresses of one name that are looked at: more than a pool behind one name usually has.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// A connection, whatever it goes through.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection, whatever it goes through.
+pub type Stream = Box<dyn Io>;
 
 /// A result with what went wrong.
 pub type Verdict = (ProbeResult, Trouble);
+
+/// Does everything at once within this task; the answers are in the order of the work.
+pub async fn all<T, F: Future<Output = T>>(work: impl Iterator<Item = F>) -> Vec<T> {
+    let mut slots: Vec<(Pin<Box<F>>, Option<T>)> = work.map(|it| (Box::pin(it), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (work, answer) in &mut slots {
+            if answer.is_none()
+                && let Poll::Ready(it) = work.as_mut().poll(cx)
+            {
+                *answer = Some(it);
+            }
+        }
+        if slots.iter().all(|(_, answer)| answer.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    slots.into_iter().filter_map(|(_, answer)| answer).collect()
+}
 
 /// A service that does not answer as it should.
 pub fn fail(cause: Cause, brief: &str, text: impl Into<String>) -> Verdict {
@@ -43,6 +76,7 @@ pub fn timeout(phase: Phase, after: Duration) -> Verdict {
     let text = match phase {
         Phase::Dns => "the resolver did not answer",
         Phase::Connect => "no answer to the connection",
+        Phase::Proxy => "the proxy did not open the way",
         Phase::Tls => "the TLS handshake did not end",
         Phase::Wait => "connected, but no answer came",
         Phase::Body => "the answer began but did not end",
@@ -62,13 +96,38 @@ pub fn timeout(phase: Phase, after: Duration) -> Verdict {
 /// # Errors
 /// When there is none.
 pub async fn resolve(phases: &mut Phases, deadline: Instant, host: &str, port: u16) -> Result<SocketAddr, Verdict> {
+    // A host without an address is an error below, so there is a first one.
+    let first = |addresses: Vec<SocketAddr>| addresses.into_iter().next();
+    let found = first(resolve_all(phases, deadline, host, port).await?);
+    found.ok_or_else(|| fail(Cause::Dns, "dns", format!("`{host}` has no address")))
+}
+
+/// Finds all addresses of a host, at least one and at most [`ADDRESSES_MAX`], each once.
+///
+/// # Errors
+/// When there is none.
+pub async fn resolve_all(
+    phases: &mut Phases,
+    deadline: Instant,
+    host: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, Verdict> {
     if let Ok(address) = host.parse() {
-        return Ok(SocketAddr::new(address, port));
+        return Ok(vec![SocketAddr::new(address, port)]);
     }
     timed(phases, Phase::Dns, deadline, async {
         match tokio::net::lookup_host((host, port)).await {
-            Ok(mut addresses) => {
-                addresses.next().ok_or_else(|| fail(Cause::Dns, "dns", format!("`{host}` has no address")))
+            Ok(addresses) => {
+                let mut found: Vec<SocketAddr> = Vec::new();
+                for address in addresses.take(ADDRESSES_MAX) {
+                    if !found.contains(&address) {
+                        found.push(address);
+                    }
+                }
+                if found.is_empty() {
+                    return Err(fail(Cause::Dns, "dns", format!("`{host}` has no address")));
+                }
+                Ok(found)
             }
             Err(error) => {
                 let text = error.to_string();
@@ -78,6 +137,20 @@ pub async fn resolve(phases: &mut Phases, deadline: Instant, host: &str, port: u
         }
     })
     .await
+}
+
+/// Refuses an address that does not belong to the public internet.
+///
+/// The address that was checked is the one connected to: the name is not asked again in between.
+///
+/// # Errors
+/// When it is private, of this machine, or otherwise special.
+pub fn deny_private(host: &str, address: SocketAddr) -> Result<(), Verdict> {
+    if !private::is_private(address.ip()) {
+        return Ok(());
+    }
+    let text = format!("`{host}` leads to {}, which `deny_private` rules out", address.ip());
+    Err(fail(Cause::Dns, "private", text))
 }
 
 /// Connects to an address.
@@ -124,4 +197,26 @@ pub fn own_fault(error: &io::Error) -> Option<Verdict> {
     };
     let text = format!("could not check: {what} ({error})");
     Some((ProbeResult::Unknown, Trouble::new(Cause::Own, "cannot check", text)))
+}
+
+/// Reads `host:port` (`[::1]:443` for IPv6); a mistake is reported at the node.
+pub fn host_and_port(node: &Node<'_>) -> Option<(String, u16)> {
+    let text = node.string()?;
+    let hint = "write `host:port`";
+    let Some((host, port)) = text.rsplit_once(':') else {
+        node.error_with_hint(format!("`{text}` has no port"), hint);
+        return None;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = port.parse::<u16>().ok().filter(|it| *it > 0);
+    let Some(port) = port.filter(|_| !host.is_empty() && !host.contains(['/', '@', ' '])) else {
+        node.error_with_hint(format!("`{text}` is not a host and a port from 1 to 65535"), hint);
+        return None;
+    };
+    Some((host.to_string(), port))
+}
+
+/// Writes a host and a port as they are written in a config.
+pub fn shown(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

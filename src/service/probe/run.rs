@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock;
-use crate::domain::probe::judge::{Observation, judge};
+use crate::domain::probe::judge::{Observation, weigh};
 use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
 use crate::service::probe::{Place, ProbeSpec, Run};
 
@@ -32,5 +32,9 @@ pub async fn run_once(spec: &ProbeSpec, place: &Place, lag: Duration) -> Outcome
         // What the config says about the exit code stands above the Nagios convention.
         seen.verdict = None;
     }
-    judge(at, lag, seen, &spec.expect, &spec.prefer)
+    let (mut outcome, values) = weigh(at, lag, seen, &spec.expect, &spec.prefer);
+    if outcome.result != ProbeResult::Ok {
+        spec.probe.testify(&values, &mut outcome.evidence);
+    }
+    outcome
 }

@@ -36,19 +36,8 @@ fn build(node: &Node<'_>) -> Option<Box<dyn Probe>> {
 }
 
 fn parse(node: &Node<'_>) -> Option<Box<dyn Probe>> {
-    let text = node.string()?;
-    let hint = "write `host:port`";
-    let Some((host, port)) = text.rsplit_once(':') else {
-        node.error_with_hint(format!("`{text}` has no port"), hint);
-        return None;
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = port.parse::<u16>().ok().filter(|it| *it > 0);
-    let Some(port) = port.filter(|_| !host.is_empty()) else {
-        node.error_with_hint(format!("`{text}` is not a host and a port from 1 to 65535"), hint);
-        return None;
-    };
-    Some(Box::new(TcpProbe { host: host.to_string(), port }))
+    let (host, port) = net::host_and_port(node)?;
+    Some(Box::new(TcpProbe { host, port }))
 }
 
 impl TcpProbe {

@@ -12,8 +12,10 @@ use crate::domain::query::{Chip, ChipKind, Query, QueryError, time};
 pub fn query(args: &Args, saved: &[SavedQuery]) -> Result<Query, Failure> {
     let mut query = Query::default();
     for text in &args.query {
-        let text = saved::resolve(saved, text).map_err(Failure::usage)?;
-        query.chips.extend(parse("the query", text)?.chips);
+        let text = saved::expand(saved, text).map_err(|error| {
+            Failure::usage(error).hint("quote text that begins with `@` to search for it, as in `\"@here\"`")
+        })?;
+        query.chips.extend(parse("the query", &text)?.chips);
     }
     if let Some(level) = &args.level {
         query.chips.extend(parse("`--level`", &format!("level>={level}"))?.chips);
@@ -32,7 +34,7 @@ pub fn query(args: &Args, saved: &[SavedQuery]) -> Result<Query, Failure> {
 
 /// True when a query is named that the config has to know.
 pub fn names_saved_query(args: &Args) -> bool {
-    args.query.iter().any(|it| it.trim().starts_with('@'))
+    args.query.iter().any(|it| saved::has_name(it))
 }
 
 fn parse(what: &str, text: &str) -> Result<Query, Failure> {

@@ -16,6 +16,7 @@
 //! latency>250ms        numbers compare as numbers, also with units of time and size; else as text
 //! -timeout  -/re/      a leading - (or !) keeps records out instead
 //! ~timeout  ~-/re/     a leading ~ keeps the chip but switches it off
+//! @slow  ~@slow        the chips of the saved query of this name ([`saved`])
 //! ```
 //!
 //! Fields are those of JSON, logfmt, access logs, syslog, HAProxy and the like (`logstore::format`). A name
@@ -141,6 +142,20 @@ impl Query {
             chips.push(chip);
         }
         Ok(Self { chips })
+    }
+
+    /// Where the chips of a text stand in it, as far as there is no mistake.
+    fn places(text: &str) -> Vec<Range<usize>> {
+        let mut parser = Parser { text, at: 0 };
+        let mut places = Vec::new();
+        loop {
+            parser.skip_spaces();
+            let start = parser.at;
+            match parser.chip() {
+                Ok(Some(_)) => places.push(start..parser.at),
+                Ok(None) | Err(_) => return places,
+            }
+        }
     }
 
     /// True when every record passes.

@@ -202,7 +202,6 @@ impl Chips {
     pub fn with(&self, at: Option<usize>, out: bool, text: &str) -> Result<Self, String> {
         // Blanks at the ends of plain text are meant: `GET /1 ` is not `GET /12`.
         let text = if text.trim().is_empty() { "" } else { text };
-        let mut chips = self.clone();
         let enabled = at.and_then(|at| self.query.chips.get(at)).is_none_or(|it| it.enabled);
         let added = if is_query(text) {
             let parsed = Query::parse(text).map_err(|error| in_words(&error, text))?.chips;
@@ -211,6 +210,20 @@ impl Chips {
             let kinds = if text.is_empty() { Vec::new() } else { typed(text)? };
             kinds.into_iter().map(|kind| Chip { out, enabled, kind }).collect::<Vec<_>>()
         };
+        self.spliced(at, added)
+    }
+
+    /// As [`Chips::with`], for a text that is a query.
+    pub fn with_query(&self, at: Option<usize>, text: &str) -> Result<Self, String> {
+        let added = Query::parse(text).map_err(|error| in_words(&error, text))?.chips;
+        match at {
+            Some(_) => self.spliced(at, added),
+            None => Self { query: Query { chips: added }, selected: None }.on_top_of(self),
+        }
+    }
+
+    fn spliced(&self, at: Option<usize>, added: Vec<Chip>) -> Result<Self, String> {
+        let mut chips = self.clone();
         match at.filter(|at| *at < chips.query.chips.len()) {
             Some(at) => drop(chips.query.chips.splice(at..=at, added)),
             None => chips.query.chips.extend(added),

@@ -412,7 +412,7 @@ impl LogsPane {
     /// a `+` comes on top of those that are there.
     pub fn filter(&mut self, cx: &Context<'_>, query: &str) -> Vec<Effect> {
         let (adds, query) = query.strip_prefix("+ ").map_or((false, query), |rest| (true, rest.trim()));
-        let chips = self.recall.resolve(query).and_then(Chips::parse);
+        let chips = self.recall.expand(query).and_then(|it| Chips::parse(&it));
         let chips = chips.and_then(|it| if adds { it.on_top_of(&self.chips) } else { Ok(it) });
         match chips {
             Ok(chips) => {

@@ -266,12 +266,12 @@ impl LogsPane {
         self.typed(cx, kind)
     }
 
-    /// The stack with what was typed, which may be the name of a saved query.
+    /// The stack with what was typed, in which saved queries may be called by their names.
     fn stack_with(&self, before: &Chips, chip: Option<usize>, out: bool, text: &str) -> Result<Chips, String> {
-        match self.recall.named(text) {
-            Some(_) if out => Err("a saved query can only be shown, not hidden: it may hold several chips".to_string()),
-            Some(query) => Chips::parse(query)?.on_top_of(before),
-            None => before.with(chip, out, text),
+        match self.recall.is_called(text) {
+            true if out => Err("a saved query can only be shown, not hidden: it may hold several chips".to_string()),
+            true => before.with_query(chip, &self.recall.expand(text)?),
+            false => before.with(chip, out, text),
         }
     }
 

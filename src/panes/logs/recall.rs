@@ -1,5 +1,6 @@
 //! Filters that were in force before: undone one by one, the last one with a key, saved ones by their names.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::app::effect::{Effect, Notice};
@@ -51,15 +52,14 @@ impl Recall {
         }
     }
 
-    /// The query that a text stands for, behind `@name` or itself.
-    pub fn resolve<'a>(&'a self, text: &'a str) -> Result<&'a str, String> {
-        saved::resolve(&self.saved, text)
+    /// The query that a text stands for, each `@name` in it replaced.
+    pub fn expand<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, String> {
+        saved::expand(&self.saved, text)
     }
 
-    /// The query behind `@name`, when there is one of this name: other text with an `@` means itself.
-    pub fn named(&self, text: &str) -> Option<&str> {
-        let name = text.trim().strip_prefix('@')?;
-        self.saved.iter().find(|it| it.name == name).map(|it| it.query.as_str())
+    /// True when a text calls a saved query: other text with an `@` means itself.
+    pub fn is_called(&self, text: &str) -> bool {
+        saved::names_one_of(&self.saved, text)
     }
 
     /// The saved queries.

@@ -180,6 +180,13 @@ fn saved_queries_are_picked_called_by_name_and_completed() {
     assert!(desk.notices().last().is_some_and(|it| it.contains("did you mean `bad`")), "{:?}", desk.notices());
     desk.press("X f \"@b\" tab enter");
     assert!(desk.title().contains("[level>=error 5 ×] [-40 ×] 4 of 50"), "{}", desk.title());
+    desk.press("X f \"-43\" space \"@bad\" space \"3\" enter");
+    assert!(desk.title().contains("[-43 ×] [level>=error ×] [-40 ×] [3 ×] 1 of 50"), "{}", desk.title());
+    desk.press("X f \"@bda\" space \"3\" enter");
+    assert!(desk.title().contains("[\"@bda 3\" ×]"), "{}", desk.title());
+    desk.press("X");
+    desk.with(|pane, cx| pane.filter(cx, "3 @bad"));
+    assert!(desk.title().contains("[-40 ×] 1 of 50"), "{}", desk.title());
     desk.press("X f \"-sou\" tab backspace backspace backspace \"x\" tab enter");
     assert!(desk.title().contains("[-source:x"), "{}", desk.title());
 }

@@ -45,6 +45,8 @@ pub struct Source {
     pub name: String,
     /// Where it reads from, in words.
     pub origin: String,
+    /// See [`Source::is_stream`].
+    is_stream: bool,
     /// Segments kept readable.
     max_segments: AtomicUsize,
     /// Those who still bring bytes that were there before the source was opened.
@@ -165,6 +167,7 @@ impl Source {
             next_number: FIRST_NUMBER,
         };
         Self {
+            is_stream: false,
             max_segments: AtomicUsize::new(max_segments),
             unfinished: AtomicUsize::new(0),
             id,
@@ -176,6 +179,16 @@ impl Source {
             state: Mutex::new(state),
             store: None,
         }
+    }
+
+    /// A source of what comes through a spool; it keeps this many segments readable.
+    pub fn of_stream(id: SourceId, name: &str, origin: &str, max_segments: usize) -> Self {
+        Self { is_stream: true, ..Self::with_segments(id, name, origin, max_segments) }
+    }
+
+    /// True when what comes has an end that is told: of a pipe or a program, not of a file.
+    pub fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     /// A source whose records are in a store; times in them that have no zone are read in `zone`.

@@ -146,7 +146,7 @@ struct Newest {
 impl Spool {
     /// Makes an empty spool with its source; segments go to `directory`.
     pub fn new(id: SourceId, name: &str, origin: &str, directory: &Path, bounds: SpoolBounds) -> Self {
-        let source = Arc::new(Source::with_segments(id, name, origin, bounds.max_segments * SEGMENTS_PER_FULL + 1));
+        let source = Arc::new(Source::of_stream(id, name, origin, bounds.max_segments * SEGMENTS_PER_FULL + 1));
         Self::onto(source, directory, bounds, Shortage::Memory)
     }
 

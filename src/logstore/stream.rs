@@ -287,12 +287,12 @@ impl<'e> Stream<'e> {
         before
     }
 
-    /// True when every source has said that it ended.
+    /// True when every stream has said that it ended. Files and stores have all they will have at any time.
     pub fn is_ended(&self) -> bool {
         let snapshots = self.engine.inner().snapshots(&[], &self.matcher);
         snapshots
             .iter()
-            .filter(|it| it.store.is_none())
+            .filter(|it| it.source.is_stream())
             .all(|it| matches!(&it.tail, Some(mark) if matches!(mark.kind, GapKind::Ended | GapKind::Failed(_))))
     }
 

@@ -103,6 +103,80 @@ fn a_pipe_is_read_to_its_end() {
 }
 
 #[test]
+fn a_pipe_beside_a_file_is_read_to_its_end() {
+    let home = home();
+    let check = |arguments: &[&str], expected: &str| {
+        let mut child = command(home.path(), arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        child.stdin.take().expect("a pipe").write_all(b"2026-08-19T14:50:00Z piped\n").expect("written");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{arguments:?}");
+        assert_eq!((output.stderr.len(), output.status.code()), (0, Some(0)), "{arguments:?}");
+    };
+    let both = "edge: 2026-08-19T14:35:00Z ERROR 502\nstdin: 2026-08-19T14:50:00Z piped\n";
+    check(&["-", "edge.log"], both);
+    check(&["edge.log", "-", "-n", "2"], both);
+    check(&["-", "edge.log", "-n", "1"], "stdin: 2026-08-19T14:50:00Z piped\n");
+    check(&["-", "edge.log", "--count"], "2\n");
+}
+
+#[test]
+fn what_matches_nothing_and_what_cannot_be_read_is_said() {
+    let home = home();
+    fs::create_dir(home.path().join("none")).expect("none");
+    let check = |arguments: &[&str], printed: &str, says: &str, expected: i32| {
+        let (stdout, stderr, code) = run(home.path(), arguments);
+        assert_eq!((stdout.as_str(), code), (printed, Some(expected)), "{arguments:?} {stderr}");
+        assert!(stderr.contains(says), "{arguments:?} {stderr}");
+    };
+    check(&["no/such/*.log"], "", "no log matches `no/such/*.log`", 2);
+    check(&["edge.log", "no/such/*.log"], "", "no log matches `no/such/*.log`", 2);
+    check(&["none"], "", "no log is in `none`", 2);
+    let config = "[[log]]\nname = \"gone\"\nfile = \"gone.log\"\n\n[[log]]\nname = \"rest\"\nfile = \"no/*.log\"\n\n\
+                  [[log]]\nname = \"fails\"\ncommand = [\"./no-such-program\"]\n\n\
+                  [[log]]\nname = \"edge\"\nfile = \"edge.log\"\n";
+    fs::write(home.path().join("c.toml"), config).expect("c.toml");
+    let edge = "2026-08-19T14:35:00Z ERROR 502\n";
+    for (option, nothing) in [("-n2", ""), ("--count", "0\n"), ("-qx", "")] {
+        check(&["--config", "c.toml", option, "gone"], nothing, "~ gone does not exist yet ~\n", 2);
+        check(&["--config", "c.toml", option, "rest"], nothing, "~ rest: no log matches `no/*.log` ~\n", 2);
+        check(&["--config", "c.toml", option, "fails", "gone"], nothing, "~ fails: ", 2);
+    }
+    let (_, says, code) = run(home.path(), &["--config", "c.toml", "gone", "--histogram"]);
+    assert_eq!((says.as_str(), code), ("~ gone does not exist yet ~\n", Some(2)));
+    check(&["--config", "c.toml", "edge", "gone"], &format!("edge: {edge}"), "~ gone does not exist yet ~\n", 0);
+    check(&["--config", "c.toml", "edge", "rest"], edge, "~ rest: no log matches `no/*.log` ~\n", 0);
+}
+
+#[test]
+fn a_follower_says_what_it_waits_for_and_that_a_file_went_away() {
+    let home = home();
+    let mut child = command(home.path(), &["-f", "no/*.log", "edge.log", "--json"]);
+    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut follower = Follower(child);
+    let mut says = BufReader::new(follower.0.stderr.take().expect("a pipe")).lines();
+    let mut said = || says.next().expect("a line").expect("readable");
+    assert_eq!(said(), "~ no log matches `no/*.log` yet, waiting for one ~");
+    let mut lines = BufReader::new(follower.0.stdout.take().expect("a pipe")).lines();
+    let mut next = || lines.next().expect("a line").expect("readable");
+    assert!(next().contains("502"));
+    fs::remove_file(home.path().join("edge.log")).expect("removed");
+    assert_eq!(said(), "~ edge deleted, read on if it comes back ~");
+    fs::create_dir(home.path().join("no")).expect("no");
+    fs::write(home.path().join("no/late.log"), "2026-08-19T14:50:00Z late\n").expect("late.log");
+    assert!(next().contains("late"));
+    fs::write(home.path().join("edge.log"), "2026-08-19T14:51:00Z again\n").expect("edge.log");
+    assert!(next().contains("rotated"));
+    assert!(next().contains("again"));
+    fs::remove_file(home.path().join("edge.log")).expect("removed");
+    assert_eq!(said(), "~ edge deleted, read on if it comes back ~");
+}
+
+#[test]
 fn nothing_found_exits_with_1_and_everything_else_with_0() {
     let home = home();
     let code = |arguments: &[&str]| run(home.path(), arguments).2;
@@ -144,6 +218,8 @@ fn a_program_is_read_to_its_end_and_leaves_nothing_behind() {
     fs::write(home.path().join("c.toml"), config).expect("c.toml");
     let logs = |arguments: &[&str]| run(home.path(), &[&["--config", "c.toml"], arguments].concat());
     assert_eq!(logs(&["ends", "-q", "@odd"]), ("7\n9\n".into(), String::new(), Some(0)));
+    assert_eq!(logs(&["ends", "-q", "7 @odd"]), ("7\n".into(), String::new(), Some(0)));
+    assert_eq!(logs(&["ends", "-q", "-@odd"]).0, "8\n");
     assert_eq!(logs(&["ends", "-n", "1"]).0, "9\n");
     assert_eq!(logs(&["ends", "--count"]).0, "3\n");
     let (_, says, code) = logs(&["ends", "-q", "@ood"]);

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use crate::domain::query::matcher::Matcher;
 use crate::domain::sanitise;
 use crate::logstore::format::Format;
 use crate::logstore::scan::Depth;
+use crate::logstore::source::Source;
 use crate::logstore::stream::Stream;
 use crate::service::log::{LogInput, LogService};
 use crate::service::{FactSender, ServiceSetup};
@@ -66,7 +68,7 @@ Query:
   source:api         records of this source
   since:-30m         also since:14:30, until:2026-08-19T14:45
   -healthz  -/re/    a leading - keeps records out
-  @slow              the `[[query]]` of this name in the config
+  @slow              the `[[query]]` of this name in the config; -@slow without what it finds
 
 Examples:
   hotseat logs --level warn --since -30m
@@ -74,7 +76,7 @@ Examples:
   hotseat logs api --query timeout --histogram --since -6h
   kubectl logs -f api | hotseat logs - -q 'level>=error' -C 3
 
-Exit codes: 0 found, 1 nothing passes the query, 2 usage or config, 3 internal.")]
+Exit codes: 0 found, 1 nothing passes the query, 2 usage, config, or no source can be read, 3 internal.")]
 pub struct Args {
     /// Log files, globs, directories, or names of the config's logs; `-` is standard input
     #[arg(value_name = "PATH|NAME")]
@@ -210,6 +212,11 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if args.history {
         specs = crate::service::log::with_history(specs);
     }
+    for nothing in sources::without_files(&specs) {
+        let waits = if args.follow { " yet, waiting for one" } else { "" };
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(out.stderr, "~ {nothing}{waits} ~");
+    }
     let inputs = || specs.iter().flat_map(|it| &it.inputs);
     let (is_stream, comes_once) = (inputs().any(is_stream), inputs().any(comes_once));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -251,7 +258,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     match result {
         _ if stop.exit_code().is_some() => Ok(stop.exit_code().unwrap_or(ExitCode::SUCCESS)),
         // Nothing is an answer too, but scripts want to tell it apart, as with grep.
-        Ok(0) if !query.is_empty() => Ok(ExitCode::from(1)),
+        Ok(written) if written.is_unreadable => Ok(ExitCode::from(2)),
+        Ok(Written { records: 0, .. }) if !query.is_empty() => Ok(ExitCode::from(1)),
         Ok(_) => Ok(ExitCode::SUCCESS),
         // `hotseat logs | head` has got what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
@@ -273,6 +281,15 @@ fn comes_once(input: &LogInput) -> bool {
     is_stream(input) && !matches!(input, LogInput::Store(_))
 }
 
+/// What was printed.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    /// Records that passed.
+    records: u64,
+    /// Not one source could be read; why was said.
+    is_unreadable: bool,
+}
+
 /// What is to be printed, and of what.
 struct Job<'a> {
     args: &'a Args,
@@ -284,20 +301,20 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Prints, counts or charts; returns how many records passed.
-    fn write(&self, matcher: Matcher, file: Option<&mut File>, out: &mut Output<'_>) -> io::Result<u64> {
+    /// Prints, counts or charts.
+    fn write(&self, matcher: Matcher, file: Option<&mut File>, out: &mut Output<'_>) -> io::Result<Written> {
         let (Some(file), Some(path)) = (file, &self.args.output) else {
             return self.write_to(matcher, &mut *out.stdout, &mut *out.stderr);
         };
         let mut counted = Counted { inner: file, bytes: 0 };
-        let records = self.write_to(matcher, &mut counted, &mut *out.stderr)?;
+        let written = self.write_to(matcher, &mut counted, &mut *out.stderr)?;
         let (bytes, shown) = (format::bytes(counted.bytes), sanitise::text(&path.to_string_lossy()));
         // Nobody is left to tell when stderr is closed.
-        let _ = writeln!(out.stderr, "{} in `{shown}` ({bytes})", format::plural(records, "record"));
-        Ok(records)
+        let _ = writeln!(out.stderr, "{} in `{shown}` ({bytes})", format::plural(written.records, "record"));
+        Ok(written)
     }
 
-    fn write_to(&self, matcher: Matcher, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<u64> {
+    fn write_to(&self, matcher: Matcher, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<Written> {
         let args = self.args;
         let columns = Columns::new(&args.columns, args.for_person());
         let mut stream =
@@ -311,10 +328,12 @@ impl Job<'_> {
         let many = self.service.engine().sources().len() > 1;
         if args.histogram {
             let (matched, complete) = self.chart(stdout)?;
-            if !complete {
-                self.say_incomplete(&mut stream, &mut Printer::new(args.form(), many, columns, (stdout, stderr)))?;
+            let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
+            match complete {
+                true => printer.ends(&stream.ends()),
+                false => self.say_incomplete(&mut stream, &mut printer)?,
             }
-            return Ok(matched);
+            return Ok(self.written(matched, &printer));
         }
         let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
         if counts_as_it_comes {
@@ -335,7 +354,13 @@ impl Job<'_> {
             }
             self.print(&mut stream, &mut printer)?;
         }
-        Ok(printer.printed)
+        Ok(self.written(printer.printed, &printer))
+    }
+
+    fn written(&self, records: u64, printer: &Printer<'_>) -> Written {
+        let sources = self.service.engine().sources();
+        let is_unreadable = |it: &Arc<Source>| it.size_bytes() == 0 && printer.failed.contains(&it.name);
+        Written { records, is_unreadable: records == 0 && sources.iter().all(is_unreadable) }
     }
 
     /// What archives hold is printed in its place among the rest, when all of it is there.
@@ -365,7 +390,7 @@ impl Job<'_> {
             let is_last = !follow && (!self.is_stream || stream.is_ended());
             let seen = engine.changes();
             self.advance(stream, printer, !is_last)?;
-            if is_last {
+            if is_last || follow {
                 printer.ends(&stream.ends());
             }
             if is_last || self.stop.is_set() {

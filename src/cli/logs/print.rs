@@ -1,5 +1,6 @@
 //! Prints what is met: as text, JSON or bytes, one record after the other.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
@@ -40,6 +41,10 @@ pub struct Printer<'a> {
     pub printed: u64,
     /// Records are counted and not printed.
     pub silent: bool,
+    /// Sources of which something could not be read.
+    pub failed: HashSet<String>,
+    /// What was said last of the end of each source.
+    told: HashMap<String, GapKind>,
 }
 
 impl<'a> Printer<'a> {
@@ -58,6 +63,8 @@ impl<'a> Printer<'a> {
             stderr,
             printed: 0,
             silent: false,
+            failed: HashSet::new(),
+            told: HashMap::new(),
         }
     }
 
@@ -90,17 +97,24 @@ impl<'a> Printer<'a> {
                 self.printed += u64::from(is_first);
                 self.record(name, &record, met)
             }
-            Row::Gap(gap) if self.form == Form::Json && !self.silent => {
-                self.json(&JsonGap { source: name, gap: &gap.kind })
-            }
             Row::Gap(gap) => {
-                self.stdout.flush()?;
-                // Nobody is left to tell when stderr is closed.
-                let _ = writeln!(self.stderr, "{}", log_words::gap(name, &gap.kind));
-                Ok(())
+                if matches!(gap.kind, GapKind::Failed(_)) {
+                    self.failed.insert(name.clone());
+                }
+                self.gap(name, &gap.kind)
             }
             Row::Break => Ok(()),
         }
+    }
+
+    fn gap(&mut self, name: &str, kind: &GapKind) -> io::Result<()> {
+        if self.form == Form::Json && !self.silent {
+            return self.json(&JsonGap { source: name, gap: kind });
+        }
+        self.stdout.flush()?;
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(self.stderr, "{}", log_words::gap(name, kind));
+        Ok(())
     }
 
     fn plain(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -169,11 +183,15 @@ impl<'a> Printer<'a> {
         self.flush()
     }
 
-    /// Says why sources could not be read to their end.
+    /// Says why sources could not be read to their end, where that was not said before.
     pub fn ends(&mut self, ends: &[(String, GapKind)]) {
+        self.told.retain(|name, kind| ends.iter().any(|it| it.0 == *name && it.1 == *kind));
         for (name, kind) in ends.iter().filter(|(_, kind)| *kind != GapKind::Ended) {
-            // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(self.stderr, "{}", log_words::gap(name, kind));
+            self.failed.insert(name.clone());
+            if self.told.insert(name.clone(), kind.clone()).is_none() {
+                // Nobody is left to tell when stderr is closed.
+                let _ = writeln!(self.stderr, "{}", log_words::gap(name, kind));
+            }
         }
     }
 

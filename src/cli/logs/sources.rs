@@ -9,7 +9,7 @@ use crate::domain::sanitise;
 use crate::logstore::format::Reading;
 use crate::logstore::format::user::UserFormat;
 use crate::service::log::reading::format_named;
-use crate::service::log::{self, LogInput, LogSpec, glob};
+use crate::service::log::{self, LogInput, LogSpec, files, glob};
 
 /// True when the config has to be read: nothing was named, or something that may be a name.
 pub fn needs_config(operands: &[String], named: &[String]) -> bool {
@@ -92,13 +92,40 @@ fn unknown_source(name: &str, configured: &[LogSpec]) -> Failure {
     }
 }
 
+/// Patterns and directories in which there is no log, with the names of their sources, in words.
+pub fn without_files(specs: &[LogSpec]) -> Vec<String> {
+    let said = |spec: &LogSpec, what: String| {
+        let name = if spec.name.is_empty() { String::new() } else { format!("{}: ", spec.name) };
+        sanitise::text(&format!("{name}{what}"))
+    };
+    let inputs = specs.iter().flat_map(|spec| spec.inputs.iter().map(move |input| (spec, input)));
+    inputs.filter_map(|(spec, input)| Some(said(spec, nothing_in(input)?))).collect()
+}
+
+/// Says that a pattern or a directory holds no log.
+fn nothing_in(input: &LogInput) -> Option<String> {
+    match input {
+        LogInput::Pattern(pattern) if files::of_pattern(pattern).is_empty() => {
+            Some(format!("no log matches `{pattern}`"))
+        }
+        LogInput::Path(path) if path.is_dir() && files::of_directory(path).is_empty() => {
+            Some(format!("no log is in `{}`", path.display()))
+        }
+        _ => None,
+    }
+}
+
 fn check_that_files_exist(specs: &[LogSpec], operands: &[String], configured: &[LogSpec]) -> Result<(), Failure> {
     for (spec, operand) in specs.iter().zip(operands) {
         // What is wrong with a source of the config is said beside what the others give.
-        let [LogInput::Path(path)] = spec.inputs.as_slice() else { continue };
         if configured.contains(spec) {
             continue;
         }
+        if let Some(nothing) = spec.inputs.first().and_then(nothing_in) {
+            let failure = Failure::usage(sanitise::text(&nothing));
+            return Err(failure.hint("quote a pattern that the shell is not to take; with `--follow` hotseat waits"));
+        }
+        let [LogInput::Path(path)] = spec.inputs.as_slice() else { continue };
         // Not by opening it: that would take the writer of a FIFO, and leave it with nobody who reads.
         let Err(error) = rustix::fs::access(path, rustix::fs::Access::READ_OK) else { continue };
         let error = std::io::Error::from(error);

@@ -2,6 +2,7 @@
 
 pub mod ack;
 pub mod backup;
+pub mod beat;
 pub mod check;
 pub mod completions;
 pub mod declare;
@@ -37,7 +38,8 @@ use crate::registry::node::Commands;
 /// What `--version` prints; `-V` prints the first line.
 pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
-    "\nprobes: http, tcp, command",
+    "\nprobes: http, tcp, dns, tls, icmp, grpc, websocket, command, prometheus, alertmanager, heartbeat,",
+    "\n        journey, pool, host, logs",
     "\nlogs: file, stdin, command, journald, docker, podman, kubernetes, ssh, loki, elasticsearch",
     "\narchives: gzip, zstd, bzip2, xz",
     "\nbackups: file, sqlite",
@@ -111,6 +113,8 @@ pub enum Command {
     Declare(declare::Args),
     /// Mark a failing probe as seen by you
     Ack(ack::Args),
+    /// Report to a heartbeat that a job is done
+    Beat(beat::Args),
     /// Check the config and say what it would do
     Check(check::Args),
     /// Write a commented config to start from
@@ -202,6 +206,7 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             Command::Note(args) => note::run(args, cx, out),
             Command::Declare(args) => declare::run(args, cx, out),
             Command::Ack(args) => ack::run(args, cx, out),
+            Command::Beat(args) => beat::run(args, cx, out),
             Command::Check(args) => check::run(args, cx, out),
             Command::Init(args) => init::run(args, cx, out),
             Command::Keys(args) => keys::run(args, cx, out),

@@ -8,18 +8,21 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::config::Config;
+use crate::config::{Config, paths};
 use crate::domain::config_error::did_you_mean;
 use crate::domain::format;
 use crate::domain::probe::outcome::{Certificate, Outcome, Perf, Phase, ProbeResult};
 use crate::domain::probe::waterfall;
 use crate::domain::sanitise;
+use crate::service::log::LogService;
 use crate::service::probe::run::run_once;
-use crate::service::probe::{Place, ProbeSpec};
+use crate::service::probe::{Place, ProbeSpec, logs};
+use crate::service::{FactSender, ServiceSetup};
 
 /// Probes that run at the same time: each may need a socket or a process, and 1,024 descriptors are the usual limit.
 const AT_ONCE_MAX: usize = 128;
@@ -59,8 +62,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if specs.is_empty() {
         return Err(Failure::usage("no probe is configured").hint("run `hotseat init` to write a config"));
     }
-    let place = Place::alone(cx.host(&config), &cx.state_dir());
-    let done = run_all(&specs, &place)?;
+    let done = run_all(&specs, &config, cx)?;
     let views: Vec<View<'_>> = specs.iter().zip(&done).map(|(spec, outcome)| View::new(spec, outcome)).collect();
     if !args.json {
         let texts: Vec<String> = specs.iter().zip(&done).map(|(spec, outcome)| text(spec, outcome)).collect();
@@ -88,9 +90,22 @@ pub(super) fn find<'a>(config: &'a Config, name: &str) -> Result<&'a ProbeSpec, 
 }
 
 /// Runs probes side by side, each once; the outcomes are in the order of the probes.
-pub(super) fn run_all(specs: &[ProbeSpec], place: &Place) -> Result<Vec<Outcome>, Failure> {
+pub(super) fn run_all(specs: &[ProbeSpec], config: &Config, cx: &Context) -> Result<Vec<Outcome>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::internal("could not run the probes").caused_by(error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|it| failed(&it))?;
+    let mut place = Place::alone(cx.host(config), &cx.state_dir());
+    // Ends the programs that read logs, also when a probe fails here.
+    let cancel = CancellationToken::new();
+    let ended = cancel.clone().drop_guard();
+    if specs.iter().any(|it| it.kind == logs::KIND.name) {
+        let _entered = runtime.enter();
+        // Nobody listens for facts here; a closed channel takes them at once.
+        let (facts, _) = FactSender::channel();
+        let (host, state_dir) = (place.host.clone(), cx.state_dir());
+        let setup = ServiceSetup { host, user: paths::user_name(), state_dir, facts, cancel };
+        place.logs = Some(LogService::start_opened_once(&setup, config.logs.clone()));
+    }
+    let place = &place;
     let done = runtime.block_on(async {
         let turns = Arc::new(Semaphore::new(AT_ONCE_MAX));
         let mut runs = JoinSet::new();
@@ -108,6 +123,10 @@ pub(super) fn run_all(specs: &[ProbeSpec], place: &Place) -> Result<Vec<Outcome>
         }
         Ok::<_, tokio::task::JoinError>(done)
     });
+    if let Some(logs) = &place.logs {
+        drop(ended);
+        logs.wait_until_stopped();
+    }
     // A resolver that hangs in the system's library must not hold up the exit.
     runtime.shutdown_background();
     let mut done = done.map_err(|it| failed(&it))?;

@@ -18,7 +18,7 @@ use crate::domain::format;
 use crate::domain::incident::Status;
 use crate::domain::probe::outcome::{Outcome, ProbeResult};
 use crate::domain::sanitise;
-use crate::service::probe::{Place, ProbeSpec};
+use crate::service::probe::ProbeSpec;
 
 /// Show probes, backups and open incidents in one page
 ///
@@ -37,7 +37,7 @@ pub struct Args {
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let config = cx.load_usable(out)?;
-    let outcomes = run_all(&config.probes, &Place::alone(cx.host(&config), &cx.state_dir()))?;
+    let outcomes = run_all(&config.probes, &config, cx)?;
     let now = clock::now();
     let board = board_of(cx, &config, now);
     let backups: Vec<BackupView<'_>> =

@@ -19,6 +19,7 @@ use crate::service::backup::JobSpec;
 use crate::service::log::LogSpec;
 use crate::service::notify::NotifierSpec;
 use crate::service::probe::ProbeSpec;
+use crate::service::probe::heartbeat::serve::{Listen, read_listen};
 use crate::service::{backup, log, notify, probe};
 
 /// Largest config that is read: a thousand probes fit, a log file named by mistake does not.
@@ -48,6 +49,8 @@ pub struct Config {
     pub backups: Vec<JobSpec>,
     /// `[[notifier]]`.
     pub notifiers: Vec<NotifierSpec>,
+    /// `[beat]`: where heartbeats are taken by HTTP.
+    pub beat: Option<Listen>,
     /// `[screen]`.
     pub screen: Screen,
     /// `[keys]`: the keymap is built from it by the screen, which knows the commands.
@@ -163,13 +166,17 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     };
     let defaults = root.get("defaults").filter(|it| it.expect_table());
     let defaults = defaults.as_ref();
-    config.probes = entries(&root, "probe", |it| probe::read(it, defaults));
-    probe::read::rules::check_after(&root, &mut config.probes);
     config.formats = entries(&root, "format", log::reading::read_format);
     config.logs = entries(&root, "log", |it| log::read(it, &config.formats));
     config.queries = entries(&root, "query", read_query);
+    // A probe may name a log and a saved query.
+    source.make_known("log", names_of(&root, "log"));
+    source.make_known("query", config.queries.iter().map(|it| (it.name.clone(), it.query.clone())).collect());
+    config.probes = entries(&root, "probe", |it| probe::read(it, defaults));
+    probe::read::rules::check_after(&root, &mut config.probes);
     config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
     config.notifiers = entries(&root, "notifier", |it| notify::read(it, &root));
+    config.beat = root.get("beat").filter(|it| it.expect_table()).and_then(|it| read_listen(&it));
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
         config.screen = read_screen(&screen);
     }
@@ -225,6 +232,13 @@ fn entries<T>(root: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>)
         }
     }
     kept
+}
+
+/// The names of the entries of a kind as written, also of those with a mistake: one mistake is enough.
+fn names_of(root: &Node<'_>, key: &str) -> Vec<(String, String)> {
+    let Some(list) = root.peek(key).filter(Node::is_array) else { return Vec::new() };
+    let name = |it: &Node<'_>| Some((it.peek("name")?.raw_str()?.to_string(), String::new()));
+    list.items().iter().filter_map(name).collect()
 }
 
 /// Reads one `[[query]]`: a log query with a name.

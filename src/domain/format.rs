@@ -20,6 +20,19 @@ pub fn duration(it: Duration) -> String {
     }
 }
 
+/// Writes a span of time as a person sets it, whole seconds without units that are zero: `1m`, `1m30s`, `24h`, `7d`.
+pub fn span(it: Duration) -> String {
+    let seconds = it.as_secs();
+    if seconds == 0 {
+        return format!("{}ms", it.as_millis());
+    }
+    // A day and a bit are read as hours: `25h`, as they are written.
+    let days = if seconds.is_multiple_of(86_400) && seconds > 86_400 { seconds / 86_400 } else { 0 };
+    let rest = seconds - days * 86_400;
+    let parts = [(days, "d"), (rest / 3600, "h"), (rest / 60 % 60, "m"), (rest % 60, "s")];
+    parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
+}
+
 /// Writes how old something is, to one unit: `0s`, `42s`, `12m`, `13h`, `5d`, `3w`.
 ///
 /// Weeks begin after 14 days, because `11d` is still a day that people remember.

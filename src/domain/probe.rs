@@ -5,6 +5,7 @@
 
 pub mod expect;
 pub mod health;
+pub mod heartbeat;
 pub mod history;
 pub mod judge;
 pub mod outcome;

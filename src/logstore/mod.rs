@@ -11,7 +11,7 @@
 //! | read lines | [`mod@format`], [`level`], [`json`] beside `stamp` and `shape` |
 //! | answer | an [`engine`] has [`view`]s that follow, a [`window`] is built of walks, [`present`] makes its rows |
 //! | count | a [`scan`] counts [`scan::goal`]s in the background into a [`scan::tally`], and keeps a [`summary`] of each block |
-//! | meet everything once | [`stream`] for a command that prints, [`range`] for a screen that exports |
+//! | meet everything once | [`stream`] for a command that prints, [`range`] for a screen that exports, [`recent`] for a check |
 //!
 //! A source may be a [`store`] elsewhere instead of bytes here; it is walked in pages.
 
@@ -27,6 +27,7 @@ pub mod merge;
 pub mod place;
 pub mod present;
 pub mod range;
+pub mod recent;
 pub mod record;
 pub mod scan;
 pub mod segment;

@@ -4,6 +4,7 @@
 //! wrong, and goes on, so that one run of `check` shows everything.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct Source {
     /// Values that no message and no shown line may hold, as they are written.
     hidden: RefCell<Vec<String>>,
     errors: RefCell<Vec<ConfigError>>,
+    /// Entries that others may refer to: what they are, their names and values.
+    known: RefCell<BTreeMap<&'static str, Vec<(String, String)>>>,
 }
 
 impl Source {
@@ -47,7 +50,13 @@ impl Source {
             exposed: false,
             hidden: RefCell::default(),
             errors: RefCell::default(),
+            known: RefCell::default(),
         }
+    }
+
+    /// Says which entries of a kind (`log`, `query`) the file has, for entries that refer to them by name.
+    pub fn make_known(&self, what: &'static str, entries: Vec<(String, String)>) {
+        self.known.borrow_mut().insert(what, entries);
     }
 
     /// Says what to do with `${cmd:…}`.
@@ -130,6 +139,11 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     fn new(source: &'a Source, path: String, value: Rc<Spanned<DeValue<'a>>>) -> Self {
         Self { source, path, value, taken: Rc::default(), finished: Rc::default() }
+    }
+
+    /// The entries of a kind by name, as [`Source::make_known`] was told; `None` where nobody has said.
+    pub fn known(&self, what: &str) -> Option<Vec<(String, String)>> {
+        self.source.known.borrow().get(what).cloned()
     }
 
     /// The dotted path from the top, for messages: `probe.expect`.

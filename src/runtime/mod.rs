@@ -34,6 +34,7 @@ use crate::service::backup::BackupService;
 use crate::service::incident::IncidentService;
 use crate::service::log::LogService;
 use crate::service::probe::Prober;
+use crate::service::probe::heartbeat::serve::BeatServer;
 use crate::service::supervise::{panic_text, supervise};
 use crate::service::{FACTS_MAX, FactSender, Reply, ServiceSetup};
 
@@ -117,6 +118,7 @@ struct Services {
 /// The services that only one runtime on a state directory has.
 struct Active {
     prober: Prober,
+    beats: BeatServer,
     backups: BackupService,
 }
 
@@ -125,6 +127,7 @@ impl Services {
         self.logs.reload(config.logs.clone());
         if let Some(active) = self.active.get() {
             active.prober.reload(config.probes.clone());
+            active.beats.reload(config.beat.clone());
             active.backups.reload(config.backups.clone());
         }
     }
@@ -268,8 +271,10 @@ impl Shared {
             let _ = self.journal.set(Journal::start(setup, &self.host));
         }
         let config = Arc::clone(&config.borrow());
+        let prober = Prober::start(setup, Some(self.services.logs.clone()), config.probes.clone(), Vec::new());
         let _ = self.services.active.set(Active {
-            prober: Prober::start(setup, Some(self.services.logs.clone()), config.probes.clone(), Vec::new()),
+            beats: BeatServer::start(setup, &prober, config.beat.clone()),
+            prober,
             backups: BackupService::start(setup, config.backups.clone()),
         });
     }

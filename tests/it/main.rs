@@ -8,6 +8,7 @@ mod docs;
 mod fuzz_smoke;
 mod incidents;
 mod keys;
+mod kinds;
 mod live;
 mod logs;
 mod probes;

@@ -252,6 +252,13 @@ pub struct Perf {
     pub max: Option<f64>,
 }
 
+impl Perf {
+    /// A value without ranges and bounds.
+    pub fn plain(label: impl Into<String>, value: f64, unit: &str) -> Self {
+        Self { label: label.into(), value, unit: unit.into(), warn: None, crit: None, min: None, max: None }
+    }
+}
+
 /// What a certificate says; known also when it is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {

@@ -20,6 +20,7 @@ pub mod unpacking;
 #[cfg(test)]
 mod rig;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,6 +49,8 @@ const STOP_MAX: Duration = Duration::from_millis(700);
 pub struct LogService {
     engine: Arc<Engine>,
     specs: Arc<Mutex<Vec<LogSpec>>>,
+    /// What there is has been opened.
+    opened: Arc<AtomicBool>,
     waker: Waker,
     /// Closed when the feeder and all that it started are gone.
     ended: Arc<Mutex<Receiver<()>>>,
@@ -93,6 +96,7 @@ impl LogService {
         let service = Self {
             engine: Arc::new(Engine::default()),
             specs: Arc::new(Mutex::new(specs)),
+            opened: Arc::default(),
             waker: hints.waker(),
             ended: Arc::new(Mutex::new(ended_rx)),
             exports: Exports::new(setup.cancel.clone()),
@@ -121,8 +125,16 @@ impl LogService {
                 waker.wake();
             });
         }
+        let (opened, engine) = (Arc::clone(&service.opened), Arc::clone(&service.engine));
+        let mut first_look = move || {
+            if !opened.swap(true, Ordering::AcqRel) {
+                // Whoever waits for it hears of it as of a change.
+                engine.grew();
+            }
+            first_look();
+        };
         let spawned = std::thread::Builder::new().name("log-tail".into()).spawn(move || {
-            feeder.run(hints, &mut *first_look);
+            feeder.run(hints, &mut first_look);
             drop(ended_tx);
         });
         if let Err(error) = spawned {
@@ -156,6 +168,11 @@ impl LogService {
     /// Stops the export that is under way.
     pub fn stop_export(&self) {
         self.exports.stop();
+    }
+
+    /// True when the sources that exist have been opened, after a start.
+    pub fn is_opened(&self) -> bool {
+        self.opened.load(Ordering::Acquire)
     }
 
     /// The engine, for callers in this process that print.

@@ -5,7 +5,9 @@
 
 pub mod acks;
 pub mod command;
+pub mod heartbeat;
 pub mod http;
+pub mod logs;
 pub mod net;
 mod private;
 pub mod prober;
@@ -93,7 +95,7 @@ pub trait Probe: Send + Sync {
 }
 
 /// What a `[[probe]]` can be.
-pub const KINDS: &[Kind<dyn Probe>] = &[http::KIND, tcp::KIND, command::KIND];
+pub const KINDS: &[Kind<dyn Probe>] = &[http::KIND, tcp::KIND, command::KIND, logs::KIND, heartbeat::KIND];
 
 /// One `[[probe]]` of the config, checked and ready to run.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use crate::domain::probe::{Ack, ProbeFact, ProbeKept};
 use crate::service::ServiceSetup;
 use crate::service::log::LogService;
 use crate::service::probe::task::{Ask, ProbeTask};
-use crate::service::probe::{Place, ProbeSpec, acks};
+use crate::service::probe::{Place, ProbeSpec, acks, heartbeat};
 
 /// Wishes that may wait for one probe: a person who presses a key more often than it is answered means it once.
 const ASKS_MAX: usize = 4;
@@ -35,6 +35,7 @@ struct Inner {
 }
 
 struct Running {
+    kind: &'static str,
     fingerprint: u64,
     // As of its last outcome; the task that follows after a reload goes on from it.
     health: Arc<Mutex<HealthMachine>>,
@@ -107,6 +108,21 @@ impl Prober {
         self.inner.ask(probe, Ask::Burst);
     }
 
+    /// True when there is a heartbeat of this name.
+    pub fn has_heartbeat(&self, name: &str) -> bool {
+        self.inner.tasks().iter().any(|(id, it)| it.kind == heartbeat::KIND.name && id.name() == name)
+    }
+
+    /// Has heartbeats looked at, by their names, because beats have come.
+    pub fn beat_came(&self, concerns: impl Fn(&str) -> bool) {
+        for (id, running) in self.inner.tasks().iter() {
+            if running.kind == heartbeat::KIND.name && concerns(id.name()) {
+                // A full queue means that it is about to look anyway.
+                let _ = running.asks_tx.try_send(Ask::Run);
+            }
+        }
+    }
+
     /// Records that a person has seen the failure.
     pub fn acknowledge(&self, probe: &ProbeId, actor: Actor) {
         if !self.inner.tasks().contains_key(probe) {
@@ -143,6 +159,7 @@ impl Inner {
         let health = Arc::new(Mutex::new(health));
         let (asks_tx, asks_rx) = mpsc::channel(ASKS_MAX);
         let cancel = self.setup.cancel.child_token();
+        let kind = spec.kind;
         let task = ProbeTask {
             id,
             spec,
@@ -157,7 +174,7 @@ impl Inner {
             acked_at: None,
             cancel: cancel.clone(),
         };
-        Running { fingerprint, health, asks_tx, cancel, task: tokio::spawn(task.run()) }
+        Running { kind, fingerprint, health, asks_tx, cancel, task: tokio::spawn(task.run()) }
     }
 
     /// Has the probes look whenever somebody has written marks, until the service is cancelled.

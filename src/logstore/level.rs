@@ -151,12 +151,25 @@ fn of_haproxy(rest: &[u8]) -> Option<Level> {
 
 /// An upper-case level word right behind the timestamp: where most loggers put it, and found without a search.
 fn of_leading(line: &[u8], stamp_end: usize) -> Option<Level> {
-    let rest = line.get(stamp_end..)?;
+    Some(leading(line.get(stamp_end..)?)?.0)
+}
+
+/// The level that the text behind a timestamp begins with, and how many bytes say so: those up to what ends the
+/// word, which is included.
+pub(super) fn leading(rest: &[u8]) -> Option<(Level, usize)> {
     let start = rest.iter().take(4).position(|byte| !matches!(byte, b' ' | b'\t' | b'[' | b']' | b'|' | b':'))?;
-    let rest = &rest[start..];
-    let length = rest.iter().take(12).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(rest.len().min(12));
-    let ends = matches!(rest.get(length), None | Some(b' ' | b'\t' | b']' | b'|' | b':'));
-    (ends && length > 2).then(|| of_word(&rest[..length])).flatten()
+    let word = &rest[start..];
+    let length = word.iter().take(12).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(word.len().min(12));
+    let ends = matches!(word.get(length), None | Some(b' ' | b'\t' | b']' | b'|' | b':'));
+    let level = (ends && length > 2).then(|| of_word(&word[..length])).flatten()?;
+    Some((level, start + length + 1))
+}
+
+/// The level of a JSON string that is one word, and how many bytes say so: those up to its quote, which is included.
+pub(super) fn quoted(value: &[u8]) -> Option<(Level, usize)> {
+    let word = word(value);
+    let level = of_word(word)?;
+    (value.get(word.len()) == Some(&b'"')).then_some((level, word.len() + 1))
 }
 
 /// The level that stands in the head of a JSON line, before its time; `None` when no level does.
@@ -169,13 +182,23 @@ pub fn before(head: &[u8]) -> Option<Option<Level>> {
 /// The level of a JSON line that has none before its time, which ends at `stamp_end`.
 pub fn behind(line: &[u8], lead: usize, stamp_end: usize) -> Option<Level> {
     let line = &line[..line.len().min(JSON_BYTES)];
-    let rest = line.get(stamp_end..)?;
-    // A string ends with a quote that is none of a key's.
-    let is_string = line[..lead].ends_with(b"\"");
-    match json::find_where(rest.get(usize::from(is_string)..)?, is_level_key) {
-        Some(value) => of_json_value(&rest[usize::from(is_string)..][value]),
+    let rest = line.get(behind_time(&line[..lead], stamp_end)..)?;
+    match json::find_where(rest, is_level_key) {
+        Some(value) => of_json_value(&rest[value]),
         None => line.starts_with(b"{\"@t\":").then_some(Level::Info),
     }
+}
+
+/// Where the value that [`behind`] reads begins, behind its quote when it is a string.
+pub(super) fn start_behind(line: &[u8], lead: &[u8], stamp_end: usize) -> Option<usize> {
+    let start = behind_time(lead, stamp_end);
+    let rest = line[..line.len().min(JSON_BYTES)].get(start..)?;
+    Some(start + json::find_start(rest, is_level_key)?)
+}
+
+/// Where the keys behind the time begin: a string ends with a quote that is none of theirs.
+fn behind_time(lead: &[u8], stamp_end: usize) -> usize {
+    stamp_end + usize::from(lead.ends_with(b"\""))
 }
 
 fn of_json(line: &[u8]) -> Option<Level> {
@@ -237,7 +260,8 @@ fn of_access(rest: &[u8]) -> Option<Level> {
     of_status(rest.get(quote + 2..quote + 5)?)
 }
 
-fn of_status(status: &[u8]) -> Option<Level> {
+/// The level of an HTTP status.
+pub(super) fn of_status(status: &[u8]) -> Option<Level> {
     match status {
         [b'5', _, _] => Some(Level::Error),
         [b'4', _, _] => Some(Level::Warn),

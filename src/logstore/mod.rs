@@ -19,6 +19,7 @@ pub mod archive;
 pub mod block;
 pub mod engine;
 pub mod format;
+pub mod glance;
 pub mod hints;
 pub mod history;
 pub mod json;

@@ -8,6 +8,7 @@
 use jiff::Timestamp;
 
 pub use crate::domain::log::LINE_BYTES;
+use crate::logstore::glance::Layouts;
 use crate::logstore::shape::{LINES_BEFORE, Shape};
 use crate::logstore::stamp::StampReader;
 use crate::logstore::summary::Collector;
@@ -52,6 +53,13 @@ impl Grouping {
     /// nearest one first.
     pub fn after(stamped: Option<Reach>, plain: Option<Reach>, before: [Shape; LINES_BEFORE]) -> Self {
         Self { stamped, plain, before }
+    }
+
+    /// Takes a line that ends at `end`, begins with a digit or a brace and has a timestamp: it begins a record.
+    pub fn begins_stamped(&mut self, end: u64) {
+        let [before, _] = self.before;
+        self.before = [Shape::default(), before];
+        (self.stamped, self.plain) = (Some(Reach { end, lines: 0 }), None);
     }
 
     /// Takes the next line (`start..end` in the file, `has_stamp` when a timestamp was found in it).
@@ -164,23 +172,54 @@ pub fn collect(
     arrival: &dyn Fn(u64) -> Timestamp,
     collector: &mut Collector,
 ) {
+    collect_with(Some(Layouts::default()), bytes, base, reader, arrival, collector);
+}
+
+/// As [`collect`], line by line without a glance: what that has to agree with.
+#[cfg(test)]
+pub fn collect_carefully(
+    bytes: &[u8],
+    base: u64,
+    reader: &mut StampReader,
+    arrival: &dyn Fn(u64) -> Timestamp,
+    collector: &mut Collector,
+) {
+    collect_with(None, bytes, base, reader, arrival, collector);
+}
+
+fn collect_with(
+    mut layouts: Option<Layouts>,
+    bytes: &[u8],
+    base: u64,
+    reader: &mut StampReader,
+    arrival: &dyn Fn(u64) -> Timestamp,
+    collector: &mut Collector,
+) {
     let mut grouping = Grouping::default();
     let mut last_second = None;
     let mut start = 0;
-    let ends = memchr::memchr_iter(b'\n', bytes).map(|it| it + 1);
-    for end in ends.chain((!bytes.ends_with(b"\n")).then_some(bytes.len())) {
+    while start < bytes.len() {
+        if let Some(seen) = layouts.as_mut().and_then(|it| it.glance(bytes, start)) {
+            grouping.begins_stamped(base + seen.end as u64);
+            last_second = Some(seen.second);
+            collector.add(seen.second, seen.level);
+            start = seen.end;
+            continue;
+        }
+        let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length + 1);
         let line = &bytes[start..end];
         let offset = base + start as u64;
-        if !line.is_empty() {
-            let stamp = reader.read(line);
-            let begins = grouping.begins(line, stamp.is_some(), offset, base + end as u64);
-            if begins || start == 0 {
-                let time = stamp.as_ref().and_then(|it| it.time).or_else(|| reader.read_late(&bytes[start..]));
-                last_second = time.map(floor_second).or(last_second);
-                let second = last_second.unwrap_or_else(|| floor_second(arrival(offset)));
-                let stamp_end = stamp.map_or(0, |it| it.range.end);
-                collector.add(second, reader.level(&bytes[start..], line.len(), stamp_end));
+        let stamp = reader.read(line);
+        let begins = grouping.begins(line, stamp.is_some(), offset, base + end as u64);
+        if begins || start == 0 {
+            let time = stamp.as_ref().and_then(|it| it.time).or_else(|| reader.read_late(&bytes[start..]));
+            last_second = time.map(floor_second).or(last_second);
+            let second = last_second.unwrap_or_else(|| floor_second(arrival(offset)));
+            let stamp_end = stamp.as_ref().map_or(0, |it| it.range.end);
+            if let (Some(layouts), Some(stamp)) = (&mut layouts, &stamp) {
+                layouts.learn(line, stamp, reader);
             }
+            collector.add(second, reader.level(&bytes[start..], line.len(), stamp_end));
         }
         start = end;
     }

@@ -346,6 +346,17 @@ impl StampReader {
         Some(Stamp { range, ..stamp })
     }
 
+    /// What stood before the time of the line that was read last, a JSON line, and the level in it.
+    pub fn last_lead(&self) -> Option<(&[u8], Option<Option<Level>>)> {
+        let lead = self.leads.get(self.last_lead?)?;
+        Some((&lead.text, lead.level))
+    }
+
+    /// True when lines are taken as they are, and times to the second as they are written.
+    pub fn is_plain(&self) -> bool {
+        self.format.is_none() && self.offset.subsec_nanos() == 0
+    }
+
     /// The level of the record at the start of `bytes`, whose first line, so long, is the one that was read last.
     pub fn level(&self, bytes: &[u8], length: usize, stamp_end: usize) -> Option<Level> {
         if bytes.first() == Some(&b'{')

@@ -1,0 +1,479 @@
+//! Reads the time and the level of a line that is laid out like one read before, at a glance.
+//!
+//! A log says the same thing ten thousand times: the same hour, the same keys in the same order, the level in the
+//! same place. What the careful reader found in one line is kept as a layout; a line that agrees with it byte by byte,
+//! up to digits of the same number, would be read the same way. Where anything differs the answer is `None`, and
+//! the careful reader has the word: a glance never knows better, it only knows sooner.
+
+use crate::domain::log::{LINE_BYTES, Level};
+use crate::domain::sanitise::ESCAPE;
+use crate::logstore::level;
+use crate::logstore::record::floor_second;
+use crate::logstore::stamp::{Stamp, StampReader};
+
+/// Bytes from the time of a JSON line to its level, when that is the next thing it says.
+const MAX_MIDDLE_BYTES: usize = 32;
+/// Bytes before the time of an access line: two long addresses and a user.
+const CLIENT_BYTES: usize = 64;
+/// JSON heads that are known at a time, one for each level of a logger that writes it first.
+const MAX_OBJECTS: usize = 8;
+/// Places for level words, a power of two.
+const WORDS: usize = 16;
+
+/// A line that was read at a glance. It begins a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// Second since the epoch in which its time lies.
+    pub second: i64,
+    /// Its level.
+    pub level: Option<Level>,
+    /// Behind its line end.
+    pub end: usize,
+}
+
+/// What the lines of a block have in common.
+#[derive(Debug, Default)]
+pub struct Layouts {
+    /// Lines that begin with the time, then the level.
+    text: Option<Hour>,
+    /// Access lines.
+    access: Option<Hour>,
+    /// JSON lines.
+    json: Option<Hour>,
+    objects: Vec<Object>,
+    /// The object of the last line.
+    last: usize,
+    words: Words,
+}
+
+/// An hour as it is written, and what stands behind the seconds.
+#[derive(Debug, Clone, Copy)]
+struct Hour {
+    /// Its first eight bytes and its last, which overlap.
+    head: [[u8; 8]; 2],
+    length: usize,
+    /// When it begins.
+    second: i64,
+    /// `.` or `,` and zeros for the digits.
+    fraction: Text,
+    zone: Text,
+}
+
+/// Up to eight bytes.
+#[derive(Debug, Clone, Copy)]
+struct Text {
+    word: u64,
+    mask: u64,
+    length: usize,
+}
+
+/// What JSON lines begin with.
+#[derive(Debug)]
+struct Object {
+    /// Up to the time.
+    lead: Vec<u8>,
+    place: Place,
+}
+
+/// Where a JSON line says its level.
+#[derive(Debug)]
+enum Place {
+    /// Before the time.
+    Before(Option<Level>),
+    /// Behind the time and this.
+    Behind(Vec<u8>),
+}
+
+/// Level words and what stands around them, by their first eight bytes.
+#[derive(Debug, Default)]
+struct Words([(u64, Option<Level>); WORDS]);
+
+impl Layouts {
+    /// Reads the line that begins at `start`.
+    #[inline]
+    pub fn glance(&mut self, bytes: &[u8], start: usize) -> Option<Glance> {
+        let line = bytes.get(start..)?;
+        let (second, level, length) = match line.first()? {
+            b'{' => self.glance_at_json(line)?,
+            b'0'..=b'9' => match &self.access {
+                Some(hour) if line.get(4) != Some(&b'-') => glance_at_access(hour, line)?,
+                _ => self.glance_at_text(line)?,
+            },
+            _ => return None,
+        };
+        (length as u64 <= LINE_BYTES).then_some(Glance { second, level, end: start + length })
+    }
+
+    fn glance_at_text(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+        let (second, end) = self.text.as_ref()?.read(line)?;
+        let rest = line.get(end..)?;
+        // PostgreSQL goes on with a message in lines with a time of their own.
+        let near = rest.first_chunk::<16>()?;
+        let is_number = |it: &[u8]| (it[0] == b'[') & it[1].is_ascii_digit();
+        if near.windows(2).fold(false, |any, it| any | is_number(it)) {
+            return None;
+        }
+        let level = self.words.find(near.first_chunk()?, || level::leading(rest))?;
+        Some((second, Some(level), end + line_end(&rest[2..])? + 2))
+    }
+
+    fn glance_at_json(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+        let hour = self.json.as_ref()?;
+        let is_one = |it: &Object| line.starts_with(&it.lead);
+        if !self.objects.get(self.last).is_some_and(is_one) {
+            self.last = self.objects.iter().position(is_one)?;
+        }
+        let object = &self.objects[self.last];
+        let lead = object.lead.len();
+        let (second, length) = hour.read(&line[lead..])?;
+        let rest = line.get(lead + length..)?;
+        if rest.first() != Some(&b'"') {
+            return None;
+        }
+        let level = match &object.place {
+            Place::Before(level) => *level,
+            Place::Behind(middle) => {
+                let value = rest.strip_prefix(middle.as_slice())?;
+                Some(self.words.find(value.first_chunk()?, || level::quoted(value))?)
+            }
+        };
+        Some((second, level, lead + length + line_end(rest)?))
+    }
+
+    /// Keeps how a line was read.
+    pub fn learn(&mut self, line: &[u8], stamp: &Stamp, reader: &StampReader) {
+        if !reader.is_plain() || stamp.range.is_empty() {
+            return;
+        }
+        let (Some(first), Some(time)) = (line.first(), stamp.time) else { return };
+        let text = &line[stamp.range.clone()];
+        let hour = || Hour::of(text, floor_second(time));
+        match first {
+            b'{' => {
+                if let Some(hour) = hour() {
+                    self.json = Some(hour);
+                    self.learn_object(line, stamp, reader);
+                }
+            }
+            b'0'..=b'9' if stamp.range.start == 0 => self.text = hour().or(self.text),
+            b'0'..=b'9' if line[..stamp.range.start].ends_with(b"[") => {
+                self.access = hour().filter(|it| it.length == DAY_FIRST_BYTES).or(self.access);
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_object(&mut self, line: &[u8], stamp: &Stamp, reader: &StampReader) {
+        let Some((lead, before)) = reader.last_lead() else { return };
+        let is_string = lead.ends_with(b"\"") && lead.len() == stamp.range.start;
+        if !is_string || self.objects.len() >= MAX_OBJECTS || self.objects.iter().any(|it| it.lead == lead) {
+            return;
+        }
+        let place = match before {
+            Some(level) => Place::Before(level),
+            None => {
+                let Some(value) = level::start_behind(line, lead, stamp.range.end) else { return };
+                let middle = &line[stamp.range.end..value];
+                if !middle.ends_with(b"\"") || middle.len() > MAX_MIDDLE_BYTES {
+                    return;
+                }
+                Place::Behind(middle.to_vec())
+            }
+        };
+        self.objects.push(Object { lead: lead.to_vec(), place });
+    }
+}
+
+/// `10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 …`
+#[inline]
+fn glance_at_access(hour: &Hour, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+    let address = address_length(line)?;
+    let open = match line.get(address..)?.first_chunk()? {
+        b" - - [" => address + 5,
+        _ => client_length(line)?,
+    };
+    let (second, length) = hour.read(&line[open + 1..])?;
+    let end = open + 1 + length;
+    let rest = line.get(end..)?;
+    if !rest.starts_with(b"] \"") {
+        return None;
+    }
+    // The request may hold quotes; the one that closes it is followed by a blank.
+    let mut quote = 3;
+    loop {
+        quote += memchr::memchr3(b'"', b'\n', ESCAPE, &rest[quote..])?;
+        match rest.get(quote..quote + 2)? {
+            b"\" " => break,
+            [b'"', _] => quote += 1,
+            _ => return None,
+        }
+    }
+    let status = rest.get(quote + 2..quote + 5)?;
+    let behind = memchr::memchr2(b'\n', ESCAPE, &rest[quote + 2..])? + quote + 2;
+    if rest[behind] != b'\n' || behind < quote + 5 {
+        return None;
+    }
+    Some((second, level::of_status(status), end + behind + 1))
+}
+
+/// The bytes of a line that may be those of an address: digits and dots, the first dot behind one to three digits.
+/// No time begins so, unless a colon follows.
+fn address_length(line: &[u8]) -> Option<usize> {
+    let [_, b, c, d, ..] = line.first_chunk::<4>()?;
+    let has_dot = *b == b'.' || (b.is_ascii_digit() && (*c == b'.' || (c.is_ascii_digit() && *d == b'.')));
+    if !has_dot {
+        return None;
+    }
+    for at in [0, 8] {
+        let word = u64::from_le_bytes(*line.get(at..)?.first_chunk()?);
+        // The top bit of each byte that is outside of `.`, `/` and the digits.
+        let outside = (word.wrapping_add(LOW * 0x46) | !((word | HIGH).wrapping_sub(LOW * 0x2e)) | word) & HIGH;
+        if outside != 0 {
+            return Some(at + outside.trailing_zeros() as usize / 8);
+        }
+    }
+    None
+}
+
+/// The bytes before the bracket of the time, when none of them could begin another time or hide one.
+fn client_length(line: &[u8]) -> Option<usize> {
+    let open = memchr::memchr(b'[', &line[..line.len().min(CLIENT_BYTES)])?;
+    let is_plain = |byte: &u8| !matches!(byte, b':' | b'=' | b'\n' | &ESCAPE);
+    (open >= b"1.1.1.1".len() && line[..open].iter().all(is_plain)).then_some(open)
+}
+
+/// Where a line ends, line end included.
+fn line_end(rest: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', rest).map(|it| it + 1)
+}
+
+/// Length of `2026-08-19T14`.
+const ISO_BYTES: usize = 13;
+/// Length of `19/Aug/2026:14`.
+const DAY_FIRST_BYTES: usize = 14;
+
+impl Hour {
+    /// The hour of a whole time as it is written.
+    fn of(text: &[u8], second: i64) -> Option<Self> {
+        let length = match text.get(4)? {
+            b'-' | b'/' => ISO_BYTES,
+            _ if text.get(2) == text.get(6) && matches!(text[2], b'/' | b'-' | b' ') => DAY_FIRST_BYTES,
+            _ => return None,
+        };
+        let (clock, behind) = text.get(length..)?.split_first_chunk::<6>()?;
+        let past = minutes(&[*clock, [0; 6]].concat())?;
+        let digits = behind.iter().skip(1).take_while(|it| it.is_ascii_digit()).count();
+        let (fraction, zone) = match behind.first() {
+            Some(sign @ (b'.' | b',')) => {
+                let mut zeros = [b'0'; 8];
+                zeros[0] = *sign;
+                // Nanoseconds are left to others.
+                (Text::of(zeros.get(..=digits).filter(|_| digits > 0)?)?, &behind[digits + 1..])
+            }
+            _ => (Text::of(b"")?, behind),
+        };
+        let head = [*text.first_chunk()?, *text[length - 8..].first_chunk()?];
+        Some(Self { head, length, second: second - past, fraction, zone: Text::of(zone)? })
+    }
+
+    /// The second of a time in this hour at the start of a text, and where it ends.
+    #[inline(always)]
+    fn read(&self, text: &[u8]) -> Option<(i64, usize)> {
+        if text.first_chunk()? != &self.head[0] || text.get(self.length - 8..)?.first_chunk()? != &self.head[1] {
+            return None;
+        }
+        let past = minutes(&text[self.length..])?;
+        let mut end = self.length + 6;
+        let digits = self.fraction.differs(text.get(end..)?)?;
+        // The sign is the same, and digits differ from zero by less than ten.
+        if (digits.wrapping_add(LOW * 0x76) | digits) & HIGH != 0 || digits & 0xff != 0 {
+            return None;
+        }
+        end += self.fraction.length;
+        if self.zone.differs(&text[end..])? != 0 {
+            return None;
+        }
+        end += self.zone.length;
+        let goes_on = match text[end..] {
+            // Digits or a zone that the other time did not have.
+            [b'0'..=b'9' | b':' | b'.' | b',' | b'+' | b'-' | b'Z' | b'z', ..] => true,
+            [b' ', next, ..] if self.zone.length == 0 => matches!(next, b'+' | b'-' | b'U' | b'G'),
+            [] | [b' '] => true,
+            _ => false,
+        };
+        (!goes_on).then_some((self.second + past, end))
+    }
+}
+
+impl Text {
+    fn of(text: &[u8]) -> Option<Self> {
+        let mut word = [0; 8];
+        word.get_mut(..text.len())?.copy_from_slice(text);
+        let mask = if text.len() == 8 { u64::MAX } else { (1 << (8 * text.len())) - 1 };
+        Some(Self { word: u64::from_le_bytes(word), mask, length: text.len() })
+    }
+
+    /// The bits in which the start of a text, of at least eight bytes, differs.
+    fn differs(&self, text: &[u8]) -> Option<u64> {
+        Some((u64::from_le_bytes(*text.first_chunk()?) ^ self.word) & self.mask)
+    }
+}
+
+/// One in each byte, and the top bit of each.
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = LOW << 7;
+
+/// Seconds of `:55:36` at the start of a text of at least eight bytes. A leap second is left to others.
+fn minutes(text: &[u8]) -> Option<i64> {
+    const ZERO: u64 = u64::from_le_bytes(*b":00:00\0\0");
+    // A byte that is too large for its place gets its top bit: signs from 1 on, tens from 6, ones from 10.
+    const ROOM: u64 = u64::from_le_bytes([0x7f, 0x7a, 0x76, 0x7f, 0x7a, 0x76, 0, 0]);
+    let word = (u64::from_le_bytes(*text.first_chunk()?) ^ ZERO) & (u64::MAX >> 16);
+    if (word.wrapping_add(ROOM) | word) & HIGH != 0 {
+        return None;
+    }
+    let [_, a, b, _, c, d, ..] = word.to_le_bytes();
+    Some(i64::from(a) * 600 + i64::from(b) * 60 + i64::from(c) * 10 + i64::from(d))
+}
+
+impl Words {
+    /// The level that a text begins with; `read` says it and how many bytes it looked at.
+    fn find(&mut self, text: &[u8; 8], read: impl FnOnce() -> Option<(Level, usize)>) -> Option<Level> {
+        let key = u64::from_le_bytes(*text);
+        let place = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % WORDS;
+        if self.0[place].0 == key
+            && let Some(level) = self.0[place].1
+        {
+            return Some(level);
+        }
+        let (level, looked_at) = read()?;
+        if looked_at <= text.len() {
+            self.0[place] = (key, Some(level));
+        }
+        Some(level)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::logstore::record::{collect, collect_carefully};
+    use crate::logstore::summary::Collector;
+
+    /// A line of each format that the engine knows, and some that only look like one of them.
+    const LINES: &[&str] = &[
+        "2026-11-22T10:20:30.123Z INFO  [auth] [main] handled",
+        "2026-11-22T10:20:31.123Z WARN  [auth] [main] slow",
+        "2026-11-22T10:20:31.12Z ERROR [auth] [main] other digits",
+        "2026-11-22T10:20:31.123+08:00 ERROR zone",
+        "2026-11-22 10:20:31,123 WARNING root: python",
+        "2026-11-22 10:20:31,123 UTC ERROR zone behind",
+        "2026-11-22 10:20:31 +0800 ERROR zone behind",
+        "2026-11-22 10:20:31 ERROR no fraction",
+        "2026-11-22 10:20:31.123 UTC [812] ERROR:  relation \"x\" does not exist",
+        "2026-11-22 10:20:31.123 UTC [812] STATEMENT:  select ERROR",
+        "2026-11-22 10:20:31 [3] DETAIL:  more",
+        "2026-11-22T10:59:60Z ERROR leap",
+        "2026-11-22T10:20:30.123Z error lower",
+        "2026-11-22T10:20:30.123Z [E] letter",
+        "2026-11-22T10:20:30.123Z \x1b[31mERROR\x1b[0m coloured",
+        "\x1b[2m2026-11-22T10:20:30.123Z\x1b[0m \x1b[31mERROR\x1b[0m coloured",
+        "2026/11/22 10:20:31 [error] 12#12: *3 connect() failed",
+        "{\"level\":\"info\",\"time\":\"2026-11-22T10:20:30.123Z\",\"msg\":\"a\"}",
+        "{\"level\":\"error\",\"time\":\"2026-11-22T10:20:31.123Z\",\"msg\":\"b\"}",
+        "{\"level\":50,\"time\":1795342831123,\"msg\":\"pino\"}",
+        "{\"ts\":\"2026-11-22T10:20:31.123Z\",\"level\":\"warn\",\"msg\":\"c\"}",
+        "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"level\":\"error\",\"msg\":\"d\"}",
+        "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"level\":\"err or\",\"msg\":\"d\"}",
+        "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"level\":40,\"msg\":\"d\"}",
+        "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"msg\":\"no level\"}",
+        "{\"@t\":\"2026-11-22T10:20:32.123Z\",\"@m\":\"serilog\"}",
+        "{\"@t\":\"2026-11-22T10:20:32.123Z\",\"@l\":\"Error\",\"@m\":\"serilog\"}",
+        "10.0.0.1 - - [22/Nov/2026:10:20:30 +0000] \"GET / HTTP/1.1\" 200 12 \"-\" \"curl\"",
+        "10.0.0.12 - - [22/Nov/2026:10:20:31 +0000] \"GET /a\\\"b HTTP/1.1\" 404 12 \"-\" \"curl\"",
+        "10.10.10.12 - bob [22/Nov/2026:10:20:31 +0000] \"GET / HTTP/1.1\" 503 12 \"-\" \"curl\"",
+        "10.20.3000 10:20:31 [22/Nov/2026:10:20:31 +0000] \"GET / HTTP/1.1\" 503 1",
+        "10.0.0.1 - - [22/Nov/2026:10:20:31 +0000] \"\" 400 0 \"-\" \"-\"",
+        "10.0.0.1 - - [22/Nov/2026:10:20:31 +0000] \"GET / \x1b[31mHTTP/1.1\" 500 0",
+        "10.0.0.1 - - [22/Nov/2026:10:20:31 +0000] \"GET /",
+        "10.0.0.1:41 [22/Nov/2026:10:20:31.123] front back/srv 1/2/3/4/5 503 12 - - ---- 1/1/1/1/0 0/0 \"GET /\"",
+        "[Sun Nov 22 10:20:31.123 2026] [core:error] [pid 9] AH1: x",
+        "Nov 22 10:20:31 host app[12]: ERROR x",
+        "<11>1 2026-11-22T10:20:31Z host app 1 - - x",
+        "<12>Nov 22 10:20:31 host app: x",
+        "E1122 10:20:31.123456       1 main.go:10] klog",
+        "812:M 22 Nov 2026 10:20:31.123 # redis",
+        "ts=2026-11-22T10:20:31Z level=error msg=logfmt",
+        "level=warn ts=2026-11-22T10:20:31Z msg=logfmt",
+        "1795342831 ERROR epoch",
+        "ERROR:root:python without a time",
+        "    at a.b.c(D.java:1)",
+        "Caused by: java.lang.X",
+        "",
+        "plain ERROR text",
+    ];
+
+    /// What is put instead of bytes.
+    const BITS: &[&str] =
+        &["0", "9", " ", "[", "]", "\"", ":", ".", ",", "Z", "+", "-", "E", "\n", "\x1b[31m", "\r", "{"];
+
+    /// Both ways over the same bytes, block by block as the scan does.
+    fn is_read_alike(text: &str, zone: &TimeZone) -> Result<(), TestCaseError> {
+        let reference = Timestamp::from_second(1_800_000_000).unwrap();
+        let arrival = |_| Timestamp::UNIX_EPOCH;
+        let (mut quick, mut careful) = (Collector::default(), Collector::default());
+        collect(text.as_bytes(), 0, &mut StampReader::new(zone.clone(), reference), &arrival, &mut quick);
+        collect_carefully(text.as_bytes(), 0, &mut StampReader::new(zone.clone(), reference), &arrival, &mut careful);
+        prop_assert_eq!(quick.finish(0, Some(1)), careful.finish(0, Some(1)), "{}", text);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_glance_sees_what_a_careful_reader_does(
+            chosen in prop::collection::vec((0..LINES.len(), 1..4_usize), 1..12),
+            hurts in prop::collection::vec((0..2000_usize, 0..BITS.len(), 0..3_usize), 0..6),
+            is_civil in any::<bool>(),
+        ) {
+            let lines = chosen.iter().flat_map(|(line, times)| std::iter::repeat_n(LINES[*line], *times));
+            let mut text: String = lines.map(|it| format!("{it}\n")).collect();
+            for (at, bit, length) in hurts {
+                let at = at % text.len();
+                let end = (at + length).min(text.len());
+                text.replace_range(at..end, BITS[bit]);
+                if text.is_empty() {
+                    text.push('\n');
+                }
+            }
+            let zone = if is_civil { TimeZone::get("Asia/Shanghai").unwrap() } else { TimeZone::UTC };
+            is_read_alike(&text, &zone)?;
+        }
+    }
+
+    #[test]
+    fn lines_laid_out_alike_are_read_at_a_glance() {
+        let mut reader = StampReader::new(TimeZone::UTC, Timestamp::from_second(1_800_000_000).unwrap());
+        let glances = [
+            (LINES[0], "2026-11-22T10:59:01.007Z ERROR [b] x\n", Level::Error),
+            (LINES[4], "2026-11-22 10:59:01,007 ERROR b x\n", Level::Error),
+            (LINES[17], "{\"level\":\"info\",\"time\":\"2026-11-22T10:59:01.007Z\"}\n", Level::Info),
+            (LINES[20], "{\"ts\":\"2026-11-22T10:59:01.007Z\",\"level\":\"error\",\"a\":1}\n", Level::Error),
+            (LINES[27], "172.16.0.9 - - [22/Nov/2026:10:59:01 +0000] \"GET /\" 404 1\n", Level::Warn),
+        ];
+        for (known, line, level) in glances {
+            let mut layouts = Layouts::default();
+            let stamp = reader.read(known.as_bytes()).unwrap();
+            layouts.learn(known.as_bytes(), &stamp, &reader);
+            let second = "2026-11-22T10:59:01Z".parse::<Timestamp>().unwrap().as_second();
+            let expected = Glance { second, level: Some(level), end: line.len() };
+            // The last line of a block is left to others.
+            assert_eq!(layouts.glance(line.repeat(2).as_bytes(), 0), Some(expected), "{line}");
+        }
+    }
+}

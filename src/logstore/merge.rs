@@ -1,6 +1,7 @@
 //! Several walks in one direction, merged by time.
 //!
-//! Walks that have to read are stepped on all cores, and where matches are rare the blocks ahead of them are
+//! A walk whose next match is not known yet is searched no further than to the time of the next match that is
+//! known: what lies behind that can not go first. Walks that have to read are stepped on all cores, and where matches are rare the blocks ahead of them are
 //! searched on all cores as well, the nearest first.
 
 use std::cmp::Reverse;
@@ -8,7 +9,7 @@ use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::logstore::scan::goal::Goal;
@@ -27,6 +28,10 @@ const MAX_LOOK: Duration = Duration::from_millis(8);
 /// Matches that end a search ahead: more than a screen.
 const ENOUGH_MATCHES: u32 = 256;
 
+/// A record is at most so much older than one before it: threads of a program overtake each other, and some
+/// write late. A clock that is set back goes on in its source's order.
+const DISORDER: SignedDuration = SignedDuration::from_secs(1);
+
 /// Several walks in one direction, merged by time.
 pub struct Merge<'a> {
     walks: Vec<Walk<'a>>,
@@ -34,6 +39,8 @@ pub struct Merge<'a> {
     queue: Queue,
     /// Walks whose next item is not known yet.
     unknown: Vec<usize>,
+    /// Walks whose next item is not known, but not before this time.
+    later: Queue,
     direction: Direction,
     help: Option<Help<'a>>,
     barren: u32,
@@ -70,10 +77,26 @@ impl Queue {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    fn peek(&self) -> Option<Timestamp> {
         match self {
-            Self::Forward(heap) => heap.is_empty(),
-            Self::Backward(heap) => heap.is_empty(),
+            Self::Forward(heap) => heap.peek().map(|Reverse((at, _))| *at),
+            Self::Backward(heap) => heap.peek().map(|(at, _)| *at),
+        }
+    }
+
+    /// True when an item of this time, or one that is out of order, may go before the first.
+    fn may_be_preceded(&self, at: Timestamp) -> bool {
+        match (self.peek(), self) {
+            (None, _) => true,
+            (Some(first), Self::Forward(_)) => at.duration_since(first) <= DISORDER,
+            (Some(first), Self::Backward(_)) => first.duration_since(at) <= DISORDER,
+        }
+    }
+
+    fn walks(&self) -> Vec<usize> {
+        match self {
+            Self::Forward(heap) => heap.iter().map(|Reverse((_, walk))| *walk).collect(),
+            Self::Backward(heap) => heap.iter().map(|(_, walk)| *walk).collect(),
         }
     }
 }
@@ -81,13 +104,14 @@ impl Queue {
 impl<'a> Merge<'a> {
     /// Merges walks; all go in `direction`.
     pub fn new(walks: Vec<Walk<'a>>, direction: Direction) -> Self {
-        let queue = match direction {
+        let queue = || match direction {
             Direction::Forward => Queue::Forward(BinaryHeap::with_capacity(walks.len())),
             Direction::Backward => Queue::Backward(BinaryHeap::with_capacity(walks.len())),
         };
+        let (queue, later) = (queue(), queue());
         let heads = walks.iter().map(|_| None).collect();
         let unknown = (0..walks.len()).rev().collect();
-        Self { walks, heads, queue, unknown, direction, help: None, barren: 0, ahead: FIRST_BLOCKS }
+        Self { walks, heads, queue, unknown, later, direction, help: None, barren: 0, ahead: FIRST_BLOCKS }
     }
 
     /// Uses all cores.
@@ -104,11 +128,13 @@ impl<'a> Merge<'a> {
 
     /// True when nothing is left, as far as can be told without reading.
     pub fn is_over(&self) -> bool {
-        self.queue.is_empty() && self.unknown.iter().all(|it| self.walks[*it].is_over())
+        let is_over = |it: &usize| self.walks[*it].is_over();
+        self.queue.peek().is_none() && self.unknown.iter().all(is_over) && self.later.walks().iter().all(is_over)
     }
 
     /// Goes on, through at most one stretch of each walk.
     pub fn step(&mut self) -> Step {
+        self.recall();
         if let Some(help) = self.help {
             if self.unknown.len() >= MIN_SHARED_WALKS {
                 self.step_all(help);
@@ -123,10 +149,16 @@ impl<'a> Merge<'a> {
             let step = guarded(&mut self.walks[index], Walk::step);
             if matches!(step, Step::Pending) {
                 self.barren += 1;
+                self.postpone();
                 return Step::Pending;
             }
             self.unknown.pop();
             self.know(index, step);
+            self.postpone();
+        }
+        // The first that is known may stand behind what was postponed for another.
+        if self.recall() {
+            return Step::Pending;
         }
         let Some(index) = self.queue.pop() else { return Step::End };
         self.unknown.push(index);
@@ -134,6 +166,38 @@ impl<'a> Merge<'a> {
             Some(placed) => Step::Item(placed),
             None => Step::Pending,
         }
+    }
+
+    /// Takes back walks that may have an item before the first that is known. Returns true when there are any.
+    fn recall(&mut self) -> bool {
+        if self.queue.peek().is_none() && self.unknown.is_empty() {
+            // Nothing is known: those with the nearest stretches go on.
+            let nearest = self.later.peek();
+            while nearest.zip(self.later.peek()).is_some_and(|(first, at)| first == at) {
+                self.unknown.extend(self.later.pop());
+            }
+            return !self.unknown.is_empty();
+        }
+        let before = self.unknown.len();
+        while self.queue.peek().is_some() && self.later.peek().is_some_and(|at| self.queue.may_be_preceded(at)) {
+            self.unknown.extend(self.later.pop());
+        }
+        self.unknown.len() > before
+    }
+
+    /// Leaves walks for later that can not have an item before the first that is known.
+    fn postpone(&mut self) {
+        if self.queue.peek().is_none() {
+            return;
+        }
+        let Self { walks, unknown, later, queue, .. } = self;
+        unknown.retain(|walk| match walks[*walk].not_before() {
+            Some(at) if !queue.may_be_preceded(at) => {
+                later.push(at, *walk);
+                false
+            }
+            _ => true,
+        });
     }
 
     fn know(&mut self, index: usize, step: Step) {
@@ -179,6 +243,7 @@ impl<'a> Merge<'a> {
             self.know(index, step);
         }
         self.unknown.retain(|it| is_unknown[*it]);
+        self.postpone();
         self.barren += u32::from(is_barren);
         if self.barren >= BARREN_STRETCHES {
             self.barren = 0;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::domain::log::{GapKind, Level};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::reader::BlockReader;
-use crate::logstore::block::{BLOCK_BYTES, Block};
+use crate::logstore::block::{BLOCK_BYTES, Block, PAGE_BYTES};
 use crate::logstore::place::{nanos_of, time_of};
 use crate::logstore::scan::goal::{BlockId, Goal};
 use crate::logstore::source::{GapMark, Part, Snapshot};
@@ -249,6 +249,40 @@ impl<'a> Walk<'a> {
     /// True while it goes through the part of this index.
     pub fn is_at(&self, part: usize) -> bool {
         self.part == part
+    }
+
+    /// The time that its next item is not before (backward: not behind), as far as a look at one line tells: that
+    /// of the record at the edge of what it reads next.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        if self.ended || self.pages.is_some() || !self.hits.is_empty() {
+            return None;
+        }
+        let part = self.snapshot.parts.get(self.part)?;
+        let (per_block, stretches) = (self.per_block(), self.stretches());
+        let mut stretch = self.stretch;
+        match self.direction {
+            Direction::Forward => {
+                while stretch < stretches && self.rules_out(stretch / per_block) {
+                    stretch = (stretch / per_block + 1) * per_block;
+                }
+                let offset = stretch.saturating_mul(self.ground.unit);
+                if !self.gap_met || (Place { part: self.part, offset }) >= self.ceiling {
+                    return None;
+                }
+            }
+            Direction::Backward => {
+                while stretch > 0 && self.rules_out((stretch - 1) / per_block) {
+                    stretch = (stretch - 1) / per_block * per_block;
+                }
+                if !self.tail_met || stretch == 0 {
+                    return None;
+                }
+            }
+        }
+        if stretch >= stretches {
+            return None;
+        }
+        self.ground.reader.stamp_of_page(part, stretch * self.ground.unit / PAGE_BYTES)
     }
 
     /// True when nothing is left, as far as can be told without reading.

@@ -134,6 +134,38 @@ impl BlockReader {
         Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference, reading, asides: Vec::new() })
     }
 
+    /// The time of the first record from the boundary of a page on, when it says one in its first line.
+    pub fn stamp_of_page(&self, part: &Part, page: u64) -> Option<Timestamp> {
+        let key = (part.segment.uid, page);
+        if let Some(known) = lock(&self.times).get(&key) {
+            return Some(*known);
+        }
+        let offset = self.first_record(&part.segment, part.size_bytes, page * PAGE_BYTES).ok()?;
+        let found = self.stamp_at(part, offset).ok().flatten()?;
+        self.keep_time(part, page, found);
+        Some(found)
+    }
+
+    /// The time of the record at an offset, when it says one in its first line.
+    fn stamp_at(&self, part: &Part, offset: u64) -> io::Result<Option<Timestamp>> {
+        let end = part.size_bytes.min(offset + STAMP_BYTES as u64);
+        let line = part.segment.read(offset, end)?;
+        let line = &line[..memchr::memchr(b'\n', &line).map_or(line.len(), |it| it + 1)];
+        let mut reader = part.segment.reading.stamp_reader(&self.zone, part.segment.modified());
+        Ok(reader.read(line).and_then(|it| it.time))
+    }
+
+    fn keep_time(&self, part: &Part, page: u64, found: Timestamp) {
+        if page > 0 && part.segment.boundary(page).is_none() {
+            return;
+        }
+        let mut times = lock(&self.times);
+        if times.len() >= MAX_KNOWN_TIMES {
+            times.clear();
+        }
+        times.insert((part.segment.uid, page), found);
+    }
+
     /// The time of the first record with one from the boundary of a page on, or when the bytes there arrived.
     ///
     /// # Errors
@@ -144,11 +176,7 @@ impl BlockReader {
             return Ok(*known);
         }
         let offset = self.first_record(&part.segment, part.size_bytes, page * PAGE_BYTES)?;
-        let end = part.size_bytes.min(offset + STAMP_BYTES as u64);
-        let line = part.segment.read(offset, end)?;
-        let line = &line[..memchr::memchr(b'\n', &line).map_or(line.len(), |it| it + 1)];
-        let mut reader = part.segment.reading.stamp_reader(&self.zone, part.segment.modified());
-        let found = match reader.read(line).and_then(|it| it.time) {
+        let found = match self.stamp_at(part, offset)? {
             Some(time) => Some(time),
             None => {
                 let page =
@@ -156,14 +184,8 @@ impl BlockReader {
                 page.spans().iter().find_map(Block::time_of)
             }
         };
-        if let Some(found) = found
-            && (page == 0 || part.segment.boundary(page).is_some())
-        {
-            let mut times = lock(&self.times);
-            if times.len() >= MAX_KNOWN_TIMES {
-                times.clear();
-            }
-            times.insert(key, found);
+        if let Some(found) = found {
+            self.keep_time(part, page, found);
         }
         Ok(found.unwrap_or_else(|| snapshot.arrival(part, offset)))
     }

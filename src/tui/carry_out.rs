@@ -130,6 +130,7 @@ impl EventLoop<'_> {
             self.exit = Some(Exit::HungUp);
         }
         self.painter.forget();
+        self.fence.forget();
         self.due = Due::Now;
         self.resized();
     }

@@ -18,6 +18,7 @@ use crate::runtime::Link;
 use crate::tui::carry_out::warn;
 use crate::tui::draw::Painter;
 use crate::tui::editor_handoff::Handoff;
+use crate::tui::fence::Fence;
 use crate::tui::frame::Pacer;
 use crate::tui::input::Reader;
 use crate::tui::outlet::Outlet;
@@ -35,9 +36,9 @@ const EFFECTS_MAX: usize = 256;
 /// A wake that lies in the past and stays there must not become a spin.
 const WAKE_MIN: Duration = Duration::from_millis(10);
 
-/// Asks for the state of synchronized update and for the background, then for what every terminal answers:
+/// Asks for the state of synchronized update, for the background and whether it answers as a [`Fence`] asks, then for what every terminal answers:
 /// who has not answered before that does not know.
-const QUESTIONS: &[u8] = b"\x1b[?2026$p\x1b]11;?\x1b\\\x1b[c";
+const QUESTIONS: &[u8] = b"\x1b[?2026$p\x1b]11;?\x1b\\\x1b[5n\x1b[c";
 const SYNCHRONIZED_UPDATE: u16 = 2026;
 
 pub(super) struct Signals {
@@ -85,6 +86,7 @@ pub(super) struct EventLoop<'a> {
     pub(super) painter: Painter,
     pub(super) outlet: Outlet,
     pub(super) pacer: Pacer,
+    pub(super) fence: Fence,
     pub(super) reader: Option<Reader>,
     pub(super) link: Option<Link>,
     // Asked before there was a runtime.
@@ -112,6 +114,7 @@ impl<'a> EventLoop<'a> {
             painter: Painter::new(width, height, options.capabilities.depth, options.capabilities.glyphs),
             outlet,
             pacer: Pacer::new(options.frame_gap),
+            fence: Fence::default(),
             reader: None,
             link: None,
             early: VecDeque::new(),
@@ -263,6 +266,7 @@ impl<'a> EventLoop<'a> {
             // Known in any state but 0; what is always reset (4) does nothing.
             Reply::Mode { mode: SYNCHRONIZED_UPDATE, state } => self.synchronized = matches!(state, 1..=3),
             Reply::Mode { .. } => {}
+            Reply::Status => self.fence.answered(clock::monotonic()),
             Reply::Background { red, green, blue } => tracing::info!(red, green, blue, "the terminal's background"),
             Reply::DeviceAttributes => {
                 self.asked = false;
@@ -325,7 +329,8 @@ impl<'a> EventLoop<'a> {
             Due::NextFrame => self.pacer.wait(clock::monotonic()).is_zero(),
             Due::Now => true,
         };
-        if due && self.may_draw() {
+        self.fence.expire(clock::monotonic());
+        if due && self.may_draw() && self.fence.wait(clock::monotonic()).is_zero() {
             self.draw();
         }
     }
@@ -339,6 +344,7 @@ impl<'a> EventLoop<'a> {
         self.pacer.drawn(clock::monotonic());
         self.pacer.sent(bytes.len());
         if !bytes.is_empty() {
+            bytes.extend_from_slice(self.fence.send(bytes.len(), clock::monotonic()));
             self.send(&bytes);
             if self.outlet.is_idle() {
                 self.pacer.taken(Duration::ZERO);
@@ -354,7 +360,8 @@ impl<'a> EventLoop<'a> {
     }
 
     fn frame_wait(&self) -> Option<Duration> {
-        (self.due != Due::Nothing && self.may_draw()).then(|| self.pacer.wait(clock::monotonic()))
+        let now = clock::monotonic();
+        (self.due != Due::Nothing && self.may_draw()).then(|| self.pacer.wait(now).max(self.fence.wait(now)))
     }
 
     fn wake_wait(&self) -> Option<Duration> {
@@ -371,7 +378,7 @@ impl<'a> EventLoop<'a> {
         if exit == Exit::HungUp {
             // Nothing may be written to a terminal that is gone: it could block or hit whoever has the device now.
             terminal::abandon();
-        } else if self.asked {
+        } else if self.asked || self.fence.is_waiting() {
             terminal::leave_unanswered(self.tty);
         } else {
             terminal::leave();

@@ -11,6 +11,7 @@ pub mod clipboard;
 pub mod draw;
 pub mod editor_handoff;
 mod event_loop;
+pub mod fence;
 pub mod frame;
 pub mod glyph;
 pub mod input;

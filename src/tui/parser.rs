@@ -43,6 +43,8 @@ pub enum Input {
 pub enum Reply {
     /// Primary device attributes; every terminal answers this one, so it fences the others.
     DeviceAttributes,
+    /// A status report: all that was sent before was read.
+    Status,
     /// State of a private mode: 0 unknown, 1 set, 2 reset, 3 always set, 4 always reset.
     Mode {
         /// Number of the mode.
@@ -380,6 +382,7 @@ fn csi(body: &[u8], last: u8) -> Option<Input> {
         (Some(b'<'), b"", b'M' | b'm') => mouse(number(0), number(1), number(2), last == b'M').map(Input::Mouse),
         (Some(b'?'), b"", b'c') => Some(Input::Reply(Reply::DeviceAttributes)),
         (Some(b'?'), b"$", b'y') => Some(Input::Reply(Reply::Mode { mode: number(0), state: number(1) })),
+        (None, b"", b'n') if number(0) == 0 => Some(Input::Reply(Reply::Status)),
         (None, b"", b'I') => Some(Input::Focus(true)),
         (None, b"", b'O') => Some(Input::Focus(false)),
         (None, b"", b'Z') => Some(Input::Key(Key::plain(KeyCode::BackTab))),
@@ -524,12 +527,13 @@ mod tests {
     #[test]
     fn replies_are_told_apart_from_keys() {
         assert_eq!(
-            parse(b"\x1b[?2026;2$y\x1b]11;rgb:ffff/80/0\x1b\\\x1b]11;rgb:0000/0000/0000\x07\x1b[?62;22c\x1bP>|xterm\x1b\\j"),
+            parse(b"\x1b[?2026;2$y\x1b]11;rgb:ffff/80/0\x1b\\\x1b]11;rgb:0000/0000/0000\x07\x1b[?62;22c\x1bP>|xterm\x1b\\\x1b[0nj"),
             [
                 Input::Reply(Reply::Mode { mode: 2026, state: 2 }),
                 Input::Reply(Reply::Background { red: 255, green: 128, blue: 0 }),
                 Input::Reply(Reply::Background { red: 0, green: 0, blue: 0 }),
                 Input::Reply(Reply::DeviceAttributes),
+                Input::Reply(Reply::Status),
                 Input::Key(Key::char('j')),
             ]
         );

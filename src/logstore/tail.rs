@@ -3,14 +3,16 @@
 //! A look costs two `stat`s. Identity is device and inode of the open file against the path's, and the
 //! file's bytes at both ends of what is known against what they were: a file that was emptied and written
 //! past its old size between two looks has the same inode and a larger size. What happened more than once
-//! between two looks is found among the rotated files, where there are any.
+//! between two looks is found among the rotated files, where there are any: those that were not there when the
+//! path was last opened came and went since, whatever their dates say.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
@@ -35,6 +37,8 @@ pub struct FileTail {
     pub path: PathBuf,
     /// Where text goes that can not be read in its file.
     directory: PathBuf,
+    /// The rotated files there were when somebody last looked among them.
+    rotated: HashSet<Identity>,
     state: Option<SourceState>,
     reported_bytes: Option<u64>,
     reported_at: Option<Instant>,
@@ -55,6 +59,21 @@ pub struct Look {
     pub archive: Option<(File, Packing)>,
 }
 
+/// What a file is, whatever it is called: an inode is given to another file when its own is gone, but not its birth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// `None` where the file system does not tell.
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino(), born: metadata.created().ok() }
+    }
+}
+
 /// The files that stood under a path between two looks.
 #[derive(Debug, Default)]
 struct Between {
@@ -64,6 +83,8 @@ struct Between {
     missed: Vec<File>,
     /// Names of such files that are packed by now.
     packed: Vec<String>,
+    /// All rotated files there are now.
+    rotated: HashSet<Identity>,
 }
 
 impl FileTail {
@@ -73,6 +94,7 @@ impl FileTail {
             source,
             path: path.to_path_buf(),
             directory: std::env::temp_dir(),
+            rotated: HashSet::new(),
             state: None,
             reported_bytes: None,
             reported_at: None,
@@ -165,6 +187,7 @@ impl FileTail {
         if let Some(copy) = between.copy {
             self.source.swap_newest(Segment::file_in(copy, old.number, &directory)?.in_place_of(old));
             self.push_missed(between.missed, now, look)?;
+            self.rotated = between.rotated;
             let segment = old.restart(self.source.next_number(), &directory)?;
             self.push(segment, GapKind::Rotated, now, look);
             return Ok(());
@@ -184,7 +207,8 @@ impl FileTail {
                     && let Some(newest) = self.source.newest()
                 {
                     // It may have been rotated more than once before it went.
-                    let missed = self.between(|file| is_file_of(&newest, file)).missed;
+                    let Between { missed, rotated, .. } = self.between(|file| is_file_of(&newest, file));
+                    self.rotated = rotated;
                     if let Err(error) = self.push_missed(missed, now, look) {
                         return self.fail(&error, now, look);
                     }
@@ -207,6 +231,10 @@ impl FileTail {
 
     /// Opens the file that stands at the path now.
     fn open(&mut self, old: Option<&Segment>, now: Timestamp, look: &mut Look) -> io::Result<()> {
+        if old.is_none() {
+            // Before the path is opened: what is rotated from then on is not among them.
+            self.rotated = history::files_of(&self.path).0.iter().filter_map(|it| identity_of(it)).collect();
+        }
         let file = open_regular(&self.path)?;
         let Some(old) = old else {
             let segment = Segment::file_in(file, self.source.next_number(), &self.directory)?;
@@ -215,6 +243,7 @@ impl FileTail {
         };
         let between = self.between(|file| is_file_of(old, file));
         self.push_missed(between.missed, now, look)?;
+        self.rotated = between.rotated;
         let segment = Segment::file_in(file, self.source.next_number(), &self.directory)?;
         let kind = if between.packed.is_empty() {
             GapKind::Rotated
@@ -268,7 +297,9 @@ impl FileTail {
         let modified = self.source.newest().map(|it| it.modified()).unwrap_or_default();
         let mut is_found = false;
         let mut newer = Vec::new();
-        for path in history::files_of(&self.path).0.into_iter().take(MAX_BETWEEN) {
+        let files = history::files_of(&self.path).0;
+        between.rotated = files.iter().filter_map(|it| identity_of(it)).collect();
+        for path in files.into_iter().take(MAX_BETWEEN) {
             let Ok(file) = open_regular(&path) else { continue };
             if is_known(&file) {
                 is_found = true;
@@ -279,9 +310,10 @@ impl FileTail {
         }
         for (path, file) in newer.into_iter().rev() {
             let Ok(metadata) = file.metadata() else { continue };
-            // Without the known one to count from, a file that was left alone since is older.
+            // Without the known one to count from, a file that was left alone since is older: one that was packed or
+            // brought here is not a rotation.
             let is_newer =
-                if is_found { modified_of(&metadata) >= modified } else { modified_of(&metadata) > modified };
+                !self.rotated.contains(&Identity::of(&metadata)) && (is_found || modified_of(&metadata) >= modified);
             if !is_newer || self.source.holds(metadata.dev(), metadata.ino()) {
                 continue;
             }
@@ -340,6 +372,10 @@ fn is_file_of(segment: &Segment, file: &File) -> bool {
     packing_of(file)
         .and_then(|packing| archive::beginning(file, packing, FINGERPRINT_BYTES))
         .is_some_and(|it| segment.begins_as(&it))
+}
+
+fn identity_of(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|it| Identity::of(&it))
 }
 
 fn packing_of(file: &File) -> Option<Packing> {

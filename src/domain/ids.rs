@@ -38,6 +38,11 @@ macro_rules! ids {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// Takes a whole id, `<host>/<name>`, as [`Self::as_str`] gives it.
+            pub fn of(id: &str) -> Self {
+                Self(id.into())
+            }
+
             /// Joins host and name.
             pub fn new(host: &HostId, name: &str) -> Self {
                 Self(format!("{host}/{name}").into())

@@ -9,7 +9,9 @@ pub mod delivery;
 pub mod explain;
 pub mod policy;
 pub mod quiet;
+pub mod rota;
 pub mod rules;
+pub mod words;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,22 @@ pub enum Severity {
     /// Somebody must get up.
     #[default]
     Critical,
+}
+
+impl Concern {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Degraded => "degraded",
+            Self::Broken => "broken",
+            Self::Flapping => "flapping",
+            Self::Burn => "burn",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Down, Self::Degraded, Self::Broken, Self::Flapping, Self::Burn];
 }
 
 impl Severity {
@@ -123,6 +141,13 @@ pub enum AlertFact {
         /// When.
         at: Timestamp,
     },
+    /// A person has seen it, for a time or until it is fine again; what `ProbeFact::Acknowledged` says is until it changes.
+    Acknowledged {
+        /// Which probe.
+        probe: ProbeId,
+        /// Who, when and for how long.
+        ack: Acknowledgement,
+    },
     /// What became of a delivery.
     Delivery(Box<DeliveryNews>),
     /// A terminal notifier rings: open screens sound the bell or show a notification of the terminal.
@@ -138,6 +163,19 @@ pub struct Ring {
     pub bell: bool,
     /// Ask the terminal for a desktop notification (OSC 9).
     pub notification: bool,
+}
+
+/// Who has seen an alert, and how long that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// It counts until the probe is fine, whatever it turns to before; otherwise until it turns to something else.
+    pub sticky: bool,
+    /// It counts no longer than this.
+    pub until: Option<Timestamp>,
 }
 
 /// What a fact changed: kept and sent together, or not at all.

@@ -1,0 +1,517 @@
+//! Makes messages of what waits in the lanes, and hears what became of them.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::alert::delivery::{Action, Delivery, DeliveryNews, DeliveryState};
+use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
+use crate::domain::alert::policy::keep::Row;
+use crate::domain::alert::policy::lane::{Entry, LISTED_MAX, signed};
+use crate::domain::alert::policy::{AlertBoard, Run};
+use crate::domain::alert::rules::NotifierRule;
+use crate::domain::alert::words::{self, Item};
+
+/// That somebody has seen it is not worth sending after this.
+const ACKNOWLEDGE_EXPIRES: SignedDuration = SignedDuration::from_hours(1);
+/// Messages kept that are not settled; the oldest is given up when there are more.
+const OUTS_MAX: usize = 10_000;
+/// Rounds in which lanes are emptied at one time: a message can make others due, but not for ever.
+const ROUNDS_MAX: usize = 64;
+
+/// A message on its way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Out {
+    /// Where it goes.
+    pub notifier: String,
+    /// What it means.
+    pub action: Action,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Keys of the alerts that it is about.
+    pub keys: Vec<String>,
+    /// When the fallback takes over; `None` when it has, or there is none.
+    pub fallback_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+}
+
+/// How a notifier is doing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NotifierState {
+    /// When it last took a message.
+    pub sent_at: Option<Timestamp>,
+    /// When it last did not.
+    pub failed_at: Option<Timestamp>,
+    /// Why.
+    pub error: Option<String>,
+    /// Attempts that failed since it last took one.
+    pub failures: u32,
+    /// When the next attempt is.
+    pub next: Option<Timestamp>,
+}
+
+impl NotifierState {
+    /// True while it takes what it is given.
+    pub fn is_well(&self) -> bool {
+        self.failures == 0
+    }
+}
+
+impl AlertBoard {
+    /// Sends what is due in every lane.
+    pub(super) fn flush(&mut self, run: &mut Run<'_>) {
+        for _ in 0..ROUNDS_MAX {
+            let names: Vec<String> =
+                self.lanes.iter().filter(|(_, it)| !it.waiting.is_empty()).map(|(name, _)| name.clone()).collect();
+            let mut has_sent = false;
+            for name in names {
+                has_sent |= self.flush_lane(run, &name);
+            }
+            if !has_sent {
+                return;
+            }
+        }
+    }
+
+    /// Sends what is due in one lane; true when there was something.
+    fn flush_lane(&mut self, run: &mut Run<'_>, name: &str) -> bool {
+        let now = run.now;
+        let Some(rule) = self.rules.notifier(name).cloned() else {
+            self.drop_lane(run, name);
+            return false;
+        };
+        let Some(lane) = self.lanes.get_mut(name) else { return false };
+        for entry in &mut lane.waiting {
+            // A clock that was set back must not hold a page back.
+            if entry.queued > now {
+                entry.due = entry.due.min(now + signed(rule.wait));
+                entry.queued = now;
+            }
+        }
+        if lane.last.is_some_and(|it| it > now) {
+            lane.last = None;
+            lane.full_at = None;
+        }
+        if lane.due(&rule).is_none_or(|it| it > now) {
+            return false;
+        }
+        // What holds an alert back may have begun since it was put here.
+        let keys: Vec<String> = lane.waiting.iter().map(|it| it.key.clone()).collect();
+        for key in keys {
+            self.weigh(run, &key);
+        }
+        let Some(lane) = self.lanes.get_mut(name) else { return false };
+        if lane.due(&rule).is_none_or(|it| it > now) {
+            return false;
+        }
+        let entries = if rule.keeps_apart() {
+            let first = lane.waiting.iter().position(|it| it.due <= now);
+            first.map(|at| vec![lane.waiting.remove(at)]).unwrap_or_default()
+        } else {
+            std::mem::take(&mut lane.waiting)
+        };
+        run.keep(Row::Lane(name.to_string()));
+        let entries: Vec<Entry> = entries.into_iter().filter(|it| self.alerts.contains_key(&it.key)).collect();
+        if entries.is_empty() {
+            return false;
+        }
+        self.send(run, &rule, &entries);
+        true
+    }
+
+    /// Drops what waits for a notifier that is not in the config any more.
+    fn drop_lane(&mut self, run: &mut Run<'_>, name: &str) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        let waiting = std::mem::take(&mut lane.waiting);
+        run.keep(Row::Lane(name.to_string()));
+        for entry in waiting {
+            self.note_about(run, &entry.key, "page", &format!("`{name}` is not in the config any more"));
+            if let Some(contact) = self.contact_mut(run, &entry.key, name) {
+                contact.stage = Stage::Over;
+            }
+            self.forget(run, &entry.key);
+        }
+    }
+
+    fn contact_mut(&mut self, run: &mut Run<'_>, key: &str, notifier: &str) -> Option<&mut Contact> {
+        run.keep(Row::Alert(key.to_string()));
+        self.alerts.get_mut(key)?.contacts.get_mut(notifier)
+    }
+
+    fn send(&mut self, run: &mut Run<'_>, rule: &NotifierRule, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        let (now, name) = (run.now, rule.name.as_str());
+        let is_one_thing = entries.iter().all(|it| it.action == first.action) && entries.len() <= LISTED_MAX;
+        let action = if is_one_thing { first.action } else { Action::Digest };
+        let lane = self.lanes.entry(name.to_string()).or_default();
+        let number = lane.number + 1;
+        lane.spend(now, entries.len(), rule.limit);
+        let id = format!("{}:{name}:{}:{number}", first.key, action.word());
+        let ending: Vec<&Entry> = entries.iter().filter(|it| it.action == Action::Resolve).collect();
+        let unheard: Vec<String> =
+            ending.iter().filter(|it| self.take_back(run, &it.key, name)).map(|it| it.key.clone()).collect();
+        let items = self.items(run, entries, &unheard);
+        let message = words::message(now, &self.rules.time_zone(), &items);
+        let because = self.because(entries, name);
+        let expires = match action {
+            // The next reminder says it all again.
+            Action::Remind => entries
+                .iter()
+                .filter_map(|it| self.alerts.get(&it.key)?.contacts.get(name))
+                .filter_map(|it| rule.remind_after(it.reminders + 1))
+                .max()
+                .map(|it| now + signed(it)),
+            Action::Acknowledge => Some(now + ACKNOWLEDGE_EXPIRES),
+            Action::Trigger | Action::Resolve | Action::Digest | Action::Test => None,
+        };
+        for entry in entries {
+            let (is_over, heard) =
+                self.alerts.get(&entry.key).map_or((true, 0), |it| (it.ended.is_some(), it.children().len()));
+            let id = id.clone();
+            let Some(contact) = self.contact_mut(run, &entry.key, name) else { continue };
+            match entry.action {
+                Action::Trigger | Action::Remind => {
+                    if entry.action == Action::Remind && heard == contact.heard {
+                        contact.reminders += 1;
+                    }
+                    contact.stage = if is_over { Stage::Over } else { Stage::Told };
+                    contact.is_told = true;
+                    contact.last = now;
+                    contact.heard = heard;
+                    contact.pending = Some(id);
+                }
+                Action::Resolve => {
+                    contact.stage = Stage::Over;
+                    contact.is_told = true;
+                    contact.last = now;
+                    contact.pending = Some(id);
+                }
+                Action::Acknowledge | Action::Digest | Action::Test => {}
+            }
+        }
+        for entry in entries {
+            let what = entry.action.word();
+            let text = match (entries.len(), action) {
+                (1, _) => format!("{what} to `{name}`: {because}"),
+                (count, _) => format!("{what} to `{name}` in one message with {} others: {because}", count - 1),
+            };
+            self.note_about(run, &entry.key, "page", &text);
+        }
+        let may_fall_back = matches!(action, Action::Trigger | Action::Resolve | Action::Digest);
+        let fallback_at = rule.fallback.as_ref().filter(|_| may_fall_back).map(|_| now + signed(rule.fallback_after));
+        let keys: Vec<String> = entries.iter().map(|it| it.key.clone()).collect();
+        let out = Out { notifier: name.to_string(), action, at: now, keys: keys.clone(), fallback_at, error: None };
+        self.outs.insert(id.clone(), out);
+        run.keep(Row::Out(id.clone()));
+        if self.outs.len() > OUTS_MAX
+            && let Some(oldest) = self.outs.iter().min_by_key(|(_, it)| it.at).map(|(id, _)| id.clone())
+        {
+            self.settle(run, &oldest);
+        }
+        run.change.deliveries.push(Delivery {
+            id,
+            key: first.key.clone(),
+            notifier: name.to_string(),
+            action,
+            at: now,
+            expires,
+            message,
+            because,
+        });
+        // The next reminder is counted from here.
+        for key in keys {
+            self.weigh(run, &key);
+        }
+    }
+
+    /// Takes back the message with which a contact was told, when it was not delivered and all that it is
+    /// about is over. True when the contact has heard nothing so far.
+    fn take_back(&mut self, run: &mut Run<'_>, key: &str, name: &str) -> bool {
+        let Some(contact) = self.alerts.get(key).and_then(|it| it.contacts.get(name)) else { return true };
+        let Some(pending) = contact.pending.clone() else { return !contact.reached };
+        let Some(out) = self.outs.get(&pending) else { return !contact.reached };
+        if !out.keys.iter().all(|it| self.alerts.get(it).is_none_or(|it| it.ended.is_some())) {
+            return false;
+        }
+        let reached = contact.reached;
+        run.change.superseded.push(pending.clone());
+        self.settle(run, &pending);
+        !reached
+    }
+
+    fn items<'b>(&'b self, run: &Run<'_>, entries: &[Entry], unheard: &[String]) -> Vec<Item<'b>> {
+        let item = |entry: &Entry| {
+            let alert = self.alerts.get(&entry.key)?;
+            let children = alert.children().iter().filter_map(|it| self.alerts.get(it));
+            let children: Vec<(&Alert, String)> = children.map(|it| (it, why_now(run, it))).collect();
+            Some(Item {
+                action: entry.action,
+                why: why_now(run, alert),
+                is_unheard: unheard.contains(&entry.key),
+                children,
+                alert,
+            })
+        };
+        entries.iter().filter_map(item).collect()
+    }
+
+    fn because(&self, entries: &[Entry], name: &str) -> String {
+        let mut whys: Vec<&str> = Vec::new();
+        for entry in entries {
+            let Some(contact) = self.alerts.get(&entry.key).and_then(|it| it.contacts.get(name)) else { continue };
+            if !whys.contains(&contact.because.as_str()) && whys.len() < LISTED_MAX {
+                whys.push(&contact.because);
+            }
+        }
+        whys.join("; ")
+    }
+
+    /// Hears what became of a delivery.
+    pub(super) fn hear(&mut self, run: &mut Run<'_>, news: &DeliveryNews) {
+        self.hear_of_notifier(run.now, news);
+        let Some(out) = self.outs.get_mut(&news.id) else { return };
+        let (name, what) = (out.notifier.clone(), out.action.word());
+        match &news.state {
+            DeliveryState::Queued | DeliveryState::Sending { .. } => {}
+            DeliveryState::Retrying { attempt, error, .. } => {
+                out.error = Some(error.clone());
+                let keys = out.keys.clone();
+                // The first attempts matter, later ones by their order: a day of retries must not push out the rest.
+                if attempt.is_power_of_two() {
+                    for key in keys {
+                        self.note_about(
+                            run,
+                            &key,
+                            "delivery",
+                            &format!("attempt {attempt} of {what} by `{name}` failed: {error}"),
+                        );
+                    }
+                }
+            }
+            DeliveryState::Sent { receipt, attempts } => {
+                let receipt = receipt.as_ref().map(|it| format!(", receipt `{it}`")).unwrap_or_default();
+                let tries = if *attempts > 1 { format!(" at attempt {attempts}") } else { String::new() };
+                let undurable = if news.durable { "" } else { " (from memory: the disk keeps nothing)" };
+                let out = self.settle(run, &news.id);
+                for key in out.iter().flat_map(|it| &it.keys) {
+                    if let Some(contact) = self.contact_mut(run, key, &name) {
+                        contact.reached = true;
+                    }
+                    self.note_about(
+                        run,
+                        key,
+                        "delivery",
+                        &format!("`{name}` took the {what}{tries}{receipt}{undurable}"),
+                    );
+                }
+                if let Some(out) = &out {
+                    self.tell_delivered(run, out);
+                }
+                self.after_settling(run, out);
+            }
+            DeliveryState::Failed { attempts, error } => {
+                let out = self.settle(run, &news.id);
+                for key in out.iter().flat_map(|it| &it.keys) {
+                    self.note_about(
+                        run,
+                        key,
+                        "delivery",
+                        &format!("`{name}` refuses the {what} after {attempts} attempts: {error}"),
+                    );
+                }
+                if let Some(out) = &out {
+                    run.tell(&name, format!("could not be told ({what}): {error}"));
+                    self.fall_back(run, out, error);
+                }
+                self.after_settling(run, out);
+            }
+            DeliveryState::Expired | DeliveryState::Merged => {
+                let word = if news.state == DeliveryState::Expired {
+                    "was not worth sending any more"
+                } else {
+                    "is in a later message"
+                };
+                let out = self.settle(run, &news.id);
+                for key in out.iter().flat_map(|it| &it.keys) {
+                    self.note_about(run, key, "delivery", &format!("the {what} to `{name}` {word}"));
+                }
+                self.after_settling(run, out);
+            }
+        }
+    }
+
+    fn hear_of_notifier(&mut self, now: Timestamp, news: &DeliveryNews) {
+        if self.rules.notifier(&news.notifier).is_none() {
+            self.notifiers.remove(&news.notifier);
+            return;
+        }
+        let state = self.notifiers.entry(news.notifier.clone()).or_default();
+        match &news.state {
+            DeliveryState::Sent { .. } => {
+                *state = NotifierState { sent_at: Some(now), failed_at: state.failed_at, ..NotifierState::default() };
+            }
+            DeliveryState::Retrying { error, next, .. } => {
+                state.failures = state.failures.saturating_add(1);
+                state.failed_at = Some(now);
+                state.error = Some(error.clone());
+                state.next = Some(*next);
+            }
+            DeliveryState::Failed { error, .. } => {
+                state.failures = state.failures.saturating_add(1);
+                state.failed_at = Some(now);
+                state.error = Some(error.clone());
+                state.next = None;
+            }
+            DeliveryState::Queued | DeliveryState::Sending { .. } | DeliveryState::Expired | DeliveryState::Merged => {}
+        }
+    }
+
+    /// A delivery needs no more attention.
+    fn settle(&mut self, run: &mut Run<'_>, id: &str) -> Option<Out> {
+        let out = self.outs.remove(id)?;
+        run.keep(Row::Out(id.to_string()));
+        for key in &out.keys {
+            if let Some(contact) = self.contact_mut(run, key, &out.notifier)
+                && contact.pending.as_deref() == Some(id)
+            {
+                contact.pending = None;
+            }
+        }
+        Some(out)
+    }
+
+    fn after_settling(&mut self, run: &mut Run<'_>, out: Option<Out>) {
+        for key in out.iter().flat_map(|it| &it.keys) {
+            self.weigh(run, key);
+            self.forget(run, key);
+        }
+    }
+
+    /// One line for the timeline: who was reached with what.
+    fn tell_delivered(&self, run: &mut Run<'_>, out: &Out) {
+        let verb = match out.action {
+            Action::Trigger | Action::Digest => "paged",
+            Action::Remind => "reminded",
+            Action::Acknowledge => "told of the acknowledgement:",
+            Action::Resolve => "told that it is over:",
+            Action::Test => return,
+        };
+        let Some(first) = out.keys.first().and_then(|it| self.alerts.get(it)) else { return };
+        let person = first.contacts.get(&out.notifier).and_then(|it| it.person.clone());
+        let whom = match person {
+            Some(person) => format!("{person} by `{}`", out.notifier),
+            None => format!("by `{}`", out.notifier),
+        };
+        let others = if out.keys.len() > 1 { format!(" (and {} others)", out.keys.len() - 1) } else { String::new() };
+        run.tell(&first.name(), format!("{verb} {whom}{others}"));
+    }
+
+    /// Lets fallbacks take over what stayed undelivered for too long.
+    pub(super) fn fall_back_late(&mut self, run: &mut Run<'_>) {
+        let late = self.outs.iter().filter(|(_, it)| it.fallback_at.is_some_and(|it| it <= run.now));
+        for id in late.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            let Some(out) = self.outs.get_mut(&id) else { continue };
+            out.fallback_at = None;
+            run.keep(Row::Out(id));
+            let out = out.clone();
+            let error = out.error.clone().unwrap_or_else(|| "no answer yet".to_string());
+            self.fall_back(run, &out, &error);
+        }
+    }
+
+    /// Tells by the fallback what a notifier did not take. A notifier that knows of an alert is not asked again,
+    /// so that fallbacks which name each other come to an end.
+    fn fall_back(&mut self, run: &mut Run<'_>, out: &Out, error: &str) {
+        if !matches!(out.action, Action::Trigger | Action::Digest | Action::Resolve) {
+            return;
+        }
+        let name = &out.notifier;
+        let next = self.rules.notifier(name).and_then(|it| it.fallback.as_deref());
+        let Some(next) = next.and_then(|it| self.rules.notifier(it)).cloned() else {
+            for key in &out.keys {
+                self.note_about(run, key, "delivery", &format!("`{name}` has no fallback"));
+            }
+            return;
+        };
+        for key in &out.keys {
+            let Some(alert) = self.alerts.get_mut(key) else { continue };
+            if alert.contacts.contains_key(&next.name) {
+                let text = format!("fallback `{}` knows of it already", next.name);
+                self.note_about(run, key, "delivery", &text);
+                continue;
+            }
+            let is_over = alert.ended.is_some();
+            let contact = Contact {
+                person: alert.contacts.get(name).and_then(|it| it.person.clone()),
+                because: format!("fallback: `{name}` did not take it: {error}"),
+                stage: if is_over { Stage::Ending } else { Stage::Waiting },
+                is_told: false,
+                last: run.now,
+                reminders: 0,
+                heard: 0,
+                pending: None,
+                reached: false,
+            };
+            alert.contacts.insert(next.name.clone(), contact);
+            run.keep(Row::Alert(key.clone()));
+            let action = if is_over { Action::Resolve } else { Action::Trigger };
+            let due = run.now + signed(next.wait);
+            let lane = self.lanes.entry(next.name.clone()).or_default();
+            lane.put(Entry { key: key.clone(), action, queued: run.now, due });
+            run.keep(Row::Lane(next.name.clone()));
+            self.note_about(
+                run,
+                key,
+                "delivery",
+                &format!("fallback `{}` takes over from `{name}`: {error}", next.name),
+            );
+        }
+    }
+
+    /// Drops an alert that is over and of which there is no more to tell or to hear.
+    pub(super) fn forget(&mut self, run: &mut Run<'_>, key: &str) {
+        let Some(alert) = self.alerts.get(key) else { return };
+        let is_settled = |it: &Contact| it.stage == Stage::Over && it.pending.is_none();
+        let is_needed = alert.common.as_ref().is_some_and(|it| self.alerts.contains_key(it));
+        let waits = alert.contacts.keys().any(|it| self.lanes.get(it).is_some_and(|it| it.get(key).is_some()));
+        let is_out = self.outs.values().any(|it| it.keys.iter().any(|it| it == key));
+        if alert.ended.is_none() || is_needed || waits || is_out || !alert.contacts.values().all(is_settled) {
+            return;
+        }
+        let children: Vec<String> = alert.children().to_vec();
+        self.alerts.remove(key);
+        run.keep(Row::Alert(key.to_string()));
+        for child in children {
+            self.forget(run, &child);
+        }
+    }
+
+    /// What waits and what is on its way, by notifier: for whoever asks why nothing came.
+    pub fn backlog(&self) -> BTreeMap<&str, usize> {
+        let mut backlog: BTreeMap<&str, usize> = BTreeMap::new();
+        for (name, lane) in &self.lanes {
+            *backlog.entry(name).or_default() += lane.waiting.len();
+        }
+        for out in self.outs.values() {
+            *backlog.entry(&out.notifier).or_default() += 1;
+        }
+        backlog.retain(|_, it| *it > 0);
+        backlog
+    }
+}
+
+/// Why, as it is known now; after a start what was known then.
+fn why_now(run: &Run<'_>, alert: &Alert) -> String {
+    let known = || {
+        let state = run.probes.get(alert.probe()?)?;
+        let concerns = state.concerns();
+        let concern = concerns.iter().find(|it| it.concern == alert.concern())?;
+        match state.last_trouble().and_then(|it| it.trouble.as_ref()) {
+            Some(trouble) if concern.text == trouble.brief => Some(trouble.text.clone()),
+            _ => Some(concern.text.clone()).filter(|it| !it.is_empty()),
+        }
+    };
+    known().filter(|_| alert.ended.is_none()).unwrap_or_else(|| alert.why.clone())
+}

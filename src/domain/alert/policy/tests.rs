@@ -1,0 +1,238 @@
+//! The policy in virtual time: who is told what, when, and what survives.
+
+mod lasting;
+mod world;
+
+use crate::domain::alert::delivery::DeliveryState;
+use crate::domain::alert::policy::tests::world::{World, probe};
+use crate::domain::probe::outcome::ProbeResult::{Fail, Ok};
+
+#[test]
+fn a_page_goes_after_the_wait_and_its_end_is_told() {
+    let mut world = World::new();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    assert_eq!(world.sent(), [] as [String; 0]);
+    world.pass(10);
+    assert_eq!(world.sent(), ["trigger sms h/api/1"]);
+    world.pass(60);
+    world.fine("api", 2);
+    world.pass(10);
+    assert_eq!(world.sent(), ["resolve sms h/api/1"]);
+    assert_eq!(world.board.alerts().count(), 0, "nothing is left when all is settled");
+}
+
+#[test]
+fn what_is_over_before_its_wait_is_not_told() {
+    let mut world = World::new();
+    world.rules.notifiers[0].wait = std::time::Duration::from_secs(120);
+    world.configure();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.fine("api", 2);
+    world.pass(600);
+    assert_eq!(world.sent(), [] as [String; 0]);
+    assert_eq!(world.board.alerts().count(), 0);
+}
+
+#[test]
+fn a_probe_that_fails_every_other_time_pages_once() {
+    let mut world = World::new();
+    world.probe("api", |_| {});
+    for _ in 0..30 {
+        world.outcome("api", Fail);
+        world.outcome("api", Ok);
+    }
+    assert_eq!(world.sent(), ["trigger sms h/api/1"]);
+}
+
+#[test]
+fn the_next_episode_has_the_next_key() {
+    let mut world = World::new();
+    world.probe("api", |_| {});
+    for _ in 0..2 {
+        world.fail("api", 2);
+        world.pass(100);
+        world.fine("api", 2);
+        world.pass(100);
+    }
+    let expected = ["trigger sms h/api/1", "resolve sms h/api/1", "trigger sms h/api/2", "resolve sms h/api/2"];
+    assert_eq!(world.sent(), expected);
+}
+
+#[test]
+fn a_message_says_since_when_and_why() {
+    let mut world = World::new();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(10);
+    let message = world.last_message();
+    assert_eq!(message.title, "api DOWN since 22:13:20: refused: nothing listens there");
+    assert!(message.text.contains("\nphase: connect\n"), "{}", message.text);
+    assert_eq!(message.short(160), "api DOWN since 22:13:20: refused: nothing listens there #1");
+    assert_eq!(message.short(20), "api DOWN since... #1");
+    world.pass(60);
+    world.fine("api", 2);
+    world.pass(10);
+    assert_eq!(world.last_message().title, "api recovered after 1m20s");
+}
+
+#[test]
+fn acknowledging_stops_reminders_and_travels_to_channels_that_care() {
+    let mut world = World::new();
+    world.notifier("pd", "pagerduty", |it| it.remind = vec![std::time::Duration::from_secs(600)]);
+    world.rules.notifiers[0].remind = vec![std::time::Duration::from_secs(600)];
+    world.configure();
+    world.probe("api", |it| it.notify = vec!["sms".into(), "pd".into()]);
+    world.fail("api", 2);
+    world.pass(700);
+    let told = ["trigger pd h/api/1", "trigger sms h/api/1", "remind pd h/api/1", "remind sms h/api/1"];
+    assert_eq!(world.sent(), told);
+    world.acknowledge("api", "alice");
+    world.pass(7200);
+    assert_eq!(world.sent(), ["acknowledge pd h/api/1"]);
+    assert_eq!(world.last_message().title, "api acknowledged by alice: DOWN since 22:13:20");
+    world.fine("api", 2);
+    world.pass(30);
+    assert_eq!(world.sent(), ["resolve pd h/api/1", "resolve sms h/api/1"]);
+}
+
+#[test]
+fn reminders_keep_the_last_pace() {
+    let mut world = World::new();
+    world.rules.notifiers[0].remind = [600, 1800, 3600].map(std::time::Duration::from_secs).to_vec();
+    world.configure();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    let mut at = Vec::new();
+    for second in 0..14_000 {
+        world.pass(1);
+        if !world.sent().is_empty() {
+            at.push(second + 1);
+        }
+    }
+    assert_eq!(at, [10, 610, 2410, 6010, 9610, 13_210]);
+}
+
+#[test]
+fn a_ladder_is_climbed_until_somebody_has_seen_it() {
+    let mut world = World::new();
+    for name in ["alice-sms", "bob-sms", "chat"] {
+        world.notifier(name, "slack", |_| {});
+    }
+    world.person("alice", &["alice-sms"]);
+    world.person("bob", &["bob-sms"]);
+    world.ladder("page", &[(0, &["alice"]), (900, &["bob", "chat"]), (900, &["sms"])]);
+    world.configure();
+    world.probe("api", |it| it.notify = vec!["page".into()]);
+    world.fail("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger alice-sms h/api/1"]);
+    world.pass(900);
+    assert_eq!(world.sent(), ["trigger bob-sms h/api/1", "trigger chat h/api/1"]);
+    world.acknowledge("api", "bob");
+    world.pass(7200);
+    assert!(!world.sent().iter().any(|it| it.starts_with("trigger")), "nobody else is woken");
+    world.fine("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["resolve alice-sms h/api/1", "resolve bob-sms h/api/1", "resolve chat h/api/1"]);
+}
+
+#[test]
+fn less_severe_alerts_do_not_go_to_who_wants_the_worst_only() {
+    let mut world = World::new();
+    world.notifier("chat", "slack", |_| {});
+    world.rules.notifiers[0].least = crate::domain::alert::Severity::Error;
+    world.configure();
+    world.probe("api", |it| {
+        it.notify = vec!["sms".into(), "chat".into()];
+        it.severity = crate::domain::alert::Severity::Warning;
+    });
+    world.fail("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger chat h/api/1"]);
+    assert!(world.trail("api").contains("`sms` is told from error on, this is warning"), "{}", world.trail("api"));
+}
+
+#[test]
+fn a_fallback_takes_over_what_is_refused_or_late_and_never_goes_round() {
+    for refused in [true, false] {
+        let mut world = World::new();
+        world.notifier("mail", "smtp", |it| it.fallback = Some("sms".into()));
+        world.rules.notifiers[0].fallback = Some("mail".into());
+        world.configure();
+        world.deaf("sms");
+        world.deaf("mail");
+        world.probe("api", |_| {});
+        world.fail("api", 2);
+        world.pass(10);
+        assert_eq!(world.sent(), ["trigger sms h/api/1"]);
+        if refused {
+            world.answer("sms", DeliveryState::Failed { attempts: 1, error: "403 forbidden".into() });
+            world.pass(10);
+        } else {
+            world.pass(59);
+            assert_eq!(world.sent(), [] as [String; 0]);
+            world.pass(11);
+        }
+        assert_eq!(world.sent(), ["trigger mail h/api/1"]);
+        world.answer("mail", DeliveryState::Failed { attempts: 1, error: "no such host".into() });
+        world.pass(600);
+        assert_eq!(world.sent(), [] as [String; 0]);
+        assert!(world.trail("api").contains("fallback `sms` knows of it already"), "{}", world.trail("api"));
+    }
+}
+
+#[test]
+fn a_page_that_was_not_delivered_before_the_end_becomes_one_message() {
+    let mut world = World::new();
+    world.deaf("sms");
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(240);
+    assert_eq!(world.sent(), ["trigger sms h/api/1"]);
+    world.fine("api", 2);
+    world.pass(10);
+    assert_eq!(world.sent(), ["resolve sms h/api/1"]);
+    assert_eq!(world.last_message().title, "api was down for 4m10s, recovered");
+    assert_eq!(world.superseded, ["h/api/1:sms:trigger:1"]);
+}
+
+#[test]
+fn one_who_was_told_and_does_not_want_the_end_is_left_alone() {
+    let mut world = World::new();
+    world.rules.notifiers[0].resolve = false;
+    world.configure();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(60);
+    world.fine("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/api/1"]);
+}
+
+#[test]
+fn a_probe_that_is_removed_is_told_to_be_over() {
+    let mut world = World::new();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(60);
+    world.remove("api");
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/api/1", "resolve sms h/api/1"]);
+}
+
+#[test]
+fn editing_a_probe_forgets_nothing_and_a_name_added_is_told() {
+    let mut world = World::new();
+    world.notifier("chat", "slack", |_| {});
+    world.configure();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(60);
+    world.probe("api", |it| it.notify = vec!["sms".into(), "chat".into()]);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/api/1", "trigger chat h/api/1"]);
+    let key = world.board.open(&probe("api")).map(|it| it.key.clone()).next();
+    assert_eq!(key.as_deref(), Some("h/api/1"));
+}

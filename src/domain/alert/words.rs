@@ -1,0 +1,314 @@
+//! What messages say: in clear words, since when, why, where on the way, and how many.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::domain::alert::Severity;
+use crate::domain::alert::delivery::{Action, AlertLine, Message};
+use crate::domain::alert::policy::alert::{Alert, Subject};
+use crate::domain::alert::policy::lane::LISTED_MAX;
+use crate::domain::format;
+
+/// Bytes of a message's text; names beyond it are counted, and `Message::alerts` has them all.
+const TEXT_MAX_BYTES: usize = 16 << 10;
+/// Characters of a reason in a line; the whole is in the evidence of the probe.
+const WHY_MAX: usize = 200;
+/// GSM-7 characters of one SMS.
+pub const SMS_MAX: usize = 160;
+
+/// One thing that a message tells.
+#[derive(Debug)]
+pub struct Item<'a> {
+    /// What of it.
+    pub action: Action,
+    /// The alert.
+    pub alert: &'a Alert,
+    /// Why, as it is known now.
+    pub why: String,
+    /// Nothing was heard of it before: it came and went.
+    pub is_unheard: bool,
+    /// The alerts that share this cause.
+    pub children: Vec<(&'a Alert, String)>,
+}
+
+/// Makes one message of several things.
+pub fn message(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> Message {
+    let mut alerts: Vec<AlertLine> = Vec::new();
+    for item in items {
+        alerts.push(item.alert.line(&item.why));
+        alerts.extend(item.children.iter().map(|(it, why)| it.line(why)));
+    }
+    let severity =
+        |open: bool| items.iter().filter(|it| it.alert.ended.is_none() == open).map(|it| it.alert.severity).max();
+    let severity = severity(true).or_else(|| severity(false)).unwrap_or(Severity::Info);
+    let host = items.first().map(|it| it.alert.host().to_string()).unwrap_or_default();
+    let (title, text) = match items {
+        [item] => (headline(now, zone, item), whole(now, zone, item)),
+        items if items.len() <= LISTED_MAX => {
+            let title = counts(items);
+            let lines: Vec<String> = items.iter().map(|it| headline(now, zone, it)).collect();
+            let parts: Vec<String> = items.iter().map(|it| whole(now, zone, it)).collect();
+            (format!("{title}: {}", lines.join("; ")), format!("{title}\n\n{}", parts.join("\n\n")))
+        }
+        items => storm(now, zone, items),
+    };
+    Message { title, text, severity, host, alerts }
+}
+
+/// One line about one thing.
+fn headline(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
+    let alert = item.alert;
+    let (name, since) = (alert.name(), format::moment(now, alert.since, zone));
+    let lasted = span(alert, now);
+    let why = clip(&item.why, WHY_MAX);
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    let state = state(alert);
+    match item.action {
+        Action::Resolve if item.is_unheard => format!("{name} was {} for {lasted}, recovered", state.to_lowercase()),
+        Action::Resolve => format!("{name} recovered after {lasted}"),
+        Action::Acknowledge => {
+            let by = alert.acked.as_ref().map_or("somebody", |it| it.by.as_str());
+            format!("{name} acknowledged by {by}: {state} since {since}")
+        }
+        Action::Remind => format!("{name} still {state} since {since} ({lasted}){why}"),
+        Action::Trigger | Action::Digest | Action::Test => format!("{name} {state} since {since}{why}"),
+    }
+}
+
+/// All that is worth knowing of one thing.
+fn whole(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
+    let alert = item.alert;
+    let mut text = headline(now, zone, item);
+    let mut put = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n{name}: {value}");
+        }
+    };
+    put("since", &format!("{} ({})", format::full(alert.since, zone), span(alert, now)));
+    if let Some(ended) = alert.ended {
+        put("until", &format::full(ended, zone));
+    }
+    if matches!(item.action, Action::Resolve | Action::Acknowledge) {
+        put("why", &clip(&item.why, WHY_MAX));
+    }
+    for name in ["phase", "target", "group", "kind", "host"] {
+        put(name, alert.labels.get(name).map_or("", String::as_str));
+    }
+    put("severity", alert.severity.word());
+    let known = crate::domain::alert::quiet::LABELS;
+    let own = alert.labels.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    let own: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
+    put("labels", &own.join(" "));
+    put("id", &alert.key);
+    if !item.children.is_empty() {
+        text.push('\n');
+        listed(&mut text, item.children.iter().map(|(it, _)| *it));
+    }
+    text
+}
+
+/// A message about more than can be listed in words: counts by group, then every name.
+fn storm(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> (String, String) {
+    let mut title = counts(items);
+    let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+    for alert in spread(items) {
+        *groups.entry(group(alert)).or_default() += 1;
+    }
+    let mut by_count: Vec<(&str, usize)> = groups.into_iter().filter(|(name, _)| !name.is_empty()).collect();
+    by_count.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    if !by_count.is_empty() {
+        let parts: Vec<String> = by_count.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+        title = format!("{title}: {}", parts.join(", "));
+    }
+    let mut text = title.clone();
+    let first = items.iter().filter(|it| it.alert.ended.is_none()).min_by_key(|it| it.alert.since);
+    if let Some(first) = first {
+        let _ = write!(text, "\nfirst: {}", headline(now, zone, first));
+    }
+    for (action, head) in [
+        (Action::Trigger, "new"),
+        (Action::Remind, "still"),
+        (Action::Acknowledge, "acknowledged"),
+        (Action::Resolve, "recovered"),
+    ] {
+        let of: Vec<&Item<'_>> = items.iter().filter(|it| it.action == action).collect();
+        if of.is_empty() {
+            continue;
+        }
+        let _ = write!(text, "\n\n{head}: {}\n", of.len());
+        let commons = of.iter().filter(|it| !it.children.is_empty());
+        for common in commons {
+            let _ = writeln!(text, "{}", headline(now, zone, common));
+        }
+        listed(&mut text, spread_of(&of));
+    }
+    (title, text)
+}
+
+/// Every name, by group, as far as there is room.
+fn listed<'a>(text: &mut String, alerts: impl Iterator<Item = &'a Alert>) {
+    let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for alert in alerts {
+        groups.entry(group(alert)).or_default().push(alert.name());
+    }
+    for (name, names) in groups {
+        let head = if name.is_empty() { String::new() } else { format!("{name} ({}): ", names.len()) };
+        let _ = write!(text, "{head}");
+        for (at, name) in names.iter().enumerate() {
+            if text.len() + name.len() > TEXT_MAX_BYTES {
+                let _ = write!(text, " and {} more", names.len() - at);
+                break;
+            }
+            let _ = write!(text, "{}{name}", if at > 0 { ", " } else { "" });
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+}
+
+/// `12 down, 3 recovered`.
+fn counts(items: &[Item<'_>]) -> String {
+    let probes = |what: &dyn Fn(&Item<'_>) -> bool| -> u64 {
+        let of = items.iter().filter(|it| what(it)).map(|it| it.children.len().max(1));
+        u64::try_from(of.sum::<usize>()).unwrap_or(u64::MAX)
+    };
+    let is_over = |it: &Item<'_>| it.action == Action::Resolve;
+    let mut parts = Vec::new();
+    for (word, action) in [("", Action::Trigger), ("still ", Action::Remind)] {
+        let down = probes(&|it| it.action == action && state(it.alert) == "DOWN");
+        let other = probes(&|it| it.action == action && state(it.alert) != "DOWN");
+        if down > 0 {
+            parts.push(format!("{} {word}DOWN", format::plural(down, "probe")));
+        }
+        if other > 0 {
+            parts.push(format!("{} {word}in trouble", format::plural(other, "probe")));
+        }
+    }
+    let acknowledged = probes(&|it| it.action == Action::Acknowledge);
+    if acknowledged > 0 {
+        parts.push(format!("{acknowledged} acknowledged"));
+    }
+    let over = probes(&is_over);
+    if over > 0 {
+        parts.push(format!("{over} recovered"));
+    }
+    parts.join(", ")
+}
+
+fn spread<'a>(items: &'a [Item<'a>]) -> impl Iterator<Item = &'a Alert> {
+    items.iter().flat_map(|it| parts(it))
+}
+
+fn spread_of<'a>(items: &'a [&'a Item<'a>]) -> impl Iterator<Item = &'a Alert> {
+    items.iter().flat_map(|it| parts(it))
+}
+
+/// The probes' alerts of one item.
+fn parts<'a>(item: &'a Item<'a>) -> Vec<&'a Alert> {
+    if item.children.is_empty() { vec![item.alert] } else { item.children.iter().map(|(it, _)| *it).collect() }
+}
+
+fn group(alert: &Alert) -> &str {
+    alert.labels.get("group").map_or("", String::as_str)
+}
+
+/// The state in words; only what is down shouts.
+fn state(alert: &Alert) -> &'static str {
+    use crate::domain::alert::Concern;
+    match (&alert.subject, alert.concern()) {
+        (Subject::Common { .. }, _) | (_, Concern::Down) => "DOWN",
+        (_, Concern::Degraded) => "degraded",
+        (_, Concern::Broken) => "not checked (the probe is broken)",
+        (_, Concern::Flapping) => "flapping",
+        (_, Concern::Burn) => "burning its error budget",
+    }
+}
+
+fn span(alert: &Alert, now: Timestamp) -> String {
+    format::duration(Duration::try_from(alert.lasted(now)).unwrap_or_default())
+}
+
+/// Cuts at a grapheme and says so.
+fn clip(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_string();
+    }
+    let mut cut: String = text.graphemes(true).take(max.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+impl Message {
+    /// One line of at most `max` GSM-7 characters with a short id at its end, so that a message that came
+    /// twice is known again.
+    ///
+    /// What GSM-7 can write plainer is written plainer (`…` as `...`). Where a name needs other characters the
+    /// text is what UCS-2 has room for in the same number of bytes: 70 for 160.
+    pub fn short(&self, max: usize) -> String {
+        let key = self.alerts.first().map_or("", |it| &it.key);
+        let number = key.rsplit('/').next().unwrap_or_default();
+        let id = if number.is_empty() { String::new() } else { format!(" #{}", plain(number)) };
+        let title = plain(&self.title);
+        let is_gsm = |text: &str| text.chars().all(|it| gsm_length(it).is_some());
+        if is_gsm(&title) && is_gsm(&id) {
+            let length = |text: &str| text.chars().filter_map(gsm_length).sum::<usize>();
+            return fit(&title, &id, max, length);
+        }
+        fit(&title, &id, max * 7 / 16, |text| text.encode_utf16().count())
+    }
+}
+
+fn fit(title: &str, id: &str, max: usize, length: impl Fn(&str) -> usize) -> String {
+    if length(title) + length(id) <= max {
+        return format!("{title}{id}");
+    }
+    let room = max.saturating_sub(length(id) + 3);
+    let mut text = String::new();
+    let mut used = 0;
+    for grapheme in title.graphemes(true) {
+        used += length(grapheme);
+        if used > room {
+            break;
+        }
+        text.push_str(grapheme);
+    }
+    format!("{}...{id}", text.trim_end())
+}
+
+/// Writes what people's keyboards and editors make typographic with plain characters.
+fn plain(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for it in text.chars() {
+        match it {
+            '…' => result.push_str("..."),
+            '–' | '—' | '−' => result.push('-'),
+            '“' | '”' | '„' | '«' | '»' => result.push('"'),
+            '‘' | '’' | '`' => result.push('\''),
+            '·' | '•' => result.push('-'),
+            '→' => result.push_str("->"),
+            '\u{a0}' | '\t' | '\n' => result.push(' '),
+            it => result.push(it),
+        }
+    }
+    result
+}
+
+/// Septets of a character in GSM 03.38, where it has it: 2 for those of the extension table.
+pub fn gsm_length(it: char) -> Option<usize> {
+    const BASIC: &str = "@£$¥èéùìòÇØøÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ ¤¡ÄÖÑÜ§¿äöñüà\n\r";
+    const EXTENDED: &str = "^{}\\[~]|€";
+    let is_ascii = it.is_ascii_graphic() && !matches!(it, '`' | '^' | '{' | '}' | '\\' | '[' | '~' | ']' | '|');
+    if is_ascii || BASIC.contains(it) {
+        Some(1)
+    } else if EXTENDED.contains(it) {
+        Some(2)
+    } else {
+        None
+    }
+}

@@ -164,10 +164,11 @@ impl Board {
     fn after_probe_fact(&mut self, now: Timestamp, fact: &ProbeFact) -> Vec<Effect> {
         let probe = fact.probe();
         let mut effects = Vec::new();
-        if let (ProbeFact::Outcome { .. }, Some(state)) = (fact, self.probes.get(probe))
+        if let (ProbeFact::Outcome { next, .. }, Some(state)) = (fact, self.probes.get(probe))
             && let Some(outcome) = state.outcomes.back().cloned()
         {
-            effects.push(Effect::Record(Box::new(Sample { probe: probe.clone(), outcome, kept: state.kept() })));
+            let sample = Sample { probe: probe.clone(), outcome, next: *next, kept: state.kept() };
+            effects.push(Effect::Record(Box::new(sample)));
         }
         let change = self.alerts.observe(now, probe, &self.probes);
         effects.extend(self.commit(change));

@@ -191,6 +191,9 @@ pub struct Sample {
     pub probe: ProbeId,
     /// What the run found.
     pub outcome: Arc<Outcome>,
+    /// When the next run is due: until then nothing else is known.
+    #[serde(default)]
+    pub next: Option<Timestamp>,
     /// What was derived from it.
     pub kept: ProbeKept,
 }

@@ -1,0 +1,186 @@
+//! The outbox on disk: deliveries, what became of them, and every attempt.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+use crate::domain::alert::delivery::{Delivery, DeliveryState};
+use crate::store::samples::{json, timestamp};
+
+/// Deliveries kept, also those of which nothing more comes: a year of a bad service, and what `explain` reads.
+pub const ROWS_MAX: i64 = 10_000;
+
+/// What is to be written of a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// The delivery's id.
+    pub id: String,
+    /// What became of it.
+    pub state: DeliveryState,
+    /// When.
+    pub at: Timestamp,
+    /// The attempt that this is about.
+    pub attempt: Option<Attempt>,
+}
+
+/// One attempt to send a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Counts from 1.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// When it ended; `None` while it is under way, and for ever when the process ended in the middle.
+    pub ended: Option<Timestamp>,
+    /// What came of it, redacted.
+    pub text: String,
+}
+
+/// A delivery as the outbox keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// What was to be sent.
+    pub delivery: Delivery,
+    /// What became of it.
+    pub state: DeliveryState,
+    /// When that was so.
+    pub changed: Timestamp,
+}
+
+/// True until nothing more is done about a delivery.
+pub fn is_open(state: &DeliveryState) -> bool {
+    match state {
+        DeliveryState::Queued | DeliveryState::Sending { .. } | DeliveryState::Retrying { .. } => true,
+        DeliveryState::Sent { .. } | DeliveryState::Failed { .. } | DeliveryState::Expired | DeliveryState::Merged => {
+            false
+        }
+    }
+}
+
+/// Puts a delivery in; one that is there stays as it is.
+pub(super) fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()> {
+    let at = delivery.at.as_microsecond();
+    connection
+        .prepare_cached(
+            "INSERT INTO outbox (id, alert, notifier, delivery, state, open, at, changed) \
+             VALUES (?,?,?,?,?,1,?,?) ON CONFLICT (id) DO NOTHING",
+        )?
+        .execute(params![
+            delivery.id,
+            delivery.key,
+            delivery.notifier,
+            json(delivery)?,
+            json(&DeliveryState::Queued)?,
+            at,
+            at
+        ])?;
+    Ok(())
+}
+
+/// Writes what became of a delivery.
+pub(super) fn mark(connection: &Connection, mark: &Mark) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE outbox SET state = ?, open = ?, changed = ? WHERE id = ?")?.execute(params![
+        json(&mark.state)?,
+        is_open(&mark.state),
+        mark.at.as_microsecond(),
+        mark.id
+    ])?;
+    Ok(())
+}
+
+/// Takes a delivery that is not on its way out of the queue: what it says is in a later one.
+pub(super) fn supersede(connection: &Connection, id: &str, at: Timestamp) -> rusqlite::Result<()> {
+    let merged = json(&DeliveryState::Merged)?;
+    connection
+        .prepare_cached(
+            "UPDATE outbox SET state = ?, open = 0, changed = ? \
+             WHERE id = ? AND open = 1 AND state NOT LIKE '{\"sending\"%'",
+        )?
+        .execute(params![merged, at.as_microsecond(), id])?;
+    Ok(())
+}
+
+/// Writes an attempt.
+pub(super) fn attempt(connection: &Connection, delivery: &str, attempt: &Attempt) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO attempt (delivery, number, at, ended, text) VALUES (?,?,?,?,?)")?
+        .execute(params![
+            delivery,
+            attempt.number,
+            attempt.at.as_microsecond(),
+            attempt.ended.map(Timestamp::as_microsecond),
+            attempt.text
+        ])?;
+    Ok(())
+}
+
+/// Drops the oldest of those that are done past [`ROWS_MAX`].
+pub(super) fn trim(connection: &Connection) -> rusqlite::Result<()> {
+    let border: Option<i64> =
+        connection.prepare_cached("SELECT max(seq) - ? FROM outbox")?.query_row([ROWS_MAX], |row| row.get(0))?;
+    let Some(border) = border.filter(|it| *it > 0) else { return Ok(()) };
+    connection
+        .prepare_cached("DELETE FROM attempt WHERE delivery IN (SELECT id FROM outbox WHERE seq <= ? AND open = 0)")?
+        .execute([border])?;
+    connection.prepare_cached("DELETE FROM outbox WHERE seq <= ? AND open = 0")?.execute([border])?;
+    Ok(())
+}
+
+/// Deliveries that are still to be sent, in their order.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn open(connection: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    let mut statement =
+        connection.prepare_cached("SELECT delivery, state, changed FROM outbox WHERE open = 1 ORDER BY seq")?;
+    collect(statement.query([])?)
+}
+
+/// Deliveries decided in a range of time that are about a subject (a probe's id), in their order.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn about(
+    connection: &Connection,
+    subject: &str,
+    range: std::ops::Range<Timestamp>,
+) -> rusqlite::Result<Vec<(Kept, Vec<Attempt>)>> {
+    let mut statement = connection
+        .prepare_cached("SELECT delivery, state, changed FROM outbox WHERE at >= ? AND at < ? ORDER BY seq")?;
+    let all = collect(statement.query(params![range.start.as_microsecond(), range.end.as_microsecond()])?)?;
+    all.into_iter()
+        .filter(|it| it.delivery.message.alerts.iter().any(|it| it.subject == subject))
+        .map(|it| Ok((attempts(connection, &it.delivery.id)?, it)))
+        .map(|it| it.map(|(attempts, kept)| (kept, attempts)))
+        .collect()
+}
+
+/// The attempts to send a delivery, first to last.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn attempts(connection: &Connection, delivery: &str) -> rusqlite::Result<Vec<Attempt>> {
+    let mut statement =
+        connection.prepare_cached("SELECT number, at, ended, text FROM attempt WHERE delivery = ? ORDER BY number")?;
+    let read = |row: &Row<'_>| {
+        Ok(Attempt {
+            number: row.get(0)?,
+            at: timestamp(row.get(1)?),
+            ended: row.get::<_, Option<i64>>(2)?.map(timestamp),
+            text: row.get(3)?,
+        })
+    };
+    statement.query_map([delivery], read)?.collect()
+}
+
+fn collect(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Kept>> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (delivery, state) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        match (serde_json::from_str(delivery), serde_json::from_str(state)) {
+            (Ok(delivery), Ok(state)) => all.push(Kept { delivery, state, changed: timestamp(row.get(2)?) }),
+            // Of another version in which a field was different; it stays in the file.
+            _ => tracing::error!("a delivery in the outbox cannot be read"),
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,389 @@
+//! The one thread that writes: batches outcomes, commits alerts at once, tries again what failed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::clock;
+use crate::domain::fact::Restored;
+use crate::store::database::{self, Database, PAGE_BYTES, StoreError};
+use crate::store::pending::{Mirror, Pending};
+use crate::store::rollup::{self, Chore, Limits, Marks};
+use crate::store::samples::{self, Known};
+use crate::store::{News, NewsSink, Opened, Shared, alerts, file_system, outbox};
+
+/// Outcomes wait this long for others, so that a thousand probes cost one transaction a second.
+const BATCH: Duration = Duration::from_secs(1);
+/// How often a disk that failed is asked again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long another process may hold the file while it is known that it does.
+const BUSY_WAIT_FAILING: Duration = Duration::from_millis(50);
+/// How often old outcomes are summed up.
+const ROLL_EVERY: Duration = Duration::from_secs(300);
+/// How often it is looked whether the file is still there and what can go.
+const CARE_EVERY: Duration = Duration::from_secs(60);
+/// Probes whose old rows are dropped in one go: a commit waits behind them for a few milliseconds.
+const CHORES_AT_ONCE: usize = 32;
+/// Free pages given back in one go.
+const VACUUM_PAGES: i64 = 256;
+
+/// When something is to be done again.
+struct Due {
+    batch: Option<Instant>,
+    roll: Instant,
+    care: Instant,
+    retry: Instant,
+    /// When the loop last went round.
+    checked: Instant,
+}
+
+impl Due {
+    fn new(now: Instant) -> Self {
+        Self { batch: None, roll: now, care: now + CARE_EVERY, retry: now, checked: now }
+    }
+}
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) state_dir: PathBuf,
+    pub(super) limits: Limits,
+    pub(super) news: NewsSink,
+    pub(super) database: Option<Database>,
+    pub(super) known: Known,
+    pub(super) mirror: Mirror,
+    /// Why nothing is written, once that was said.
+    pub(super) failing: Option<String>,
+    /// What could not be said yet, because nobody had room.
+    pub(super) unsaid: VecDeque<News>,
+    pub(super) chores: VecDeque<Chore>,
+}
+
+impl Writer {
+    /// Opens the file and says what it held; without a file there is nothing, and the writer goes on from memory.
+    pub(super) fn open(&mut self) -> Opened {
+        match self.open_database() {
+            Ok(opened) => {
+                self.mirror = Mirror::new(opened.restored.alerts.clone(), opened.deliveries.clone());
+                self.say_remote();
+                opened
+            }
+            Err(error) => {
+                self.fail(&error);
+                Opened::default()
+            }
+        }
+    }
+
+    pub(super) fn run(mut self, wake_rx: &Receiver<()>) {
+        let mut due = Due::new(clock::monotonic());
+        loop {
+            let woken = match self.next_due(&due) {
+                Some(next) => wake_rx.recv_timeout(next.saturating_duration_since(clock::monotonic())),
+                None => wake_rx.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let closing = matches!(woken, Err(RecvTimeoutError::Disconnected));
+            let now = clock::monotonic();
+            let (empty, urgent) = self.shared.look();
+            if !empty {
+                due.batch.get_or_insert(now + BATCH);
+            }
+            let retry = self.failing.is_some() && now >= due.retry;
+            let batch = self.failing.is_none() && due.batch.is_some_and(|it| now >= it);
+            if urgent || closing || retry || batch {
+                self.flush();
+                due.batch = None;
+                if retry {
+                    due.retry = now + RETRY;
+                }
+            }
+            self.speak();
+            if closing {
+                return;
+            }
+            if self.failing.is_none() && self.database.is_some() {
+                self.tend_to(&mut due, now);
+            }
+        }
+    }
+
+    /// When there is something to do without being woken; `None` when there is not.
+    fn next_due(&self, due: &Due) -> Option<Instant> {
+        let works = self.failing.is_none();
+        let retry = (!works || !self.unsaid.is_empty()).then_some(due.retry.max(due.checked + BATCH));
+        let batch = due.batch.filter(|_| works);
+        let chores = (works && !self.chores.is_empty()).then_some(due.checked);
+        // Where nothing is written nothing is to be summed up, and a screen without probes must not wake up.
+        let care = (works && self.shared.is_used()).then_some(due.roll.min(due.care));
+        [retry, batch, chores, care].into_iter().flatten().min()
+    }
+
+    fn tend_to(&mut self, due: &mut Due, now: Instant) {
+        due.checked = now;
+        if !self.shared.is_used() {
+            return;
+        }
+        if now >= due.roll {
+            due.roll = now + ROLL_EVERY;
+            self.tend(|connection| rollup::roll(connection, clock::now().as_second()));
+        }
+        if now >= due.care {
+            due.care = now + CARE_EVERY;
+            self.care();
+        }
+        self.chores();
+    }
+
+    fn open_database(&mut self) -> Result<Opened, StoreError> {
+        let database = match Database::open(&self.state_dir) {
+            Err(StoreError::Damaged { path, error }) => self.replace(&path, &error.to_string())?,
+            other => other?,
+        };
+        let opened = match self.read(&database) {
+            Err(error) => match StoreError::of(&database.path, error) {
+                StoreError::Damaged { path, error } => {
+                    drop(database);
+                    let database = self.replace(&path, &error.to_string())?;
+                    self.database = Some(database);
+                    return Ok(Opened::default());
+                }
+                error => return Err(error),
+            },
+            Ok(opened) => opened,
+        };
+        self.known = Known::default();
+        self.database = Some(database);
+        Ok(opened)
+    }
+
+    fn read(&self, database: &Database) -> rusqlite::Result<Opened> {
+        let connection = &database.connection;
+        self.set_ceiling(connection)?;
+        let restored = Restored { probes: samples::restore(connection)?, alerts: alerts::read(connection)? };
+        Ok(Opened { restored, deliveries: outbox::open(connection)? })
+    }
+
+    fn set_ceiling(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let pages = (self.shared.file_max_bytes() / PAGE_BYTES).max(1);
+        connection.pragma_update_and_check(None, "max_page_count", i64::try_from(pages).unwrap_or(i64::MAX), |_| Ok(()))
+    }
+
+    /// Moves a damaged file aside and makes a new one.
+    fn replace(&mut self, path: &str, error: &str) -> Result<Database, StoreError> {
+        let aside = database::move_aside(&self.state_dir, clock::now())
+            .map_err(|error| StoreError::Io { path: path.to_string(), error })?;
+        self.unsaid.push_back(News::Damaged(format!(
+            "`{path}` was damaged ({error}): moved to `{}`, a new one begins",
+            aside.display()
+        )));
+        self.known = Known::default();
+        Database::open(&self.state_dir)
+    }
+
+    fn say_remote(&mut self) {
+        let (name, kind) = file_system::of(&self.state_dir);
+        if kind == file_system::Kind::Network {
+            self.unsaid.push_back(News::NotDurable(Some(format!(
+                "the state directory is on {name}: what is kept depends on the server there (set HOTSEAT_STATE_DIR to a local disk)"
+            ))));
+        }
+    }
+
+    /// Writes what waits; what cannot be written stays in memory.
+    fn flush(&mut self) {
+        let mut pending = self.shared.take();
+        if pending.is_empty() && self.failing.is_none() {
+            return;
+        }
+        let mut result = self.write(&pending);
+        // Damaged or gone: a new file takes everything that is known, and then this.
+        if let Err(StoreError::Damaged { path, error }) = &result {
+            let (path, error) = (path.clone(), error.to_string());
+            self.database = None;
+            result = self.replace(&path, &error).and_then(|database| {
+                self.database = Some(database);
+                // What the old file held comes before what is new.
+                pending.put_back(self.mirror.all());
+                self.write(&pending)
+            });
+        }
+        let done = std::mem::take(&mut pending.done);
+        match result {
+            Ok(()) => {
+                self.mirror.follow(&pending);
+                if self.failing.take().is_some() {
+                    self.unsaid.push_back(News::NotDurable(None));
+                    self.say_remote();
+                    self.speak();
+                }
+            }
+            Err(error) => {
+                self.fail(&error);
+                self.shared.put_back(pending);
+            }
+        }
+        let durable = self.failing.is_none();
+        for done in done {
+            done(durable);
+        }
+    }
+
+    fn write(&mut self, pending: &Pending) -> Result<(), StoreError> {
+        if self.database.is_none() {
+            let opened = self.open_database()?;
+            // The program went on without it meanwhile, and the policy decides by what it knows now; but what
+            // an earlier run could not send is sent.
+            if !opened.deliveries.is_empty() {
+                self.unsaid.push_back(News::Late(opened.deliveries));
+            }
+            let all = self.mirror.all();
+            self.write_open(&all)?;
+        }
+        self.write_open(pending)
+    }
+
+    fn write_open(&mut self, pending: &Pending) -> Result<(), StoreError> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        let urgent = pending.is_urgent();
+        let failing = self.failing.is_some();
+        let pages = (self.shared.file_max_bytes() / PAGE_BYTES).max(1);
+        let known = &mut self.known;
+        let mut write = || {
+            database.set_synchronous(urgent)?;
+            if failing {
+                database.connection.busy_timeout(BUSY_WAIT_FAILING)?;
+                let pages = i64::try_from(pages).unwrap_or(i64::MAX);
+                database.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+            }
+            let transaction = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            write_all(&transaction, known, pending)?;
+            transaction.commit()?;
+            if failing {
+                database.connection.busy_timeout(Duration::from_secs(1))?;
+            }
+            Ok(())
+        };
+        let result = write().map_err(|error| StoreError::of(&database.path, error));
+        if result.is_err() {
+            // Numbers of probes that were given in it are given no more.
+            self.known = Known::default();
+        }
+        result
+    }
+
+    fn fail(&mut self, error: &StoreError) {
+        let why = format!("{error}; alerts and history are kept in memory only");
+        if self.failing.as_ref() != Some(&why) {
+            tracing::warn!("not durable: {why}");
+            self.unsaid.push_back(News::NotDurable(Some(why.clone())));
+            self.failing = Some(why);
+        }
+        self.speak();
+    }
+
+    /// Says what there is to say, in order, as far as there is room.
+    fn speak(&mut self) {
+        while let Some(news) = self.unsaid.front() {
+            if !(self.news)(news) {
+                return;
+            }
+            self.unsaid.pop_front();
+        }
+    }
+
+    /// Does something that can as well be done later.
+    fn tend(&mut self, what: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
+        let Some(database) = &mut self.database else { return };
+        let path = database.path.clone();
+        let tend = || {
+            database.set_synchronous(false)?;
+            let transaction = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            what(&transaction)?;
+            transaction.commit()
+        };
+        if let Err(error) = tend() {
+            // The next write says so as well, and mends what can be mended.
+            tracing::warn!("could not tend the store: {}", StoreError::of(&path, error));
+        }
+    }
+
+    /// Looks whether the file is in place and what can go.
+    fn care(&mut self) {
+        let Some(database) = &self.database else { return };
+        if !database.is_in_place() {
+            // Somebody removed or replaced it: what goes into the old one is lost with this process.
+            self.database = None;
+            self.known = Known::default();
+            self.unsaid.push_back(News::Damaged("the store was removed from its place: a new one begins".into()));
+            if let Err(error) = self.write(&Pending::default()) {
+                self.fail(&error);
+            }
+            return;
+        }
+        if self.chores.is_empty() {
+            let limits = self.limits;
+            let mut planned = Vec::new();
+            self.tend(|connection| {
+                planned = rollup::plan(connection, &limits, clock::now().as_second())?;
+                outbox::trim(connection)
+            });
+            self.chores.extend(planned);
+        }
+    }
+
+    fn chores(&mut self) {
+        if self.chores.is_empty() {
+            return;
+        }
+        let some: Vec<Chore> = self.chores.drain(..CHORES_AT_ONCE.min(self.chores.len())).collect();
+        self.tend(|connection| some.iter().try_for_each(|it| it.run(connection)));
+        if let (true, Some(database)) = (self.chores.is_empty(), &self.database) {
+            // Pages that are free are used again; given back are those that will not be soon.
+            let given = database.connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"));
+            if let Err(error) = given {
+                tracing::debug!(%error, "could not shrink the store");
+            }
+        }
+    }
+}
+
+fn write_all(transaction: &Transaction<'_>, known: &mut Known, pending: &Pending) -> rusqlite::Result<()> {
+    for (key, value) in &pending.rows {
+        alerts::write(transaction, key, value.as_deref())?;
+    }
+    for delivery in &pending.deliveries {
+        outbox::insert(transaction, delivery)?;
+    }
+    for (id, at) in &pending.superseded {
+        outbox::supersede(transaction, id, *at)?;
+    }
+    for mark in &pending.marks {
+        outbox::mark(transaction, mark)?;
+        if let Some(attempt) = &mark.attempt {
+            outbox::attempt(transaction, &mark.id, attempt)?;
+        }
+    }
+    if pending.samples.is_empty() && pending.kept.is_empty() {
+        return Ok(());
+    }
+    let marks = Marks::read(transaction)?;
+    let mut newest = BTreeMap::new();
+    for sample in &pending.samples {
+        let probe = samples::insert(transaction, known, sample)?;
+        if sample.outcome.at.as_second() < marks.rolled_minutes {
+            rollup::roll_late(transaction, &marks, probe, sample.outcome.at.as_microsecond())?;
+        }
+        newest.insert(probe, (sample.outcome.at, &sample.kept));
+    }
+    for (probe, (at, kept)) in &pending.kept {
+        let probe = known.number(transaction, probe)?;
+        newest.entry(probe).or_insert((*at, kept));
+    }
+    for (probe, (at, kept)) in newest {
+        samples::keep(transaction, probe, at, kept)?;
+    }
+    Ok(())
+}

@@ -17,6 +17,8 @@ pub mod rollup;
 pub mod samples;
 mod spread;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;
@@ -57,6 +59,8 @@ pub struct Opened {
     pub restored: Restored,
     /// Deliveries that are still to be sent, in their order.
     pub deliveries: Vec<Kept>,
+    /// Deliveries that were sent and of which it was not told that they are over.
+    pub lasting: Vec<Delivery>,
 }
 
 /// What alerts want kept, all of it or nothing.

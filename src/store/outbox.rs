@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use crate::domain::alert::delivery::{Delivery, DeliveryState};
+use crate::domain::alert::delivery::{Action, Delivery, DeliveryState};
 use crate::store::samples::{json, timestamp};
 
 /// Deliveries kept, also those of which nothing more comes: a year of a bad service, and what `explain` reads.
@@ -18,6 +18,8 @@ pub struct Mark {
     pub state: DeliveryState,
     /// When.
     pub at: Timestamp,
+    /// Recipients that have it already.
+    pub reached: Vec<String>,
     /// The attempt that this is about.
     pub attempt: Option<Attempt>,
 }
@@ -44,6 +46,8 @@ pub struct Kept {
     pub state: DeliveryState,
     /// When that was so.
     pub changed: Timestamp,
+    /// Recipients that have it already.
+    pub reached: Vec<String>,
 }
 
 /// True until nothing more is done about a delivery.
@@ -61,8 +65,8 @@ pub(super) fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::
     let at = delivery.at.as_microsecond();
     connection
         .prepare_cached(
-            "INSERT INTO outbox (id, alert, notifier, delivery, state, open, at, changed) \
-             VALUES (?,?,?,?,?,1,?,?) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO outbox (id, alert, notifier, delivery, state, reached, open, at, changed) \
+             VALUES (?,?,?,?,?,'[]',1,?,?) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             delivery.id,
@@ -78,8 +82,10 @@ pub(super) fn insert(connection: &Connection, delivery: &Delivery) -> rusqlite::
 
 /// Writes what became of a delivery.
 pub(super) fn mark(connection: &Connection, mark: &Mark) -> rusqlite::Result<()> {
-    connection.prepare_cached("UPDATE outbox SET state = ?, open = ?, changed = ? WHERE id = ?")?.execute(params![
+    let sql = "UPDATE outbox SET state = ?, reached = ?, open = ?, changed = ? WHERE id = ?";
+    connection.prepare_cached(sql)?.execute(params![
         json(&mark.state)?,
+        json(&mark.reached)?,
         is_open(&mark.state),
         mark.at.as_microsecond(),
         mark.id
@@ -130,9 +136,23 @@ pub(super) fn trim(connection: &Connection) -> rusqlite::Result<()> {
 /// # Errors
 /// When SQLite refuses.
 pub fn open(connection: &Connection) -> rusqlite::Result<Vec<Kept>> {
-    let mut statement =
-        connection.prepare_cached("SELECT delivery, state, changed FROM outbox WHERE open = 1 ORDER BY seq")?;
+    let mut statement = connection
+        .prepare_cached("SELECT delivery, state, changed, reached FROM outbox WHERE open = 1 ORDER BY seq")?;
     collect(statement.query([])?)
+}
+
+/// Of every alert and notifier, what was sent last, where that was not that it is over.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn lasting(connection: &Connection) -> rusqlite::Result<Vec<Delivery>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT delivery, state, changed, reached FROM outbox \
+         WHERE state LIKE '{\"sent\"%' AND seq IN \
+         (SELECT max(seq) FROM outbox WHERE state LIKE '{\"sent\"%' GROUP BY alert, notifier) ORDER BY seq",
+    )?;
+    let lasts = |it: &Delivery| matches!(it.action, Action::Trigger | Action::Remind | Action::Acknowledge);
+    Ok(collect(statement.query([])?)?.into_iter().map(|it| it.delivery).filter(lasts).collect())
 }
 
 /// Deliveries decided in a range of time that are about a subject (a probe's id), in their order.
@@ -145,7 +165,7 @@ pub fn about(
     range: std::ops::Range<Timestamp>,
 ) -> rusqlite::Result<Vec<(Kept, Vec<Attempt>)>> {
     let mut statement = connection
-        .prepare_cached("SELECT delivery, state, changed FROM outbox WHERE at >= ? AND at < ? ORDER BY seq")?;
+        .prepare_cached("SELECT delivery, state, changed, reached FROM outbox WHERE at >= ? AND at < ? ORDER BY seq")?;
     let all = collect(statement.query(params![range.start.as_microsecond(), range.end.as_microsecond()])?)?;
     all.into_iter()
         .filter(|it| it.delivery.message.alerts.iter().any(|it| it.subject == subject))
@@ -177,7 +197,10 @@ fn collect(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Kept>> {
     while let Some(row) = rows.next()? {
         let (delivery, state) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
         match (serde_json::from_str(delivery), serde_json::from_str(state)) {
-            (Ok(delivery), Ok(state)) => all.push(Kept { delivery, state, changed: timestamp(row.get(2)?) }),
+            (Ok(delivery), Ok(state)) => {
+                let reached = serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default();
+                all.push(Kept { delivery, state, changed: timestamp(row.get(2)?), reached });
+            }
             // Of another version in which a field was different; it stays in the file.
             _ => tracing::error!("a delivery in the outbox cannot be read"),
         }

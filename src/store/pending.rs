@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::domain::alert::delivery::{Delivery, DeliveryState};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::{ProbeKept, Sample};
-use crate::store::outbox::{Mark, is_open};
+use crate::store::outbox::{Kept, Mark, is_open};
 
 /// Outcomes held in memory while nothing can be written: 25 minutes of a thousand probes at 30 s.
 pub const SAMPLES_MAX: usize = 50_000;
@@ -115,18 +115,18 @@ impl Pending {
 #[derive(Default)]
 pub struct Mirror {
     rows: BTreeMap<String, String>,
-    open: BTreeMap<String, (u64, Delivery, DeliveryState, Timestamp)>,
+    open: BTreeMap<String, (u64, Kept)>,
     count: u64,
 }
 
 impl Mirror {
     /// Begins with what a file holds.
-    pub fn new(rows: Vec<(String, String)>, open: Vec<super::outbox::Kept>) -> Self {
+    pub fn new(rows: Vec<(String, String)>, open: Vec<Kept>) -> Self {
         let mut mirror = Self { rows: rows.into_iter().collect(), ..Self::default() };
         for kept in open {
             mirror.count += 1;
             let id = kept.delivery.id.clone();
-            mirror.open.insert(id, (mirror.count, kept.delivery, kept.state, kept.changed));
+            mirror.open.insert(id, (mirror.count, kept));
         }
         mirror
     }
@@ -142,19 +142,24 @@ impl Mirror {
         for delivery in &written.deliveries {
             self.count += 1;
             let count = self.count;
-            let new = || (count, delivery.clone(), DeliveryState::Queued, delivery.at);
+            let new = || {
+                let (delivery, changed) = (delivery.clone(), delivery.at);
+                (count, Kept { delivery, state: DeliveryState::Queued, changed, reached: Vec::new() })
+            };
             self.open.entry(delivery.id.clone()).or_insert_with(new);
         }
         for (id, _) in &written.superseded {
-            if self.open.get(id).is_some_and(|it| !matches!(it.2, DeliveryState::Sending { .. })) {
+            if self.open.get(id).is_some_and(|it| !matches!(it.1.state, DeliveryState::Sending { .. })) {
                 self.open.remove(id);
             }
         }
         for mark in &written.marks {
             if !is_open(&mark.state) {
                 self.open.remove(&mark.id);
-            } else if let Some(open) = self.open.get_mut(&mark.id) {
-                (open.2, open.3) = (mark.state.clone(), mark.at);
+            } else if let Some((_, open)) = self.open.get_mut(&mark.id) {
+                open.state.clone_from(&mark.state);
+                open.reached.clone_from(&mark.reached);
+                open.changed = mark.at;
             }
         }
     }
@@ -165,10 +170,16 @@ impl Mirror {
         open.sort_by_key(|it| it.0);
         Pending {
             rows: self.rows.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect(),
-            deliveries: open.iter().map(|it| it.1.clone()).collect(),
+            deliveries: open.iter().map(|it| it.1.delivery.clone()).collect(),
             marks: open
                 .iter()
-                .map(|it| Mark { id: it.1.id.clone(), state: it.2.clone(), at: it.3, attempt: None })
+                .map(|(_, it)| Mark {
+                    id: it.delivery.id.clone(),
+                    state: it.state.clone(),
+                    at: it.changed,
+                    reached: it.reached.clone(),
+                    attempt: None,
+                })
                 .collect(),
             ..Pending::default()
         }

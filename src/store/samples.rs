@@ -302,6 +302,7 @@ fn phase_code(it: Phase) -> u8 {
         Phase::Wait => 4,
         Phase::Body => 5,
         Phase::Run => 6,
+        Phase::Proxy => 7,
     }
 }
 

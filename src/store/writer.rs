@@ -163,7 +163,7 @@ impl Writer {
         let connection = &database.connection;
         self.set_ceiling(connection)?;
         let restored = Restored { probes: samples::restore(connection)?, alerts: alerts::read(connection)? };
-        Ok(Opened { restored, deliveries: outbox::open(connection)? })
+        Ok(Opened { restored, deliveries: outbox::open(connection)?, lasting: outbox::lasting(connection)? })
     }
 
     fn set_ceiling(&self, connection: &Connection) -> rusqlite::Result<()> {

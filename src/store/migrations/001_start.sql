@@ -85,7 +85,8 @@ CREATE TABLE alert_row (
   value TEXT NOT NULL
 ) WITHOUT ROWID, STRICT;
 
--- Deliveries; `state` is JSON of `DeliveryState`, `open` is 1 until nothing more is done about it.
+-- Deliveries; `state` is JSON of `DeliveryState`, `reached` a JSON list of the recipients that have it already,
+-- `open` is 1 until nothing more is done about it.
 CREATE TABLE outbox (
   seq INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
@@ -93,6 +94,7 @@ CREATE TABLE outbox (
   notifier TEXT NOT NULL,
   delivery TEXT NOT NULL,
   state TEXT NOT NULL,
+  reached TEXT NOT NULL,
   open INTEGER NOT NULL,
   at INTEGER NOT NULL,
   changed INTEGER NOT NULL

@@ -1,0 +1,360 @@
+//! The store as a whole: what is written is read again, also after what can go wrong.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
+
+use super::*;
+use crate::clock;
+use crate::domain::alert::Severity;
+use crate::domain::alert::delivery::{Action, AlertLine, DeliveryState, Message};
+use crate::domain::ids::{HostId, ProbeId};
+use crate::domain::probe::ProbeKept;
+use crate::domain::probe::health::Thresholds;
+use crate::domain::probe::history::HistoryRequest;
+use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
+use crate::store::database::{Database, FILE_NAME};
+use crate::store::outbox::Attempt;
+use crate::store::reader::Reader;
+use crate::store::rollup::Marks;
+
+/// How long a test waits for a thread before it says that nothing comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Running {
+    store: Store,
+    opened: Opened,
+    news: Receiver<News>,
+}
+
+impl Running {
+    fn start(dir: &Path) -> Self {
+        let (news_tx, news) = channel();
+        let (opened_tx, opened_rx) = channel();
+        let sink: NewsSink = Box::new(move |it| news_tx.send(it.clone()).is_ok());
+        let store = Store::start(dir, Limits::default(), sink, move |it| opened_tx.send(it).expect("the test waits"));
+        Self { store, opened: opened_rx.recv_timeout(PATIENCE).expect("opened"), news }
+    }
+
+    fn commit(&self, commit: Commit) -> bool {
+        let (done_tx, done_rx) = channel();
+        self.store.commit(commit, Box::new(move |durable| done_tx.send(durable).expect("the test waits")));
+        done_rx.recv_timeout(PATIENCE).expect("answered")
+    }
+
+    fn news(&self) -> News {
+        self.news.recv_timeout(PATIENCE).expect("news")
+    }
+
+    fn not_durable(&self) -> Option<String> {
+        match self.news() {
+            News::NotDurable(why) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn probe(name: &str) -> ProbeId {
+    ProbeId::new(&HostId::new("h"), name)
+}
+
+fn sample(name: &str, at: Timestamp, result: ProbeResult, ms: u64) -> Sample {
+    let mut phases = Phases::default();
+    phases.add(Phase::Wait, Duration::from_millis(ms));
+    let trouble = (result != ProbeResult::Ok).then(|| Trouble::new(Cause::Status, "502", "status is 502"));
+    let evidence = Evidence { status: Some(502), body: "x".repeat(100), ..Evidence::default() };
+    let outcome = Outcome { at, result, phases, trouble, evidence, lag: Duration::ZERO, latency_suspect: false };
+    let mut kept = ProbeKept::default();
+    kept.health.set_thresholds(Thresholds::default());
+    kept.health.apply(at, result);
+    let next = at.checked_add(SignedDuration::from_secs(10)).ok();
+    Sample { probe: probe(name), outcome: outcome.into(), next, kept }
+}
+
+fn delivery(id: &str) -> Delivery {
+    let at = Timestamp::from_second(1_800_000_000).expect("a time");
+    let line = AlertLine {
+        key: "h/api/1".into(),
+        subject: "h/api".into(),
+        concern: "down".into(),
+        why: "502".into(),
+        since: at,
+        ended: None,
+        severity: Severity::Critical,
+        labels: Default::default(),
+    };
+    let (title, text) = ("api DOWN".to_string(), "api DOWN: 502".to_string());
+    let message = Message { title, text, severity: Severity::Critical, host: "h".into(), alerts: vec![line] };
+    Delivery {
+        id: id.into(),
+        key: "h/api/1".into(),
+        notifier: "sms".into(),
+        action: Action::Trigger,
+        at,
+        expires: None,
+        message,
+        because: "notify of api".into(),
+    }
+}
+
+fn change(id: &str) -> Commit {
+    let rows = vec![("alert".to_string(), Some(format!("row of {id}")))];
+    Commit { rows, deliveries: vec![delivery(id)], ..Commit::default() }
+}
+
+fn mark(id: &str, state: DeliveryState) -> Commit {
+    let at = Timestamp::from_second(1_800_000_001).expect("a time");
+    let attempt = Attempt { number: 1, at, ended: Some(at), text: "no answer".into() };
+    Commit {
+        marks: vec![Mark { id: id.into(), state, at, reached: vec!["+1".into()], attempt: Some(attempt) }],
+        ..Commit::default()
+    }
+}
+
+/// The sink must not be called any more, and the file must be closed.
+fn stop(running: Running) {
+    let Running { store, news, .. } = running;
+    drop(store);
+    while news.recv_timeout(PATIENCE).is_ok() {}
+}
+
+#[test]
+fn what_was_kept_comes_back_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = Timestamp::from_second(1_800_000_000).expect("a time");
+    let first = Running::start(dir.path());
+    assert_eq!(first.opened, Opened::default());
+    first.store.record(sample("api", now, ProbeResult::Fail, 3));
+    assert!(first.commit(change("one")));
+    assert!(first.commit(change("two")));
+    assert!(first.commit(mark("one", DeliveryState::Sending { attempt: 1 })));
+    assert!(first.commit(mark("two", DeliveryState::Sent { receipt: None, attempts: 1 })));
+    assert!(first.commit(Commit { superseded: vec![("one".into(), now)], ..Commit::default() }));
+    stop(first);
+
+    let second = Running::start(dir.path());
+    let Opened { restored, deliveries, lasting } = second.opened.clone();
+    assert_eq!(restored.alerts, [("alert".to_string(), "row of two".to_string())]);
+    assert_eq!(restored.probes, [(probe("api"), sample("api", now, ProbeResult::Fail, 3).kept)]);
+    assert_eq!(deliveries.len(), 1, "what is on its way is not superseded, what is sent is not open");
+    assert_eq!((&deliveries[0].delivery, &deliveries[0].reached), (&delivery("one"), &vec!["+1".to_string()]));
+    assert_eq!(deliveries[0].state, DeliveryState::Sending { attempt: 1 });
+    assert_eq!(lasting, [delivery("two")]);
+    let range = now..now.checked_add(SignedDuration::from_secs(60)).expect("a time");
+    let trace = Reader::new(dir.path(), None).trace(&probe("api"), range).expect("read");
+    assert_eq!(trace.outcomes, [(*sample("api", now, ProbeResult::Fail, 3).outcome).clone()]);
+    assert_eq!(trace.deliveries.len(), 2);
+    assert_eq!(trace.deliveries[0].1[0].text, "no answer");
+    stop(second);
+}
+
+#[test]
+fn a_full_disk_keeps_everything_in_memory_until_there_is_room() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let running = Running::start(dir.path());
+    assert!(running.commit(change("before")));
+    let large = |id: &str| {
+        let mut commit = change(id);
+        commit.deliveries[0].message.text = "x".repeat(60_000);
+        commit
+    };
+    running.store.set_file_max_bytes(4096);
+    // The ceiling is looked at when something fails, so something must fail first: the page that is free goes.
+    let raw = Connection::open(dir.path().join(FILE_NAME)).expect("opened");
+    raw.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    assert!(!running.commit(large("locked")), "another process holds the file");
+    assert!(running.not_durable().expect("a reason").contains("locked by another process"));
+    drop(raw);
+    assert!(!running.commit(large("full")));
+    assert!(running.not_durable().expect("a reason").contains("make room"));
+    let now = clock::now();
+    running.store.record(sample("api", now, ProbeResult::Ok, 3));
+    let request = request(now, 3600);
+    let known = Reader::new(dir.path(), Some(running.store.clone())).history(&request).expect("read");
+    assert_eq!(known.whole.ok, 1, "history goes on from memory");
+
+    running.store.set_file_max_bytes(1 << 30);
+    assert!(running.commit(Commit::default()), "room again");
+    assert_eq!(running.not_durable(), None);
+    stop(running);
+    let again = Running::start(dir.path());
+    let ids: Vec<_> = again.opened.deliveries.iter().map(|it| it.delivery.id.clone()).collect();
+    assert_eq!(ids, ["before", "locked", "full"]);
+    assert_eq!(again.opened.restored.probes.len(), 1);
+    stop(again);
+}
+
+fn request(now: Timestamp, seconds: i64) -> HistoryRequest {
+    HistoryRequest {
+        generation: 1,
+        probe: probe("api"),
+        from: now.checked_sub(SignedDuration::from_secs(seconds)).expect("a time"),
+        until: now.checked_add(SignedDuration::from_secs(1)).expect("a time"),
+        points: 60,
+        zone: "Asia/Shanghai".into(),
+    }
+}
+
+#[test]
+fn a_file_that_is_damaged_while_it_is_used_is_replaced_with_all_that_alerts_know() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let running = Running::start(dir.path());
+    assert!(running.commit(change("one")));
+    // As a failing disk would: pages of nonsense in the middle of the file, and no log to mend them.
+    let raw = Connection::open(dir.path().join(FILE_NAME)).expect("opened");
+    raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpoint");
+    drop(raw);
+    let path = dir.path().join(FILE_NAME);
+    let length = std::fs::metadata(&path).expect("there").len() as usize;
+    std::fs::write(&path, vec![0x5a; length]).expect("written");
+    assert!(running.commit(change("two")), "a new file is made at once");
+    let News::Damaged(text) = running.news() else { panic!("it is said") };
+    assert!(text.contains("moved to"), "{text}");
+    stop(running);
+    let again = Running::start(dir.path());
+    assert_eq!(again.opened.deliveries.iter().map(|it| it.delivery.id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    stop(again);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_moved_aside() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join(FILE_NAME), "no database, and long enough to be taken for one".repeat(9))
+        .expect("written");
+    let running = Running::start(dir.path());
+    let News::Damaged(text) = running.news() else { panic!("it is said") };
+    assert!(text.contains("was damaged"), "{text}");
+    assert!(running.commit(change("one")));
+    stop(running);
+}
+
+#[test]
+fn a_newer_file_is_left_alone_and_everything_goes_on_from_memory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = Database::open(dir.path()).expect("made");
+    made.connection.pragma_update(None, "user_version", 77).expect("set");
+    drop(made);
+    let running = Running::start(dir.path());
+    assert!(running.not_durable().expect("a reason").contains("of a newer hotseat"));
+    assert!(!running.commit(change("one")));
+    stop(running);
+    let raw = Connection::open(dir.path().join(FILE_NAME)).expect("opened");
+    let count: i64 = raw.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).expect("read");
+    assert_eq!(count, 0);
+}
+
+/// A file with `days` of outcomes every 30 s up to `now`, one in a hundred failed.
+fn filled(dir: &Path, now: Timestamp, days: i64) -> Connection {
+    let database = Database::open(dir).expect("made");
+    let mut known = Known::default();
+    let start = now.as_second() - days * 86_400;
+    let connection = database.connection;
+    let fill = connection.unchecked_transaction().expect("begun");
+    rollup::roll(&fill, start).expect("begun");
+    for (at, step) in (start..now.as_second()).step_by(30).enumerate() {
+        let result = if at % 100 == 99 { ProbeResult::Fail } else { ProbeResult::Ok };
+        let mut sample = sample("api", Timestamp::from_second(step).expect("a time"), result, 1 + at as u64 % 100);
+        sample.next = sample.outcome.at.checked_add(SignedDuration::from_secs(30)).ok();
+        samples::insert(&fill, &mut known, &sample).expect("written");
+    }
+    fill.commit().expect("written");
+    connection
+}
+
+#[test]
+fn sums_say_the_same_as_the_runs_that_they_were_made_of() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = Timestamp::from_second(1_800_003_600).expect("a time");
+    let connection = filled(dir.path(), now, 2);
+    let answer = |request: &HistoryRequest| history::history(Some(&connection), request, &[], now).expect("read");
+    let mut two_days = request(now, 2 * 86_400);
+    let before = answer(&two_days);
+    assert_eq!((before.grain.as_str(), before.whole.ok + before.whole.fail), ("raw", 5760));
+    rollup::roll(&connection, now.as_second()).expect("summed up");
+    for (points, grain) in [(1000, "raw"), (200, "minutes"), (2, "hours")] {
+        two_days.points = points;
+        let after = answer(&two_days);
+        assert_eq!(after.whole, before.whole, "{points} points");
+        assert_eq!(after.days, before.days, "{points} points");
+        assert_eq!(after.grain, grain, "{points} points");
+    }
+    let p95 = before.whole.p95.expect("known").as_secs_f64();
+    assert!((0.092..0.098).contains(&p95), "{p95}");
+    let down: Duration = before.days.iter().map(|it| it.down).sum();
+    assert_eq!(down.as_secs(), 57 * 30);
+    let up = before.days[1].up.expect("known");
+    assert!((up - 0.99).abs() < 0.001, "{up}");
+
+    // Derived means derived: thrown away and made again they are the same.
+    let rows = |table: &str| -> i64 {
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("read")
+    };
+    let (minutes, hours) = (rows("minutes"), rows("hours"));
+    assert!(minutes >= 575 && hours >= 47, "{minutes} {hours}");
+    connection.execute_batch("DELETE FROM minutes; DELETE FROM hours").expect("deleted");
+    rollup::rebuild(&connection).expect("made again");
+    assert_eq!((rows("minutes"), rows("hours")), (minutes, hours));
+    two_days.points = 2;
+    assert_eq!(answer(&two_days).whole, before.whole);
+}
+
+#[test]
+fn the_finest_grain_goes_first_and_the_coarser_speaks_for_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = Timestamp::from_second(1_800_003_600).expect("a time");
+    let connection = filled(dir.path(), now, 3);
+    rollup::roll(&connection, now.as_second()).expect("summed up");
+    let mut request = request(now, 3 * 86_400);
+    request.points = 1000;
+    let before = history::history(Some(&connection), &request, &[], now).expect("read");
+    let limits = Limits { raw_days: 1, minutes_days: 2, ..Limits::default() };
+    for chore in rollup::plan(&connection, &limits, now.as_second()).expect("planned") {
+        chore.run(&connection).expect("dropped");
+    }
+    assert!(rollup::plan(&connection, &limits, now.as_second()).expect("planned").is_empty(), "nothing more to drop");
+    let count = |table: &str| -> i64 {
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("read")
+    };
+    assert_eq!(count("outcome"), 86_400 / 30);
+    // The last five minutes may still get an outcome and are not summed up yet.
+    assert_eq!(count("minutes"), 2 * 288 - 1);
+    let after = history::history(Some(&connection), &request, &[], now).expect("read");
+    assert_eq!((&after.whole, after.grain.as_str()), (&before.whole, "hours"));
+    assert_eq!(after.days, before.days);
+    assert_eq!(after.known_since, before.known_since);
+    // Made again only from what is still there.
+    rollup::rebuild(&connection).expect("made again");
+    assert_eq!(history::history(Some(&connection), &request, &[], now).expect("read").whole.ok, before.whole.ok);
+
+    let tight = Limits { bytes_max: rollup::used_bytes(&connection).expect("read") / 2, ..limits };
+    for _ in 0..200 {
+        let chores = rollup::plan(&connection, &tight, now.as_second()).expect("planned");
+        chores.iter().for_each(|it| it.run(&connection).expect("dropped"));
+    }
+    assert!(rollup::used_bytes(&connection).expect("read") <= tight.bytes_max, "the bound holds");
+    assert!(count("hours") > 0);
+}
+
+#[test]
+fn a_clock_that_jumps_loses_and_doubles_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = Timestamp::from_second(1_800_003_600).expect("a time");
+    let connection = filled(dir.path(), now, 1);
+    // A year ahead, and back.
+    rollup::roll(&connection, now.as_second() + 366 * 86_400).expect("summed up");
+    rollup::roll(&connection, now.as_second() + 600).expect("summed up");
+    let request = request(now, 86_400);
+    let before = history::history(Some(&connection), &request, &[], now).expect("read");
+    assert_eq!(before.whole.ok + before.whole.fail, 2880);
+    let marks = Marks::read(&connection).expect("read");
+    let late = sample("api", Timestamp::from_second(now.as_second() - 43_205).expect("a time"), ProbeResult::Ok, 5);
+    let id = samples::insert(&connection, &mut Known::default(), &late).expect("written");
+    rollup::roll_late(&connection, &marks, id, late.outcome.at.as_microsecond()).expect("summed up");
+    let mut coarse = request.clone();
+    coarse.points = 2;
+    let after = history::history(Some(&connection), &coarse, &[], now).expect("read");
+    assert_eq!(after.whole.ok, before.whole.ok + 1);
+}

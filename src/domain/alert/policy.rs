@@ -94,7 +94,7 @@ impl AlertBoard {
         self.pass_time(&mut run);
         match fact {
             AlertFact::Configured { rules } => self.configure(&mut run, rules),
-            AlertFact::Tick { .. } => {}
+            AlertFact::Tick { .. } | AlertFact::Rang(_) => {}
             AlertFact::Silenced(silence) => {
                 run.keep(Row::Silence(silence.id.clone()));
                 self.silences.insert(silence.id.clone(), silence.clone());

@@ -1,5 +1,6 @@
 //! What the screen asks of the world around it.
 
+use crate::domain::alert::Ring;
 use crate::domain::ids::IncidentId;
 use crate::domain::query::saved::SavedQuery;
 use crate::domain::request::Request;
@@ -40,6 +41,8 @@ pub enum Effect {
     PickQuery(Vec<SavedQuery>),
     /// Paint everything again.
     Redraw,
+    /// Sound the bell, or ask the terminal for a desktop notification.
+    Ring(Ring),
     /// Switch mouse reporting.
     Mouse(bool),
     /// Remember the theme in the state directory.

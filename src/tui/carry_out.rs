@@ -7,12 +7,12 @@ use crate::app::event::Event;
 use crate::domain::ids::IncidentId;
 use crate::domain::request::Request;
 use crate::runtime::LINK_REQUESTS_MAX;
-use crate::tui::clipboard;
 use crate::tui::editor_handoff::Handoff;
 use crate::tui::event_loop::{Due, Editing, EventLoop};
 use crate::tui::input::Reader;
 use crate::tui::run::{Exit, THEME_FILE};
 use crate::tui::terminal;
+use crate::tui::{bell, clipboard};
 
 /// Tasks of the screen's own (files of copies and themes) at a time.
 const TASKS_MAX: usize = 16;
@@ -27,6 +27,7 @@ impl EventLoop<'_> {
                 self.painter.forget();
                 self.due = Due::Now;
             }
+            Effect::Ring(ring) => self.send(&bell::bytes(&ring)),
             Effect::Mouse(on) => {
                 self.mouse = on;
                 self.send(terminal::mouse_bytes(on));

@@ -5,6 +5,7 @@
 //! [`terminal`] holds what must be undone at every end. crossterm and ratatui's own terminal are not used:
 //! the one spins on a hang-up and tears arrow keys, the other asks the terminal and waits.
 
+pub mod bell;
 pub mod capabilities;
 mod carry_out;
 pub mod clipboard;

@@ -14,6 +14,7 @@ use crate::app::model::Model;
 use crate::app::overlay::Overlay;
 use crate::app::overlay::confirm::Confirm;
 use crate::app::overlay::queries::QueryPicker;
+use crate::domain::alert::AlertFact;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::request::Inbound;
 use crate::panes::{Context, PaneId, Panes};
@@ -97,6 +98,9 @@ impl Model {
             Inbound::Fact(envelope) => {
                 // The runtime that owns the board has carried out its effects already.
                 let _ = self.board.apply(self.now, envelope);
+                if let Fact::Alert(AlertFact::Rang(ring)) = &envelope.fact {
+                    effects.push(Effect::Ring(ring.clone()));
+                }
                 if let Fact::Runtime(RuntimeFact::ServiceFailed { service, error, retry_s: retry_s @ 1.. }) =
                     &envelope.fact
                 {

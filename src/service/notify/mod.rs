@@ -3,10 +3,21 @@
 //! A kind gives a message the form of its channel and sends it once. When it is sent, how often it is tried
 //! and what becomes of it is decided by the outbox; who is told at all in `domain::alert::policy`.
 
+pub mod alertmanager;
+pub mod command;
 pub mod http;
 pub mod ntfy;
+pub mod pagerduty;
+pub mod payload;
 pub mod read;
+pub mod sample;
+pub mod slack;
+pub mod sms;
+pub mod smtp;
+pub mod terminal;
 pub mod text;
+pub mod twilio;
+pub mod webhook;
 
 use std::fmt;
 use std::future::Future;
@@ -122,7 +133,17 @@ impl fmt::Display for SendError {
 }
 
 /// What a `[[notifier]]` can be.
-pub const KINDS: &[Kind<dyn Notifier>] = &[ntfy::KIND];
+pub const KINDS: &[Kind<dyn Notifier>] = &[
+    twilio::KIND,
+    slack::KIND,
+    pagerduty::KIND,
+    smtp::KIND,
+    ntfy::KIND,
+    webhook::KIND,
+    alertmanager::KIND,
+    command::KIND,
+    terminal::KIND,
+];
 
 /// One `[[notifier]]` of the config, checked and ready to send.
 #[derive(Clone)]

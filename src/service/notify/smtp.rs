@@ -1,0 +1,315 @@
+//! `smtp = { … }`: an e-mail through a mail server.
+//!
+//! The Message-ID comes from the delivery, so that a message sent twice is one to a server that looks; all
+//! messages about one alert refer to the same root, so that mail programs show them as one thread.
+
+use std::hash::{Hash, Hasher};
+use std::time::SystemTime;
+
+use lettre::address::Envelope;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, MessageBuilder};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::domain::alert::delivery::{Action, Delivery};
+use crate::domain::probe::expect::shorten;
+use crate::domain::sanitise;
+use crate::registry::Kind;
+use crate::registry::node::Node;
+use crate::service::notify::http::{self, Authorities};
+use crate::service::notify::{Attempt, Notifier, Receipt, SendError, Sending, text};
+use crate::service::probe::redact::redact;
+
+/// Characters of a subject.
+const SUBJECT_MAX: usize = 200;
+/// Bytes of a text: a digest of a thousand probes fits.
+const TEXT_MAX: usize = 256 << 10;
+/// Characters of a server's words that are kept.
+const WORDS_MAX: usize = 240;
+/// Recipients of one notifier: a mailing list is one address.
+const RECIPIENTS_MAX: usize = 50;
+
+/// `smtp` in the config.
+pub const KIND: Kind<dyn Notifier> = Kind {
+    name: "smtp",
+    summary: "e-mail through a mail server, with TLS, STARTTLS, or plain on this host",
+    example: "[[notifier]]\nname = \"mail\"\nsmtp = { host = \"mail.example.com\", tls = \"starttls\", user = \"hotseat\", password = \"${file:/etc/hostname}\", from = \"hotseat@example.com\", to = [\"oncall@example.com\"] }\n",
+    build,
+};
+
+/// How the connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Protection {
+    /// TLS from the first byte (port 465).
+    Tls,
+    /// TLS after a word in the clear (port 587), and nothing without it.
+    StartTls,
+    /// None (port 25).
+    None,
+}
+
+/// Sends mail.
+#[derive(Debug, Clone, Hash)]
+struct Smtp {
+    host: String,
+    port: u16,
+    protection: Protection,
+    login: Option<(String, String)>,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    authorities: Authorities,
+}
+
+fn build(node: &Node<'_>) -> Option<Box<dyn Notifier>> {
+    if !node.expect_table() {
+        return None;
+    }
+    let host = node.require("host").and_then(|it| read_host(&it));
+    let words = [("tls", Protection::Tls), ("starttls", Protection::StartTls), ("none", Protection::None)];
+    let protection_at = node.get("tls");
+    let protection = protection_at.as_ref().map_or(Some(Protection::Tls), |it| it.one_of(&words));
+    let port = node.get("port").map(|it| it.integer(1..65_536).and_then(|it| u16::try_from(it).ok()));
+    let (user, password) = (node.get("user"), node.get("password"));
+    let login = match (&user, &password) {
+        (Some(user), Some(password)) => Some((user.string(), password.secret())),
+        (None, None) => None,
+        (Some(only), None) | (None, Some(only)) => {
+            only.error_with_hint("`user` and `password` go together", "write both, or neither");
+            Some((None, None))
+        }
+    };
+    let from = node.require("from").and_then(|it| mailbox(&it));
+    let to = node.require("to").and_then(|it| {
+        let items = it.one_or_many();
+        if items.is_empty() || items.len() > RECIPIENTS_MAX {
+            it.error_with_hint(format!("`to` needs 1 to {RECIPIENTS_MAX} addresses"), "use the address of a list");
+            return None;
+        }
+        items.iter().map(mailbox).collect::<Option<Vec<_>>>()
+    });
+    let authorities = http::read_authorities(node);
+    node.finish(&[]);
+    let (host, protection) = (host?, protection?);
+    if protection == Protection::None && !http::is_loopback(&host) {
+        let at = protection_at.as_ref().unwrap_or(node);
+        at.error_with_hint(
+            "mail to another host must not travel in the clear",
+            "write `tls = \"starttls\"` or `tls = \"tls\"`; `none` is for a server on this host",
+        );
+        return None;
+    }
+    let usual = match protection {
+        Protection::Tls => 465,
+        Protection::StartTls => 587,
+        Protection::None => 25,
+    };
+    let login = match login {
+        None => None,
+        Some((user, password)) => Some((user?, password?)),
+    };
+    let port = port.map_or(Some(usual), |it| it)?;
+    Some(Box::new(Smtp { host, port, protection, login, from: from?, to: to?, authorities: authorities? }))
+}
+
+fn read_host(node: &Node<'_>) -> Option<String> {
+    let host = node.string()?;
+    if host.is_empty() || host.chars().any(|it| it.is_whitespace() || it.is_control() || "/@".contains(it)) {
+        node.error_with_hint("`host` must be the name of a mail server", "write it as in `mail.example.com`");
+        return None;
+    }
+    Some(host)
+}
+
+fn mailbox(node: &Node<'_>) -> Option<Mailbox> {
+    let text = node.string()?;
+    match text.parse() {
+        Ok(mailbox) => Some(mailbox),
+        Err(_) => {
+            node.error_with_hint(
+                format!("`{}` is no address", sanitise::text(&text)),
+                "write it as in `oncall@example.com` or `On call <oncall@example.com>`",
+            );
+            None
+        }
+    }
+}
+
+impl Notifier for Smtp {
+    fn send<'a>(&'a self, attempt: Attempt<'a>) -> Sending<'a> {
+        Box::pin(async move {
+            let mail = self.mail(attempt.delivery)?;
+            let left = |it: &&Mailbox| !attempt.done.contains(&it.email.to_string());
+            let to: Vec<Address> = self.to.iter().filter(left).map(|it| it.email.clone()).collect();
+            let mut done: Vec<String> = attempt.done.to_vec();
+            let refused = match self.hand_over(&mail, to.clone(), attempt.deadline).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(error) => error,
+            };
+            if !refused.permanent || to.len() < 2 {
+                return Err(SendError { done, ..refused });
+            }
+            // One address that the server refuses must not keep the mail from the others.
+            let mut last = None;
+            let mut errors: Vec<SendError> = Vec::new();
+            for address in to {
+                match self.hand_over(&mail, vec![address.clone()], attempt.deadline).await {
+                    Ok(receipt) => {
+                        done.push(address.to_string());
+                        last = Some(receipt);
+                    }
+                    Err(error) => errors.push(SendError { text: format!("{address}: {}", error.text), ..error }),
+                }
+            }
+            match (errors.is_empty(), last) {
+                (true, Some(receipt)) => Ok(receipt),
+                _ => Err(SendError {
+                    permanent: errors.iter().all(|it| it.permanent),
+                    ambiguous: errors.iter().any(|it| it.ambiguous),
+                    retry_after: None,
+                    text: errors.iter().map(|it| it.text.as_str()).collect::<Vec<_>>().join("; "),
+                    done,
+                }),
+            }
+        })
+    }
+
+    fn describe(&self) -> String {
+        let to: Vec<String> = self.to.iter().map(|it| it.email.to_string()).collect();
+        format!("mail to {} by {}", to.join(", "), self.host)
+    }
+
+    fn fingerprint(&self, mut hasher: &mut dyn Hasher) {
+        self.hash(&mut hasher);
+    }
+}
+
+impl Smtp {
+    fn mail(&self, delivery: &Delivery) -> Result<Message, SendError> {
+        let message = &delivery.message;
+        let domain: String =
+            message.host.chars().filter(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '.')).collect();
+        let id = |of: &str| {
+            let digest = Sha256::digest(of.as_bytes());
+            let hex: String = digest.iter().take(16).map(|it| format!("{it:02x}")).collect();
+            format!("<{hex}@{}.hotseat>", if domain.is_empty() { "host" } else { &domain })
+        };
+        let root = id(&delivery.key);
+        let is_root = delivery.action == Action::Trigger;
+        let mut mail: MessageBuilder = Message::builder()
+            .from(self.from.clone())
+            .subject(text::cut_chars(&sanitise::text(&message.title), SUBJECT_MAX))
+            .date(SystemTime::from(clock::now()))
+            .message_id(Some(if is_root { root.clone() } else { id(&delivery.id) }))
+            // No out-of-office reply, please (RFC 3834).
+            .raw_header(raw("Auto-Submitted", "auto-generated")?)
+            .raw_header(raw("X-Hotseat-Action", delivery.action.word())?);
+        if !is_root {
+            mail = mail.in_reply_to(root.clone()).references(root);
+        }
+        for to in &self.to {
+            mail = mail.to(to.clone());
+        }
+        let body = format!("{}\n", text::cut_bytes(&text::whole(message), TEXT_MAX));
+        mail.header(ContentType::TEXT_PLAIN)
+            .body(body)
+            .map_err(|error| SendError::permanent(self.clean(&format!("could not write the mail: {error}"))))
+    }
+
+    async fn hand_over(&self, mail: &Message, to: Vec<Address>, deadline: Instant) -> Result<Receipt, SendError> {
+        let envelope = Envelope::new(Some(self.from.email.clone()), to)
+            .map_err(|error| SendError::permanent(self.clean(&format!("could not address the mail: {error}"))))?;
+        let transport = self.transport(deadline).map_err(|error| self.trouble(&error))?;
+        let raw = mail.formatted();
+        match tokio::time::timeout_at(deadline, transport.send_raw(&envelope, &raw)).await {
+            Ok(Ok(response)) => {
+                let words: Vec<&str> = response.message().collect();
+                let said = self.clean(&words.join(" "));
+                Ok(Receipt { id: None, text: format!("{} answered {} {said}", self.host, response.code()) })
+            }
+            Ok(Err(error)) => Err(self.trouble(&error)),
+            Err(_) => Err(SendError::ambiguous(format!("{} did not answer in time", self.host))),
+        }
+    }
+
+    fn transport(&self, deadline: Instant) -> Result<AsyncSmtpTransport<Tokio1Executor>, Error> {
+        let tls = match self.protection {
+            Protection::None => Tls::None,
+            Protection::Tls => Tls::Wrapper(self.tls()?),
+            Protection::StartTls => Tls::Required(self.tls()?),
+        };
+        let left = deadline.saturating_duration_since(clock::timer());
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host as &str)
+            .port(self.port)
+            .tls(tls)
+            .timeout(Some(left))
+            .hello_name(ClientId::Domain(client_name()));
+        if let Some((user, password)) = &self.login {
+            builder = builder.credentials(Credentials::new(user.clone(), password.clone()));
+        }
+        Ok(builder.build())
+    }
+
+    fn tls(&self) -> Result<TlsParameters, Error> {
+        let mut builder = TlsParameters::builder(self.host.clone());
+        if let Some(own) = &self.authorities {
+            builder = builder.certificate_store(CertificateStore::None);
+            for certificate in own {
+                builder = builder.add_root_certificate(Certificate::from_der(certificate.clone())?);
+            }
+        } else {
+            // The host's own roots beside those of Mozilla; one that cannot be read is left out.
+            for certificate in rustls_native_certs::load_native_certs().certs {
+                if let Ok(certificate) = Certificate::from_der(certificate.to_vec()) {
+                    builder = builder.add_root_certificate(certificate);
+                }
+            }
+        }
+        builder.build_rustls()
+    }
+
+    fn trouble(&self, error: &Error) -> SendError {
+        let mut innermost: &dyn std::error::Error = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        let cause = innermost.to_string();
+        let text = match error.status() {
+            Some(code) => format!("{} answered {code}: {cause}", self.host),
+            None if error.is_timeout() => format!("{} did not answer in time", self.host),
+            None => format!("{}:{}: {cause}", self.host, self.port),
+        };
+        // Only an answer says that the mail was not taken, and a failure before the conversation began.
+        let before = error.is_tls() || error.is_client() || format!("{error:?}").contains("Connection");
+        SendError {
+            permanent: error.is_permanent(),
+            ambiguous: error.status().is_none() && !before,
+            text: self.clean(&text),
+            ..SendError::default()
+        }
+    }
+
+    fn clean(&self, text: &str) -> String {
+        let secrets: Vec<String> = self.login.iter().map(|(_, password)| password.clone()).collect();
+        shorten(sanitise::text(&redact(text, &secrets)).trim(), WORDS_MAX)
+    }
+}
+
+fn raw(name: &'static str, value: &str) -> Result<HeaderValue, SendError> {
+    let name = HeaderName::new_from_ascii(name.to_string())
+        .map_err(|error| SendError::permanent(format!("could not write the mail: {error}")))?;
+    Ok(HeaderValue::new(name, value.to_string()))
+}
+
+/// What this host calls itself to a mail server: its name where that can stand in a greeting.
+fn client_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let is_good = !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.'));
+    if is_good { name } else { "localhost".into() }
+}

@@ -15,7 +15,7 @@ use crate::logstore::format::NAMES;
 use crate::registry::Kind;
 use crate::registry::node::Commands;
 use crate::service::backup::{destination, source};
-use crate::service::{log, probe};
+use crate::service::{log, notify, probe};
 
 /// Check the config and say what it would do
 ///
@@ -129,7 +129,7 @@ impl<'a> Report<'a> {
 /// One thing a config can name.
 #[derive(Debug, Serialize)]
 struct Named {
-    /// Where it stands: `probe`, `log`, `backup`, `destination`.
+    /// Where it stands: `probe`, `log`, `backup`, `destination`, `notifier`.
     part: &'static str,
     name: &'static str,
     summary: &'static str,
@@ -145,6 +145,7 @@ fn kinds() -> Vec<Named> {
         .chain(part("log", log::KINDS))
         .chain(part("backup", source::KINDS))
         .chain(part("destination", destination::KINDS))
+        .chain(part("notifier", notify::KINDS))
         .collect()
 }
 

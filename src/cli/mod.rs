@@ -20,6 +20,7 @@ pub mod open;
 pub mod output;
 pub mod probe;
 pub mod status;
+pub mod test_notify;
 pub mod themes;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub const LONG_VERSION: &str = concat!(
     "\nprobes: http, tcp, dns, tls, icmp, grpc, websocket, command, prometheus, alertmanager, heartbeat,",
     "\n        journey, pool, host, logs",
     "\nlogs: file, stdin, command, journald, docker, podman, kubernetes, ssh, loki, elasticsearch",
+    "\nnotifiers: twilio, slack, pagerduty, smtp, ntfy, webhook, alertmanager, command, terminal",
     "\narchives: gzip, zstd, bzip2, xz",
     "\nbackups: file, sqlite",
     "\ntls: rustls with the host's and the Mozilla roots",
@@ -115,6 +117,8 @@ pub enum Command {
     Ack(ack::Args),
     /// Report to a heartbeat that a job is done
     Beat(beat::Args),
+    /// Send a test message through a notifier and say what it answered
+    TestNotify(test_notify::Args),
     /// Check the config and say what it would do
     Check(check::Args),
     /// Write a commented config to start from
@@ -207,6 +211,7 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             Command::Declare(args) => declare::run(args, cx, out),
             Command::Ack(args) => ack::run(args, cx, out),
             Command::Beat(args) => beat::run(args, cx, out),
+            Command::TestNotify(args) => test_notify::run(args, cx, out),
             Command::Check(args) => check::run(args, cx, out),
             Command::Init(args) => init::run(args, cx, out),
             Command::Keys(args) => keys::run(args, cx, out),

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod docs;
+mod flood;
 mod fuzz_smoke;
 mod incidents;
 mod keys;

@@ -24,8 +24,19 @@ pub struct Needs {
     pub zoomed: bool,
     /// Rows of the header: 1, and 1 more for an open incident, and 1 for a banner.
     pub header_rows: u16,
-    /// Rows that each pane can fill, in screen order.
+    /// Rows that each pane can fill, in screen order; 0 leaves its title, while it has not the focus.
     pub wanted: [u16; PaneId::ALL.len()],
+}
+
+impl Needs {
+    /// True for a pane of which the title is enough.
+    fn is_closed(&self, pane: PaneId) -> bool {
+        self.focus != pane && PaneId::ALL.iter().zip(self.wanted).any(|(it, rows)| *it == pane && rows == 0)
+    }
+
+    fn are_closed(&self, panes: &[PaneId]) -> bool {
+        panes.iter().all(|it| self.is_closed(*it))
+    }
 }
 
 /// Where a pane stands.
@@ -111,9 +122,13 @@ impl Areas {
     fn stacked(&mut self, room: Rect, needs: &Needs) {
         let [services, _, backups, incident] = needs.wanted;
         let bodies = room.height - PaneId::ALL.len() as u16;
-        let services = services.min(share(bodies, 30)).max(2);
-        let backups = backups.min(share(bodies, 12)).max(1);
-        let incident = incident.min(share(bodies, 30)).max(3);
+        let rows = |pane, wanted: u16, percent, least| match needs.is_closed(pane) {
+            true => 0,
+            false => wanted.min(share(bodies, percent)).max(least),
+        };
+        let services = rows(PaneId::Services, services, 30, 2);
+        let backups = rows(PaneId::Backups, backups, 12, 1);
+        let incident = rows(PaneId::Incident, incident, 30, 3);
         self.rows(room, |it| match it {
             PaneId::Services => services + 1,
             PaneId::Backups => backups + 1,
@@ -124,8 +139,10 @@ impl Areas {
 
     fn side_by_side(&mut self, room: Rect, needs: &Needs) {
         let [services, _, backups, incident] = needs.wanted;
-        let top = services.max(backups).min(share(room.height, 32)).max(4) + 1;
-        let bottom = incident.min(share(room.height, 30)).max(4) + 1;
+        let above = services.max(backups).min(share(room.height, 32)).max(4);
+        let top = if needs.are_closed(&[PaneId::Services, PaneId::Backups]) { 1 } else { above + 1 };
+        let below = incident.min(share(room.height, 30)).max(4);
+        let bottom = if needs.is_closed(PaneId::Incident) { 1 } else { below + 1 };
         let (left, right) = self.columns(Rect { height: top, ..room }, 60);
         self.panes.push(pane(PaneId::Services, left));
         self.panes.push(pane(PaneId::Logs, Rect { y: room.y + top, height: room.height - top - bottom, ..room }));
@@ -135,7 +152,9 @@ impl Areas {
 
     fn three(&mut self, room: Rect, needs: &Needs) {
         let [services, _, backups, incident] = needs.wanted;
-        let top = services.max(backups).max(incident).min(share(room.height, 42)).max(6) + 1;
+        let rows = services.max(backups).max(incident).min(share(room.height, 42)).max(6);
+        let others = [PaneId::Services, PaneId::Backups, PaneId::Incident];
+        let top = if needs.are_closed(&others) { 1 } else { rows + 1 };
         let above = Rect { height: top, ..room };
         let (left, rest) = self.columns(above, 42);
         let (middle, right) = self.columns(rest, 46);
@@ -200,6 +219,23 @@ mod tests {
         let needs = Needs { focus: PaneId::Logs, zoomed: false, header_rows: 1, wanted: [3, u16::MAX, 1, 3] };
         let areas = Areas::divide(Rect::new(0, 0, 80, 24), &needs);
         assert_eq!(rows(&areas), [3, 11, 1, 3]);
+    }
+
+    #[test]
+    fn panes_with_nothing_in_them_keep_their_titles_and_open_with_the_focus() {
+        let divide = |width, height, focus| {
+            let needs = Needs { focus, zoomed: false, header_rows: 1, wanted: [0, u16::MAX, 0, 0] };
+            rows(&Areas::divide(Rect::new(0, 0, width, height), &needs))
+        };
+        for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+            let logs = divide(width, height, PaneId::Logs);
+            assert_eq!((logs[0], logs[2], logs[3]), (0, 0, 0), "{width}x{height}");
+            assert!(logs[1] + 6 >= height, "{width}x{height} {logs:?}");
+            for focus in [PaneId::Services, PaneId::Backups, PaneId::Incident] {
+                let at = PaneId::ALL.iter().position(|it| *it == focus).unwrap();
+                assert!(divide(width, height, focus)[at] > 0, "{width}x{height} {focus:?}");
+            }
+        }
     }
 
     #[test]

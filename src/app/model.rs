@@ -259,11 +259,18 @@ impl Model {
 
     fn divide(&self) -> Areas {
         let wanted: Vec<u16> = PaneId::ALL.iter().map(|it| self.panes.wanted_rows(*it, &self.context(*it))).collect();
+        // Only logs are looked at: the others keep their titles, and open when they get the keys.
+        let board = &self.board;
+        let only_logs = !board.logs.sources.is_empty()
+            && board.probes.is_empty()
+            && board.backups.jobs.is_empty()
+            && board.incidents.open_incidents().next().is_none();
+        let wanted = |at: usize| if only_logs && PaneId::ALL[at] != PaneId::Logs { 0 } else { wanted[at] };
         let needs = Needs {
             focus: self.focus,
             zoomed: self.is_zoomed(),
             header_rows: summary::header_rows(self),
-            wanted: std::array::from_fn(|at| wanted[at]),
+            wanted: std::array::from_fn(wanted),
         };
         Areas::divide(Rect::new(0, 0, self.size.0, self.size.1), &needs)
     }

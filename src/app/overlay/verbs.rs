@@ -49,7 +49,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "declare", usage: "declare [sev1-sev4] TITLE", doc: "Declare an incident" },
     Verb { name: "filter", usage: "filter [+] QUERY", doc: "Replace the log filter, add to it, or take it away" },
     Verb { name: "columns", usage: "columns FIELD,…", doc: "Show fields as columns; `none` takes them away" },
-    Verb { name: "goto", usage: "goto TIME", doc: "Show the logs at a time: -12m, 14:05" },
+    Verb { name: "goto", usage: "goto TIME", doc: "Show the logs at a time: -12m, 14:05; also the time alone" },
 ];
 
 /// Words that fingers type from habit.
@@ -66,6 +66,10 @@ pub fn parse_line(text: &str, focus: PaneId) -> Result<Line, String> {
     let argument = argument.trim();
     if word.is_empty() {
         return Ok(Line::Nothing);
+    }
+    // As in `:120` of less, but by time: no command begins with a digit.
+    if text.strip_prefix(['-', '@']).unwrap_or(text).starts_with(|it: char| it.is_ascii_digit()) {
+        return Ok(Line::Goto(text.to_string()));
     }
     let known = VERBS.iter().any(|it| it.name == word);
     match (word, argument) {
@@ -154,6 +158,9 @@ mod tests {
         assert_eq!(parse("filter"), Ok(Line::Filter(String::new())));
         assert_eq!(parse("goto 14:05"), Ok(Line::Goto("14:05".into())));
         assert!(parse("goto").is_err());
+        for time in ["14:43", "14:43:52", "2026-11-23 14:43", "-12m", "@14:05"] {
+            assert_eq!(parse(time), Ok(Line::Goto(time.into())));
+        }
         assert_eq!(parse("columns status, user"), Ok(Line::Columns("status, user".into())));
         assert_eq!(parse("columns none"), Ok(Line::Columns(String::new())));
         assert!(matches!(parse_line("columns", PaneId::Logs), Ok(Line::Command(_))));

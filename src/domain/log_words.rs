@@ -21,7 +21,10 @@ pub fn gap(name: &str, kind: &GapKind) -> String {
         GapKind::Ended => format!("{name} ended"),
         GapKind::Reconnected { away_seconds, resumed } => {
             let rest = if *resumed { "nothing is missing" } else { "what came meanwhile is missing" };
-            format!("{name} reconnected after {away_seconds} s, {rest}")
+            match away_seconds {
+                0 => format!("{name} reconnected at once, {rest}"),
+                _ => format!("{name} reconnected after {away_seconds} s, {rest}"),
+            }
         }
         GapKind::Cut { bytes } => format!("{} of a line of {name} cut", format::bytes(*bytes)),
         GapKind::Broken { read_bytes, why } => {

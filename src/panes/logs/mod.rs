@@ -87,10 +87,10 @@ crate::commands! {
     LogsCommand {
         Down = "logs.down", "Go down one record", ["j", "down"], "";
         Up = "logs.up", "Go up one record (pauses following)", ["k", "up"], "";
-        HalfDown = "logs.half-page-down", "Go down half a page", ["ctrl-d"], "";
+        HalfDown = "logs.half-page-down", "Go down half a page", ["ctrl-d", "d"], "";
         HalfUp = "logs.half-page-up", "Go up half a page", ["ctrl-u"], "";
         PageDown = "logs.page-down", "Go down a page", ["pgdn", "ctrl-f"], "";
-        PageUp = "logs.page-up", "Go up a page", ["pgup", "ctrl-b"], "";
+        PageUp = "logs.page-up", "Go up a page", ["pgup", "ctrl-b", "b"], "";
         Oldest = "logs.oldest", "Go to the oldest record", ["g g", "home"], "";
         Newest = "logs.newest", "Go to the newest record and follow", ["G", "end"], "";
         Follow = "logs.follow", "Follow the newest record, or pause", ["F"], "follow";
@@ -139,13 +139,13 @@ crate::commands! {
         Select = "logs.select", "Select records from here to where you go, or stop selecting", ["V"], "";
         Copy = "logs.copy", "Copy the record, or the selected ones", ["y"], "";
         Export = "logs.export", "Write the selected records, or all that pass the filter, into a file", ["Y"], "";
-        LastMinute = "logs.last-1m", "Go to one minute ago", ["t 1"], "";
-        Last5Minutes = "logs.last-5m", "Go to five minutes ago", ["t 2"], "";
-        Last15Minutes = "logs.last-15m", "Go to fifteen minutes ago", ["t 3"], "";
-        Last30Minutes = "logs.last-30m", "Go to half an hour ago", ["t 4"], "";
-        LastHour = "logs.last-1h", "Go to one hour ago", ["t 5"], "";
-        Last6Hours = "logs.last-6h", "Go to six hours ago", ["t 6"], "";
-        Now = "logs.now", "Go to now and follow", ["t 0"], "";
+        LastMinute = "logs.last-1m", "Go to -1m", ["t 1"], "";
+        Last5Minutes = "logs.last-5m", "Go to -5m", ["t 2"], "";
+        Last15Minutes = "logs.last-15m", "Go to -15m", ["t 3"], "";
+        Last30Minutes = "logs.last-30m", "Go to -30m", ["t 4"], "";
+        LastHour = "logs.last-1h", "Go to -1h", ["t 5"], "";
+        Last6Hours = "logs.last-6h", "Go to -6h", ["t 6"], "";
+        Now = "logs.now", "Go to now", ["t 0"], "";
     }
 }
 

@@ -87,24 +87,31 @@ impl LogsPane {
         let present = self.chips.clone();
         let mut effects = self.use_chips(cx, before);
         self.recall.replaced(&present);
-        effects.push(Notice::info(match self.chips.is_empty() {
-            true => "filter as before: none".to_string(),
-            false => format!("filter as before: {}", crate::domain::sanitise::text(&self.chips.text())),
-        }));
+        effects.push(self.filter_notice("filter as before"));
         effects
+    }
+
+    fn filter_notice(&self, what: &str) -> Effect {
+        Notice::info(match self.chips.is_empty() {
+            true => format!("{what}: none"),
+            false => format!("{what}: {}", crate::domain::sanitise::text(&self.chips.text())),
+        })
     }
 
     /// Goes to the last filter, and from there back to this one.
     pub(super) fn last_query(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let wanted = self.recall.last.clone().filter(|it| it.all() != self.chips.all());
-        match wanted {
+        let mut effects = match wanted {
             Some(wanted) => self.set_chips(cx, wanted),
             None if self.chips.is_empty() => {
-                vec![Notice::info("no filter was used before: `f` adds one, `Q` lists the saved ones")]
+                return vec![Notice::info("no filter was used before: `f` adds one, `Q` lists the saved ones")];
             }
             // There is no other one: the key takes it away and brings it back.
             None => self.set_chips(cx, Chips::default()),
-        }
+        };
+        // Also so that no older word about the filter stays in the footer.
+        effects.push(self.filter_notice("filter"));
+        effects
     }
 
     /// Lets the person pick among saved and earlier queries.

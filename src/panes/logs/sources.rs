@@ -332,6 +332,9 @@ fn has_input(list: &SourceList) -> bool {
     list.typing || !list.input.text().is_empty()
 }
 
+/// Cells of a row beside name, state and origin: mark, sign, muted, size, gaps.
+const FIXED_CELLS: usize = 28;
+
 /// Draws the list over the rows; returns where the cursor belongs while it is narrowed.
 pub fn draw(
     list: &SourceList,
@@ -350,7 +353,11 @@ pub fn draw(
     let widest = |text: &dyn Fn(&SourceStatus) -> usize| shown.iter().map(|it| text(it)).max().unwrap_or_default();
     let share = |percent: usize| usize::from(area.width) * percent / 100;
     let name_cells = widest(&|it| sanitise::text(&it.name).width()).min(share(30)).max(4);
-    let state_cells = widest(&|it| state_words(&it.state, cx.now).width()).min(share(45)).max(9);
+    let wanted = widest(&|it| state_words(&it.state, cx.now).width());
+    // What the mark, the name, muted, size and gaps leave; where origins are shown, they get some of it.
+    let origin =
+        if area.width >= ORIGIN_FROM { widest(&|it| sanitise::text(&it.origin).width() + 1).min(share(25)) } else { 0 };
+    let state_cells = wanted.min(usize::from(area.width).saturating_sub(name_cells + FIXED_CELLS + origin)).max(9);
     for (row, source) in area.rows().zip(shown.iter().skip(top).take(rows)) {
         let (sign, role) = match &source.state {
             SourceState::Failed(_) => ("x", Role::ProbeDown),

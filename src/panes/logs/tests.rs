@@ -153,6 +153,7 @@ fn a_change_of_the_filter_can_be_taken_back_and_the_last_one_is_one_key_away() {
     assert_eq!(desk.notices().last().map(String::as_str), Some("no change of the filter to take back"));
     desk.press("R");
     assert!(desk.title().contains("[level>=error ×] 5 of 50"), "{}", desk.title());
+    assert_eq!(desk.notices().last().map(String::as_str), Some("filter: level>=error"));
     desk.press("X f \"INFO\" enter R");
     assert!(desk.title().contains("[level>=error ×] 5 of 50"), "{}", desk.title());
     desk.press("R");

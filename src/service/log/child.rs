@@ -112,6 +112,9 @@ pub fn ended_words(program: &str, status: ExitStatus, complaint: &str) -> String
 /// The words for a program that could not be started.
 pub fn start_words(program: &str, error: &io::Error) -> String {
     match error.kind() {
+        io::ErrorKind::NotFound if program.contains('/') => {
+            format!("`{}` does not exist", crate::domain::sanitise::text(program))
+        }
         io::ErrorKind::NotFound => format!("`{}` is not installed, or not in the PATH", base(program)),
         _ => format!("could not run `{}`: {error}", base(program)),
     }

@@ -125,7 +125,8 @@ pub fn follow_lines(feed: &mut Feed, call: &Call, connection: &mut Connection) -
 }
 
 fn away(away_seconds: u64, why: &str) -> GapKind {
-    GapKind::Failed(format!("{why}, started again after {away_seconds} s"))
+    let when = if away_seconds == 0 { "at once".to_string() } else { format!("after {away_seconds} s") };
+    GapKind::Failed(format!("{why}, started again {when}"))
 }
 
 /// Appends whole lines, and says when one was cut.
@@ -184,7 +185,7 @@ mod tests {
         rig.wait_until(|rig| rig.lines("log").contains(&"line 3".to_string()));
         // Nobody can know after how many seconds.
         let gaps: Vec<String> =
-            rig.gaps("log").iter().filter_map(|it| Some(it.split_once(" again after ")?.0.to_string())).collect();
+            rig.gaps("log").iter().filter_map(|it| Some(it.split_once(" again ")?.0.to_string())).collect();
         let expected = |n: u8| format!("Failed(\"`prog` ended with 7: trouble {n}, started");
         assert_eq!(gaps, [expected(1), expected(2)]);
         let states = rig.states("log");
@@ -210,12 +211,25 @@ mod tests {
     }
 
     #[test]
+    fn a_short_absence_is_told_without_counting_nothing() {
+        let words = |seconds| match away(seconds, "ended") {
+            GapKind::Failed(words) => words,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            (words(0), words(2)),
+            ("ended, started again at once".into(), "ended, started again after 2 s".into())
+        );
+    }
+
+    #[test]
     fn a_program_that_is_not_there_is_looked_for_again() {
         let rig = Rig::new();
         rig.start(CommandLog { call: Call::new(vec!["/nonexistent/prog".into()]), restart: true });
-        rig.wait_for_state("log", |it| {
-            matches!(it, SourceState::Reconnecting { why, .. } if why == "`prog` is not installed, or not in the PATH")
-        });
+        rig.wait_for_state(
+            "log",
+            |it| matches!(it, SourceState::Reconnecting { why, .. } if why == "`/nonexistent/prog` does not exist"),
+        );
     }
 
     #[test]

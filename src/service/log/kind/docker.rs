@@ -448,8 +448,8 @@ mod tests {
     fn the_last_line_needs_no_end_and_lines_without_a_time_are_kept_once() {
         let rig = Rig::new();
         let script = "echo x >> calls; echo '2024-05-06T07:08:09Z first'; echo 'no time'\n\
-             echo 'a word of the engine' >&2; printf '2024-05-06T07:08:10Z panic: boom'\n\
-             [ $(wc -l < calls) -lt 4 ] && exit 0; echo; echo '2024-05-06T07:09:09Z again'; exec sleep 600";
+             echo 'a word of the engine' >&2\n\
+             [ $(wc -l < calls) -lt 4 ] && { printf '2024-05-06T07:08:10Z panic: boom'; exit 0; }; echo '2024-05-06T07:09:09Z again'; exec sleep 600";
         let program = rig.script("docker", script).remove(0);
         rig.start(ContainerLog { settings: settings(program), container: "api".into() });
         rig.wait_until(|rig| rig.lines("log").iter().any(|it| it.ends_with("again")));

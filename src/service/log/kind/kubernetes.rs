@@ -556,8 +556,8 @@ mod tests {
         let rig = Rig::new();
         let script = "case $* in *' get '*) echo 'shop-a Running app:0:,'; exit 0;; esac\n\
              echo x >> calls; echo '[pod/shop-a/app] 2024-05-06T07:08:09Z first'; echo '[pod/shop-a/app] no time'\n\
-             printf '[pod/shop-a/app] 2024-05-06T07:08:10Z panic: boom'; [ $(wc -l < calls) -lt 3 ] && exit 0\n\
-             echo; echo '[pod/shop-a/app] 2024-05-06T07:09:09Z again'; exec sleep 600";
+             [ $(wc -l < calls) -lt 3 ] && { printf '[pod/shop-a/app] 2024-05-06T07:08:10Z panic: boom'; exit 0; }\n\
+             echo '[pod/shop-a/app] 2024-05-06T07:09:09Z again'; exec sleep 600";
         let program = rig.script("kubectl", script).remove(0);
         rig.start(log(program, Which::Selector("app=shop".into())));
         rig.wait_until(|rig| rig.lines("log:a").iter().any(|it| it.ends_with("again")));

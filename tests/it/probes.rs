@@ -14,26 +14,26 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-fn spec(entry: &str) -> ProbeSpec {
+pub(crate) fn spec(entry: &str) -> ProbeSpec {
     let text = format!("[[probe]]\nname = \"it\"\n{entry}\n");
     let (mut config, errors) = config::parse("c.toml", &text);
     assert!(errors.is_empty(), "{errors:?}");
     config.probes.remove(0)
 }
 
-async fn look(entry: &str) -> Outcome {
+pub(crate) async fn look(entry: &str) -> Outcome {
     let place = Place::alone(HostId::new("h"), Path::new("/nonexistent"));
     run_once(&spec(entry), &place, Duration::ZERO).await
 }
 
-fn words(outcome: &Outcome) -> (ProbeResult, &str, &str) {
+pub(crate) fn words(outcome: &Outcome) -> (ProbeResult, &str, &str) {
     let trouble = outcome.trouble.as_ref();
     (outcome.result, outcome.brief(), trouble.map_or("", |it| it.text.as_str()))
 }
 
 /// What a server does with a request.
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     /// Sends this and hangs up.
     Close(Vec<u8>),
     /// Sends this and says nothing more.
@@ -42,12 +42,12 @@ enum Answer {
     Routes(Vec<(&'static str, String)>),
 }
 
-fn http(status: &str, headers: &str, body: &str) -> String {
+pub(crate) fn http(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Starts a server that gives every connection the same answer; returns `127.0.0.1:port`.
-async fn serve(answer: Answer) -> String {
+pub(crate) async fn serve(answer: Answer) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     tokio::spawn(async move {
@@ -58,7 +58,7 @@ async fn serve(answer: Answer) -> String {
     address
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
+pub(crate) async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     while !request.windows(4).any(|it| it == b"\r\n\r\n") {
@@ -252,7 +252,7 @@ async fn a_trusted_certificate_shows_its_days_and_the_tls_phase() {
     let outcome = look(&format!("{}\nexpect = 'cert.days > 7'", https(dir.path(), &address, ""))).await;
     assert_eq!(words(&outcome), (ProbeResult::Ok, "ok", ""));
     assert!(outcome.phases.tls.is_some());
-    assert_eq!(outcome.evidence.protocol.as_deref(), Some("HTTP/1.1 TLSv1_3"));
+    assert_eq!(outcome.evidence.protocol.as_deref(), Some("HTTP/1.1 TLSv1.3"));
 }
 
 #[tokio::test]

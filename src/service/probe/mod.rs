@@ -5,8 +5,10 @@
 
 pub mod acks;
 pub mod command;
+pub mod grpc;
 pub mod heartbeat;
 pub mod http;
+pub mod journey;
 pub mod logs;
 pub mod net;
 mod private;
@@ -15,9 +17,13 @@ pub mod read;
 pub mod redact;
 pub mod run;
 pub mod schedule;
+mod script;
 pub mod secure;
+mod starttls;
 mod task;
 pub mod tcp;
+pub mod tls;
+pub mod websocket;
 
 use std::future::Future;
 use std::hash::Hasher;
@@ -95,7 +101,17 @@ pub trait Probe: Send + Sync {
 }
 
 /// What a `[[probe]]` can be.
-pub const KINDS: &[Kind<dyn Probe>] = &[http::KIND, tcp::KIND, command::KIND, logs::KIND, heartbeat::KIND];
+pub const KINDS: &[Kind<dyn Probe>] = &[
+    http::KIND,
+    journey::KIND,
+    tcp::KIND,
+    tls::KIND,
+    websocket::KIND,
+    grpc::KIND,
+    command::KIND,
+    logs::KIND,
+    heartbeat::KIND,
+];
 
 /// One `[[probe]]` of the config, checked and ready to run.
 #[derive(Clone)]

@@ -43,12 +43,8 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
         return None;
     };
     let subjects = probe.subjects();
-    let mut expect = expressions(expect.as_ref(), subjects)?;
+    let expect = expectations(expect.as_ref(), subjects)?;
     let prefer = expressions(prefer.as_ref(), subjects)?;
-    if subjects == Subjects::Http && !expect.iter().any(Expression::is_about_status) {
-        let default = ["status >= 200", "status < 400"];
-        expect.splice(0..0, default.iter().filter_map(|it| Expression::parse(it, subjects).ok()));
-    }
     let (interval, timeout, retry) = pace?;
     let thresholds = Thresholds { fail: fail?, recover: recover?, mode: mode? };
     Some(ProbeSpec {
@@ -160,6 +156,16 @@ fn report_wrong_for_all(nodes: [Option<&Node<'_>>; 2]) {
 fn report(line: &Node<'_>, error: ExpressionError) {
     let hint = error.hint.unwrap_or_else(|| "see `hotseat check --kinds` for expressions that work".into());
     line.error_within(error.range, error.message, Some(hint));
+}
+
+/// Reads `expect`: lines of expressions, and for http the usual status when none is about it.
+pub(super) fn expectations(node: Option<&Node<'_>>, subjects: Subjects) -> Option<Vec<Expression>> {
+    let mut expect = expressions(node, subjects)?;
+    if subjects == Subjects::Http && !expect.iter().any(Expression::is_about_status) {
+        let default = ["status >= 200", "status < 400"];
+        expect.splice(0..0, default.iter().filter_map(|it| Expression::parse(it, subjects).ok()));
+    }
+    Some(expect)
 }
 
 /// Reads lines of expressions; `None` after a mistake.

@@ -73,7 +73,11 @@ pub fn body(text: &str, secrets: &[String]) -> String {
 
 /// The first bytes of a text, whole characters only.
 fn beginning(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Masks the configured secrets and what looks like one.

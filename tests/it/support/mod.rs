@@ -10,4 +10,5 @@ pub mod loki;
 pub mod picture;
 pub mod pty;
 pub mod screen;
+pub mod tls;
 pub mod web;

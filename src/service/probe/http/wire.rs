@@ -36,7 +36,7 @@ pub struct Connection {
     protocol: String,
     chain: Vec<Certificate>,
     // Reads and writes the connection; dropping it hangs up.
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<Option<hyper::Error>>,
 }
 
 enum Sender {
@@ -119,28 +119,21 @@ impl Wire {
                 let mut builder = http2::Builder::new(TokioExecutor::new());
                 builder.max_header_list_size(HEADERS_MAX as u32);
                 let (sender, work) = builder.handshake(TokioIo::new(stream)).await.map_err(|it| answer_trouble(&it))?;
-                // What breaks there is told by the request or the body as well.
-                let task = tokio::spawn(async move { drop(work.await) });
+                let task = tokio::spawn(async move { work.await.err() });
                 Ok((Sender::Http2(sender), task))
             } else {
                 let mut builder = http1::Builder::new();
                 builder.max_buf_size(HEADERS_MAX);
                 let (sender, work) = builder.handshake(TokioIo::new(stream)).await.map_err(|it| answer_trouble(&it))?;
-                let task = tokio::spawn(async move { drop(work.await) });
+                let task = tokio::spawn(async move { work.await.err() });
                 Ok((Sender::Http1(sender), task))
             }
         };
         let (sender, task) = net::timed(&mut seen.values.phases, Phase::Wait, deadline, work).await?;
         let address = seen.evidence.address.clone();
         let chain = if target.is_tls { seen.evidence.chain.clone() } else { Vec::new() };
-        let connection = Connection {
-            sender,
-            target: target.clone(),
-            address,
-            protocol,
-            chain,
-            _task: AbortOnDropHandle::new(task),
-        };
+        let connection =
+            Connection { sender, target: target.clone(), address, protocol, chain, task: AbortOnDropHandle::new(task) };
         seen.evidence.protocol = Some(connection.protocol.clone());
         Ok(connection)
     }
@@ -192,7 +185,15 @@ impl Wire {
                 Sender::Http1(it) => it.send_request(request).await,
                 Sender::Http2(it) => it.send_request(request).await,
             };
-            answer.map_err(|it| answer_trouble(&it))
+            match answer {
+                Ok(answer) => Ok(answer),
+                // The connection ended under the request: only its own task knows why.
+                Err(error) if error.is_canceled() || error.is_closed() => match (&mut connection.task).await {
+                    Ok(Some(why)) => Err(answer_trouble(&why)),
+                    _ => Err(answer_trouble(&error)),
+                },
+                Err(error) => Err(answer_trouble(&error)),
+            }
         };
         net::timed(&mut seen.values.phases, Phase::Wait, deadline, work).await
     }
@@ -218,7 +219,7 @@ impl Connection {
 }
 
 /// Looks for an error of a kind among the causes of another.
-fn cause_of<'a, T: std::error::Error + 'static>(error: &'a hyper::Error) -> Option<&'a T> {
+fn cause_of<T: std::error::Error + 'static>(error: &hyper::Error) -> Option<&T> {
     let mut source = std::error::Error::source(error);
     while let Some(it) = source {
         if let Some(found) = it.downcast_ref::<T>() {

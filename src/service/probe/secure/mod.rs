@@ -111,7 +111,7 @@ impl Tls {
             (result, trouble)
         })?;
         let version = stream.get_ref().1.protocol_version().and_then(|it| it.as_str()).unwrap_or("TLS");
-        seen.evidence.protocol = Some(version.to_string());
+        seen.evidence.protocol = Some(version.replace('_', "."));
         Ok(stream)
     }
 

@@ -2,3 +2,5 @@
 
 mod heartbeats;
 mod logs;
+mod monitors;
+mod peers;

@@ -23,6 +23,8 @@ use crate::domain::sanitise;
 pub const EXPRESSION_MAX: usize = 1024;
 /// Memory of a compiled regex; a pattern that needs more is a mistake.
 const REGEX_MAX_BYTES: usize = 1 << 20;
+/// Bytes of a text that stands in a narrow column itself.
+const BRIEF_MAX: usize = 16;
 /// Characters of an actual value that a failure text shows.
 const ACTUAL_MAX: usize = 60;
 
@@ -58,6 +60,8 @@ pub enum FieldKind {
     Time,
     /// Text; of several, one that fits is enough.
     Text,
+    /// Names and addresses; `contains` asks whether one of them is this one, not whether it is part of one.
+    Item,
 }
 
 /// What was found of a field.
@@ -247,6 +251,11 @@ impl Expression {
         self.alternatives.iter().any(|it| it.subject == Subject::Status)
     }
 
+    /// True when a comparison is about this subject, as it is written.
+    pub fn is_about(&self, subject: &str) -> bool {
+        self.alternatives.iter().any(|it| it.subject.to_string() == subject)
+    }
+
     /// True when a comparison is about a command's exit code.
     pub fn is_about_exit(&self) -> bool {
         self.alternatives.iter().any(|it| it.subject == Subject::Exit)
@@ -324,6 +333,8 @@ impl Comparison {
         match (&self.operator, &self.operand) {
             (Operator::Matches, Operand::Regex(regex)) => regex.is_match(text),
             (Operator::NotMatches, Operand::Regex(regex)) => !regex.is_match(text),
+            (Operator::Contains, Operand::Text(item)) if self.subject.is_item() => is_same_item(text, item),
+            (Operator::NotContains, Operand::Text(item)) if self.subject.is_item() => !is_same_item(text, item),
             (Operator::Contains, Operand::Text(part)) => text.contains(part.as_str()),
             (Operator::NotContains, Operand::Text(part)) => !text.contains(part.as_str()),
             (Operator::In | Operator::NotIn, Operand::List(items)) => {
@@ -411,6 +422,10 @@ impl Subject {
         matches!(self, Self::Total | Self::Phase(_)) || matches!(self, Self::Field(it) if it.kind == FieldKind::Time)
     }
 
+    fn is_item(&self) -> bool {
+        matches!(self, Self::Field(it) if it.kind == FieldKind::Item)
+    }
+
     fn is_number(&self) -> bool {
         matches!(self, Self::Status | Self::CertDays | Self::Exit | Self::Perf(_))
             || matches!(self, Self::Field(it) if it.kind == FieldKind::Number)
@@ -440,7 +455,11 @@ impl Subject {
             (Self::Perf(label), Actual::Number(value)) => sanitise::text(&format!("{label} {value}")),
             (Self::Field(field), Actual::Number(value)) => format!("{} {value}", field.name),
             (Self::Field(field), Actual::Time(time)) => format!("{} {}", field.name, format::duration(*time)),
-            (Self::Field(field), Actual::Texts(_)) => field.name.into(),
+            // `NXDOMAIN` says more than `rcode`.
+            (Self::Field(field), Actual::Texts(texts)) => match texts.as_slice() {
+                [text] if text.len() <= BRIEF_MAX && !text.contains('\n') => sanitise::text(text),
+                _ => field.name.into(),
+            },
             (Self::Header(_), _) => "header".into(),
             (Self::Text | Self::Json(_), _) => "body".into(),
             _ => format!("no {self}"),
@@ -476,6 +495,11 @@ impl Actual {
         };
         format!("{subject} is {}", shorten(&sanitise::text(&shown), ACTUAL_MAX))
     }
+}
+
+/// Names of hosts are the same in upper and lower case, and with the dot at their end.
+fn is_same_item(one: &str, other: &str) -> bool {
+    one.trim_end_matches('.').eq_ignore_ascii_case(other.trim_end_matches('.'))
 }
 
 /// Cuts text to a number of characters and marks the cut.
@@ -724,7 +748,7 @@ impl Parser<'_> {
                 _ => match word.parse::<f64>() {
                     Ok(number) if number.is_finite() => Operand::Number(number),
                     // A code or an address reads better bare: `rcode == NOERROR`.
-                    _ if matches!(subject, Subject::Field(it) if it.kind == FieldKind::Text) => {
+                    _ if matches!(subject, Subject::Field(it) if matches!(it.kind, FieldKind::Text | FieldKind::Item)) => {
                         Operand::Text(word.clone())
                     }
                     _ => {

@@ -66,10 +66,8 @@ fn weigh_members(
     let mut worst: Option<(String, Outcome, Values)> = None;
     for (name, seen) in members {
         let (outcome, values) = weigh(at, lag, seen, expect, prefer);
-        if parts.len() < ROWS_MAX {
-            let text = outcome.trouble.as_ref().map_or_else(String::new, |it| it.text.clone());
-            parts.push(Part { name: name.clone(), result: outcome.result, text, took: Some(outcome.total()) });
-        }
+        let text = outcome.trouble.as_ref().map_or(&outcome.evidence.text, |it| &it.text).clone();
+        parts.push(Part { name: name.clone(), result: outcome.result, text, took: Some(outcome.total()) });
         // The first of equals by badness, the slowest of those that are well.
         let badness =
             |it: &Outcome| (it.result.badness(), if it.trouble.is_some() { Duration::ZERO } else { it.total() });
@@ -83,6 +81,11 @@ fn weigh_members(
     if let Some(trouble) = outcome.trouble.as_mut().filter(|_| parts.len() > 1) {
         let bad = parts.iter().filter(|it| it.result == outcome.result).count();
         trouble.text = format!("{bad} of {} at {name}: {}", parts.len(), trouble.text);
+    }
+    if parts.len() > ROWS_MAX {
+        // The bad ones are what is looked for.
+        parts.sort_by_key(|it| std::cmp::Reverse(it.result.badness()));
+        parts.truncate(ROWS_MAX);
     }
     outcome.evidence.parts = parts;
     (outcome, values)

@@ -4,15 +4,21 @@
 //! decided in `domain::probe`, when it happens in [`schedule`], and who is told in [`prober`].
 
 pub mod acks;
+pub mod alertmanager;
 pub mod command;
+pub mod dns;
 pub mod grpc;
 pub mod heartbeat;
+pub mod host;
 pub mod http;
 pub mod journey;
 pub mod logs;
+pub mod monitor;
 pub mod net;
+pub mod pool;
 mod private;
 pub mod prober;
+pub mod prometheus;
 pub mod read;
 pub mod redact;
 pub mod run;
@@ -91,6 +97,12 @@ pub trait Probe: Send + Sync {
     /// What `expect` and `prefer` may compare.
     fn subjects(&self) -> Subjects;
 
+    /// What must hold when the config does not say; `about` tells of which subjects it says something.
+    fn usually(&self, about: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
+        let _ = about;
+        Vec::new()
+    }
+
     /// Makes evidence of the values of a run that was not ok: what costs too much to do for every run.
     fn testify(&self, values: &Values, evidence: &mut Evidence) {
         let _ = (values, evidence);
@@ -111,6 +123,11 @@ pub const KINDS: &[Kind<dyn Probe>] = &[
     command::KIND,
     logs::KIND,
     heartbeat::KIND,
+    dns::KIND,
+    host::KIND,
+    prometheus::KIND,
+    alertmanager::KIND,
+    pool::KIND,
 ];
 
 /// One `[[probe]]` of the config, checked and ready to run.

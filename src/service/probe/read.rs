@@ -29,9 +29,9 @@ const EXPRESSIONS_MAX: usize = 32;
 pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> {
     let name = entry.require("name").and_then(|it| read_name(&it));
     let pace = read_pace(entry, defaults);
-    let usual = Thresholds::default();
-    let fail = window(entry, defaults, "fail", usual.fail);
-    let recover = window(entry, defaults, "recover", usual.recover);
+    let windows = Thresholds::default();
+    let fail = window(entry, defaults, "fail", windows.fail);
+    let recover = window(entry, defaults, "recover", windows.recover);
     let mode = rules::read_mode(entry, defaults);
     let rules = rules::read(entry, defaults);
     let (expect, prefer) = (entry.get("expect"), entry.get("prefer"));
@@ -43,7 +43,7 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
         return None;
     };
     let subjects = probe.subjects();
-    let expect = expectations(expect.as_ref(), subjects)?;
+    let expect = expectations_of(probe.as_ref(), expect.as_ref())?;
     let prefer = expressions(prefer.as_ref(), subjects)?;
     let (interval, timeout, retry) = pace?;
     let thresholds = Thresholds { fail: fail?, recover: recover?, mode: mode? };
@@ -156,6 +156,15 @@ fn report_wrong_for_all(nodes: [Option<&Node<'_>>; 2]) {
 fn report(line: &Node<'_>, error: ExpressionError) {
     let hint = error.hint.unwrap_or_else(|| "see `hotseat check --kinds` for expressions that work".into());
     line.error_within(error.range, error.message, Some(hint));
+}
+
+/// Reads `expect` of a probe, with what its kind expects when the config does not say.
+pub(super) fn expectations_of(probe: &dyn Probe, node: Option<&Node<'_>>) -> Option<Vec<Expression>> {
+    let subjects = probe.subjects();
+    let mut expect = expectations(node, subjects)?;
+    let usual = probe.usually(&|subject| expect.iter().any(|it| it.is_about(subject)));
+    expect.splice(0..0, usual.into_iter().filter_map(|it| Expression::parse(it, subjects).ok()));
+    Some(expect)
 }
 
 /// Reads `expect`: lines of expressions, and for http the usual status when none is about it.

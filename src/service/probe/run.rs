@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock;
 use crate::domain::probe::judge::{Observation, weigh};
 use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
-use crate::service::probe::{Place, ProbeSpec, Run};
+use crate::service::probe::{Place, ProbeSpec, Run, alertmanager};
 
 /// How long after its deadline a run may take to clean up (a command between SIGTERM and SIGKILL).
 const OVERRUN_MAX: Duration = Duration::from_secs(2);
@@ -27,6 +27,11 @@ pub async fn run_once(spec: &ProbeSpec, place: &Place, lag: Duration) -> Outcome
         Ok(Err(_)) => own_fault("the probe panicked: this is a bug in hotseat"),
         Err(_) => own_fault("the run did not end by its deadline: this machine is too busy"),
     };
+    let about_alerts = spec.kind == alertmanager::KIND.name && spec.expect.iter().any(|it| it.is_about("alerts"));
+    if about_alerts && seen.verdict.as_ref().is_some_and(|(_, trouble)| trouble.cause == Cause::Part) {
+        // What the config says about their number stands above what their labels say.
+        seen.verdict = None;
+    }
     let about_exit = spec.expect.iter().any(|it| it.is_about_exit());
     if about_exit && seen.verdict.as_ref().is_some_and(|(_, trouble)| trouble.cause == Cause::Exit) {
         // What the config says about the exit code stands above the Nagios convention.

@@ -28,10 +28,11 @@ use crate::logstore::store::Stop;
 use crate::logstore::walk::{Ground, Place};
 use crate::logstore::window::{Builder, Built, Cancelled, Keyed, MAX_WINDOW_RECORDS, is_same_fault};
 
-/// Least time between two windows of a followed tail: thirty a second look like motion.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(33);
-/// A window that takes longer shows what it has.
-const INTERIM_AFTER: Duration = Duration::from_millis(40);
+/// Least time between two windows of a followed tail: a little less than between two frames, so that a frame shows
+/// what is new.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(25);
+/// A window that takes longer shows what it has: with a search ahead and a frame still behind it, within 50 ms.
+const INTERIM_AFTER: Duration = Duration::from_millis(25);
 /// Least time between two reports of counts.
 const COUNTS_INTERVAL: Duration = Duration::from_millis(100);
 /// How far counting stands back behind the threads of the screen: a third of their share when all are busy.
@@ -142,6 +143,14 @@ struct Following {
     /// Something came since it was counted.
     owes_counts: bool,
     pushed_at: Instant,
+}
+
+impl Following {
+    /// True when the sources had nothing yet, as at a start that is faster than their first look: the first rows wait
+    /// for nothing.
+    fn is_unopened(&self) -> bool {
+        !self.snapshots.is_empty() && self.snapshots.iter().all(|it| it.store.is_none() && it.size_bytes() == 0)
+    }
 }
 
 /// What was counted, once the thread that counts is done.
@@ -268,7 +277,8 @@ fn add_prefixes(
 pub fn run(inner: &Arc<Inner>, view: &Arc<View>) {
     let mut following: Option<Following> = None;
     loop {
-        let not_before = following.as_ref().map(|it| it.pushed_at + FOLLOW_INTERVAL);
+        let not_before =
+            following.as_ref().map(|it| if it.is_unopened() { it.pushed_at } else { it.pushed_at + FOLLOW_INTERVAL });
         let owed = following.as_ref().filter(|it| it.owes_counts).map(|it| it.counted_at + COUNTS_INTERVAL);
         following = match view.wait(following.is_some(), not_before, owed) {
             Wake::Closed => return,

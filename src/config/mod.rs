@@ -1,5 +1,6 @@
 //! `load() -> Loaded`: the config and everything that is wrong with it; one bad entry does not stop the others.
 
+pub mod alerts;
 pub mod paths;
 pub mod secrets;
 
@@ -8,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::alert::rules::AlertRules;
 use crate::domain::config_error::ConfigError;
 use crate::domain::key::KeyBinding;
 use crate::domain::query::Query;
@@ -47,6 +49,9 @@ pub struct Config {
     pub queries: Vec<SavedQuery>,
     /// `[[backup]]`.
     pub backups: Vec<JobSpec>,
+    /// `[alerts]`, `[[person]]`, `[[rotation]]`, `[[ladder]]`, `[[silence]]`, `[[maintenance]]`, and what the policy
+    /// knows of the notifiers.
+    pub alerts: AlertRules,
     /// `[[notifier]]`.
     pub notifiers: Vec<NotifierSpec>,
     /// `[beat]`: where heartbeats are taken by HTTP.
@@ -176,6 +181,9 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     probe::read::rules::check_after(&root, &mut config.probes);
     config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
     config.notifiers = entries(&root, "notifier", |it| notify::read(it, &root));
+    let rules = config.notifiers.iter().map(|it| it.rule.clone()).collect();
+    let alerts = alerts::read(file, &root, rules);
+    config.alerts = alerts.rules;
     config.beat = root.get("beat").filter(|it| it.expect_table()).and_then(|it| read_listen(&it));
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
         config.screen = read_screen(&screen);
@@ -191,7 +199,8 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
         defaults.finish(&[DEFAULTS, probe::read::rules::DEFAULTS].concat());
     }
     root.finish(&[]);
-    Loaded { config, errors: source.errors(), readable: true, deferred: source.is_deferred(), missing: None }
+    let errors = [source.errors(), alerts.errors].concat();
+    Loaded { config, errors, readable: true, deferred: source.is_deferred(), missing: None }
 }
 
 /// Keys of `[defaults]`, for the config that has none of the entries that would read them.

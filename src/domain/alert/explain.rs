@@ -1,9 +1,19 @@
 //! Why somebody was paged, or nobody: every outcome, threshold, dependency, silence, page and attempt.
+//!
+//! What was decided is read from the probe's trail, what was found from its last outcomes; what holds all the
+//! time (thresholds, dependencies, who is named) is told as it is now.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::policy::alert::{Alert, Stage};
+use crate::domain::alert::policy::{AlertBoard, labels};
+use crate::domain::alert::quiet;
+use crate::domain::alert::rules::Named;
+use crate::domain::format;
 use crate::domain::ids::ProbeId;
+use crate::domain::probe::outcome::{Outcome, ProbeResult};
+use crate::domain::probe::{ProbeBoard, ProbeState};
 
 /// Asks why a probe was paged or not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,8 +42,233 @@ pub struct Explanation {
 pub struct Step {
     /// When; `None` for what holds all the time.
     pub at: Option<Timestamp>,
-    /// `outcome`, `health`, `after`, `maintenance`, `silence`, `ack`, `page`, `delivery`, `rule`.
+    /// `outcome`, `health`, `alert`, `after`, `flapping`, `cut off`, `maintenance`, `silence`, `ack`, `page`, `delivery`,
+    /// `rule`, `next`.
     pub kind: String,
     /// In words.
     pub text: String,
+}
+
+impl Step {
+    fn always(kind: &str, text: String) -> Self {
+        Self { at: None, kind: kind.to_string(), text }
+    }
+}
+
+impl AlertBoard {
+    /// Why a probe was paged or not.
+    ///
+    /// Outcomes older than what the board holds can be added by whoever has the history: [`outcome_step`].
+    pub fn explain(&self, now: Timestamp, probes: &ProbeBoard, request: &ExplainRequest) -> Explanation {
+        let at = request.at.unwrap_or(now).min(now);
+        let probe = &request.probe;
+        let Some(state) = probes.get(probe) else {
+            let verdict = format!("not paged: there is no probe `{}`", probe.name());
+            return Explanation { probe: probe.clone(), at, verdict, steps: Vec::new() };
+        };
+        let mut steps = self.standing(now, probe, state);
+        let mut timed: Vec<Step> =
+            state.outcomes.iter().filter(|it| it.at <= at).map(|outcome| outcome_step(outcome)).collect();
+        let trail = self.trail(probe).into_iter().flat_map(|it| it.steps.iter());
+        timed.extend(trail.filter(|it| it.at.is_some_and(|it| it <= at)).cloned());
+        // What was found comes before what was decided on it.
+        timed.sort_by_key(|it| it.at);
+        let verdict = self.verdict(probe, state, &timed);
+        steps.extend(timed);
+        if at == now {
+            for alert in self.open(probe) {
+                steps.extend(self.coming(alert));
+            }
+        }
+        Explanation { probe: probe.clone(), at, verdict, steps }
+    }
+
+    /// What holds all the time.
+    fn standing(&self, now: Timestamp, probe: &ProbeId, state: &ProbeState) -> Vec<Step> {
+        let setup = &state.setup;
+        let (fail, recover) = (setup.thresholds.fail, setup.thresholds.recover);
+        let mut steps = vec![Step::always(
+            "rule",
+            format!(
+                "down when {} of the last {} results fail, up again when {} of the last {} do not; every {}, every {} while failing, deadline {}",
+                fail.k,
+                fail.n,
+                recover.k,
+                recover.n,
+                format::duration(setup.interval),
+                format::duration(setup.retry),
+                format::duration(setup.timeout),
+            ),
+        )];
+        let rules = &setup.rules;
+        if !rules.after.is_empty() {
+            steps.push(Step::always(
+                "after",
+                format!("held back while one of these is down: {}", rules.after.join(", ")),
+            ));
+        }
+        if rules.notify.is_empty() {
+            steps.push(Step::always("rule", "`notify` names nobody, neither here nor in `[defaults]`".into()));
+        }
+        for name in &rules.notify {
+            steps.push(Step::always("rule", format!("told: {}", self.leads(now, name))));
+        }
+        for concern in &self.rules().untold {
+            steps.push(Step::always(
+                "rule",
+                format!("nobody is told of `{}`: `[alerts] tell` leaves it out", concern.word()),
+            ));
+        }
+        let labels = labels(probe, state);
+        for maintenance in self.maintenances().filter(|it| it.fits(&labels)) {
+            let window = maintenance.open_window(now).map(|it| ("open", it));
+            let Some((word, (from, until))) = window.or_else(|| maintenance.next_window(now).map(|it| ("next", it)))
+            else {
+                continue;
+            };
+            let name = &maintenance.name;
+            steps.push(Step::always(
+                "maintenance",
+                format!("`{name}` ({}): {word} from {from} until {until}", maintenance.what()),
+            ));
+        }
+        for silence in self.silences().filter(|it| now < it.until && quiet::all_fit(&it.matchers, &labels)) {
+            let comment = if silence.comment.is_empty() { String::new() } else { format!(": {}", silence.comment) };
+            steps.push(Step::always(
+                "silence",
+                format!(
+                    "`{}` ({}) by {} from {} until {}{comment}",
+                    silence.id,
+                    silence.what(),
+                    silence.by,
+                    silence.from,
+                    silence.until
+                ),
+            ));
+        }
+        steps
+    }
+
+    /// Where a name leads, in words: `ladder page: at once primary (alice: alice-sms), after 15m chat`.
+    pub fn leads(&self, now: Timestamp, name: &str) -> String {
+        let rules = self.rules();
+        let flat = |name: &str| {
+            let targets: Vec<String> = rules.targets(now, name).into_iter().map(|it| it.notifier).collect();
+            let whom = if targets.is_empty() { "nobody".to_string() } else { targets.join(", ") };
+            match rules.named(name) {
+                Some(Named::Notifier(_)) => format!("`{name}`"),
+                Some(Named::Rotation(rotation)) => match rotation.who(now) {
+                    Some(turn) => format!("rotation `{name}`, now {} until {} ({whom})", turn.person, turn.until),
+                    None => format!("rotation `{name}`, which has nobody"),
+                },
+                Some(Named::Person(_)) => format!("`{name}` ({whom})"),
+                Some(Named::Ladder(_)) | None => format!("`{name}`, which is nothing in the config"),
+            }
+        };
+        let Some(Named::Ladder(ladder)) = rules.named(name) else { return flat(name) };
+        let step = |(at, it): (usize, &crate::domain::alert::rules::Rung)| {
+            let when = if at == 0 && it.after.is_zero() {
+                "at once".to_string()
+            } else {
+                format!("after {}", format::duration(it.after))
+            };
+            let whom: Vec<String> = it.notify.iter().map(|it| flat(it)).collect();
+            format!("{when} {}", whom.join(" and "))
+        };
+        let steps: Vec<String> = ladder.steps.iter().enumerate().map(step).collect();
+        format!("ladder `{name}`: {}", steps.join(", then "))
+    }
+
+    fn verdict(&self, probe: &ProbeId, state: &ProbeState, timed: &[Step]) -> String {
+        let of = |kind: &str| timed.iter().rev().find(move |it| it.kind == kind);
+        // What belongs to the last alert before that time.
+        let begun = timed.iter().rposition(|it| it.kind == "alert" && it.text.contains(" begins"));
+        let Some(begun) = begun else {
+            let last = state.last().map_or("it was not run yet", |it| {
+                if it.result == ProbeResult::Ok { "all is well" } else { "it has not failed often enough" }
+            });
+            return format!("not paged: {last}");
+        };
+        let since = timed.get(begun..).unwrap_or_default();
+        let paged: Vec<&Step> = since.iter().filter(|it| it.kind == "page" && it.text.starts_with("trigger")).collect();
+        let took: Vec<&str> = since
+            .iter()
+            .filter(|it| it.kind == "delivery" && it.text.contains(" took the "))
+            .map(|it| it.text.as_str())
+            .collect();
+        if let Some(first) = paged.first() {
+            let delivered = if took.is_empty() { "not delivered yet" } else { "delivered" };
+            let at = first.at.map(|it| format!(" at {it}")).unwrap_or_default();
+            return format!("paged{at}, {delivered}: {}", first.text);
+        }
+        let part = since.iter().rev().find(|it| it.kind == "page" && it.text.starts_with("told as part of"));
+        if let Some(part) = part {
+            return format!("paged: {}", part.text);
+        }
+        let reason = since.iter().rev().find(|it| {
+            matches!(it.kind.as_str(), "after" | "silence" | "maintenance" | "flapping" | "cut off")
+                && it.text.starts_with("held back")
+                || it.kind == "ack"
+                || it.kind == "page"
+                || it.kind == "rule"
+        });
+        match reason {
+            Some(step) => format!("not paged: {}", step.text),
+            None if self.open(probe).any(|it| it.contacts.values().any(|it| it.stage == Stage::Waiting)) => {
+                "not paged yet: it waits for others to join it".to_string()
+            }
+            None => format!("not paged: {}", of("alert").map_or("nothing was decided", |it| it.text.as_str())),
+        }
+    }
+
+    /// What comes next when nothing changes.
+    fn coming(&self, alert: &Alert) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let common = alert.common.as_ref().and_then(|it| self.alert(it));
+        let alert = common.unwrap_or(alert);
+        for (name, contact) in &alert.contacts {
+            let waits =
+                self.lane(name).and_then(|lane| Some((lane.get(&alert.key)?, lane.due(self.rules().notifier(name)?)?)));
+            if let Some((entry, due)) = waits {
+                let what = entry.action.word();
+                steps.push(Step {
+                    at: Some(due),
+                    kind: "next".into(),
+                    text: format!("{what} to `{name}`: {}", contact.because),
+                });
+            } else if contact.stage == Stage::Told
+                && alert.is_loud()
+                && let Some(after) = self.rules().notifier(name).and_then(|it| it.remind_after(contact.reminders))
+            {
+                let due = contact.last + crate::domain::alert::policy::lane::signed(after);
+                let text = format!("reminder {} to `{name}`, unless somebody acknowledges", contact.reminders + 1);
+                steps.push(Step { at: Some(due), kind: "next".into(), text });
+            }
+        }
+        if let Some(withheld) = &alert.withheld {
+            let text = format!("looked at again, held back until then: {}", withheld.why.text());
+            steps.push(Step { at: withheld.until, kind: "next".into(), text });
+        }
+        for (name, climb) in &alert.climbed {
+            let Some(Named::Ladder(ladder)) = self.rules().named(name) else { continue };
+            if let Some(step) = ladder.steps.get(climb.done).filter(|_| alert.is_loud()) {
+                let due = climb.at + crate::domain::alert::policy::lane::signed(step.after);
+                let text = format!("step {} of ladder `{name}`: {}", climb.done + 1, step.notify.join(", "));
+                steps.push(Step { at: Some(due), kind: "next".into(), text });
+            }
+        }
+        steps.sort_by_key(|it| it.at);
+        steps
+    }
+}
+
+/// An outcome as a step.
+pub fn outcome_step(outcome: &Outcome) -> Step {
+    let total = format::duration(outcome.total());
+    let text = match &outcome.trouble {
+        Some(trouble) => format!("{} after {total}: {}", outcome.result.word(), trouble.text),
+        None => format!("{} after {total}", outcome.result.word()),
+    };
+    let late = if outcome.latency_suspect { " (this machine was too busy: times do not count)" } else { "" };
+    Step { at: Some(outcome.at), kind: "outcome".into(), text: format!("{text}{late}") }
 }

@@ -7,8 +7,10 @@
 
 pub mod delivery;
 pub mod explain;
+pub mod plan;
 pub mod policy;
 pub mod quiet;
+pub mod replay;
 pub mod rota;
 pub mod rules;
 pub mod words;

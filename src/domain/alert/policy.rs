@@ -178,6 +178,11 @@ impl AlertBoard {
         self.quiets(now).into_iter().find(|it| quiet::all_fit(&it.matchers, &labels))
     }
 
+    /// What waits for a notifier.
+    pub fn lane(&self, notifier: &str) -> Option<&Lane> {
+        self.lanes.get(notifier)
+    }
+
     /// How each notifier is doing, by name; one that was never used is not there.
     pub fn notifiers(&self) -> &BTreeMap<String, NotifierState> {
         &self.notifiers

@@ -1,6 +1,9 @@
 //! The policy in virtual time: who is told what, when, and what survives.
 
+mod explained;
 mod lasting;
+mod quiet;
+mod storm;
 mod world;
 
 use crate::domain::alert::delivery::DeliveryState;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::alert::delivery::{Delivery, DeliveryNews, DeliveryState, Message};
 use crate::domain::alert::policy::AlertBoard;
+use crate::domain::alert::quiet::{Maintenance, MaintenanceWindow, Silence};
 use crate::domain::alert::rules::{AlertRules, Ladder, NotifierRule, Person, Rung};
 use crate::domain::alert::{AlertFact, Change};
 use crate::domain::ids::{HostId, ProbeId};
@@ -124,6 +125,34 @@ impl World {
             self.pass(5);
             self.outcome_now(name, ProbeResult::Ok);
         }
+    }
+
+    /// So many degraded results in a row, 5 s apart, the last of them now.
+    pub fn degrade(&mut self, name: &str, count: u32) {
+        for _ in 0..count {
+            self.outcome(name, ProbeResult::Degraded);
+        }
+    }
+
+    /// A person silences what fits from now on.
+    pub fn silence(&mut self, id: &str, matcher: &str, seconds: i64) {
+        let silence = Silence {
+            id: id.into(),
+            matchers: vec![matcher.parse().expect("a matcher")],
+            from: self.now,
+            until: self.now + SignedDuration::from_secs(seconds),
+            by: "bob".into(),
+            comment: String::new(),
+        };
+        self.fact(&AlertFact::Silenced(silence));
+    }
+
+    /// A person begins a maintenance now.
+    pub fn maintain(&mut self, name: &str, matchers: &[&str], seconds: i64) {
+        let window = MaintenanceWindow::Once { from: self.now, until: self.now + SignedDuration::from_secs(seconds) };
+        let matchers = matchers.iter().map(|it| it.parse().expect("a matcher")).collect();
+        let maintenance = Maintenance { name: name.into(), matchers, window, by: "bob".into() };
+        self.fact(&AlertFact::Maintained(maintenance));
     }
 
     /// One result, 5 s after what was before.

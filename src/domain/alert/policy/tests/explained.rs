@@ -1,0 +1,65 @@
+//! Why somebody was paged, or nobody.
+
+use std::time::Duration;
+
+use crate::domain::alert::explain::{ExplainRequest, Explanation};
+use crate::domain::alert::policy::tests::world::{World, probe};
+
+fn explain(world: &World, name: &str, ago: i64) -> Explanation {
+    let at = (ago > 0).then(|| world.now - jiff::SignedDuration::from_secs(ago));
+    world.board.explain(world.now, &world.probes, &ExplainRequest { probe: probe(name), at })
+}
+
+fn texts(explanation: &Explanation) -> String {
+    explanation.steps.iter().map(|it| format!("{}: {}\n", it.kind, it.text)).collect()
+}
+
+#[test]
+fn a_page_is_explained_from_the_outcomes_to_the_delivery() {
+    let mut world = World::new();
+    world.rules.notifiers[0].remind = vec![Duration::from_secs(600)];
+    world.person("alice", &["sms"]);
+    world.configure();
+    world.probe("api", |it| it.notify = vec!["alice".into()]);
+    world.fail("api", 2);
+    world.pass(5);
+    assert_eq!(explain(&world, "api", 0).verdict, "not paged yet: it waits for others to join it");
+    world.pass(55);
+    let explanation = explain(&world, "api", 0);
+    assert!(
+        explanation.verdict.starts_with("paged at 2023-11-14T22:13:35Z, delivered: trigger to `sms`"),
+        "{explanation:?}"
+    );
+    let texts = texts(&explanation);
+    for part in [
+        "rule: down when 2 of the last 3 results fail",
+        "rule: told: `alice` (sms)",
+        "outcome: fail after 0ms: refused: nothing listens there",
+        "health: suspect -> down: refused: nothing listens there",
+        "alert: down begins",
+        "page: trigger to `sms`: `alice` is named",
+        "delivery: `sms` took the trigger",
+        "next: reminder 1 to `sms`, unless somebody acknowledges",
+    ] {
+        assert!(texts.contains(part), "{part} is not in\n{texts}");
+    }
+    assert!(explain(&world, "api", 62).verdict.starts_with("not paged: it has not failed often enough"));
+}
+
+#[test]
+fn that_nobody_was_paged_is_explained() {
+    let mut world = World::new();
+    world.probe("dumb", |it| it.notify.clear());
+    world.fail("dumb", 2);
+    world.pass(60);
+    assert!(explain(&world, "dumb", 0).verdict.contains("nobody is told"), "{:?}", explain(&world, "dumb", 0));
+    world.probe("well", |_| {});
+    world.fine("well", 2);
+    assert_eq!(explain(&world, "well", 0).verdict, "not paged: all is well");
+    world.silence("quiet", "probe=api", 600);
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(60);
+    assert_eq!(explain(&world, "api", 0).verdict, "not paged: held back: silenced by `quiet`");
+    assert_eq!(explain(&world, "none", 0).verdict, "not paged: there is no probe `none`");
+}

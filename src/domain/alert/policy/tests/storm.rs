@@ -1,0 +1,191 @@
+//! Many things at once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::domain::alert::delivery::Action;
+use crate::domain::alert::policy::tests::world::{Failure, World};
+use crate::domain::alert::rules::Limit;
+use crate::domain::probe::outcome::{Cause, Phase, ProbeResult};
+
+fn name(at: usize) -> String {
+    format!("p{at:03}")
+}
+
+/// So many probes that fail for the second time within 5 s.
+fn storm(world: &mut World, count: usize) {
+    for at in 0..count {
+        world.probe(&name(at), |it| it.group = Some(if at % 3 == 0 { "db" } else { "edge" }.into()));
+        world.outcome_now(&name(at), ProbeResult::Fail);
+    }
+    world.pass(5);
+    for at in 0..count {
+        if at % (count / 5) == 0 {
+            world.pass(1);
+        }
+        world.outcome_now(&name(at), ProbeResult::Fail);
+    }
+}
+
+#[test]
+fn two_hundred_probes_that_fall_within_five_seconds_are_one_message_that_names_all() {
+    let mut world = World::new();
+    world.rules.notifiers[0].limit = Some(Limit { count: 5, per: Duration::from_secs(600) });
+    world.configure();
+    storm(&mut world, 200);
+    world.pass(60);
+    assert_eq!(world.all.len(), 1);
+    let message = world.last_message();
+    assert_eq!(world.all[0].action, Action::Digest);
+    assert_eq!(message.title, "200 probes DOWN: edge (133), db (67)");
+    let named: BTreeSet<&str> = message.alerts.iter().map(|it| it.subject.as_str()).collect();
+    assert_eq!(named.len(), 200);
+    assert!((0..200).all(|at| message.text.contains(&name(at))), "{}", message.text);
+    assert_eq!(message.short(160), "200 probes DOWN: edge (133), db (67) #1");
+    for at in 0..200 {
+        world.outcome_now(&name(at), ProbeResult::Ok);
+    }
+    world.pass(5);
+    for at in 0..200 {
+        world.outcome_now(&name(at), ProbeResult::Ok);
+    }
+    world.pass(120);
+    assert_eq!(world.all.len(), 2);
+    assert_eq!(world.last_message().title, "200 recovered: edge (133), db (67)");
+    assert_eq!(world.board.alerts().count(), 0);
+}
+
+#[test]
+fn up_to_three_are_listed_in_words() {
+    let mut world = World::new();
+    for name in ["a", "b"] {
+        world.probe(name, |_| {});
+        world.outcome_now(name, ProbeResult::Fail);
+    }
+    world.pass(5);
+    for name in ["a", "b"] {
+        world.outcome_now(name, ProbeResult::Fail);
+    }
+    world.pass(10);
+    assert_eq!(world.all.len(), 1);
+    let title = world.last_message().title;
+    assert!(title.starts_with("2 probes DOWN: a DOWN since 22:13:20: refused"), "{title}");
+}
+
+#[test]
+fn what_the_limit_holds_back_comes_as_one_digest_and_nothing_is_lost() {
+    let mut world = World::new();
+    world.rules.notifiers[0].limit = Some(Limit { count: 1, per: Duration::from_secs(600) });
+    world.configure();
+    for at in 0..4 {
+        world.probe(&name(at), |_| {});
+        world.fail(&name(at), 2);
+        world.pass(60);
+    }
+    // This one comes and goes while it is held back.
+    world.fine(&name(3), 2);
+    assert_eq!(world.sent(), ["trigger sms h/p000/1"]);
+    world.pass(600);
+    assert_eq!(world.sent(), ["digest sms h/p001/1"]);
+    let message = world.last_message();
+    let named: Vec<&str> = message.alerts.iter().map(|it| it.subject.as_str()).collect();
+    assert_eq!(named, ["h/p001", "h/p002", "h/p003"]);
+    assert!(message.text.contains("p003 was down for"), "{}", message.text);
+}
+
+#[test]
+fn a_channel_that_groups_by_itself_gets_each_alert_by_its_key() {
+    let mut world = World::new();
+    world.notifier("pd", "pagerduty", |_| {});
+    world.configure();
+    for at in 0..5 {
+        world.probe(&name(at), |it| it.notify = vec!["pd".into()]);
+        world.outcome_now(&name(at), ProbeResult::Fail);
+    }
+    world.pass(5);
+    for at in 0..5 {
+        world.outcome_now(&name(at), ProbeResult::Fail);
+    }
+    world.pass(10);
+    let expected: Vec<String> = (0..5).map(|at| format!("trigger pd h/p{at:03}/1")).collect();
+    assert_eq!(world.sent(), expected);
+}
+
+fn resolver() -> Failure {
+    Failure { cause: Cause::Timeout(Phase::Dns), address: Some("10.0.0.2".into()) }
+}
+
+#[test]
+fn probes_that_fail_in_the_same_way_are_one_incident_that_names_the_cause() {
+    let mut world = World::new();
+    for at in 0..12 {
+        world.failures.insert(name(at), resolver());
+    }
+    storm(&mut world, 12);
+    world.pass(20);
+    assert_eq!(world.sent(), ["trigger sms h/common-dns-resolver-10.0.0.2/1"]);
+    let message = world.last_message();
+    assert_eq!(message.title, "resolver 10.0.0.2 DOWN since 22:13:20: 12 probes fail in dns");
+    assert!((0..12).all(|at| message.text.contains(&name(at))), "{}", message.text);
+    assert_eq!(message.alerts.len(), 13);
+    // One more joins later; it is told without a page of its own.
+    world.failures.insert("late".into(), resolver());
+    world.probe("late", |_| {});
+    world.fail("late", 2);
+    world.pass(120);
+    assert_eq!(world.sent(), ["remind sms h/common-dns-resolver-10.0.0.2/1"]);
+    assert!(world.last_message().text.contains("late"));
+    for at in 0..12 {
+        world.outcome_now(&name(at), ProbeResult::Ok);
+    }
+    world.pass(5);
+    for at in 0..12 {
+        world.outcome_now(&name(at), ProbeResult::Ok);
+    }
+    world.pass(60);
+    assert_eq!(world.sent(), [] as [String; 0], "the cause lasts while one of them does");
+    world.fine("late", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["resolve sms h/common-dns-resolver-10.0.0.2/1"]);
+    assert_eq!(world.board.alerts().count(), 0);
+}
+
+#[test]
+fn a_network_is_named_when_it_explains_more_than_an_address() {
+    let mut world = World::new();
+    for at in 0..6 {
+        let failure = Failure { cause: Cause::Unreachable, address: Some(format!("10.1.2.{}", 10 + at / 2)) };
+        world.failures.insert(name(at), failure);
+    }
+    storm(&mut world, 6);
+    world.pass(20);
+    let titles: Vec<&str> = world.all.iter().map(|it| it.message.title.as_str()).collect();
+    assert_eq!(titles, ["10.1.2.0/24 DOWN since 22:13:20: 6 probes fail in connect"]);
+}
+
+#[test]
+fn what_is_wrong_with_answers_is_no_common_cause() {
+    let mut world = World::new();
+    for at in 0..5 {
+        world.failures.insert(name(at), Failure { cause: Cause::Status, address: Some("10.0.0.9".into()) });
+    }
+    storm(&mut world, 5);
+    world.pass(20);
+    assert_eq!(world.sent(), ["digest sms h/p000/1"]);
+}
+
+#[test]
+fn acknowledging_one_part_acknowledges_the_cause() {
+    let mut world = World::new();
+    world.rules.notifiers[0].remind = vec![Duration::from_secs(600)];
+    world.configure();
+    for at in 0..5 {
+        world.failures.insert(name(at), resolver());
+    }
+    storm(&mut world, 5);
+    world.pass(60);
+    assert_eq!(world.sent().len(), 1);
+    world.acknowledge(&name(2), "alice");
+    world.pass(7200);
+    assert_eq!(world.sent(), [] as [String; 0]);
+}

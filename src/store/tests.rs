@@ -329,7 +329,7 @@ fn the_finest_grain_goes_first_and_the_coarser_speaks_for_it() {
     rollup::rebuild(&connection).expect("made again");
     assert_eq!(history::history(Some(&connection), &request, &[], now).expect("read").whole.ok, before.whole.ok);
 
-    let tight = Limits { bytes_max: rollup::used_bytes(&connection).expect("read") / 2, ..limits };
+    let tight = Limits { bytes_max: rollup::used_bytes(&connection).expect("read") * 3 / 4, ..limits };
     for _ in 0..200 {
         let chores = rollup::plan(&connection, &tight, now.as_second()).expect("planned");
         chores.iter().for_each(|it| it.run(&connection).expect("dropped"));

@@ -7,6 +7,7 @@ pub mod alertmanager;
 pub mod command;
 pub mod http;
 pub mod ntfy;
+pub mod outbox;
 pub mod pagerduty;
 pub mod payload;
 pub mod read;

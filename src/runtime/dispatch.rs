@@ -5,8 +5,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
+use crate::domain::alert::AlertFact;
 use crate::domain::effect::Effect;
-use crate::domain::fact::Actor;
+use crate::domain::fact::{Actor, Fact};
+use crate::domain::probe::history::HistoryRequest;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::reload::Reloads;
 use crate::runtime::{Active, Services};
@@ -67,13 +70,30 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
                 active.backups.verify(&run, person, reply);
             }
         }
-        Request::Silence(_)
-        | Request::Unsilence(_)
-        | Request::Maintain(_)
-        | Request::EndMaintenance(_)
-        | Request::History(_)
-        | Request::Explain(_)
-        | Request::TestNotifier(_) => {}
+        Request::Silence(silence) => {
+            let done = format!("silenced until {:.0}", silence.until);
+            decide(services, "silence", AlertFact::Silenced(*silence), done, &reply);
+        }
+        Request::Unsilence(id) => {
+            let fact = AlertFact::Unsilenced { id, by: services.user.clone(), at: clock::now() };
+            decide(services, "end the silence", fact, "silence ended".into(), &reply);
+        }
+        Request::Maintain(maintenance) => {
+            let done = format!("maintenance `{}` is planned", maintenance.name);
+            decide(services, "plan the maintenance", AlertFact::Maintained(*maintenance), done, &reply);
+        }
+        Request::EndMaintenance(name) => {
+            let done = format!("maintenance `{name}` ended");
+            let fact = AlertFact::MaintenanceEnded { name, by: services.user.clone(), at: clock::now() };
+            decide(services, "end the maintenance", fact, done, &reply);
+        }
+        Request::History(request) => history(services, *request, &reply),
+        Request::Explain(_) => {}
+        Request::TestNotifier(name) => {
+            if let Some(keeper) = holder(services.keeper.get(), "test the notifier", &reply) {
+                keeper.outbox.test(&name, reply);
+            }
+        }
         Request::Declare(declare) => services.incidents.declare(declare, reply),
         Request::Note(note) => services.incidents.note(note, reply),
         Request::Pin(pin) => services.incidents.pin(pin, reply),
@@ -94,19 +114,68 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
 
 fn active<'a>(services: &'a Services, what: &str, reply: &Reply) -> Option<&'a Active> {
     let active = services.active.get();
-    if active.is_none() {
+    if active.is_none() && services.keeper.get().is_some() {
+        let _ = reply(Inbound::Failed(format!("could not {what} yet: hotseat is starting (ask again)")));
+        return None;
+    }
+    holder(active, what, reply)
+}
+
+/// What only the holder of the state directory has, or a word about it.
+fn holder<'a, T>(it: Option<&'a T>, what: &str, reply: &Reply) -> Option<&'a T> {
+    if it.is_none() {
         // A screen that is gone needs no answer.
         let _ = reply(Inbound::Failed(format!(
             "could not {what}: another hotseat on this host does that (leave it, or use its screen)"
         )));
     }
-    active
+    it
+}
+
+/// Passes on what a person decided about alerts; who asked is told that it was done, or why not.
+fn decide(services: &Services, what: &str, fact: AlertFact, done: String, reply: &Reply) {
+    if holder(services.keeper.get(), what, reply).is_none() {
+        return;
+    }
+    let person = Actor::Person(services.user.clone());
+    let answer = if services.facts.try_send_as(person, Fact::Alert(fact)) {
+        Inbound::Done(done)
+    } else {
+        Inbound::Failed(format!("could not {what}: too much happens at once (ask again)"))
+    };
+    let _ = reply(answer);
+}
+
+/// Has a probe's past read and answered.
+fn history(services: &Services, request: HistoryRequest, reply: &Reply) {
+    let answer = Arc::clone(reply);
+    let asked = services.history.get().is_some_and(|it| {
+        it.ask(move |reader| {
+            let inbound = match reader.history(&request) {
+                Ok(history) => Inbound::History(Box::new(history)),
+                Err(error) => Inbound::Failed(format!("could not read the history: {error}")),
+            };
+            let _ = answer(inbound);
+        })
+    });
+    if !asked {
+        let _ = reply(Inbound::Failed("could not read the history: it is busy (ask again)".into()));
+    }
 }
 
 /// Carries out what the board asks of the world. Never waits.
 pub fn perform(services: &Services, effect: Effect) {
     match effect {
         Effect::AppendMachineEntry { incident, entry } => services.incidents.append_machine(incident, entry),
-        Effect::Record(_) | Effect::Commit(_) => {}
+        Effect::Record(sample) => {
+            if let Some(store) = services.keeper.get().and_then(|it| it.store.as_ref()) {
+                store.record(*sample);
+            }
+        }
+        Effect::Commit(change) => {
+            if let Some(keeper) = services.keeper.get() {
+                keeper.outbox.submit(*change);
+            }
+        }
     }
 }

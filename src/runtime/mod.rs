@@ -8,6 +8,7 @@ pub mod journal;
 mod lock;
 mod queue;
 mod reload;
+mod state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -15,12 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::config::{Config, Loaded};
+use crate::domain::alert::AlertFact;
 use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
@@ -30,6 +32,7 @@ use crate::runtime::lock::{Acquired, StateLock};
 use crate::runtime::queue::LinkQueue;
 pub use crate::runtime::reload::ConfigReader;
 use crate::runtime::reload::Reloads;
+use crate::runtime::state::Keeper;
 use crate::service::backup::BackupService;
 use crate::service::incident::IncidentService;
 use crate::service::log::LogService;
@@ -37,6 +40,7 @@ use crate::service::probe::Prober;
 use crate::service::probe::heartbeat::serve::BeatServer;
 use crate::service::supervise::{panic_text, supervise};
 use crate::service::{FACTS_MAX, FactSender, Reply, ServiceSetup};
+use crate::store::reader::{Desk, Reader};
 
 /// Messages under way to a screen. Few: what waits behind them is replaced by newer things.
 pub const LINK_INBOUND_MAX: usize = 32;
@@ -45,6 +49,11 @@ pub const LINK_REQUESTS_MAX: usize = 64;
 
 /// Facts folded before other tasks get a turn.
 const BATCH_MAX: usize = 32;
+/// The alerts are not told the time more often: what they wait for is counted in seconds.
+const TICK_MIN: Duration = Duration::from_millis(100);
+/// How long is slept at most before the clock on the wall is looked at again: it may have been set, or the machine
+/// may have slept.
+const TICK_MAX: Duration = Duration::from_secs(15);
 /// How often a runtime that stands by looks whether the state directory is free.
 const STANDBY_RETRY: Duration = Duration::from_secs(5);
 /// What services get to bring their work to disk; the whole way out stays below 800 ms.
@@ -109,9 +118,14 @@ struct Shared {
 /// Handles of the services.
 struct Services {
     user: String,
+    facts: FactSender,
     logs: LogService,
     incidents: IncidentService,
+    /// Reads the history; of the runtime that writes it also what is not on disk yet.
+    history: OnceLock<Desk>,
     /// Missing while another runtime holds the state directory.
+    keeper: OnceLock<Keeper>,
+    /// Missing as well, and while what an earlier run left is read.
     active: OnceLock<Active>,
 }
 
@@ -129,6 +143,9 @@ impl Services {
             active.prober.reload(config.probes.clone());
             active.beats.reload(config.beat.clone());
             active.backups.reload(config.backups.clone());
+        }
+        if let Some(keeper) = self.keeper.get() {
+            keeper.outbox.reload(config.notifiers.clone());
         }
     }
 }
@@ -152,8 +169,11 @@ impl Runtime {
         let claim = claim(&service_setup);
         let services = Arc::new(Services {
             user: setup.user,
+            facts: service_setup.facts.clone(),
             logs: LogService::start(&service_setup, config.logs.clone()),
             incidents: IncidentService::start(&service_setup),
+            history: OnceLock::new(),
+            keeper: OnceLock::new(),
             active: OnceLock::new(),
         });
         let (config_tx, config_rx) = watch::channel(Arc::new(config));
@@ -166,9 +186,12 @@ impl Runtime {
             lock: OnceLock::new(),
         });
         match claim {
-            Claim::Held(lock) => shared.activate(&service_setup, &config_rx, Some(lock)),
-            Claim::Unlocked => shared.activate(&service_setup, &config_rx, None),
-            Claim::Standby => stand_by(&service_setup, &shared, &config_rx),
+            Claim::Held(lock) => state::activate(&shared, &service_setup, &config_rx, Some(lock)),
+            Claim::Unlocked => state::activate(&shared, &service_setup, &config_rx, None),
+            Claim::Standby => {
+                let _ = services.history.set(Desk::start(Reader::new(&service_setup.state_dir, None)));
+                stand_by(&service_setup, &shared, &config_rx);
+            }
         }
         let (serving, folding) = (TaskTracker::new(), TaskTracker::new());
         folding.spawn(fold(Arc::clone(&shared), facts_rx, finished.clone()));
@@ -231,9 +254,17 @@ impl Runtime {
         })
         .await;
         let _ = timeout(STOP_DEADLINE, async {
-            if let Some(active) = services.active.get() {
-                active.backups.stopped().await;
-            }
+            let outbox = async {
+                if let Some(keeper) = services.keeper.get() {
+                    keeper.outbox.stopped().await;
+                }
+            };
+            let backups = async {
+                if let Some(active) = services.active.get() {
+                    active.backups.stopped().await;
+                }
+            };
+            tokio::join!(outbox, backups);
             // A backup that was stopped has told the timeline.
             services.incidents.flushed().await;
         })
@@ -241,9 +272,17 @@ impl Runtime {
         self.finished.cancel();
         self.folding.close();
         let _ = timeout(CLOSE_DEADLINE, self.folding.wait()).await;
-        if let Some(journal) = self.shared.journal.get() {
-            let _ = timeout(CLOSE_DEADLINE, journal.close()).await;
-        }
+        let journal = async {
+            if let Some(journal) = self.shared.journal.get() {
+                journal.close().await;
+            }
+        };
+        let store = async {
+            if let Some(keeper) = services.keeper.get() {
+                keeper.flushed().await;
+            }
+        };
+        let _ = timeout(CLOSE_DEADLINE, async { tokio::join!(journal, store) }).await;
     }
 }
 
@@ -264,19 +303,12 @@ impl Shared {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts what only the holder of the state directory does.
-    fn activate(&self, setup: &ServiceSetup, config: &watch::Receiver<Arc<Config>>, lock: Option<StateLock>) {
-        if let Some(lock) = lock {
-            let _ = self.lock.set(lock);
-            let _ = self.journal.set(Journal::start(setup, &self.host));
-        }
-        let config = Arc::clone(&config.borrow());
-        let prober = Prober::start(setup, Some(self.services.logs.clone()), config.probes.clone(), Vec::new());
-        let _ = self.services.active.set(Active {
-            beats: BeatServer::start(setup, &prober, config.beat.clone()),
-            prober,
-            backups: BackupService::start(setup, config.backups.clone()),
-        });
+    /// How long until the alerts want to be told what time it is; `None` when nothing is due.
+    fn tick_in(&self) -> Option<Duration> {
+        // One that stands by runs no probes and pages nobody.
+        self.services.keeper.get()?;
+        let wake = self.board().alerts.next_wake()?;
+        Some(Duration::try_from(wake.duration_since(clock::now())).unwrap_or_default().min(TICK_MAX))
     }
 
     /// Stamps a fact, folds it in, carries out what follows and leaves it for everybody.
@@ -324,13 +356,28 @@ impl Shared {
 /// Folds facts until the runtime is finished; then what still waits.
 async fn fold(shared: Arc<Shared>, mut facts_rx: mpsc::Receiver<(Actor, Fact)>, finished: CancellationToken) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut ticked = clock::timer();
     loop {
+        let tick = async {
+            match shared.tick_in() {
+                // Whatever the rules say, they are asked once in a while only.
+                Some(wait) => sleep_until((clock::timer() + wait).max(ticked + TICK_MIN)).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = finished.cancelled() => break,
             count = facts_rx.recv_many(&mut batch, BATCH_MAX) => {
                 if count == 0 {
                     break;
+                }
+            }
+            () = tick => {
+                ticked = clock::timer();
+                // The clock on the wall may have been set: it decides, not how long was slept.
+                if shared.tick_in().is_some_and(|it| it.is_zero()) {
+                    shared.take_in(Actor::Runtime, Fact::Alert(AlertFact::Tick { at: clock::now() }));
                 }
             }
         }
@@ -384,7 +431,7 @@ fn stand_by(setup: &ServiceSetup, shared: &Arc<Shared>, config: &watch::Receiver
                 }
                 let Some(shared) = shared.upgrade() else { return };
                 if let Ok(Acquired::Held(lock)) = StateLock::acquire(&setup.state_dir, clock::now()) {
-                    shared.activate(&setup, &config, Some(lock));
+                    state::activate(&shared, &setup, &config, Some(lock));
                     setup.facts.send(Fact::Runtime(RuntimeFact::Active)).await;
                     return;
                 }

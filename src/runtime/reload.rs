@@ -14,10 +14,12 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, Loaded};
+use crate::domain::alert::AlertFact;
 use crate::domain::config_error::ConfigError;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::request::Inbound;
 use crate::runtime::Services;
+use crate::runtime::state::rules;
 use crate::service::{Reply, ServiceSetup};
 
 /// Reads the config again. Called on a thread that may block.
@@ -161,13 +163,17 @@ pub async fn run(
                 errors.clone_from(&loaded.errors);
                 let config = Arc::new(loaded.config);
                 services.reload(&config);
-                let path = config.path.clone();
+                let (path, rules) = (config.path.clone(), rules(&config));
                 watched = path.as_ref().map(PathBuf::from).or(watched);
                 let _ = config_tx.send_replace(config);
                 let said = match path.as_ref().filter(|_| running.is_none()) {
                     Some(path) => format!("config `{path}` taken into use"),
                     None => "config read again".to_string(),
                 };
+                // Before, the start is under way and tells the newest itself.
+                if services.active.get().is_some() {
+                    setup.facts.send(Fact::Alert(AlertFact::Configured { rules })).await;
+                }
                 let fact = RuntimeFact::ConfigLoaded { path, errors: loaded.errors };
                 setup.facts.send(Fact::Runtime(fact)).await;
                 Inbound::Done(said)

@@ -192,6 +192,8 @@ async fn the_journal_folds_back_to_the_board_that_was() {
     setup.reader = Some(reader(&text));
     let runtime = Runtime::start(setup);
     let mut screen = Screen::attach(&runtime).await;
+    // The config and its rules of alerts: the start is over.
+    screen.until(|board| board.seq == 2).await;
     for mistake in ["a = 1\n", "a = 1\nb = 2\n", ""] {
         *text.lock().expect("text") = mistake.into();
         screen.ask(Request::ReloadConfig).await;

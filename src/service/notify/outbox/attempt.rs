@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::domain::alert::delivery::{Delivery, DeliveryState};
 use crate::domain::sanitise;
+use crate::service::ServiceSetup;
 use crate::service::notify::outbox::fault::{self, Step};
 use crate::service::notify::outbox::queue::Waiting;
 use crate::service::notify::outbox::{Inner, timer_at};
 use crate::service::notify::{Attempt, NotifierSpec, Receipt, RetryAfter, SendError};
 use crate::service::supervise::panic_text;
-use crate::service::ServiceSetup;
 use crate::store::outbox::{self, Mark};
 
 /// The first pause; it doubles with every attempt.
@@ -34,7 +34,8 @@ impl Inner {
         let state = DeliveryState::Sending { attempt: number };
         let attempt = outbox::Attempt { number, at: begun, ended: None, text: "under way".into() };
         let id = delivery.id.clone();
-        let mark = Mark { id, state: state.clone(), at: begun, reached: reached.clone(), attempt: Some(attempt.clone()) };
+        let mark =
+            Mark { id, state: state.clone(), at: begun, reached: reached.clone(), attempt: Some(attempt.clone()) };
         let durable = self.keep(mark).await;
         self.queue().tell(&delivery, state, begun, durable);
         self.told.notify_one();

@@ -29,7 +29,7 @@ use crate::domain::fact::Fact;
 use crate::domain::request::Inbound;
 use crate::service::notify::NotifierSpec;
 use crate::service::notify::outbox::fault::Step;
-use crate::service::notify::outbox::queue::{Queue, Waiting};
+use crate::service::notify::outbox::queue::Queue;
 use crate::service::supervise::supervise;
 use crate::service::{Reply, ServiceSetup};
 use crate::store::outbox::{Kept, Mark};
@@ -280,10 +280,17 @@ impl Inner {
     async fn tell(self: Arc<Self>) {
         loop {
             let next = self.queue().next_news();
-            match next {
-                Some(news) => self.setup.facts.send(Fact::Alert(AlertFact::Delivery(Box::new(news)))).await,
-                // Also after the cancellation: what became of the last attempts is still told.
-                None => self.told.notified().await,
+            if let Some(news) = next {
+                self.setup.facts.send(Fact::Alert(AlertFact::Delivery(Box::new(news)))).await;
+                continue;
+            }
+            // After the cancellation what became of the last attempts is still told.
+            if self.setup.cancel.is_cancelled() && self.attempts.is_empty() {
+                return;
+            }
+            tokio::select! {
+                () = self.told.notified() => {}
+                () = self.setup.cancel.cancelled(), if !self.setup.cancel.is_cancelled() => {}
             }
         }
     }

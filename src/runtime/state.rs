@@ -1,0 +1,126 @@
+//! Becoming the runtime that probes: what an earlier run left is read, told first, and gone on with.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::config::Config;
+use crate::domain::alert::AlertFact;
+use crate::domain::alert::rules::AlertRules;
+use crate::domain::fact::{Fact, Restored, RuntimeFact};
+use crate::runtime::journal::Journal;
+use crate::runtime::lock::StateLock;
+use crate::runtime::{Active, Services, Shared};
+use crate::service::ServiceSetup;
+use crate::service::backup::BackupService;
+use crate::service::notify::outbox::Outbox;
+use crate::service::probe::Prober;
+use crate::service::probe::heartbeat::serve::BeatServer;
+use crate::store::reader::{Desk, Reader};
+use crate::store::rollup::Limits;
+use crate::store::{News, Opened, Store};
+
+/// How long is waited for what an earlier run left. A disk that hangs must not keep the probes from looking.
+const OPEN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What keeps and delivers what alerts decide; only the holder of the state directory has it.
+pub struct Keeper {
+    /// Missing when the state directory cannot be locked.
+    pub store: Option<Store>,
+    /// Delivers, also without a store.
+    pub outbox: Outbox,
+}
+
+impl Keeper {
+    /// Waits until everything that was recorded is on disk, or cannot be.
+    pub async fn flushed(&self) {
+        let Some(store) = &self.store else { return };
+        let (done_tx, done_rx) = oneshot::channel();
+        store.flush(Box::new(move |_| {
+            // Nobody waits any more.
+            let _ = done_tx.send(());
+        }));
+        let _ = done_rx.await;
+    }
+}
+
+/// Starts what only the holder of the state directory does. Never waits: the rest follows in a task.
+pub fn activate(
+    shared: &Arc<Shared>,
+    setup: &ServiceSetup,
+    config_rx: &watch::Receiver<Arc<Config>>,
+    lock: Option<StateLock>,
+) {
+    let services = &shared.services;
+    let (opened_tx, opened_rx) = oneshot::channel();
+    let store = lock.map(|lock| {
+        let _ = shared.lock.set(lock);
+        let _ = shared.journal.set(Journal::start(setup, &shared.host));
+        let news = news_sink(setup, Arc::downgrade(services));
+        Store::start(&setup.state_dir, Limits::default(), news, move |opened| {
+            // Too late: the probes run without it.
+            let _ = opened_tx.send(opened);
+        })
+    });
+    let _ = services.history.set(Desk::start(Reader::new(&setup.state_dir, store.clone())));
+    let is_kept = store.is_some();
+    let outbox = Outbox::start(setup, store.clone(), config_rx.borrow().notifiers.clone());
+    let _ = services.keeper.set(Keeper { store, outbox });
+    let (setup, services, config_rx) = (setup.clone(), Arc::clone(services), config_rx.clone());
+    tokio::spawn(async move {
+        if !is_kept {
+            let why = "the state directory cannot be locked; alerts and history are kept in memory only";
+            setup.facts.send(Fact::Runtime(RuntimeFact::NotDurable { why: Some(why.into()) })).await;
+        }
+        let opened = tokio::time::timeout(OPEN_DEADLINE, opened_rx).await;
+        let Opened { restored, deliveries, lasting } = opened.ok().and_then(Result::ok).unwrap_or_default();
+        let kept = restored.probes.clone();
+        if restored != Restored::default() {
+            setup.facts.send(Fact::Runtime(RuntimeFact::Restored(Box::new(restored)))).await;
+        }
+        // A config that was read again meanwhile has reached only those that were there.
+        let config = Arc::clone(&config_rx.borrow());
+        setup.facts.send(Fact::Alert(AlertFact::Configured { rules: rules(&config) })).await;
+        if let Some(keeper) = services.keeper.get() {
+            keeper.outbox.reload(config.notifiers.clone());
+            keeper.outbox.restore(deliveries, lasting);
+        }
+        if setup.cancel.is_cancelled() {
+            return;
+        }
+        let prober = Prober::start(&setup, Some(services.logs.clone()), config.probes.clone(), kept);
+        let beats = BeatServer::start(&setup, &prober, config.beat.clone());
+        let backups = BackupService::start(&setup, config.backups.clone());
+        let _ = services.active.set(Active { prober, beats, backups });
+        let newest = Arc::clone(&config_rx.borrow());
+        if !Arc::ptr_eq(&config, &newest) {
+            services.reload(&newest);
+            setup.facts.send(Fact::Alert(AlertFact::Configured { rules: rules(&newest) })).await;
+        }
+    });
+}
+
+/// What the policy goes by.
+pub fn rules(config: &Config) -> Box<AlertRules> {
+    let notifiers = config.notifiers.iter().map(|it| it.rule.clone()).collect();
+    Box::new(AlertRules { notifiers, ..AlertRules::default() })
+}
+
+/// Says on the board what the store has to say, as long as there is room for it.
+fn news_sink(setup: &ServiceSetup, services: Weak<Services>) -> Box<dyn Fn(&News) -> bool + Send> {
+    let facts = setup.facts.clone();
+    Box::new(move |news| match news {
+        News::NotDurable(why) => facts.try_send(Fact::Runtime(RuntimeFact::NotDurable { why: why.clone() })),
+        News::Damaged(error) => {
+            let service = "store".to_string();
+            facts.try_send(Fact::Runtime(RuntimeFact::ServiceFailed { service, error: error.clone(), retry_s: 0 }))
+        }
+        News::Late(kept) => {
+            let Some(services) = services.upgrade() else { return true };
+            let Some(keeper) = services.keeper.get() else { return false };
+            keeper.outbox.restore(kept.clone(), Vec::new());
+            true
+        }
+    })
+}

@@ -5,6 +5,7 @@
 //! the answer is kept for the hour.
 
 mod civil;
+mod epoch;
 pub mod keys;
 pub mod postgres;
 
@@ -21,6 +22,7 @@ use crate::logstore::format::{Format, export};
 use crate::logstore::stamp::civil::{
     Clock, Day, days_from_civil, is_date, is_weekday, month, number, two, zone_offset,
 };
+use crate::logstore::stamp::epoch::read_epoch;
 use crate::logstore::stamp::keys::{is_time_key, value_behind};
 use crate::logstore::stamp::postgres::{POSTGRES_PID_BYTES, SUBSECOND_BYTES, continues_postgres, may_be_postgres};
 use crate::logstore::{json, level};
@@ -561,37 +563,6 @@ impl StampReader {
 
 /// The stamp of a line that begins a record without saying when.
 const UNTIMED: Stamp = Stamp { time: None, range: 0..0 };
-
-/// `1700000000`, `1700000000.123`, `1700000000123`, followed by something that is no digit.
-fn read_epoch(line: &[u8], at: usize) -> Option<Stamp> {
-    let digits = line[at..].iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
-    let value = number(line, at, digits)?;
-    let (seconds, nanos) = match digits {
-        10 => (value, 0),
-        13 => (value / 1_000, value % 1_000 * 1_000_000),
-        16 => (value / 1_000_000, value % 1_000_000 * 1_000),
-        19 => (value / 1_000_000_000, value % 1_000_000_000),
-        _ => return None,
-    };
-    // 2001 to 2286: other ten-digit numbers at the start of a line are rarer than times.
-    if !(1_000_000_000..9_999_999_999).contains(&seconds) {
-        return None;
-    }
-    let mut end = at + digits;
-    let mut nanos = nanos;
-    if digits == 10 && matches!(line.get(end), Some(b'.' | b',')) {
-        let places = line[end + 1..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
-        if places > 0 {
-            nanos = number(line, end + 1, places)? * 10_i64.pow(9 - u32::try_from(places).ok()?);
-            end += 1 + places;
-        }
-    }
-    if line.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let time = Timestamp::new(seconds, i32::try_from(nanos).ok()?).ok()?;
-    Some(Stamp { time: Some(time), range: at..end })
-}
 
 /// `14:30:01` without a date: marks a record, but says too little to be a time.
 fn read_clock(line: &[u8], at: usize) -> Option<Stamp> {

@@ -12,6 +12,7 @@ mod keys;
 mod kinds;
 mod live;
 mod logs;
+mod notifiers;
 mod probe_kinds;
 mod probes;
 mod pty;

@@ -28,6 +28,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub const ANSWER_MAX: usize = 64 << 10;
 /// Characters of a channel's words that are kept.
 const WORDS_MAX: usize = 240;
+/// Bytes of a part of a secret URL's path that is a secret by itself; `services` and `hooks` are words.
+const SECRET_PART_MIN: usize = 9;
 /// Longest pause that a channel may ask for: a page that waits longer had better go elsewhere.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -113,12 +115,15 @@ impl Endpoint {
         let mut secrets = self.secrets.clone();
         if self.url_is_secret {
             secrets.extend([self.url.as_str(), self.url.path().trim_matches('/')].map(str::to_string));
+            // The last part alone is the key to some channels, and errors quote it.
+            let parts = self.url.path().split('/').filter(|it| it.len() >= SECRET_PART_MIN);
+            secrets.extend(parts.map(str::to_string));
             secrets.extend(self.url.query().map(str::to_string));
         }
         secrets.extend(self.url.password().map(str::to_string));
         // The longest first: a short one may be a part of it.
         secrets.sort_by_key(|it| std::cmp::Reverse(it.len()));
-        // Twice the length, so that a secret is not cut before it is found; a body is 64 kB.
+        // Cut last, so that no secret is cut before it is found.
         shorten(sanitise::text(&redact(text, &secrets)).trim(), WORDS_MAX)
     }
 
@@ -371,10 +376,12 @@ mod tests {
 
     #[test]
     fn a_secret_url_is_shown_by_its_host_and_taken_out_of_words() {
-        let url = Url::parse("https://hooks.slack.com/services/T1/B2/s3cret").unwrap();
+        let url = Url::parse("https://hooks.slack.com/services/T1/B2/s3cret-key").unwrap();
         let endpoint = Endpoint { url_is_secret: true, ..Endpoint::new(url, Vec::new()) };
         assert_eq!(endpoint.shown(), "hooks.slack.com");
-        let said = endpoint.clean("no such hook: /services/T1/B2/s3cret, \u{1b}[31mred");
-        assert!(!said.contains("s3cret") && !said.contains('\u{1b}'), "{said}");
+        for words in ["no such hook: /services/T1/B2/s3cret-key, \u{1b}[31mred", "unknown key s3cret-key"] {
+            let said = endpoint.clean(words);
+            assert!(!said.contains("s3cret") && !said.contains('\u{1b}'), "{said}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use hotseat as host;
 
 pub mod elasticsearch;
+pub mod faults;
 // The pane's own tests use it as well.
 #[path = "../../../src/panes/logs/fixture/engine.rs"]
 mod log_engine;

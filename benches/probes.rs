@@ -1,9 +1,12 @@
 //! What probes cost, and whether a thousand of them run on time.
 //!
-//! `cargo bench --bench probes [-- NAME…]` runs all or the named ones: `cost`, `scale` (a minute long). The
-//! server is this program again in a process of its own, so that its processor time can be told apart.
+//! `cargo bench --bench probes [-- NAME…]` runs all or the named ones: `cost`, `beside` (needs nginx and
+//! blackbox_exporter), `scale` (a minute long). The server of the others is this program again in a process of
+//! its own, so that its processor time can be told apart.
 
 mod measure;
+#[path = "../tests/it/support/peer.rs"]
+mod peer;
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Write};
@@ -47,7 +50,7 @@ fn main() {
         runtime().block_on(serve());
         return;
     }
-    measure::run(&[("cost", cost), ("scale", scale)]);
+    measure::run(&[("cost", cost), ("beside", beside), ("scale", scale)]);
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -70,7 +73,7 @@ fn cost() {
             let outcome = run_once(&spec, &place(), Duration::ZERO).await;
             assert_eq!(outcome.result, ProbeResult::Ok, "{outcome:?}");
         };
-        measure(name, &runtime, &server, at_once, || run(spec.clone()));
+        measure(name, &runtime, RUNS, at_once, [("the server", server.child.id())], || run(spec.clone()));
     }
     // What no HTTP client can go below: connect, send, read to the end, close.
     let floor = move || async move {
@@ -81,20 +84,79 @@ fn cost() {
         stream.read_to_end(&mut answer).await.expect("read");
         assert!(answer.starts_with(b"HTTP/1.1 200"));
     };
-    measure("the floor: a bare socket, 64 at once", &runtime, &server, AT_ONCE, floor);
+    let server = [("the server", server.child.id())];
+    measure("the floor: a bare socket, 64 at once", &runtime, RUNS, AT_ONCE, server, floor);
 }
 
-fn measure<F: Future<Output = ()> + Send + 'static>(
+/// The same nginx looked at by us and by blackbox_exporter, in turn.
+fn beside() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let certificates = certificates(dir.path());
+    let (Some(nginx), Some(blackbox)) = (peer::Nginx::start(Some(&certificates), 1), peer::Blackbox::start()) else {
+        return;
+    };
+    let runtime = runtime();
+    let (theirs, web) = (blackbox.running.id(), nginx.running.id());
+    for (kind, module, url, runs) in [
+        ("HTTP", "http", format!("http://127.0.0.1:{}/health", nginx.plain), RUNS),
+        ("HTTPS", "https", format!("https://127.0.0.1:{}/health", nginx.tls), RUNS / 4),
+    ] {
+        let verify = if module == "https" { ", verify = false" } else { "" };
+        let spec = spec("beside", &format!("http = {{ url = \"{url}\"{verify} }}\nexpect = [\"status == 200\"]"));
+        let ours = || {
+            let spec = spec.clone();
+            async move {
+                let outcome = run_once(&spec, &place(), Duration::ZERO).await;
+                assert_eq!(outcome.result, ProbeResult::Ok, "{outcome:?}");
+            }
+        };
+        let request = format!("GET /probe?module={module}&target={url} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let port = blackbox.port;
+        let asked = || {
+            let request = request.clone();
+            async move {
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("connected");
+                stream.write_all(request.as_bytes()).await.expect("sent");
+                let mut answer = Vec::with_capacity(8 << 10);
+                stream.read_to_end(&mut answer).await.expect("read");
+                let found = answer.windows(15).any(|it| it == b"probe_success 1");
+                assert!(found, "{}", String::from_utf8_lossy(&answer));
+            }
+        };
+        // In turn, so that what else the machine does meets both.
+        for _ in 0..2 {
+            measure(&format!("hotseat, fresh {kind}, 64 at once"), &runtime, runs, AT_ONCE, [("nginx", web)], ours);
+            let of_both = [("blackbox_exporter", theirs), ("nginx", web)];
+            measure(&format!("the asker of blackbox_exporter, {kind}"), &runtime, runs, AT_ONCE, of_both, asked);
+        }
+    }
+}
+
+/// A certificate for the loopback, signed by itself.
+fn certificates(dir: &Path) -> peer::Certificates {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let (certificate_file, key_file) = (dir.join("server.pem"), dir.join("server.key"));
+    std::fs::write(&certificate_file, certificate.pem()).expect("written");
+    std::fs::write(&key_file, key.serialize_pem()).expect("written");
+    peer::Certificates { authority: certificate_file.clone(), certificate: certificate_file, key: key_file }
+}
+
+/// Runs something many times; reports processor time of this and other processes, and runs per second.
+fn measure<F: Future<Output = ()> + Send + 'static, const N: usize>(
     name: &str,
     runtime: &tokio::runtime::Runtime,
-    server: &Server,
+    runs: usize,
     at_once: usize,
+    others: [(&str, u32); N],
     run: impl Fn() -> F,
 ) {
-    let (own, theirs, wall) = (process_cpu_s(std::process::id()), server.cpu_s(), clock::monotonic());
+    let before = others.map(|(_, pid)| process_cpu_s(pid));
+    let (own, wall) = (process_cpu_s(std::process::id()), clock::monotonic());
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..RUNS {
+        for _ in 0..runs {
             if tasks.len() == at_once {
                 tasks.join_next().await.expect("a task").expect("it ran");
             }
@@ -104,16 +166,15 @@ fn measure<F: Future<Output = ()> + Send + 'static>(
             done.expect("it ran");
         }
     });
-    let each = |seconds: f64| time(Duration::from_secs_f64(seconds / RUNS as f64));
-    report(
-        name,
-        &format!(
-            "{} CPU, {:.0} probes/s (the server: {} CPU)",
-            each(process_cpu_s(std::process::id()) - own),
-            RUNS as f64 / wall.elapsed().as_secs_f64(),
-            each(server.cpu_s() - theirs),
-        ),
-    );
+    let each = |seconds: f64| time(Duration::from_secs_f64(seconds / runs as f64));
+    let rate = runs as f64 / wall.elapsed().as_secs_f64();
+    let own = each(process_cpu_s(std::process::id()) - own);
+    let others: Vec<String> = others
+        .iter()
+        .zip(before)
+        .map(|((name, pid), before)| format!("{name}: {} CPU", each(process_cpu_s(*pid) - before)))
+        .collect();
+    report(name, &format!("{own} CPU, {rate:.0} probes/s ({})", others.join(", ")));
 }
 
 /// 1,000 probes at 30 s, 300 of which get no answer, for a minute.
@@ -231,10 +292,6 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("an address");
         Self { child, address: line.trim().parse().expect("an address") }
-    }
-
-    fn cpu_s(&self) -> f64 {
-        process_cpu_s(self.child.id())
     }
 }
 

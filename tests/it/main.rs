@@ -14,6 +14,7 @@ mod live;
 mod logs;
 mod notifiers;
 mod probe_kinds;
+mod probe_peers;
 mod probes;
 mod pty;
 mod readme;

@@ -8,6 +8,7 @@ pub mod faults;
 #[path = "../../../src/panes/logs/fixture/engine.rs"]
 mod log_engine;
 pub mod loki;
+pub mod peer;
 pub mod picture;
 pub mod pty;
 pub mod screen;

@@ -3,25 +3,35 @@
 //! [`outcome`] is one run's result, [`health`] derives a state from many, [`expect`] is the language in
 //! which the config says what must hold. Here they meet: what is known of every probe, folded from facts.
 
+pub mod baseline;
 pub mod expect;
+pub mod flap;
 pub mod health;
 pub mod heartbeat;
 pub mod history;
+pub mod holding;
 pub mod judge;
+pub mod nagios;
 pub mod outcome;
+pub mod slo;
 pub mod waterfall;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::{Concern, ConcernState, Hold, Severity};
+use crate::domain::alert::{Concern, ConcernState, Severity};
+use crate::domain::format;
 use crate::domain::ids::ProbeId;
+use crate::domain::probe::baseline::{Band, Baseline};
+use crate::domain::probe::flap::FlapWindow;
 use crate::domain::probe::health::{Health, HealthMachine, Thresholds, Turn};
-use crate::domain::probe::outcome::{Outcome, ProbeResult};
+use crate::domain::probe::holding::CanaryPart;
+use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
+use crate::domain::probe::slo::{SloLog, SloReport};
 
 /// Outcomes kept of one probe: a sparkline as wide as a wide screen has room for, and a page of details.
 pub const OUTCOMES_MAX: usize = 60;
@@ -182,6 +192,21 @@ pub struct ProbeKept {
     pub acked: Option<Ack>,
     /// The last run in which everything held.
     pub last_good: Option<Arc<Outcome>>,
+    /// How often it turned lately.
+    #[serde(default)]
+    pub flaps: FlapWindow,
+    /// What came of its promise.
+    #[serde(default)]
+    pub slo: SloLog,
+    /// How slow it usually is.
+    #[serde(default)]
+    pub baseline: Baseline,
+    /// A canary's part in telling that this host is cut off.
+    #[serde(default)]
+    pub part: CanaryPart,
+    /// The last trouble of each kind of result.
+    #[serde(default)]
+    pub troubles: Vec<(ProbeResult, Trouble)>,
 }
 
 /// An outcome for the history, with what is to be kept of its probe.
@@ -221,6 +246,17 @@ pub struct ProbeState {
     #[serde(default)]
     pub last_good: Option<Arc<Outcome>>,
     health: HealthMachine,
+    #[serde(default)]
+    flaps: FlapWindow,
+    #[serde(default)]
+    slo: SloLog,
+    #[serde(default)]
+    baseline: Baseline,
+    #[serde(default)]
+    part: CanaryPart,
+    // The last trouble of each kind of result, oldest first: three at most.
+    #[serde(default)]
+    troubles: Vec<(ProbeResult, Trouble)>,
 }
 
 impl ProbeState {
@@ -236,24 +272,93 @@ impl ProbeState {
             missed: 0,
             missed_at: None,
             last_good: None,
+            flaps: FlapWindow::default(),
+            slo: SloLog::default(),
+            baseline: Baseline::default(),
+            part: CanaryPart::default(),
+            troubles: Vec::new(),
         }
     }
 
     /// What is kept over a restart.
     pub fn kept(&self) -> ProbeKept {
-        ProbeKept { health: self.health.clone(), acked: self.acked.clone(), last_good: self.last_good.clone() }
+        ProbeKept {
+            health: self.health.clone(),
+            acked: self.acked.clone(),
+            last_good: self.last_good.clone(),
+            flaps: self.flaps.clone(),
+            slo: self.slo.clone(),
+            baseline: self.baseline.clone(),
+            part: self.part,
+            troubles: self.troubles.clone(),
+        }
+    }
+
+    /// Goes on from what was kept.
+    fn take_back(&mut self, kept: ProbeKept) {
+        self.health = kept.health;
+        self.health.set_thresholds(self.setup.thresholds);
+        self.acked = kept.acked;
+        self.last_good = kept.last_good;
+        self.flaps = kept.flaps;
+        self.slo = kept.slo;
+        self.baseline = kept.baseline;
+        self.part = kept.part;
+        self.troubles = kept.troubles;
     }
 
     /// What people may be told of it now, whether or not it is held back.
     pub fn concerns(&self) -> Vec<ConcernState> {
         let concern = match self.health() {
-            Health::Down => Concern::Down,
-            Health::Degraded => Concern::Degraded,
-            Health::Unknown if self.is_broken() => Concern::Broken,
-            _ => return Vec::new(),
+            Health::Down => Some(Concern::Down),
+            Health::Degraded => Some(Concern::Degraded),
+            Health::Unknown if self.is_broken() => Some(Concern::Broken),
+            _ => None,
         };
-        let text = self.last_trouble().map(|it| it.brief().to_string()).unwrap_or_default();
-        self.since().map(|since| ConcernState { concern, since, text }).into_iter().collect()
+        let mut concerns = Vec::new();
+        match (self.part, concern) {
+            // One of the canaries speaks for all of them, and none of them of itself.
+            (CanaryPart::Speaks { since }, _) => {
+                let text = "this monitor is cut off: every canary fails".to_string();
+                concerns.push(ConcernState { concern: Concern::Broken, since, text });
+            }
+            (CanaryPart::Silent | CanaryPart::Over { .. }, Some(Concern::Down)) => {}
+            (_, Some(concern)) => {
+                let text = self.trouble().map(|it| it.brief.clone()).unwrap_or_default();
+                concerns.extend(self.since().map(|since| ConcernState { concern, since, text }));
+            }
+            (_, None) => {}
+        }
+        if let Some(since) = self.flapping() {
+            let text = match self.health.nagios() {
+                Some(nagios) => format!("flaps: {:.0} % of its last results changed its state", nagios.percent()),
+                None => format!("flaps: {} since {}", format::plural(self.flaps.turns() as u64, "turn"), since),
+            };
+            concerns.push(ConcernState { concern: Concern::Flapping, since, text });
+        }
+        if let (Some(slo), Some(since)) = (self.setup.rules.slo, self.slo.burning()) {
+            let text = self.slo.report(slo).alarm().unwrap_or_default();
+            concerns.push(ConcernState { concern: Concern::Burn, since, text });
+        }
+        concerns
+    }
+
+    /// Since when it turns to and fro more often than people want to be told; `None` when it does not.
+    pub fn flapping(&self) -> Option<Timestamp> {
+        match self.health.nagios() {
+            Some(nagios) => nagios.is_flapping().then(|| self.since()).flatten(),
+            None => self.flaps.since(),
+        }
+    }
+
+    /// How its promise stands at the last result; `None` when nothing is promised.
+    pub fn slo(&self) -> Option<SloReport> {
+        self.setup.rules.slo.map(|slo| self.slo.report(slo))
+    }
+
+    /// What times are usual now, where that is asked for and known.
+    pub fn band(&self, now: Timestamp) -> Option<Band> {
+        self.baseline.band(now).filter(|_| self.setup.rules.baseline)
     }
 
     /// What is thought of the probe.
@@ -288,6 +393,77 @@ impl ProbeState {
         }
     }
 
+    /// Why it is not up, also when an earlier run has seen that.
+    fn trouble(&self) -> Option<&Trouble> {
+        let says = |result: ProbeResult| match self.health() {
+            Health::Up => false,
+            Health::Down | Health::Suspect => result == ProbeResult::Fail,
+            Health::Degraded => matches!(result, ProbeResult::Fail | ProbeResult::Degraded),
+            Health::Unknown => result == ProbeResult::Unknown,
+        };
+        self.troubles.iter().rev().find(|(result, _)| says(*result)).map(|(_, it)| it)
+    }
+
+    /// Folds an outcome into everything that is derived from outcomes.
+    fn take_in(&mut self, mut outcome: Outcome) -> Option<Turn> {
+        let (at, interval) = (outcome.at, self.setup.interval);
+        let in_burst = self.burst_until.is_some();
+        if self.setup.rules.baseline {
+            self.compare(&mut outcome, in_burst);
+        }
+        let outcome = Arc::new(outcome);
+        if let Some(trouble) = outcome.trouble.as_ref().filter(|_| !outcome.is_cut_off()) {
+            self.troubles.retain(|(result, _)| *result != outcome.result);
+            self.troubles.push((outcome.result, trouble.clone()));
+        }
+        if outcome.result == ProbeResult::Ok {
+            self.last_good = Some(Arc::clone(&outcome));
+        }
+        // The newest carries its whole evidence; so does the newest failure, wherever it stands.
+        if let Some(before) = self.outcomes.back_mut()
+            && (before.result == ProbeResult::Ok || outcome.result != ProbeResult::Ok)
+        {
+            Arc::make_mut(before).lighten();
+        }
+        self.outcomes.push_back(Arc::clone(&outcome));
+        if self.outcomes.len() > OUTCOMES_MAX {
+            self.outcomes.pop_front();
+        }
+        let turn = self.health.fold(&outcome);
+        if self.health() == Health::Up {
+            self.acked = None;
+        }
+        if turn.is_some() {
+            self.flaps.turned(at);
+        }
+        self.flaps.look(at, interval);
+        // A burst is somebody looking closely, not a service that is worse.
+        if let Some(slo) = self.setup.rules.slo.filter(|_| !in_burst) {
+            if outcome.result != ProbeResult::Unknown {
+                self.slo.push(at, outcome.result == ProbeResult::Fail, self.next, interval);
+            }
+            self.slo.look(at, slo);
+        }
+        turn
+    }
+
+    /// Degrades a good run when the last ones are slower than this hour of the week usually is.
+    fn compare(&mut self, outcome: &mut Outcome, in_burst: bool) {
+        // What our own machine delayed says nothing of theirs.
+        if outcome.result != ProbeResult::Ok || outcome.latency_suspect || in_burst {
+            return;
+        }
+        self.baseline.push(outcome.at, outcome.total());
+        if let Some((band, recent)) = self.baseline.left(outcome.at) {
+            let (recent, top) = (format::duration(recent), format::duration(band.top));
+            let usual = format::duration(band.usual);
+            let text =
+                format!("p95 of the last runs is {recent}; at this hour of the week it is {usual}, at most {top}");
+            outcome.result = ProbeResult::Degraded;
+            outcome.trouble = Some(Trouble::new(Cause::Slow, format!("slow {recent}"), text));
+        }
+    }
+
     fn newest(&self, what: impl Fn(ProbeResult) -> bool) -> Option<&Outcome> {
         self.outcomes.iter().rev().map(Arc::as_ref).find(|it| what(it.result))
     }
@@ -295,17 +471,13 @@ impl ProbeState {
     fn flip_text(&self, turn: Turn) -> String {
         let words = format!("{} -> {}", turn.from.word(), turn.to.word());
         if self.is_broken() {
-            let why = self.last_trouble().and_then(|it| it.trouble.as_ref());
-            let why = why.map(|it| format!(": {}", it.text)).unwrap_or_default();
+            let why = self.trouble().map(|it| format!(": {}", it.text)).unwrap_or_default();
             // A probe that never worked has not turned from anything.
             let words = if turn.from == turn.to { String::new() } else { format!("{words}: ") };
             return format!("{words}probe broken{why}");
         }
-        if turn.to == Health::Up {
-            return words;
-        }
-        match self.last_trouble() {
-            Some(outcome) => format!("{words}: {}", outcome.brief()),
+        match self.trouble() {
+            Some(trouble) => format!("{words}: {}", trouble.brief),
             None => words,
         }
     }
@@ -318,40 +490,41 @@ pub struct ProbeBoard {
     /// Of an earlier run, until the config names the probe.
     #[serde(default)]
     kept: BTreeMap<ProbeId, ProbeKept>,
+    /// Those that tell whether this host is cut off.
+    #[serde(default)]
+    canaries: BTreeSet<ProbeId>,
 }
 
 impl ProbeBoard {
     /// Takes back what was kept before a restart.
     pub fn restore(&mut self, probes: Vec<(ProbeId, ProbeKept)>) {
-        self.kept.extend(probes);
+        for (probe, kept) in probes {
+            match self.probes.get_mut(&probe) {
+                // What was seen since then is worth more.
+                Some(state) if !state.outcomes.is_empty() => {}
+                Some(state) => state.take_back(kept),
+                None => {
+                    self.kept.insert(probe, kept);
+                }
+            }
+        }
     }
 
-    /// Why a page about a probe is held back although something is the matter; `None` when it is not.
-    pub fn hold(&self, _now: Timestamp, _probe: &ProbeId) -> Option<Hold> {
-        None
+    /// What was kept of probes that the config has not named so far, or of those that it has.
+    pub fn kept(&self) -> Vec<(ProbeId, ProbeKept)> {
+        let seen = self.probes.iter().map(|(probe, state)| (probe.clone(), state.kept()));
+        seen.chain(self.kept.iter().map(|(probe, kept)| (probe.clone(), kept.clone()))).collect()
     }
 
     /// Folds one fact in and says which health changed.
-    pub fn apply(&mut self, _now: Timestamp, fact: &ProbeFact) -> Vec<Flip> {
+    pub fn apply(&mut self, now: Timestamp, fact: &ProbeFact) -> Vec<Flip> {
         match fact {
-            ProbeFact::Configured { probe, setup } => match self.probes.get_mut(probe) {
-                Some(state) => {
-                    state.health.set_thresholds(setup.thresholds);
-                    state.setup.clone_from(setup);
-                }
-                None => {
-                    let mut state = ProbeState::new(setup.clone());
-                    if let Some(kept) = self.kept.remove(probe) {
-                        state.health = kept.health;
-                        state.health.set_thresholds(setup.thresholds);
-                        state.acked = kept.acked;
-                        state.last_good = kept.last_good;
-                    }
-                    self.probes.insert(probe.clone(), state);
-                }
-            },
+            ProbeFact::Configured { probe, setup } => self.configure(probe, setup),
             ProbeFact::Removed { probe } => {
                 self.probes.remove(probe);
+                if self.canaries.remove(probe) {
+                    self.look_at_canaries(now);
+                }
             }
             ProbeFact::Outcome { probe, outcome, next } => return self.apply_outcome(probe, outcome, *next),
             ProbeFact::Asked { probe } => self.change(probe, |it| it.asked = true),
@@ -363,6 +536,27 @@ impl ProbeBoard {
             ProbeFact::Acknowledged { probe, by, at } => return self.acknowledge(probe, by, *at).into_iter().collect(),
         }
         Vec::new()
+    }
+
+    fn configure(&mut self, probe: &ProbeId, setup: &ProbeSetup) {
+        match self.probes.get_mut(probe) {
+            Some(state) => {
+                state.health.set_thresholds(setup.thresholds);
+                state.setup.clone_from(setup);
+            }
+            None => {
+                let mut state = ProbeState::new(setup.clone());
+                if let Some(kept) = self.kept.remove(probe) {
+                    state.take_back(kept);
+                }
+                self.probes.insert(probe.clone(), state);
+            }
+        }
+        if setup.rules.canary {
+            self.canaries.insert(probe.clone());
+        } else if self.canaries.remove(probe) {
+            self.change(probe, |it| it.part = CanaryPart::No);
+        }
     }
 
     fn acknowledge(&mut self, probe: &ProbeId, by: &str, at: Timestamp) -> Option<Flip> {
@@ -386,26 +580,12 @@ impl ProbeBoard {
         let Some(state) = self.probes.get_mut(probe) else { return Vec::new() };
         state.asked = false;
         state.next = next;
-        let shared = Arc::new(outcome.clone());
-        if outcome.result == ProbeResult::Ok {
-            state.last_good = Some(Arc::clone(&shared));
+        let turn = state.take_in(outcome.clone());
+        let flips = turn.map(|turn| Flip { probe: probe.clone(), since: turn.since, text: state.flip_text(turn) });
+        if self.canaries.contains(probe) {
+            self.look_at_canaries(outcome.at);
         }
-        // The newest carries its whole evidence; so does the newest failure, wherever it stands.
-        if let Some(before) = state.outcomes.back_mut()
-            && (before.result == ProbeResult::Ok || outcome.result != ProbeResult::Ok)
-        {
-            Arc::make_mut(before).lighten();
-        }
-        state.outcomes.push_back(shared);
-        if state.outcomes.len() > OUTCOMES_MAX {
-            state.outcomes.pop_front();
-        }
-        let turn = state.health.apply(outcome.at, outcome.result);
-        if state.health() == Health::Up {
-            state.acked = None;
-        }
-        let Some(turn) = turn else { return Vec::new() };
-        vec![Flip { probe: probe.clone(), since: turn.since, text: state.flip_text(turn) }]
+        flips.into_iter().collect()
     }
 
     /// One probe.
@@ -452,3 +632,6 @@ impl ProbeBoard {
         down.min_by_key(|(_, it)| it.since()).map(|(id, _)| id)
     }
 }
+
+#[cfg(test)]
+mod tests;

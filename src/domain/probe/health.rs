@@ -12,7 +12,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::probe::outcome::ProbeResult;
+use crate::domain::probe::nagios::{self, NagiosMachine};
+use crate::domain::probe::outcome::{Outcome, ProbeResult};
 
 /// Largest n of a window: a decision over more results than this comes too late to matter.
 pub const WINDOW_MAX: u8 = 20;
@@ -148,6 +149,9 @@ pub struct HealthMachine {
     told_broken: bool,
     unknown_run: u8,
     unknown_since: Option<Timestamp>,
+    // In the mode of that name only.
+    #[serde(default)]
+    nagios: Option<NagiosMachine>,
 }
 
 impl HealthMachine {
@@ -164,6 +168,24 @@ impl HealthMachine {
     /// Takes other thresholds into use; what is known stays, the next result decides by them.
     pub fn set_thresholds(&mut self, thresholds: Thresholds) {
         self.thresholds = thresholds;
+        if thresholds.mode == Mode::Window {
+            self.nagios = None;
+        }
+    }
+
+    /// How Nagios sees it, in its mode.
+    pub fn nagios(&self) -> Option<&NagiosMachine> {
+        self.nagios.as_ref()
+    }
+
+    /// True while the next result is wanted soon, because it may decide something.
+    pub fn hurries(&self) -> bool {
+        match &self.nagios {
+            Some(nagios) => !nagios.is_hard(),
+            // What is degraded by a certificate that ends in two weeks is not looked at every five seconds.
+            None if self.is_broken() => false,
+            None => self.unknown_run > 0 || matches!(self.state, Health::Suspect | Health::Down),
+        }
     }
 
     /// What is thought of the probe.
@@ -178,12 +200,22 @@ impl HealthMachine {
 
     /// True when so many results in a row were unknown that the probe itself must be broken.
     pub fn is_broken(&self) -> bool {
-        self.unknown_run >= self.thresholds.fail.n
+        match &self.nagios {
+            Some(nagios) => nagios.is_hard() && nagios.state() == nagios::UNKNOWN,
+            None => self.unknown_run >= self.thresholds.fail.n,
+        }
+    }
+
+    /// Folds an outcome in, unless this host was cut off: then it says nothing of the probe.
+    pub fn fold(&mut self, outcome: &Outcome) -> Option<Turn> {
+        if outcome.is_cut_off() { None } else { self.apply(outcome.at, outcome.result) }
     }
 
     /// Folds one result in.
     pub fn apply(&mut self, at: Timestamp, result: ProbeResult) -> Option<Turn> {
-        if result == ProbeResult::Unknown {
+        if let Mode::Nagios { max_attempts } = self.thresholds.mode {
+            self.count_as_nagios(at, result, max_attempts);
+        } else if result == ProbeResult::Unknown {
             if self.unknown_run == 0 {
                 self.unknown_since = Some(at);
             }
@@ -199,6 +231,25 @@ impl HealthMachine {
             self.decide(at, result);
         }
         self.settle(at)
+    }
+
+    fn count_as_nagios(&mut self, at: Timestamp, result: ProbeResult, max_attempts: u8) {
+        let nagios = self.nagios.get_or_insert_default();
+        nagios.apply(nagios::code_of(result), max_attempts);
+        let (state, is_hard) = (nagios.state(), nagios.is_hard());
+        let health = match state {
+            nagios::OK => Health::Up,
+            _ if !is_hard => Health::Suspect,
+            nagios::WARNING => Health::Degraded,
+            nagios::CRITICAL => Health::Down,
+            // Its own field says so; what it was before is what people go on from.
+            _ => self.state,
+        };
+        // What was soft began with its first attempt.
+        let since = if self.state == Health::Suspect && health != Health::Up { self.since } else { None };
+        let broken = is_hard && state == nagios::UNKNOWN;
+        self.unknown_since = broken.then(|| self.unknown_since.or(since).unwrap_or(at));
+        self.become_(health, since.unwrap_or(at));
     }
 
     fn decide(&mut self, at: Timestamp, result: ProbeResult) {

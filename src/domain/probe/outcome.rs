@@ -17,6 +17,9 @@ pub const ROWS_MAX: usize = 64;
 /// Performance values kept of one outcome; real plugins print a few, a hostile one may print thousands.
 pub const PERF_MAX: usize = 32;
 
+/// In a few letters, why a run of a host that is cut off says nothing.
+const CUT_OFF: &str = "cut off";
+
 /// What one run found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -364,6 +367,19 @@ impl Outcome {
     /// The time of all phases together.
     pub fn total(&self) -> Duration {
         self.phases.total()
+    }
+
+    /// True when this host was cut off from the network: the run says nothing of what it looked at.
+    pub fn is_cut_off(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|it| it.cause == Cause::Own && it.brief == CUT_OFF)
+    }
+
+    /// Takes back a failure, because this host was cut off from the network.
+    pub fn disown(&mut self) {
+        let found = self.trouble.as_ref().map_or("no answer", |it| &it.text);
+        let text = format!("not counted, this host is cut off: every canary fails too ({found})");
+        self.result = ProbeResult::Unknown;
+        self.trouble = Some(Trouble::new(Cause::Own, CUT_OFF, text));
     }
 
     /// Drops the evidence that is too large to be kept for every run; the newest failure keeps it.

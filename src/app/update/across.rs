@@ -12,10 +12,11 @@ use crate::panes::PaneId;
 impl Model {
     /// Marks the selected probe as seen, or the first red one when the services have not the keys.
     pub(super) fn acknowledge(&mut self) -> Vec<Effect> {
-        match self.panes.services.to_acknowledge(&self.board) {
-            Some(probe) => vec![Effect::Request(Request::AcknowledgeProbe(probe))],
-            None => vec![Notice::info("nothing is red that was not seen")],
+        let probes = self.panes.services.to_acknowledge(&self.board);
+        if probes.is_empty() {
+            return vec![Notice::info("nothing is red that was not seen")];
         }
+        probes.into_iter().map(|it| Effect::Request(Request::AcknowledgeProbe(it))).collect()
     }
 
     pub(super) fn start_note(&mut self) -> Vec<Effect> {

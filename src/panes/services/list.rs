@@ -1,4 +1,5 @@
-//! The rows: mark, name, word, since, sparkline, what is wrong or how long the last answer took.
+//! The rows: groups with their counts; of a probe mark, name, word, since, sparkline, and what is wrong or how long
+//! the last answer took.
 
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
@@ -6,13 +7,16 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
+use crate::domain::alert::Hold;
+use crate::domain::alert::policy::alert::Why;
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::ProbeState;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::outcome::ProbeResult;
 use crate::panes::Context;
-use crate::panes::services::{mark, role};
+use crate::panes::services::rows::{Group, Picked, Row};
+use crate::panes::services::{COUNTED, mark, role};
 use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::list::{self, Mark};
@@ -49,11 +53,24 @@ impl Columns {
     }
 }
 
-/// Draws the rows from `top`.
-pub fn draw(cx: &Context<'_>, theme: &Theme, selected: Option<&ProbeId>, top: usize, area: Rect, buf: &mut Buffer) {
-    let probes = cx.board.probes.red_first();
-    if probes.is_empty() {
+/// What the list shows.
+pub struct List<'a> {
+    /// All rows.
+    pub rows: &'a [Row<'a>],
+    /// The selected one.
+    pub selected: Option<&'a Picked>,
+    /// The first that is shown.
+    pub top: usize,
+    /// Only what passes a filter.
+    pub filtered: bool,
+}
+
+/// Draws the list.
+pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &mut Buffer) {
+    let rows = list.rows;
+    if rows.is_empty() {
         let text = match cx.board.standby {
+            _ if list.filtered && !cx.board.probes.is_empty() => "no probe passes the filter",
             Some(_) => "no probes here: another hotseat on this host runs them",
             None => "no probes: `hotseat init` writes a config to start from",
         };
@@ -61,15 +78,63 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, selected: Option<&ProbeId>, top: us
         buf.set_stringn(area.x, area.y, text, area.width as usize, theme.style(Role::TextDim));
         return;
     }
-    let longest = probes.iter().map(|(id, _)| id.name().width()).max().unwrap_or_default();
+    let longest = cx.board.probes.iter().map(|(id, _)| id.name().width()).max().unwrap_or_default();
     let columns = Columns::of(area.width as usize, longest);
     let first_red = cx.board.probes.first_red();
-    let top = top.min(probes.len().saturating_sub(area.height as usize));
-    for (offset, (id, state)) in probes.iter().skip(top).take(area.height as usize).enumerate() {
-        let line = row(cx, theme, &columns, id, state, first_red == Some(*id), area.width as usize);
+    let top = list.top.min(rows.len().saturating_sub(area.height as usize));
+    for (offset, it) in rows.iter().skip(top).take(area.height as usize).enumerate() {
+        let line = match it {
+            Row::Group(group) => group_row(theme, group, area.width as usize),
+            Row::Probe { id, state, below_group } => {
+                let width = (area.width as usize).saturating_sub(usize::from(*below_group));
+                let mut line = row(cx, theme, &columns, id, state, first_red == Some(*id), width);
+                if *below_group {
+                    line.spans.insert(0, Span::raw(" "));
+                }
+                line
+            }
+        };
         let here = Rect { y: area.y + offset as u16, height: 1, ..area };
-        list::row(theme, &line, Mark::of(selected == Some(*id), cx.focused), here, buf);
+        let selected = list.selected.is_some_and(|picked| *picked == it.picked());
+        list::row(theme, &line, Mark::of(selected, cx.focused), here, buf);
     }
+}
+
+/// `▾ edge  2 red, 1 degraded, 3 ok`
+fn group_row(theme: &Theme, group: &Group<'_>, width: usize) -> Line<'static> {
+    let arrow = match (group.folded, theme.ascii) {
+        (true, false) => "▸",
+        (false, false) => "▾",
+        (true, true) => "+",
+        (false, true) => "-",
+    };
+    let name = if group.name.is_empty() { "(no group)" } else { group.name };
+    let worst = group.worst();
+    let mut spans = vec![
+        Span::styled(format!("{arrow} "), theme.style(Role::TextDim)),
+        Span::styled(format!("{} ", mark(worst)), theme.style(role(worst))),
+        Span::styled(wrap::cut(name, (width / 2).max(8), theme.ascii), theme.style(Role::TextStrong)),
+        Span::raw("  "),
+    ];
+    let mut is_first = true;
+    for (health, word, role) in COUNTED {
+        let count = group.count(*health);
+        if count == 0 {
+            continue;
+        }
+        if !std::mem::take(&mut is_first) {
+            spans.push(Span::styled(", ", theme.style(Role::TextDim)));
+        }
+        spans.push(Span::styled(format!("{count} {word}"), theme.style(*role)));
+    }
+    // What began first in a folded group is worth a word: it is not to be seen otherwise.
+    if group.folded
+        && let Some((id, state)) = group.members.iter().find(|(_, it)| it.health() == Health::Down)
+    {
+        let brief = state.last_trouble().map_or("", |it| it.brief());
+        spans.push(Span::styled(format!("  {} {brief}", id.name()), theme.style(Role::Text)));
+    }
+    Line::from(spans)
 }
 
 fn row(
@@ -107,7 +172,7 @@ fn row(
         spans.push(Span::raw(" "));
     }
     // A narrow row is full; the detail view has the rest.
-    let tags = if columns.spark > 0 { tags(cx, state, first_red) } else { Vec::new() };
+    let tags = if columns.spark > 0 { tags(cx, id, state, first_red) } else { Vec::new() };
     for (text, role) in tags {
         spans.push(Span::styled(format!("{text} "), theme.style(role)));
     }
@@ -153,7 +218,7 @@ fn words(state: &ProbeState) -> String {
     if state.is_broken() { format!("probe broken: {text}") } else { text }
 }
 
-fn tags(cx: &Context<'_>, state: &ProbeState, first_red: bool) -> Vec<(String, Role)> {
+fn tags(cx: &Context<'_>, id: &ProbeId, state: &ProbeState, first_red: bool) -> Vec<(String, Role)> {
     let mut tags = Vec::new();
     // What a person has just asked for stands first: it is short-lived, and the row may be cut.
     if let Some(until) = state.burst_until.filter(|it| *it > cx.now) {
@@ -168,7 +233,24 @@ fn tags(cx: &Context<'_>, state: &ProbeState, first_red: bool) -> Vec<(String, R
     if let Some(ack) = &state.acked {
         tags.push((format!("ack {}", ack.by), Role::TextStrong));
     }
+    if let Some(why) = withheld(cx, id) {
+        tags.push((why, Role::NoticeInfo));
+    }
     tags
+}
+
+/// Why nobody is told although something is the matter, in a word or two.
+fn withheld(cx: &Context<'_>, id: &ProbeId) -> Option<String> {
+    let why = cx.board.alerts.open(id).find_map(|it| it.withheld.as_ref())?;
+    Some(match &why.why {
+        Why::Hold(Hold::After(parent)) => format!("after: {}", parent.name()),
+        Why::Hold(Hold::AfterSuspect(parent, _)) => format!("after: {}?", parent.name()),
+        Why::Hold(Hold::CutOff) => "cut off".to_string(),
+        Why::Hold(Hold::Flapping) => "flapping".to_string(),
+        Why::Settling => "settling".to_string(),
+        Why::Silence(_) => "silenced".to_string(),
+        Why::Maintenance(_) => "maintenance".to_string(),
+    })
 }
 
 /// The last outcomes as samples of a sparkline.

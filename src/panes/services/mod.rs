@@ -1,9 +1,12 @@
-//! The services pane: every probe, red first; a detail view with the last outcomes and where the time went.
+//! The services pane: every probe, red first, below its group; a detail view with where the time went.
 //!
-//! State is here, `list` and `detail` draw. The selection is a probe, not a row: rows move as health changes.
+//! State is here, `rows` says which rows there are, `list` and `detail` draw. The selection is a probe or a
+//! group, not a row: rows move as health changes.
 
 mod detail;
 mod list;
+mod prompt;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +19,13 @@ use crate::app::effect::{Effect, Notice};
 use crate::app::event::{Mouse, MouseKind};
 use crate::domain::board::Board;
 use crate::domain::ids::ProbeId;
+use crate::domain::key::Key;
+use crate::domain::probe::ProbeState;
 use crate::domain::probe::health::Health;
 use crate::domain::request::{Inbound, Request};
+use crate::panes::services::list::List;
+use crate::panes::services::prompt::FilterPrompt;
+use crate::panes::services::rows::{Arrangement, Filter, Picked, Row};
 use crate::panes::{Context, Pane};
 use crate::theme::Theme;
 use crate::theme::role::Role;
@@ -32,42 +40,112 @@ crate::commands! {
         Bottom = "services.bottom", "Go to the last row", ["G", "end"], "";
         HalfDown = "services.half-down", "Go half a page down", ["ctrl-d", "pgdn"], "";
         HalfUp = "services.half-up", "Go half a page up", ["ctrl-u", "pgup"], "";
-        Detail = "services.detail", "Show the last outcomes of the probe", ["enter"], "detail";
-        RunNow = "services.run", "Run the probe now", ["r"], "run now";
+        Detail = "services.detail", "Show all that is known of the probe, or open and fold the group", ["enter"], "detail";
+        RunNow = "services.run", "Run the probe now, or all of the group", ["r"], "run now";
         Burst = "services.burst", "Run the probe every second for a minute, or end that", ["B"], "burst";
+        NextRed = "services.next-red", "Go to the next probe that is not well", ["n"], "";
+        PreviousRed = "services.previous-red", "Go to the probe before that is not well", ["N"], "";
+        Filter = "services.filter", "Show only probes that fit: words, `-word`, `red`, `group=edge`", ["/", "f"], "filter";
+        Unfilter = "services.unfilter", "Show all probes again", ["X"], "";
+        Sort = "services.sort", "Sort by state, name, latency, latest change", ["s"], "sort";
+        Fold = "services.fold", "Fold the group, or open it", ["space"], "";
+        FoldAll = "services.fold-all", "Fold all groups, or open them", ["o"], "";
+        Grouping = "services.grouping", "Show probes below their groups, or in one list", ["v"], "";
     }
 }
 
 /// The services pane: every probe, red first.
 #[derive(Debug, Default)]
 pub struct ServicesPane {
-    /// Chosen by a person; `None` is the first row, whichever probe that is.
-    selected: Option<ProbeId>,
+    /// Chosen by a person; `None` is the first probe, whichever that is.
+    selected: Option<Picked>,
     top: usize,
     detail: Option<Scroll>,
+    arrangement: Arrangement,
+    prompt: Option<FilterPrompt>,
 }
 
+/// How probes are counted in the title and at a group: health, word, role; the worst first.
+const COUNTED: &[(Health, &str, Role)] = &[
+    (Health::Down, "red", Role::ProbeDown),
+    (Health::Suspect, "suspect", Role::ProbeSuspect),
+    (Health::Degraded, "degraded", Role::ProbeDegraded),
+    (Health::Unknown, "unknown", Role::ProbeUnknown),
+    (Health::Up, "ok", Role::ProbeUp),
+];
+
 impl ServicesPane {
-    /// The probe that keys mean: the chosen one, else the first row.
+    /// The probe that keys mean: the chosen one, the first of the chosen group, else the first of all.
     pub fn selected(&self, board: &Board) -> Option<ProbeId> {
-        let chosen = self.selected.clone().filter(|it| board.probes.get(it).is_some());
-        chosen.or_else(|| board.probes.red_first().first().map(|(id, _)| (*id).clone()))
+        match &self.selected {
+            Some(Picked::Probe(id)) if board.probes.get(id).is_some() => Some(id.clone()),
+            Some(Picked::Group(name)) => self.members(board, name).into_iter().next(),
+            _ => self.arrangement.probes(board).first().map(|(id, _)| (*id).clone()),
+        }
     }
 
-    /// The probe that `acknowledge` means: the selected one when it is in trouble, else the first that nobody has seen.
-    pub fn to_acknowledge(&self, board: &Board) -> Option<ProbeId> {
-        let in_trouble = |id: &ProbeId| {
-            let state = board.probes.get(id)?;
-            (!matches!(state.health(), Health::Up)).then_some(state)
+    /// The probes that keys mean which make sense for a whole group.
+    pub fn selected_all(&self, board: &Board) -> Vec<ProbeId> {
+        match &self.selected {
+            Some(Picked::Group(name)) => self.members(board, name),
+            _ => self.selected(board).into_iter().collect(),
+        }
+    }
+
+    /// The probes that `acknowledge` means: what is selected and in trouble, else the first that nobody has seen.
+    pub fn to_acknowledge(&self, board: &Board) -> Vec<ProbeId> {
+        let unseen = |id: &ProbeId, also_unknown: bool| {
+            board.probes.get(id).is_some_and(|it| {
+                let in_trouble = match it.health() {
+                    Health::Up => false,
+                    Health::Unknown => also_unknown,
+                    Health::Down | Health::Suspect | Health::Degraded => true,
+                };
+                in_trouble && it.acked.is_none()
+            })
         };
-        let selected = self.selected(board).filter(|id| in_trouble(id).is_some_and(|it| it.acked.is_none()));
-        selected.or_else(|| {
-            let mut red = board.probes.red_first().into_iter();
-            let unseen = |state: &crate::domain::probe::ProbeState| {
-                matches!(state.health(), Health::Down | Health::Suspect | Health::Degraded) && state.acked.is_none()
-            };
-            red.find(|(_, state)| unseen(state)).map(|(id, _)| id.clone())
-        })
+        let selected: Vec<ProbeId> = self.selected_all(board).into_iter().filter(|it| unseen(it, true)).collect();
+        if !selected.is_empty() {
+            return selected;
+        }
+        let red = board.probes.red_first().into_iter().map(|(id, _)| id);
+        red.filter(|it| unseen(it, false)).take(1).cloned().collect()
+    }
+
+    fn members(&self, board: &Board, group: &str) -> Vec<ProbeId> {
+        let of_group = |state: &ProbeState| state.setup.rules.group.as_deref().unwrap_or_default() == group;
+        let probes = self.arrangement.probes(board).into_iter();
+        probes.filter(|(_, state)| of_group(state)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Rows of the body that the list has.
+    fn list_height(&self, cx: &Context<'_>) -> usize {
+        let prompt = self.prompt.as_ref().map_or(0, FilterPrompt::height);
+        usize::from(cx.height.saturating_sub(prompt))
+    }
+
+    fn rows<'a>(&self, cx: &Context<'a>) -> Vec<Row<'a>> {
+        self.arrangement.rows(cx.board, self.list_height(cx))
+    }
+
+    /// Which row is selected: the chosen one; that of its group when it is folded; else the first probe's.
+    fn selected_at(&self, rows: &[Row<'_>]) -> Option<usize> {
+        let is_probe = |it: &Row<'_>| matches!(it, Row::Probe { .. });
+        let group_of = |id: &ProbeId| {
+            rows.iter().position(|it| match it {
+                Row::Group(group) => group.members.iter().any(|(member, _)| *member == id),
+                Row::Probe { .. } => false,
+            })
+        };
+        let chosen = self.selected.as_ref().and_then(|picked| {
+            let same = rows.iter().position(|it| it.picked() == *picked);
+            same.or_else(|| match picked {
+                Picked::Probe(id) => group_of(id),
+                Picked::Group(_) => None,
+            })
+        });
+        let first = || rows.iter().position(is_probe).or((!rows.is_empty()).then_some(0));
+        chosen.or_else(first)
     }
 
     fn step(&mut self, cx: &Context<'_>, step: i64) {
@@ -77,17 +155,73 @@ impl ServicesPane {
             self.detail = Some(scroll);
             return;
         }
-        let ids: Vec<ProbeId> = cx.board.probes.red_first().into_iter().map(|(id, _)| id.clone()).collect();
-        let selected = self.selected(cx.board);
-        self.selected = scroll::moved(&ids, selected.as_ref(), step).cloned();
+        let rows = self.rows(cx);
+        let Some(last) = rows.len().checked_sub(1) else { return };
+        let at = match self.selected_at(&rows) {
+            Some(at) => (at as i64).saturating_add(step).clamp(0, last as i64) as usize,
+            None => 0,
+        };
+        self.selected = rows.get(at).map(Row::picked);
         self.follow_selection(cx);
     }
 
+    /// Goes to the next probe that is not well, also from one detail to the next.
+    fn step_red(&mut self, cx: &Context<'_>, forward: bool) -> Vec<Effect> {
+        let probes = self.arrangement.probes(cx.board);
+        let selected = self.selected(cx.board);
+        let at = probes.iter().position(|(id, _)| Some(*id) == selected.as_ref()).unwrap_or_default();
+        let count = probes.len();
+        let order = (1..=count).map(|step| if forward { at + step } else { at + count - step } % count.max(1));
+        let found = order.filter_map(|at| probes.get(at)).find(|(_, it)| it.health() != Health::Up);
+        let Some((id, state)) = found else { return vec![Notice::info("everything is well")] };
+        let group = state.setup.rules.group.clone().unwrap_or_default();
+        self.selected = Some(Picked::Probe((*id).clone()));
+        if self.arrangement.folded.get(&group) == Some(&true) {
+            self.arrangement.folded.insert(group, false);
+        }
+        if self.detail.is_some() {
+            self.detail = Some(Scroll::default());
+        }
+        self.follow_selection(cx);
+        Vec::new()
+    }
+
+    fn fold(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        let rows = self.rows(cx);
+        let group = self.selected_at(&rows).and_then(|at| match &rows[at] {
+            Row::Group(it) => Some((it.name.to_string(), it.folded)),
+            Row::Probe { state, below_group: true, .. } => {
+                Some((state.setup.rules.group.clone().unwrap_or_default(), false))
+            }
+            Row::Probe { .. } => None,
+        });
+        let Some((name, folded)) = group else { return vec![Notice::info("there are no groups here")] };
+        self.selected = Some(Picked::Group(name.clone()));
+        self.arrangement.folded.insert(name, !folded);
+        self.follow_selection(cx);
+        Vec::new()
+    }
+
+    fn fold_all(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        if !self.arrangement.is_grouped(cx.board) {
+            return vec![Notice::info("there are no groups here")];
+        }
+        let groups = self.arrangement.groups(cx.board, self.list_height(cx));
+        let fold = groups.iter().any(|it| !it.folded);
+        self.arrangement.folded = groups.iter().map(|it| (it.name.to_string(), fold)).collect();
+        self.follow_selection(cx);
+        Vec::new()
+    }
+
     fn follow_selection(&mut self, cx: &Context<'_>) {
-        let rows = cx.board.probes.red_first();
-        let Some(selected) = self.selected(cx.board) else { return };
-        let at = rows.iter().position(|(id, _)| **id == selected).unwrap_or_default();
-        self.top = scroll::keep_visible(self.top, at, rows.len(), (cx.height as usize).max(1));
+        let rows = self.rows(cx);
+        let Some(at) = self.selected_at(&rows) else { return };
+        let height = self.list_height(cx).max(1);
+        self.top = scroll::keep_visible(self.top, at, rows.len(), height);
+        // The heading above the first row that is shown says whose probes these are.
+        if at == 1 && self.top == 1 && height > 1 {
+            self.top = 0;
+        }
     }
 
     fn detail_rows(&self, cx: &Context<'_>) -> usize {
@@ -96,11 +230,28 @@ impl ServicesPane {
         cx.board.probes.get(&id).map_or(0, |state| detail::lines(cx, &Theme::mono(), &id, state).len())
     }
 
-    fn ask(&self, cx: &Context<'_>, request: impl FnOnce(ProbeId) -> Request) -> Vec<Effect> {
-        match self.selected(cx.board) {
-            Some(probe) => vec![Effect::Request(request(probe))],
-            None => vec![Notice::info("no probe is configured, see `hotseat init`")],
+    fn open_detail(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        if self.detail.take().is_some() {
+            return Vec::new();
         }
+        let rows = self.rows(cx);
+        match self.selected_at(&rows).map(|at| rows[at].picked()) {
+            Some(Picked::Group(_)) => return self.fold(cx),
+            Some(probe) => {
+                // Held by id from here on: the detail must not change its probe when rows move.
+                self.selected = Some(probe);
+                self.detail = Some(Scroll::default());
+            }
+            None => {}
+        }
+        Vec::new()
+    }
+
+    fn ask(probes: Vec<ProbeId>, request: impl Fn(ProbeId) -> Request) -> Vec<Effect> {
+        if probes.is_empty() {
+            return vec![Notice::info("no probe is configured, see `hotseat init`")];
+        }
+        probes.into_iter().map(|it| Effect::Request(request(it))).collect()
     }
 }
 
@@ -117,22 +268,59 @@ impl Pane for ServicesPane {
             ServicesCommand::Bottom => self.step(cx, i64::MAX),
             ServicesCommand::HalfDown => self.step(cx, half),
             ServicesCommand::HalfUp => self.step(cx, -half),
-            ServicesCommand::Detail => {
-                // Held by id from here on: the detail must not change its probe when rows move.
-                self.selected = self.selected(cx.board);
-                self.detail = match self.detail {
-                    None if self.selected.is_some() => Some(Scroll::default()),
-                    _ => None,
-                };
+            ServicesCommand::Detail => return self.open_detail(cx),
+            ServicesCommand::RunNow => return Self::ask(self.selected_all(cx.board), Request::RunProbe),
+            ServicesCommand::Burst => {
+                return Self::ask(self.selected(cx.board).into_iter().collect(), Request::BurstProbe);
             }
-            ServicesCommand::RunNow => return self.ask(cx, Request::RunProbe),
-            ServicesCommand::Burst => return self.ask(cx, Request::BurstProbe),
+            ServicesCommand::NextRed => return self.step_red(cx, true),
+            ServicesCommand::PreviousRed => return self.step_red(cx, false),
+            ServicesCommand::Filter => {
+                self.detail = None;
+                self.prompt = Some(FilterPrompt::new(&self.arrangement.filter));
+            }
+            ServicesCommand::Unfilter => self.arrangement.filter = Filter::default(),
+            ServicesCommand::Sort => {
+                self.arrangement.sort = self.arrangement.sort.next();
+                self.follow_selection(cx);
+                return vec![Notice::info(format!("sorted {}", self.arrangement.sort.words()))];
+            }
+            ServicesCommand::Fold => return self.fold(cx),
+            ServicesCommand::FoldAll => return self.fold_all(cx),
+            ServicesCommand::Grouping => self.arrangement.flat = !self.arrangement.flat,
         }
+        self.follow_selection(cx);
         Vec::new()
     }
 
+    fn captures_keys(&self) -> bool {
+        self.prompt.is_some()
+    }
+
+    fn key(&mut self, cx: &Context<'_>, key: &Key) -> Vec<Effect> {
+        self.filter_key(cx, key);
+        Vec::new()
+    }
+
+    fn paste(&mut self, cx: &Context<'_>, text: &str) -> Vec<Effect> {
+        self.filter_paste(cx, text);
+        Vec::new()
+    }
+
+    fn typing_hints(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("enter", "keep"),
+            ("esc", "as before"),
+            ("red ok trouble", "states"),
+            ("-word", "not"),
+            ("group=edge", "label"),
+        ]
+    }
+
     fn inbound(&mut self, cx: &Context<'_>, _inbound: &Inbound) -> Vec<Effect> {
-        if self.selected.as_ref().is_some_and(|it| cx.board.probes.get(it).is_none()) {
+        if let Some(Picked::Probe(id)) = &self.selected
+            && cx.board.probes.get(id).is_none()
+        {
             self.selected = None;
             self.detail = None;
         }
@@ -150,17 +338,28 @@ impl Pane for ServicesPane {
             MouseKind::WheelDown => self.step(cx, 1),
             MouseKind::WheelUp => self.step(cx, -1),
             MouseKind::Press if self.detail.is_none() => {
-                let rows = cx.board.probes.red_first();
-                let row = rows.get(self.top + mouse.row as usize);
-                self.selected = row.map(|(id, _)| (*id).clone()).or(self.selected.take());
+                let rows = self.rows(cx);
+                let top = self.top.min(rows.len().saturating_sub(self.list_height(cx)));
+                let row = rows.get(top + mouse.row as usize).map(Row::picked);
+                // A second click opens what the first one chose.
+                if row.is_some() && row == self.selected {
+                    return self.open_detail(cx);
+                }
+                self.selected = row.or(self.selected.take());
             }
             MouseKind::Press => {}
         }
         Vec::new()
     }
 
-    fn back(&mut self, _cx: &Context<'_>) -> bool {
-        self.detail.take().is_some()
+    fn back(&mut self, cx: &Context<'_>) -> bool {
+        if self.detail.take().is_some() {
+            return true;
+        }
+        let filtered = !self.arrangement.filter.is_empty();
+        self.arrangement.filter = Filter::default();
+        self.follow_selection(cx);
+        filtered
     }
 
     fn wants_zoom(&self) -> bool {
@@ -174,7 +373,13 @@ impl Pane for ServicesPane {
     }
 
     fn wanted_rows(&self, cx: &Context<'_>) -> u16 {
-        u16::try_from(cx.board.probes.len().max(1)).unwrap_or(u16::MAX)
+        // Folding must not move the panes about: as many as there are when everything is open.
+        let mut groups: Vec<Option<&str>> =
+            cx.board.probes.iter().map(|(_, it)| it.setup.rules.group.as_deref()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let headings = if groups.iter().any(Option::is_some) && !self.arrangement.flat { groups.len() } else { 0 };
+        u16::try_from((cx.board.probes.len() + headings).max(1)).unwrap_or(u16::MAX)
     }
 
     fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
@@ -182,45 +387,51 @@ impl Pane for ServicesPane {
         if probes.is_empty() {
             return Line::default();
         }
-        let mut spans = vec![Span::styled("red first (", theme.style(Role::TextDim))];
-        let counted = [
-            (Health::Down, "red", Role::ProbeDown),
-            (Health::Suspect, "suspect", Role::ProbeSuspect),
-            (Health::Degraded, "degraded", Role::ProbeDegraded),
-            (Health::Unknown, "unknown", Role::ProbeUnknown),
-            (Health::Up, "ok", Role::ProbeUp),
-        ];
-        for (health, word, role) in counted {
-            let count = probes.count(health);
+        let mut spans = vec![Span::styled(format!("{} (", self.arrangement.sort.words()), theme.style(Role::TextDim))];
+        for (health, word, role) in COUNTED {
+            let count = probes.count(*health);
             if count == 0 {
                 continue;
             }
             if spans.len() > 1 {
                 spans.push(Span::styled(", ", theme.style(Role::TextDim)));
             }
-            spans.push(Span::styled(format!("{count} {word}"), theme.style(role)));
+            spans.push(Span::styled(format!("{count} {word}"), theme.style(*role)));
         }
         spans.push(Span::styled(")", theme.style(Role::TextDim)));
         // What the pane has no row for must not look as if it were not there.
-        let shown = usize::from(cx.height);
-        let below = probes.len().saturating_sub(self.top + shown);
+        let dot = if theme.ascii { "-" } else { "·" };
+        let filter = &self.arrangement.filter;
+        if !filter.is_empty() {
+            let kept = self.arrangement.probes(cx.board).len();
+            spans.push(Span::raw(" "));
+            spans.push(Span::styled(format!("[{}]", filter.text()), theme.style(Role::Chip)));
+            spans.push(Span::styled(format!(" {kept} of {}", probes.len()), theme.style(Role::TextDim)));
+        }
+        let shown = self.list_height(cx);
+        let below = self.rows(cx).len().saturating_sub(self.top + shown);
         if shown > 0 && below > 0 && self.detail.is_none() {
-            let dot = if theme.ascii { "-" } else { "·" };
             spans.push(Span::styled(format!(" {dot} {below} more below"), theme.style(Role::TextDim)));
         }
         Line::from(spans)
     }
 
     fn view(&self, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {
-        let selected = self.selected(cx.board);
-        if let (Some(scroll), Some(id)) = (self.detail, &selected)
+        if let (Some(scroll), Some(id)) = (self.detail, &self.selected(cx.board))
             && let Some(state) = cx.board.probes.get(id)
         {
             detail::draw(cx, theme, id, state, scroll, area, buf);
-        } else {
-            list::draw(cx, theme, selected.as_ref(), self.top, area, buf);
+            return None;
         }
-        None
+        let below = self.prompt.as_ref().map_or(0, FilterPrompt::height).min(area.height);
+        let body = Rect { height: area.height - below, ..area };
+        let rows = self.rows(cx);
+        let selected = self.selected_at(&rows).map(|at| rows[at].picked());
+        let filtered = !self.arrangement.filter.is_empty();
+        let list = List { rows: &rows, selected: selected.as_ref(), top: self.top, filtered };
+        list::draw(cx, theme, &list, body, buf);
+        let bottom = Rect { y: body.bottom(), height: below, ..area };
+        self.prompt.as_ref().and_then(|it| it.draw(theme, bottom, buf))
     }
 }
 

@@ -12,10 +12,10 @@ use crate::domain::fact::{Actor, Envelope, Fact};
 use crate::domain::ids::HostId;
 use crate::domain::probe::health::Thresholds;
 use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
-use crate::domain::probe::{ProbeFact, ProbeSetup};
+use crate::domain::probe::{ProbeFact, ProbeRules, ProbeSetup};
 
-struct World {
-    board: Board,
+pub(super) struct World {
+    pub(super) board: Board,
     now: Timestamp,
     zone: TimeZone,
     width: u16,
@@ -27,7 +27,7 @@ fn probe(name: &str) -> ProbeId {
 }
 
 impl World {
-    fn new(width: u16, height: u16) -> Self {
+    pub(super) fn new(width: u16, height: u16) -> Self {
         let now = "2024-08-19T06:43:50Z".parse().expect("a time");
         Self { board: Board::default(), now, zone: TimeZone::UTC, width, height }
     }
@@ -40,6 +40,10 @@ impl World {
     }
 
     fn configured(&mut self, name: &str) {
+        self.configured_in(name, None);
+    }
+
+    pub(super) fn configured_in(&mut self, name: &str, group: Option<&str>) {
         let setup = ProbeSetup {
             kind: "http".into(),
             target: format!("http://{name}.example/health"),
@@ -49,13 +53,13 @@ impl World {
             thresholds: Thresholds::default(),
             expect: vec!["status == 200".into()],
             prefer: vec!["total < 800ms".into()],
-            rules: Default::default(),
+            rules: ProbeRules { group: group.map(Into::into), ..ProbeRules::default() },
         };
         self.fact(ProbeFact::Configured { probe: probe(name), setup });
     }
 
     /// Outcomes a second apart: `o` 31 ms, `d` slow, `f` refused, `u` unknown.
-    fn outcomes(&mut self, name: &str, letters: &str) {
+    pub(super) fn outcomes(&mut self, name: &str, letters: &str) {
         for letter in letters.chars() {
             self.now = self.now.checked_add(SignedDuration::from_secs(1)).expect("in range");
             let (result, ms, trouble) = match letter {
@@ -206,10 +210,10 @@ fn acknowledge_means_the_selected_trouble_then_the_first_unseen() {
     let mut world = World::outage(80, 5);
     let mut pane = ServicesPane::default();
     pane.update(&world.cx(), ServicesCommand::Bottom);
-    assert_eq!(pane.to_acknowledge(&world.board), Some(probe("storage-a")), "login is up");
+    assert_eq!(pane.to_acknowledge(&world.board), [probe("storage-a")], "login is up");
     let now = world.now;
     world.fact(ProbeFact::Acknowledged { probe: probe("storage-a"), by: "bob".into(), at: now });
-    assert_eq!(pane.to_acknowledge(&world.board), Some(probe("api")));
+    assert_eq!(pane.to_acknowledge(&world.board), [probe("api")]);
     assert!(world.shown(&pane)[0].contains("ack bob"));
 }
 
@@ -233,4 +237,41 @@ fn the_detail_says_why_and_where_the_time_went() {
     }
     assert!(pane.back(&world.cx()));
     assert!(!pane.back(&world.cx()));
+}
+
+#[test]
+fn keys_mean_the_whole_group_where_that_makes_sense() {
+    let mut world = World::new(80, 8);
+    for (name, letters) in [("api", "ff"), ("cdn", "ff"), ("www", "oo")] {
+        world.configured_in(name, Some("edge"));
+        world.outcomes(name, letters);
+    }
+    let mut pane = ServicesPane::default();
+    assert_eq!(pane.selected(&world.board), Some(probe("api")), "the first probe, not its heading");
+    pane.update(&world.cx(), ServicesCommand::Top);
+    assert_eq!(world.shown(&pane)[0], "▾ x edge  2 red, 1 ok");
+    assert_eq!(pane.to_acknowledge(&world.board), [probe("api"), probe("cdn")]);
+    assert_eq!(pane.update(&world.cx(), ServicesCommand::RunNow).len(), 3);
+    pane.update(&world.cx(), ServicesCommand::Detail);
+    assert_eq!(world.shown(&pane)[0], "▸ x edge  2 red, 1 ok  api refused");
+    pane.update(&world.cx(), ServicesCommand::NextRed);
+    assert_eq!(pane.selected(&world.board), Some(probe("cdn")));
+    assert!(world.shown(&pane)[2].contains("cdn"), "it was opened");
+}
+
+#[test]
+fn a_filter_shows_while_it_is_typed_and_escape_brings_back_what_was() {
+    let world = World::outage(80, 6);
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Filter);
+    for letter in "red".chars() {
+        pane.key(&world.cx(), &Key::char(letter));
+    }
+    let shown = world.shown(&pane);
+    assert!(shown[0].contains("storage-a") && shown[1].contains("api") && shown[2].trim().is_empty(), "{shown:?}");
+    assert!(shown[5].starts_with("/red"), "{shown:?}");
+    pane.key(&world.cx(), &Key::plain(crate::domain::key::KeyCode::Enter));
+    assert!(!pane.captures_keys());
+    assert!(pane.back(&world.cx()), "the filter is a thing that is open");
+    assert!(world.shown(&pane)[4].contains("login"));
 }

@@ -149,6 +149,17 @@ fn kinds() -> Vec<Named> {
         .collect()
 }
 
+/// The notifiers as a table for the README: what each does and the line that names it.
+pub fn notifier_table() -> String {
+    let mut text = String::from("| kind | what it does | in the config |\n|---|---|---|\n");
+    for kind in notify::KINDS {
+        let key = format!("{} = ", kind.name);
+        let line = kind.example.lines().find(|it| it.starts_with(&key)).unwrap_or_default();
+        let _ = writeln!(text, "| `{}` | {} | `{line}` |", kind.name, kind.summary);
+    }
+    text
+}
+
 fn list_kinds(json: bool, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     if json {
         out.json(&kinds())?;

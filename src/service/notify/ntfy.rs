@@ -22,7 +22,7 @@ const TITLE_MAX: usize = 240;
 pub const KIND: Kind<dyn Notifier> = Kind {
     name: "ntfy",
     summary: "push to phones through ntfy.sh or a server of your own",
-    example: "[[notifier]]\nname = \"phone\"\nntfy = \"https://ntfy.sh/oncall-s7d2\"\n",
+    example: "[[notifier]]\nname = \"phone\"\nntfy = { url = \"https://ntfy.example.com/oncall\", token = \"${env:NTFY_TOKEN}\" }\n",
     build,
 };
 

@@ -31,7 +31,7 @@ const TEXT_MAX: usize = 100_000;
 pub const KIND: Kind<dyn Notifier> = Kind {
     name: "pagerduty",
     summary: "trigger, acknowledge and resolve an incident in PagerDuty (Events API v2)",
-    example: "[[notifier]]\nname = \"page\"\npagerduty = { key = \"0123456789abcdef0123456789abcdef\", region = \"eu\" }\n",
+    example: "[[notifier]]\nname = \"page\"\npagerduty = { key = \"${env:PD_ROUTING_KEY}\", region = \"eu\" }\n",
     build,
 };
 

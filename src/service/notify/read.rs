@@ -202,6 +202,24 @@ mod tests {
         found
     }
 
+    #[test]
+    fn the_example_of_every_kind_is_accepted_where_its_variables_are_set() {
+        for kind in KINDS {
+            let mut text = kind.example.to_string();
+            for (name, value) in [
+                ("SLACK_WEBHOOK", "https://hooks.slack.com/services/T1/B1/X"),
+                ("PD_ROUTING_KEY", "0123456789abcdef0123456789abcdef"),
+                ("TWILIO_TOKEN", "token"),
+                ("SMTP_PASSWORD", "password"),
+                ("NTFY_TOKEN", "tk_token"),
+                ("HOOK_SECRET", "secret"),
+            ] {
+                text = text.replace(&format!("${{env:{name}}}"), value);
+            }
+            assert_eq!(check(&text, &[]).len(), 1, "{text}");
+        }
+    }
+
     const SMALL: &str = "[[notifier]]\nname = 'a'\nntfy = 'https://ntfy.sh/oncall'\n";
 
     #[test]

@@ -24,7 +24,7 @@ const TITLE_MAX: usize = 300;
 pub const KIND: Kind<dyn Notifier> = Kind {
     name: "slack",
     summary: "a message in a Slack channel, by an incoming webhook",
-    example: "[[notifier]]\nname = \"chat\"\nslack = \"https://hooks.slack.com/services/T0001/B0001/XXXX\"\n",
+    example: "[[notifier]]\nname = \"chat\"\nslack = \"${env:SLACK_WEBHOOK}\"\n",
     build,
 };
 

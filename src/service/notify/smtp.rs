@@ -40,7 +40,7 @@ const RECIPIENTS_MAX: usize = 50;
 pub const KIND: Kind<dyn Notifier> = Kind {
     name: "smtp",
     summary: "e-mail through a mail server, with TLS, STARTTLS, or plain on this host",
-    example: "[[notifier]]\nname = \"mail\"\nsmtp = { host = \"mail.example.com\", tls = \"starttls\", user = \"hotseat\", password = \"${file:/etc/hostname}\", from = \"hotseat@example.com\", to = [\"oncall@example.com\"] }\n",
+    example: "[[notifier]]\nname = \"mail\"\nsmtp = { host = \"mail.example.com\", tls = \"starttls\", user = \"hotseat\", password = \"${env:SMTP_PASSWORD}\", from = \"hotseat@example.com\", to = [\"oncall@example.com\"] }\n",
     build,
 };
 

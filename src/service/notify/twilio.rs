@@ -33,7 +33,7 @@ const RECIPIENTS_MAX: usize = 20;
 pub const KIND: Kind<dyn Notifier> = Kind {
     name: "twilio",
     summary: "SMS through Twilio, one to each recipient",
-    example: "[[notifier]]\nname = \"sms\"\ntwilio = { account = \"AC0123456789abcdef0123456789abcdef\", token = \"${file:/etc/hostname}\", from = \"+15557654321\", to = [\"+15551230000\"] }\nlimit = \"5 / 10m\"\n",
+    example: "[[notifier]]\nname = \"sms\"\ntwilio = { account = \"AC0123456789abcdef0123456789abcdef\", token = \"${env:TWILIO_TOKEN}\", from = \"+15557654321\", to = [\"+15551230000\"] }\nlimit = \"5 / 10m\"\n",
     build,
 };
 

@@ -28,7 +28,7 @@ const BLOCK: usize = 64;
 pub const KIND: Kind<dyn Notifier> = Kind {
     name: "webhook",
     summary: "an HTTP request with JSON, or with a body of your own template, signed if you like",
-    example: "[[notifier]]\nname = \"hook\"\nwebhook = { url = \"https://example.com/hook\", secret = \"${file:/etc/hostname}\", template = '{\"message\": {{ title }}, \"host\": {{ host }}}' }\n",
+    example: "[[notifier]]\nname = \"hook\"\nwebhook = { url = \"https://example.com/hook\", secret = \"${env:HOOK_SECRET}\", template = '{\"message\": {{ title }}, \"host\": {{ host }}}' }\n",
     build,
 };
 

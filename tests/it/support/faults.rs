@@ -135,10 +135,11 @@ impl FaultServer {
                         match tls {
                             None => converse(stream, decide).await,
                             // A handshake that the client ends is what some tests want.
-                            Some(tls) => match tls.accept(stream).await {
-                                Ok(stream) => converse(stream, decide).await,
-                                Err(_) => return,
-                            },
+                            Some(tls) => {
+                                if let Ok(stream) = tls.accept(stream).await {
+                                    converse(stream, decide).await;
+                                }
+                            }
                         };
                     });
                 }

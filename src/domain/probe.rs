@@ -14,6 +14,7 @@ pub mod judge;
 pub mod nagios;
 pub mod outcome;
 pub mod slo;
+pub mod perfdata;
 pub mod waterfall;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

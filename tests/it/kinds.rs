@@ -4,3 +4,4 @@ mod heartbeats;
 mod logs;
 mod monitors;
 mod peers;
+mod plugins;

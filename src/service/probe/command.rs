@@ -2,8 +2,8 @@
 //!
 //! No shell. The exit code says 0 ok, 1 degraded, 2 fail, 3 unknown; the first line is the text, what
 //! stands after `|` is performance data. The program gets its own process group, an environment without
-//! what our own holds, no input, and no terminal. At the deadline the group gets SIGTERM, a moment later
-//! SIGKILL. What it prints is read to its end but kept only up to 8 KiB, as Nagios does.
+//! what our own holds, no input, no terminal, no core dump and bounded CPU time. At the deadline the group
+//! gets SIGTERM, a moment later SIGKILL. What it prints is read to its end but kept only up to 8 KiB, as Nagios does.
 
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::domain::probe::expect::{Subjects, shorten};
 use crate::domain::probe::judge::Observation;
-use crate::domain::probe::outcome::{Cause, PERF_MAX, Perf, Phase, ProbeResult, Trouble};
+use crate::domain::probe::outcome::{Cause, Phase, ProbeResult, Trouble};
+use crate::domain::probe::perfdata::{self, take_apart};
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
@@ -37,6 +38,8 @@ const OUTPUT_GRACE: Duration = Duration::from_millis(100);
 const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER"];
 /// Where plugins live; added to the PATH, because packages put them nowhere else.
 const PLUGIN_PATHS: &[&str] = &["/usr/lib/nagios/plugins", "/usr/lib64/nagios/plugins", "/usr/lib/monitoring-plugins"];
+/// CPU time beyond the timeout: what the cleaning up after SIGTERM may take.
+const CPU_SPARE: Duration = Duration::from_secs(2);
 /// Characters of a plugin's first line in a narrow column.
 const BRIEF_MAX: usize = 40;
 
@@ -125,6 +128,7 @@ impl CommandProbe {
             Err(error) => return Some(start_trouble(&self.argv[0], &error)),
         };
         let mut group = Group::of(&child);
+        group.limit(deadline.saturating_duration_since(begun));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut complaint) = (Capture::default(), Capture::default());
         let mut ended = None;
@@ -173,6 +177,7 @@ impl CommandProbe {
         };
         seen.evidence.body_bytes = output.total;
         seen.evidence.cut = output.total > output.bytes.len() as u64;
+        seen.evidence.parts = perfdata::parts(&perf);
         seen.evidence.perf.clone_from(&perf);
         seen.values.perf = perf;
         seen.values.text = text;
@@ -216,6 +221,17 @@ impl Group {
     fn of(child: &Child) -> Self {
         let id = child.id().and_then(|it| i32::try_from(it).ok());
         Self { leader: id.and_then(Pid::from_raw) }
+    }
+
+    /// Bounds what the program may use; what it starts inherits it, and only root could raise it again.
+    fn limit(&self, timeout: Duration) {
+        let seconds = timeout.as_secs() + CPU_SPARE.as_secs();
+        let both = |it: u64| Rlimit { current: Some(it), maximum: Some(it) };
+        // A core would hold the environment; a loop ends also when it has left the group.
+        for (resource, limit) in [(Resource::Core, both(0)), (Resource::Cpu, both(seconds))] {
+            // One that has ended already needs no limit.
+            let _ = prlimit(self.leader, resource, limit);
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -299,114 +315,14 @@ fn verdict(program: &str, status: ExitStatus, said: &str) -> Option<Verdict> {
     }
 }
 
-/// Takes a plugin's output apart: the text of its first line, and the performance data of all lines.
-pub fn take_apart(output: &str) -> (String, Vec<Perf>) {
-    let mut lines = output.lines();
-    let first = lines.next().unwrap_or_default();
-    let (text, data) = first.split_once('|').unwrap_or((first, ""));
-    let mut perf = Vec::new();
-    parse_perf(data, &mut perf);
-    // Long output: lines of text, then `|` once, then lines of data.
-    let mut in_data = false;
-    for line in lines {
-        if in_data {
-            parse_perf(line, &mut perf);
-        } else if let Some((_, data)) = line.split_once('|') {
-            in_data = true;
-            parse_perf(data, &mut perf);
-        }
-    }
-    (text.trim().to_string(), perf)
-}
-
-/// Parses `'label'=value[unit];warn;crit;min;max`, separated by blanks. What does not fit is skipped.
-fn parse_perf(data: &str, perf: &mut Vec<Perf>) {
-    let mut rest = data.trim_start();
-    while !rest.is_empty() && perf.len() < PERF_MAX {
-        let (label, after) = match rest.strip_prefix('\'') {
-            // A doubled quote inside a quoted label is one quote.
-            Some(quoted) => {
-                let mut end = None;
-                let mut at = 0;
-                while let Some(found) = quoted[at..].find('\'') {
-                    at += found;
-                    if quoted[at + 1..].starts_with('\'') {
-                        at += 2;
-                        continue;
-                    }
-                    end = Some(at);
-                    break;
-                }
-                let Some(end) = end else { return };
-                (quoted[..end].replace("''", "'"), &quoted[end + 1..])
-            }
-            None => {
-                let end = rest.find(|it: char| it == '=' || it.is_whitespace()).unwrap_or(rest.len());
-                (rest[..end].to_string(), &rest[end..])
-            }
-        };
-        let end = after.find(char::is_whitespace).unwrap_or(after.len());
-        if let Some(found) = after[..end].strip_prefix('=').and_then(|it| perf_value(&label, it)) {
-            perf.push(found);
-        }
-        rest = after[end..].trim_start();
-    }
-}
-
-fn perf_value(label: &str, text: &str) -> Option<Perf> {
-    let mut parts = text.split(';');
-    let value = parts.next()?;
-    let unit_at =
-        value.find(|it: char| !(it.is_ascii_digit() || matches!(it, '.' | '-' | '+' | ','))).unwrap_or(value.len());
-    // Plugins follow the locale of the host: a comma is a point.
-    let number: f64 = value[..unit_at].replace(',', ".").parse().ok()?;
-    let mut threshold =
-        || parts.next().map(str::trim).filter(|it| !it.is_empty()).map(|it| shorten(&sanitise::text(it), 40));
-    let (warn, crit) = (threshold(), threshold());
-    let label = shorten(&sanitise::text(label), 40);
-    (!label.is_empty()).then(|| Perf {
-        label,
-        value: number,
-        unit: shorten(&sanitise::text(&value[unit_at..]), 8),
-        warn,
-        crit,
-        min: None,
-        max: None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn performance_data_of_real_plugins_is_understood() {
-        let (text, perf) = take_apart(
-            "DISK OK - free space: / 3326 MB (56%); | /=2643MB;5948;5958;0;5968 'C:\\ used'=41,5%;80;90\nlong text | time=0.012s;;;0.0\n'it''s'=3c\n",
-        );
-        assert_eq!(text, "DISK OK - free space: / 3326 MB (56%);");
-        let shown: Vec<String> =
-            perf.iter().map(|it| format!("{}|{}|{}|{:?}", it.label, it.value, it.unit, it.warn)).collect();
-        assert_eq!(
-            shown,
-            ["/|2643|MB|Some(\"5948\")", "C:\\ used|41.5|%|Some(\"80\")", "time|0.012|s|None", "it's|3|c|None"]
-        );
-    }
 
     #[test]
     fn a_brief_leaves_out_what_the_column_says() {
         let status = ExitStatus::from_raw(2 << 8);
         let (result, trouble) = verdict("check_disk", status, "DISK CRITICAL - free space: / 1%").expect("a verdict");
         assert_eq!((result, trouble.brief.as_str()), (ProbeResult::Fail, "free space: / 1%"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_output_makes_the_parser_panic(output in "[\\PC\n|'=; ]{0,200}") {
-            let (_, perf) = take_apart(&output);
-            prop_assert!(perf.len() <= PERF_MAX);
-        }
     }
 }

@@ -15,6 +15,7 @@ use crate::config::paths;
 use crate::domain::{format, sanitise};
 use crate::registry::node::Commands;
 use crate::service::log::LogInput;
+use crate::service::probe::icmp;
 
 /// Check the terminal, the limits and the directories
 ///
@@ -123,6 +124,7 @@ fn findings(cx: &Context, env: &Environment<'_>) -> Vec<Finding> {
     findings.push(editor(env));
     findings.extend(inotify(Path::new("/proc/sys/fs/inotify")));
     findings.push(open_files());
+    findings.push(ping(env));
     findings.push(certificates());
     findings.extend(programs(cx, env));
     findings.push(zone());
@@ -362,6 +364,19 @@ fn open_files() -> Finding {
         ),
         Some(limit) => Finding::ok("open files", format!("at most {}", format::count(limit))),
         None => Finding::ok("open files", "no limit"),
+    }
+}
+
+/// How a probe of kind `icmp` pings here.
+fn ping(env: &Environment<'_>) -> Finding {
+    match icmp::ways::open(std::net::Ipv4Addr::LOCALHOST.into()) {
+        Ok(_) => Finding::ok("ping", "by unprivileged ICMP sockets"),
+        Err(_) if find_program("ping", env).is_some() => Finding::ok("ping", "by the `ping` program"),
+        Err(error) => Finding::warn(
+            "ping",
+            format!("ICMP sockets are not permitted ({error}) and there is no `ping`: icmp probes connect by TCP"),
+            "set `net.ipv4.ping_group_range` to your group, or install `iputils-ping`",
+        ),
     }
 }
 

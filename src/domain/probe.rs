@@ -13,8 +13,8 @@ pub mod holding;
 pub mod judge;
 pub mod nagios;
 pub mod outcome;
-pub mod slo;
 pub mod perfdata;
+pub mod slo;
 pub mod waterfall;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod heartbeat;
 pub mod host;
 pub mod http;
+pub mod icmp;
 pub mod journey;
 pub mod logs;
 pub mod monitor;
@@ -124,6 +125,7 @@ pub const KINDS: &[Kind<dyn Probe>] = &[
     logs::KIND,
     heartbeat::KIND,
     dns::KIND,
+    icmp::KIND,
     host::KIND,
     prometheus::KIND,
     alertmanager::KIND,

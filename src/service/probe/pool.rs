@@ -13,12 +13,12 @@ use crate::domain::probe::outcome::{Cause, Part, Perf, Phase, ProbeResult, Troub
 use crate::registry::node::Node;
 use crate::registry::{self, Kind};
 use crate::service::probe::net::{self, Verdict, fail};
-use crate::service::probe::{Observing, Probe, Run, dns, http, read, tcp};
+use crate::service::probe::{Observing, Probe, Run, dns, http, icmp, read, tcp};
 
 /// Members of one pool, as many as rows of an outcome can name.
 const MEMBERS_MAX: usize = 64;
 /// What a member can be.
-const MEMBERS: &[Kind<dyn Probe>] = &[http::KIND, tcp::KIND, dns::KIND];
+const MEMBERS: &[Kind<dyn Probe>] = &[http::KIND, tcp::KIND, dns::KIND, icmp::KIND];
 
 /// `pool` in the config.
 pub const KIND: Kind<dyn Probe> = Kind {
@@ -232,7 +232,7 @@ mod tests {
             ("['b:1']", 2, "must be from 1 to 1"),
             ("[]", 1, "from 1 to 64 members"),
             ("['b']", 1, "`b` has no port"),
-            ("[{ icmp = 'x' }]", 1, "a member needs a kind: one of http, tcp, dns"),
+            ("[{ command = ['x'] }]", 1, "a member needs a kind: one of http, tcp, dns"),
             ("[{ http = 'http://a/', expect = 'status = 200' }]", 1, "unexpected `=`"),
         ] {
             let text = format!("pool = {{ members = {members}, need = {need} }}");

@@ -267,3 +267,14 @@ async fn this_host_is_looked_at() {
     let outcome = look("host = { interface = 'none0' }").await;
     assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Fail, "no interface"));
 }
+
+#[tokio::test]
+async fn this_host_answers_a_ping_and_the_way_is_said() {
+    let outcome = look("icmp = { host = '127.0.0.1', count = 2 }\nexpect = ['loss == 0', 'rtt < 5s']").await;
+    let way = outcome.evidence.protocol.clone().unwrap_or_default();
+    assert!(["ICMP", "TCP"].iter().any(|it| way.starts_with(it)), "{way}");
+    assert_eq!(words(&outcome), (ProbeResult::Ok, "ok", ""), "{way}");
+    assert!(outcome.evidence.perf.iter().any(|it| it.label == "rtt"), "{outcome:?}");
+    let outcome = look("icmp = 'surely-not-there.invalid'").await;
+    assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Fail, "dns"));
+}

@@ -359,6 +359,7 @@ impl AlertBoard {
             notify: state.setup.rules.notify.clone(),
             common: None,
             acked: None,
+            lapsed: None,
             withheld: None,
             released: None,
             begun: None,
@@ -438,11 +439,9 @@ impl AlertBoard {
 
     /// What a person has marked on the probe.
     fn take_acks(&mut self, run: &mut Run<'_>, probe: &ProbeId, state: &ProbeState) {
-        let Some(ack) = &state.acked else { return };
-        let ack = Acknowledgement { by: ack.by.clone(), at: ack.at, sticky: false, until: None };
-        let seen = |it: &&Alert| it.ended.is_none() && it.acked.is_none() && it.opened <= ack.at;
-        let keys: Vec<String> = self.open(probe).filter(seen).map(|it| it.key.clone()).collect();
-        for key in keys {
+        let unseen = |it: &&Alert| it.ended.is_none() && it.acked.is_none();
+        let acks = self.open(probe).filter(unseen).filter_map(|it| Some((it.key.clone(), mark(it, state)?)));
+        for (key, ack) in acks.collect::<Vec<_>>() {
             self.acknowledge(run, &key, &ack);
         }
     }
@@ -507,6 +506,13 @@ fn key(probe: &ProbeId, number: u64) -> String {
         end -= 1;
     }
     format!("{}/{number}", &probe.as_str()[..end])
+}
+
+/// What a person has marked on the probe, as far as it is about this alert.
+fn mark(alert: &Alert, state: &ProbeState) -> Option<Acknowledgement> {
+    let ack = state.acked.as_ref()?;
+    let counts = alert.opened <= ack.at && alert.lapsed.is_none_or(|it| it < ack.at);
+    counts.then(|| Acknowledgement { by: ack.by.clone(), at: ack.at, sticky: false, until: None })
 }
 
 /// A probe is as bad as it says when it is down; what is less than down is never worth more than a warning.

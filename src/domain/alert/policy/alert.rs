@@ -37,6 +37,9 @@ pub struct Alert {
     pub common: Option<String>,
     /// Who has seen it.
     pub acked: Option<Acknowledgement>,
+    /// When the last acknowledgement that has expired was made: older marks count no more.
+    #[serde(default)]
+    pub lapsed: Option<Timestamp>,
     /// What holds it back now.
     pub withheld: Option<Withheld>,
     /// When a probe that it depends on was well again: it gets the time to follow.

@@ -57,6 +57,7 @@ impl AlertBoard {
             notify: Vec::new(),
             common: None,
             acked: None,
+            lapsed: None,
             withheld: None,
             released: None,
             begun: None,

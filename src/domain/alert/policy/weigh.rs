@@ -6,7 +6,7 @@ use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::alert::{Alert, Climb, Contact, Stage, Subject, Why, Withheld};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::{Entry, STORM_PACE, signed};
-use crate::domain::alert::policy::{AlertBoard, Run};
+use crate::domain::alert::policy::{AlertBoard, Run, mark};
 use crate::domain::alert::quiet;
 use crate::domain::alert::rules::{Named, NotifierRule, Target};
 use crate::domain::alert::{Acknowledgement, Concern, Hold};
@@ -48,9 +48,11 @@ impl AlertBoard {
     fn weigh_alert(&mut self, run: &mut Run<'_>, alert: &mut Alert, notes: &mut Vec<(&'static str, String)>) {
         let now = run.now;
         alert.wake = None;
-        if alert.acked.as_ref().is_some_and(|it| it.until.is_some_and(|it| it <= now)) {
+        if let Some(ack) = alert.acked.take_if(|it| it.until.is_some_and(|it| it <= now)) {
             notes.push(("ack", "the acknowledgement has expired".into()));
-            alert.acked = None;
+            alert.lapsed = Some(ack.at);
+            let state = alert.probe().and_then(|it| run.probes.get(it));
+            alert.acked = state.and_then(|it| mark(alert, it));
         }
         let withheld = self.withheld(run, alert);
         if withheld.as_ref().map(|it| &it.why) != alert.withheld.as_ref().map(|it| &it.why) {

@@ -193,6 +193,11 @@ impl World {
         self.deaf.insert(notifier.into());
     }
 
+    /// The notifier takes everything again from now on.
+    pub fn hear(&mut self, notifier: &str) {
+        self.deaf.remove(notifier);
+    }
+
     /// What became of everything that a deaf notifier got and that is not settled.
     pub fn answer(&mut self, notifier: &str, state: DeliveryState) {
         let to: Vec<Delivery> = self.all.iter().filter(|it| it.notifier == notifier).cloned().collect();

@@ -71,6 +71,8 @@ struct Run<'a> {
     change: Change,
     dirty: BTreeSet<Row>,
     quiets: OnceCell<Vec<Quiet>>,
+    // Keys of alerts of which a message was settled: there may be nothing more to hear of them.
+    settled: BTreeSet<String>,
 }
 
 /// A silence or maintenance that holds now.
@@ -242,6 +244,9 @@ impl AlertBoard {
     fn finish(&mut self, mut run: Run<'_>) -> Change {
         if self.configured {
             self.flush(&mut run);
+        }
+        for key in std::mem::take(&mut run.settled) {
+            self.forget(&mut run, &key);
         }
         if !run.dirty.is_empty() || self.wake.is_none_or(|it| it <= run.now) {
             self.wake = self.least_wake();
@@ -486,7 +491,14 @@ impl AlertBoard {
 
 impl<'a> Run<'a> {
     fn new(now: Timestamp, probes: &'a ProbeBoard) -> Self {
-        Self { now, probes, change: Change::default(), dirty: BTreeSet::new(), quiets: OnceCell::new() }
+        Self {
+            now,
+            probes,
+            change: Change::default(),
+            dirty: BTreeSet::new(),
+            quiets: OnceCell::new(),
+            settled: BTreeSet::new(),
+        }
     }
 
     fn keep(&mut self, row: Row) {

@@ -372,6 +372,7 @@ impl AlertBoard {
     fn settle(&mut self, run: &mut Run<'_>, id: &str) -> Option<Out> {
         let out = self.outs.remove(id)?;
         run.keep(Row::Out(id.to_string()));
+        run.settled.extend(out.keys.iter().cloned());
         for key in &out.keys {
             if let Some(contact) = self.contact_mut(run, key, &out.notifier)
                 && contact.pending.as_deref() == Some(id)
@@ -385,7 +386,6 @@ impl AlertBoard {
     fn after_settling(&mut self, run: &mut Run<'_>, out: Option<Out>) {
         for key in out.iter().flat_map(|it| &it.keys) {
             self.weigh(run, key);
-            self.forget(run, key);
         }
     }
 

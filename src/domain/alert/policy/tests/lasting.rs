@@ -148,7 +148,7 @@ fn decided(world: &World) -> Vec<(String, String, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn restarts_at_any_point_change_nothing_of_what_is_sent(events in vec(event(), 1..90)) {

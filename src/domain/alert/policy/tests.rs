@@ -1,5 +1,6 @@
 //! The policy in virtual time: who is told what, when, and what survives.
 
+mod after;
 mod explained;
 mod lasting;
 mod quiet;

@@ -16,7 +16,7 @@ use crate::cli::output::Output;
 use crate::config::{Config, paths};
 use crate::domain::config_error::did_you_mean;
 use crate::domain::format;
-use crate::domain::probe::outcome::{Certificate, Outcome, Perf, Phase, ProbeResult};
+use crate::domain::probe::outcome::{Certificate, Outcome, Part, Perf, Phase, ProbeResult};
 use crate::domain::probe::waterfall;
 use crate::domain::sanitise;
 use crate::service::log::LogService;
@@ -172,8 +172,9 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     let took = waterfall::precise(outcome.total());
     let evidence = &outcome.evidence;
     match (evidence.status, evidence.exit) {
+        (Some(status), _) if evidence.parts.is_empty() => format!("{status} in {took}"),
+        _ if !evidence.text.is_empty() => evidence.text.clone(),
         (Some(status), _) => format!("{status} in {took}"),
-        (_, Some(_)) if !evidence.text.is_empty() => evidence.text.clone(),
         (_, Some(exit)) => format!("exit {exit} in {took}"),
         _ => format!("connected in {took}"),
     }
@@ -214,6 +215,10 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, String)> {
     if !evidence.text.is_empty() && outcome.result != ProbeResult::Ok {
         facts.push(("answer", evidence.text.clone()));
     }
+    facts.extend(evidence.parts.iter().map(|it| {
+        let text = if it.text.is_empty() { String::new() } else { format!(": {}", it.text) };
+        ("part", format!("{} {}{text}", it.name, it.result.word()))
+    }));
     if evidence.cut {
         facts.push(("read", format!("{}, the rest was left", format::bytes(evidence.body_bytes))));
     }
@@ -242,6 +247,7 @@ pub(super) struct View<'a> {
     redirects: &'a [String],
     text: &'a str,
     perf: &'a [Perf],
+    parts: &'a [Part],
     body_bytes: u64,
     cut: bool,
 }
@@ -290,6 +296,7 @@ impl<'a> View<'a> {
             redirects: &evidence.redirects,
             text: &evidence.text,
             perf: &evidence.perf,
+            parts: &evidence.parts,
             body_bytes: evidence.body_bytes,
             cut: evidence.cut,
         }

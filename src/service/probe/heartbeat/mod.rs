@@ -227,8 +227,9 @@ impl HeartbeatProbe {
             }
             Pulse::Failed { at, exit } => {
                 let what = exit.map_or("failed".to_string(), |it| format!("exit {it}"));
+                let told = exit.map_or("reported a failure".to_string(), |it| format!("ended with {it}"));
                 let said = if said.is_empty() { said } else { format!(": {said}") };
-                Some(fail(Cause::Exit, &what, format!("the job reported {what} {} ago{said}", behind(at))))
+                Some(fail(Cause::Exit, &what, format!("the job {told} {} ago{said}", behind(at))))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Comparing the fields of records: signs, numbers with units, text.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -74,6 +75,8 @@ pub struct FieldTest {
     pattern: Option<Pattern>,
     /// Bare numbers of a field whose name has no unit count in this one.
     unit: Option<Unit>,
+    /// The same with the unit at the end of the name (`latency_ms`), for records without the field itself.
+    suffixed: Vec<FieldTest>,
 }
 
 impl FieldTest {
@@ -88,7 +91,33 @@ impl FieldTest {
         };
         let number = Quantity::parse(value.as_bytes());
         let unit = unit_of_name(name).or_else(|| number.and_then(|it| it.unit));
-        Ok(Self { name: name.to_string(), sign, value: value.to_string(), number, pattern, unit })
+        let mut suffixed = Vec::new();
+        if let Some(wanted) = number.and_then(|it| it.unit)
+            && unit_of_name(name).is_none()
+        {
+            for (ending, unit) in UNIT_ENDINGS.iter().filter(|(ending, _)| ending.starts_with('_')) {
+                if unit_named(unit).is_some_and(|it| it.kind == wanted.kind) {
+                    suffixed.push(Self::new(&format!("{name}{ending}"), sign, value)?);
+                }
+            }
+        }
+        Ok(Self { name: name.to_string(), sign, value: value.to_string(), number, pattern, unit, suffixed })
+    }
+
+    /// True when a record with these fields passes.
+    ///
+    /// A number with a unit is also looked for in a field that says its unit in its name: `latency>250ms` finds
+    /// `latency_ms=300`. The field of the very name goes first.
+    pub fn passes_among<'a>(&self, field: impl Fn(&str) -> Option<Cow<'a, [u8]>>) -> bool {
+        let found = field(&self.name);
+        if found.is_none() {
+            for test in &self.suffixed {
+                if let Some(found) = field(&test.name) {
+                    return test.passes(Some(&found));
+                }
+            }
+        }
+        self.passes(found.as_deref())
     }
 
     /// True when a field of this value passes; `None` is a record without the field.
@@ -278,30 +307,32 @@ fn unit_named(name: &str) -> Option<Unit> {
     }
 }
 
+/// Ends of names that say a unit.
+const UNIT_ENDINGS: [(&str, &str); 16] = [
+    ("_ns", "ns"),
+    ("_nanos", "ns"),
+    ("_us", "us"),
+    ("_micros", "us"),
+    ("_ms", "ms"),
+    ("_millis", "ms"),
+    ("Millis", "ms"),
+    ("Ms", "ms"),
+    ("_s", "s"),
+    ("_sec", "s"),
+    ("_seconds", "s"),
+    ("Seconds", "s"),
+    ("_kb", "kB"),
+    ("_mb", "MB"),
+    ("_bytes", "B"),
+    ("Bytes", "B"),
+];
+
 /// The unit that a field's name says: `latency_ms`, `duration_seconds`, `sizeBytes`.
 fn unit_of_name(name: &str) -> Option<Unit> {
-    let endings = [
-        ("_ns", "ns"),
-        ("_nanos", "ns"),
-        ("_us", "us"),
-        ("_micros", "us"),
-        ("_ms", "ms"),
-        ("_millis", "ms"),
-        ("Millis", "ms"),
-        ("Ms", "ms"),
-        ("_s", "s"),
-        ("_sec", "s"),
-        ("_seconds", "s"),
-        ("Seconds", "s"),
-        ("_kb", "kB"),
-        ("_mb", "MB"),
-        ("_bytes", "B"),
-        ("Bytes", "B"),
-    ];
     if name == "bytes" {
         return unit_named("B");
     }
-    endings.iter().find(|(ending, _)| name.ends_with(ending)).and_then(|(_, unit)| unit_named(unit))
+    UNIT_ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).and_then(|(_, unit)| unit_named(unit))
 }
 
 /// Fields that stand in a line by their place, without their name.

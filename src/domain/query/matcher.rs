@@ -327,7 +327,7 @@ impl Matcher {
                 Condition::Level(comparison, level) => compares(subject.level(), *comparison, *level),
                 Condition::Since(at) => subject.time().is_some_and(|it| it >= *at),
                 Condition::Until(at) => subject.time().is_some_and(|it| it < *at),
-                Condition::Field(test) => test.passes(subject.field(&test.name).as_deref()),
+                Condition::Field(test) => test.passes_among(|name| subject.field(name)),
             };
             holds != *out
         })
@@ -471,6 +471,16 @@ mod tests {
         assert!(passes("status>=500 user=bob", "user=Bob status=502", None));
         assert!(!passes("-status>=500", "status=502", None));
         assert!(passes("-status>=500 user!=x", "", None));
+    }
+
+    #[test]
+    fn a_number_with_a_unit_is_found_in_a_field_that_names_its_unit() {
+        assert!(passes("latency>250ms", "latency_ms=300", None));
+        assert!(!passes("latency>250ms", "latency_ms=200", None));
+        assert!(passes("latency>250ms", "latency_seconds=0.3", None));
+        assert!(!passes("latency>250ms", "latency=10ms latency_ms=300", None), "the very name goes first");
+        assert!(passes("body>=2kB", "body_bytes=2000", None));
+        assert!(!passes("latency>250", "latency_ms=300", None), "without a unit the name is meant as it is");
     }
 
     #[test]

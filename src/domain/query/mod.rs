@@ -405,6 +405,11 @@ fn error(range: Range<usize>, message: impl Into<String>, hint: impl Into<String
     QueryError { range, message: message.into(), hint: Some(hint.into()) }
 }
 
+/// The level that a word means, in any case: `INFO`, `warning`.
+pub fn level_of_word(word: &str) -> Option<Level> {
+    LEVELS.iter().find(|(it, _)| it.eq_ignore_ascii_case(word)).map(|(_, level)| *level)
+}
+
 /// The word of a level in queries.
 pub fn level_word(level: Level) -> &'static str {
     LEVELS.iter().find(|(_, it)| *it == level).map_or("info", |(word, _)| word)

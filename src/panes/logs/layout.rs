@@ -8,7 +8,8 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use crate::domain::log::{Record, Row};
+use crate::domain::log::{Level, Record, Row};
+use crate::domain::query::level_of_word;
 
 /// Lines of text wrap no further than this per record line: a line of `MAX_LINE_CHARS` at 40 columns fits.
 const WRAP_LINES_MAX: usize = 512;
@@ -93,16 +94,28 @@ impl Layout {
         pieces
     }
 
-    /// The bytes of a line that are shown: all of them, less the timestamp of the first one.
+    /// The bytes of a line that are shown: all of them, less what the columns show of the first one.
     pub fn shown(&self, record: &Record, line: usize) -> Vec<Range<usize>> {
         let Some(text) = record.lines.get(line) else { return Vec::new() };
-        match (&record.time_span, line) {
-            (Some(span), 0) if !self.raw => {
+        let whole = || std::iter::once(0..text.len()).collect();
+        if self.raw || line > 0 {
+            return whole();
+        }
+        let mut ranges: Vec<Range<usize>> = match &record.time_span {
+            Some(span) => {
                 let cut = time_cut(text, span.clone());
                 [0..cut.start, cut.end..text.len()].into_iter().filter(|it| !it.is_empty()).collect()
             }
-            _ => std::iter::once(0..text.len()).collect(),
+            None => whole(),
+        };
+        if let Some(level) = record.level
+            && let Some(first) = ranges.first_mut()
+            && let Some(end) = level_end(&text[first.clone()], level).map(|it| first.start + it)
+            && !record.hits.iter().any(|(line, hit)| *line == 0 && (hit.start as usize) < end)
+        {
+            first.start = end;
         }
+        ranges
     }
 
     fn wrapped(&self, record: &Record, line: usize, open: bool) -> Vec<Vec<Range<usize>>> {
@@ -156,6 +169,36 @@ fn time_cut(text: &str, span: Range<usize>) -> Range<usize> {
         end += 1;
     }
     start..end
+}
+
+/// Where a text goes on behind the level that it begins with; `None` when it begins with no level, or is nothing else.
+///
+/// Prose begins with such words as well (`Error: …`, `info about …`): only capitals, brackets and columns count.
+fn level_end(text: &str, level: Level) -> Option<usize> {
+    let begins = text.len() - text.trim_start_matches([' ', '\t']).len();
+    let rest = &text[begins..];
+    let close = match rest.as_bytes().first()? {
+        b'[' => Some(']'),
+        b'(' => Some(')'),
+        b'<' => Some('>'),
+        _ => None,
+    };
+    let rest = &rest[usize::from(close.is_some())..];
+    let word = &rest[..rest.find(|it: char| !it.is_ascii_alphabetic()).unwrap_or(rest.len())];
+    if level_of_word(word) != Some(level) {
+        return None;
+    }
+    let padded = rest[word.len()..].trim_start_matches(' ');
+    let after = match close {
+        Some(close) => padded.strip_prefix(close)?,
+        None if rest[word.len()..].starts_with('\t') => padded,
+        None if word.bytes().all(|it| it.is_ascii_uppercase()) => {
+            padded.strip_prefix(':').or((padded.len() < rest.len() - word.len()).then_some(padded))?
+        }
+        None => return None,
+    };
+    let message = after.trim_start_matches([' ', '\t']);
+    (!message.is_empty()).then_some(text.len() - message.len())
 }
 
 fn floor_next(text: &str, mut at: usize) -> usize {
@@ -383,6 +426,25 @@ mod tests {
         check_cut("time=\"14:51:30\" level=warn", "14:51:30", "level=warn");
         check_cut("{\"ts\":\"14:51:30\",\"msg\":\"x\"}", "14:51:30", "{\"msg\":\"x\"}");
         check_cut("{\"ts\": 1724050290, \"msg\":\"x\"}", "1724050290", "{\"msg\":\"x\"}");
+    }
+
+    #[test]
+    fn a_level_that_the_column_shows_is_not_said_again() {
+        let check = |text: &str, level: Level, expected: &str| {
+            assert_eq!(&text[level_end(text, level).unwrap_or(0)..], expected, "{text}");
+        };
+        check("INFO start", Level::Info, "start");
+        check("[warn] 12#0: slow", Level::Warn, "12#0: slow");
+        check(" [INFO ] [main] x", Level::Info, "[main] x");
+        check("ERROR: pool", Level::Error, "pool");
+        check("info\tstart", Level::Info, "start");
+        for kept in
+            ["Error: cannot", "info about it", "INFO", "INFO[0001] x", "ERROR-7 x", "level=info x", "[info", "WARN x"]
+        {
+            check(kept, Level::Info, kept);
+        }
+        check("Error: cannot", Level::Error, "Error: cannot");
+        check("", Level::Info, "");
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn the_records_before_and_after_are_one_key_away_while_one_is_shown_in_full() {
     desk.press("l l");
     assert!(desk.screen().contains("INFO after"), "{}", desk.screen());
     desk.press("v");
-    assert!(desk.selected().is_some_and(|it| it.ends_with("INFO after")), "{}", desk.screen());
+    assert!(desk.selected().is_some_and(|it| it.ends_with("I after")), "{}", desk.screen());
 }
 
 #[test]
@@ -156,12 +156,12 @@ fn selected_records_are_marked_without_colours_copied_and_pinned() {
     desk.press("k V k k");
     assert!(desk.title().contains("paused · 3 selected"), "{}", desk.title());
     insta::assert_snapshot!(desk.lines().join("\n"), @"
-     14:51:27 I INFO number 46
-     14:51:28 I INFO number 47
-    >14:51:29 I▌INFO number 48
-     14:51:30 I▌INFO number 49
-     14:51:31 E▌ERROR trace (+2 lines)
-     14:51:32 I INFO last
+     14:51:27 I number 46
+     14:51:28 I number 47
+    >14:51:29 I▌number 48
+     14:51:30 I▌number 49
+     14:51:31 E▌trace (+2 lines)
+     14:51:32 I last
     ");
     desk.press("p V y");
     assert!(desk.pane.selection.is_none());

@@ -224,7 +224,7 @@ fn enter_shows_the_whole_log_at_the_record_and_goes_back_to_the_place() {
     check_selected(&desk, "number 140");
     desk.press("enter");
     check_selected(&desk, "number 140");
-    assert!(desk.screen().contains("INFO number 141"), "{}", desk.screen());
+    assert!(desk.screen().contains("I number 141"), "{}", desk.screen());
     desk.press("k k k esc");
     assert_eq!(desk.screen(), before);
     desk.press("enter enter");
@@ -414,18 +414,18 @@ fn a_stack_trace_is_one_row_until_it_is_unfolded() {
     let mut desk = Desk::new(60, 8, &["INFO one", "ERROR boom\n  at a\n  at b", "INFO two"]);
     insta::assert_snapshot!(desk.screen(), @r#"
     api · follow · 3 records
-     14:51:28 I INFO one
-     14:51:29 E ERROR boom (+2 lines)
-     14:51:30 I INFO two
+     14:51:28 I one
+     14:51:29 E boom (+2 lines)
+     14:51:30 I two
     "#);
     desk.press("k o");
     insta::assert_snapshot!(desk.screen(), @r#"
     api · paused · 3 records
-     14:51:28 I INFO one
-    >14:51:29 E ERROR boom
+     14:51:28 I one
+    >14:51:29 E boom
     >             at a
     >             at b
-     14:51:30 I INFO two
+     14:51:30 I two
     "#);
 }
 
@@ -441,22 +441,22 @@ fn gaps_and_sources_are_said_in_words() {
     desk.with(|pane, cx| pane.requery(cx));
     insta::assert_snapshot!(desk.screen(), @r#"
     2 sources · follow · 3 records
-     14:51:30 I api     INFO pool exhausted waiting=812
-     14:51:31 E edge-lb ERROR 数据库连接失败: timeout after 30000 ms
+     14:51:30 I api     pool exhausted waiting=812
+     14:51:31 E edge-lb 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
      ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
      ~ api truncated, 4.9K gone before they were read ~
-     14:51:32 W api     WARN upstream api marked down
+     14:51:32 W api     upstream api marked down
     "#);
     desk.press("c c");
     insta::assert_snapshot!(desk.screen(), @r#"
     2 sources · follow · 3 records
-     I INFO pool exhausted waiting=812
-     E ERROR 数据库连接失败: timeout after 30000 ms
+     I pool exhausted waiting=812
+     E 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
      ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
      ~ api truncated, 4.9K gone before they were read ~
-     W WARN upstream api marked down
+     W upstream api marked down
     "#);
     desk.press("c r");
     insta::assert_snapshot!(desk.screen(), @r#"
@@ -475,19 +475,19 @@ fn long_lines_are_marked_scrolled_and_wrapped() {
     let mut desk = Desk::new(40, 6, &["INFO abcdefghijklmnopqrstuvwxyz数据库连接失败abcdefghijklmnopqrstuvwxyz end"]);
     insta::assert_snapshot!(desk.screen(), @r#"
     api · follow
-     14:51:30 I INFO abcdefghijklmnopqrstuvw…
+     14:51:30 I abcdefghijklmnopqrstuvwxyz数…
     "#);
     desk.press("l");
     insta::assert_snapshot!(desk.screen(), @r#"
     api · follow
-     14:51:30 I …uvwxyz数据库连接失败abcdefg…
+     14:51:30 I …z数据库连接失败abcdefghijkl…
     "#);
     desk.press("h w");
     insta::assert_snapshot!(desk.screen(), @r#"
     api · follow
-     14:51:30 I INFO abcdefghijklmnopqrstuvwx
-                yz数据库连接失败abcdefghijklm
-                nopqrstuvwxyz end
+     14:51:30 I abcdefghijklmnopqrstuvwxyz数
+                据库连接失败abcdefghijklmnopq
+                rstuvwxyz end
     "#);
 }
 
@@ -521,13 +521,13 @@ fn an_outage_reads_well_at_every_size() {
     desk.press("/ \"api\" enter");
     insta::assert_snapshot!(desk.screen(), @r#"
     3 sources · paused · 7 records
-     14:51:29 I api          INFO GET /orders 200 in 12 ms
-     14:51:30 W api          WARN pool nearly exhausted (60/64)
-     14:51:31 I edge-lb      INFO upstream api is healthy
-     14:51:32 E api          ERROR pool exhausted (64/64) waiting=812 req… (+2 lines)
-     14:51:33 E api          ERROR 数据库连接失败: timeout after 30000 ms
+     14:51:29 I api          GET /orders 200 in 12 ms
+     14:51:30 W api          pool nearly exhausted (60/64)
+     14:51:31 I edge-lb      upstream api is healthy
+     14:51:32 E api          pool exhausted (64/64) waiting=812 req=8f2c (+2 lines)
+     14:51:33 E api          数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
-    >14:51:34 W edge-lb      WARN upstream api marked down
+    >14:51:34 W edge-lb      upstream api marked down
      14:51:35   worker-with… plain text of no level, longer than the forty columns o…
     "#);
     let mut desk = outage(200, 30);
@@ -537,22 +537,22 @@ fn an_outage_reads_well_at_every_size() {
           peak 1 ████████████      ████████████████████████ 1 s
                  ████████████      ████████████████████████
         14:51:29 ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 14:51:36
-     14:51:29 I api                  INFO GET /orders 200 in 12 ms
-     14:51:30 W api                  WARN pool nearly exhausted (60/64)
-     14:51:32 E api                  ERROR pool exhausted (64/64) waiting=812 req=8f2c
+     14:51:29 I api                  GET /orders 200 in 12 ms
+     14:51:30 W api                  pool nearly exhausted (60/64)
+     14:51:32 E api                  pool exhausted (64/64) waiting=812 req=8f2c
                                        at Pool.get(Pool.java:88)
                                        at Api.orders
-     14:51:33 E api                  ERROR 数据库连接失败: timeout after 30000 ms
+     14:51:33 E api                  数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
-    >14:51:34 W edge-lb              WARN upstream api marked down
+    >14:51:34 W edge-lb              upstream api marked down
      14:51:35   worker-with-a-long-… plain text of no level, longer than the forty columns of a small screen
     "#);
     let mut desk = outage(40, 6);
     desk.press("L w k f \"pool\"");
     insta::assert_snapshot!(desk.screen(), @r#"
     paused 2 of 8 [2 chips]
-     14:51:30 W api      WARN pool nearly ex…
-     14:51:32 E api      ERROR pool exhau… +2
+     14:51:30 W api      pool nearly exhaust…
+     14:51:32 E api      pool exhausted (… +2
     >~ api rotated, old file read to its end…
      
      
@@ -615,11 +615,11 @@ fn a_record_taller_than_the_body_is_read_line_by_line() {
     for _ in 0..30 {
         desk.press("j");
     }
-    check_last(&desk, "INFO after");
+    check_last(&desk, "I after");
     for _ in 0..40 {
         desk.press("k");
     }
-    check_selected(&desk, "INFO before");
+    check_selected(&desk, "before");
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! From a screen's request to the service that carries it out.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::alert::AlertFact;
+use crate::domain::alert::delivery::Delivery;
+use crate::domain::alert::explain::{ExplainRequest, Step, outcome_step};
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Fact};
 use crate::domain::probe::history::HistoryRequest;
@@ -14,6 +17,7 @@ use crate::domain::request::{Inbound, Request};
 use crate::runtime::reload::Reloads;
 use crate::runtime::{Active, Services};
 use crate::service::Reply;
+use crate::store::reader::Trace;
 
 /// Carries out what a screen asks until it goes away or the runtime stops; what was asked before is still done.
 pub async fn serve(
@@ -88,7 +92,7 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
             decide(services, "end the maintenance", fact, done, &reply);
         }
         Request::History(request) => history(services, *request, &reply),
-        Request::Explain(_) => {}
+        Request::Explain(request) => explain(services, request, &reply),
         Request::TestNotifier(name) => {
             if let Some(keeper) = holder(services.keeper.get(), "test the notifier", &reply) {
                 keeper.outbox.test(&name, reply);
@@ -144,6 +148,49 @@ fn decide(services: &Services, what: &str, fact: AlertFact, done: String, reply:
         Inbound::Failed(format!("could not {what}: too much happens at once (ask again)"))
     };
     let _ = reply(answer);
+}
+
+/// How far before the time asked for the outcomes on disk are looked at.
+const EXPLAIN_BACK: SignedDuration = SignedDuration::from_mins(30);
+/// And how far behind it: attempts to send what was decided then.
+const EXPLAIN_AHEAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// Answers why a probe was paged or not: what the board knows, and of the history what it has forgotten.
+fn explain(services: &Services, request: ExplainRequest, reply: &Reply) {
+    let mut explanation = {
+        let board = services.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.alerts.explain(clock::now(), &board.probes, &request)
+    };
+    let (answer, unread) = (Arc::clone(reply), explanation.clone());
+    let asked = services.history.get().is_some_and(|it| {
+        it.ask(move |reader| {
+            let at = explanation.at;
+            let range = at.saturating_sub(EXPLAIN_BACK).unwrap_or(at)..at.saturating_add(EXPLAIN_AHEAD).unwrap_or(at);
+            // Without the history the board's own knowledge is the answer.
+            match reader.trace(&request.probe, range) {
+                Ok(trace) => explanation.add(steps_of(&trace, at)),
+                Err(error) => tracing::warn!("could not read the history: {error}"),
+            }
+            let _ = answer(Inbound::Explanation(Box::new(explanation)));
+        })
+    });
+    if !asked {
+        let _ = reply(Inbound::Explanation(Box::new(unread)));
+    }
+}
+
+/// What is on disk, as steps.
+fn steps_of(trace: &Trace, at: Timestamp) -> Vec<Step> {
+    let outcomes = trace.outcomes.iter().filter(|it| it.at <= at).map(outcome_step);
+    let attempts = trace.deliveries.iter().flat_map(|(kept, attempts)| {
+        let Delivery { action, notifier, .. } = &kept.delivery;
+        attempts.iter().map(move |it| Step {
+            at: Some(it.ended.unwrap_or(it.at)),
+            kind: "delivery".into(),
+            text: format!("{} by `{notifier}`, attempt {}: {}", action.word(), it.number, it.text),
+        })
+    });
+    outcomes.chain(attempts).collect()
 }
 
 /// Has a probe's past read and answered.

@@ -118,6 +118,8 @@ struct Shared {
 /// Handles of the services.
 struct Services {
     user: String,
+    /// What is known, for answers that need all of it.
+    board: Arc<Mutex<Board>>,
     facts: FactSender,
     logs: LogService,
     incidents: IncidentService,
@@ -169,6 +171,7 @@ impl Runtime {
         let claim = claim(&service_setup);
         let services = Arc::new(Services {
             user: setup.user,
+            board: Arc::default(),
             facts: service_setup.facts.clone(),
             logs: LogService::start(&service_setup, config.logs.clone()),
             incidents: IncidentService::start(&service_setup),
@@ -179,7 +182,7 @@ impl Runtime {
         let (config_tx, config_rx) = watch::channel(Arc::new(config));
         let shared = Arc::new(Shared {
             host: setup.host,
-            board: Arc::default(),
+            board: Arc::clone(&services.board),
             links: Mutex::default(),
             services: Arc::clone(&services),
             journal: OnceLock::new(),

@@ -19,7 +19,6 @@ use crate::domain::config_error::ConfigError;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::request::Inbound;
 use crate::runtime::Services;
-use crate::runtime::state::rules;
 use crate::service::{Reply, ServiceSetup};
 
 /// Reads the config again. Called on a thread that may block.
@@ -163,7 +162,7 @@ pub async fn run(
                 errors.clone_from(&loaded.errors);
                 let config = Arc::new(loaded.config);
                 services.reload(&config);
-                let (path, rules) = (config.path.clone(), rules(&config));
+                let (path, rules) = (config.path.clone(), Box::new(config.alerts.clone()));
                 watched = path.as_ref().map(PathBuf::from).or(watched);
                 let _ = config_tx.send_replace(config);
                 let said = match path.as_ref().filter(|_| running.is_none()) {

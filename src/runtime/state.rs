@@ -7,7 +7,6 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
 use crate::domain::alert::AlertFact;
-use crate::domain::alert::rules::AlertRules;
 use crate::domain::fact::{Fact, Restored, RuntimeFact};
 use crate::runtime::journal::Journal;
 use crate::runtime::lock::StateLock;
@@ -81,7 +80,7 @@ pub fn activate(
         }
         // A config that was read again meanwhile has reached only those that were there.
         let config = Arc::clone(&config_rx.borrow());
-        setup.facts.send(Fact::Alert(AlertFact::Configured { rules: rules(&config) })).await;
+        setup.facts.send(Fact::Alert(AlertFact::Configured { rules: Box::new(config.alerts.clone()) })).await;
         if let Some(keeper) = services.keeper.get() {
             keeper.outbox.reload(config.notifiers.clone());
             keeper.outbox.restore(deliveries, lasting);
@@ -96,15 +95,9 @@ pub fn activate(
         let newest = Arc::clone(&config_rx.borrow());
         if !Arc::ptr_eq(&config, &newest) {
             services.reload(&newest);
-            setup.facts.send(Fact::Alert(AlertFact::Configured { rules: rules(&newest) })).await;
+            setup.facts.send(Fact::Alert(AlertFact::Configured { rules: Box::new(newest.alerts.clone()) })).await;
         }
     });
-}
-
-/// What the policy goes by.
-pub fn rules(config: &Config) -> Box<AlertRules> {
-    let notifiers = config.notifiers.iter().map(|it| it.rule.clone()).collect();
-    Box::new(AlertRules { notifiers, ..AlertRules::default() })
 }
 
 /// Says on the board what the store has to say, as long as there is room for it.

@@ -13,6 +13,7 @@ mod kinds;
 mod live;
 mod logs;
 mod notifiers;
+mod outbox;
 mod probe_kinds;
 mod probe_peers;
 mod probes;

@@ -49,6 +49,23 @@ pub struct Step {
     pub text: String,
 }
 
+impl Explanation {
+    /// Adds what the history knows besides, each in its place; what is there already stays once.
+    pub fn add(&mut self, steps: Vec<Step>) {
+        let first = self.steps.iter().position(|it| it.at.is_some()).unwrap_or(self.steps.len());
+        let timed = self.steps[first..].iter().position(|it| it.at.is_none());
+        let last = timed.map_or(self.steps.len(), |it| first + it);
+        let after = self.steps.split_off(last);
+        let known = self.steps.split_off(first);
+        let mut timed: Vec<Step> = steps.into_iter().filter(|it| !known.contains(it)).collect();
+        timed.extend(known);
+        // Of what happened at one time the outcomes come first, as they did before.
+        timed.sort_by_key(|it| (it.at, it.kind != "outcome"));
+        self.steps.extend(timed);
+        self.steps.extend(after);
+    }
+}
+
 impl Step {
     fn always(kind: &str, text: String) -> Self {
         Self { at: None, kind: kind.to_string(), text }

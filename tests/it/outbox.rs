@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use crate::support::web::{Said, Web};
 
 /// How long a test waits before it says that nothing comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(150);
 /// Names the directory of the child that is to be a runtime.
 const CHILD: &str = "HOTSEAT_TEST_RUNTIME";
 

@@ -19,10 +19,10 @@ use hotseat::clock;
 use hotseat::config;
 use hotseat::domain::board::Board;
 use hotseat::domain::fact::{Envelope, Fact};
-use hotseat::domain::ids::HostId;
-use hotseat::domain::probe::ProbeFact;
+use hotseat::domain::ids::{HostId, ProbeId};
 use hotseat::domain::probe::health::Health;
 use hotseat::domain::probe::outcome::ProbeResult;
+use hotseat::domain::probe::{ProbeFact, ProbeState};
 use hotseat::service::probe::run::run_once;
 use hotseat::service::probe::{Place, ProbeSpec, Prober};
 use hotseat::service::{FactSender, ServiceSetup};
@@ -243,6 +243,12 @@ fn scale() {
                 board.probes.count(Health::Down),
             ),
         );
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let rss = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("told").trim().to_string();
+        report("its memory", &rss);
+        let healthy = |name: &str| !matches!(name.as_bytes().last(), Some(b'0' | b'3' | b'6'));
+        let is_down = |(probe, state): &(&ProbeId, &ProbeState)| healthy(probe.name()) && state.health() == Health::Down;
+        report("healthy probes that were down", &board.probes.iter().filter(is_down).count().to_string());
         report("its processor time", &format!("{:.1} % of one core", cpu * 100.0));
     });
 }

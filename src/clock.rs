@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -21,6 +21,16 @@ pub fn now() -> Timestamp {
 /// Returns a reading of the monotonic clock: for durations and deadlines, never for what people read.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Returns how long ago the machine was started, counting the time that it slept; `None` where that is not told.
+///
+/// The monotonic clock stands still while the machine sleeps: what this one is ahead of it was slept.
+pub fn since_boot() -> Option<Duration> {
+    // Hundredths of a second; the first number counts from the start, the second is the processors' idle time.
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Returns a reading of the clock that tokio's timers run by, which tests can pause.

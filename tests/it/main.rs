@@ -12,6 +12,7 @@ mod keys;
 mod kinds;
 mod live;
 mod logs;
+mod nagios;
 mod notifiers;
 mod outbox;
 mod probe_kinds;

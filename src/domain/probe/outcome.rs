@@ -357,7 +357,7 @@ pub struct Outcome {
     pub trouble: Option<Trouble>,
     /// What was seen.
     pub evidence: Evidence,
-    /// How late the run began, by our own fault.
+    /// How late the run began or was held up, by our own fault.
     pub lag: Duration,
     /// Our own machine was too busy for the times to be trusted.
     pub latency_suspect: bool,

@@ -142,7 +142,7 @@ impl SloLog {
             Some(last) if last.joins(&span) => last.take_in(&span),
             _ => self.spans.push_back(span),
         }
-        if self.spans.len() % TIDY_EVERY == 0 {
+        if self.spans.len().is_multiple_of(TIDY_EVERY) {
             self.tidy(span.until);
         }
         while self.spans.len() > SPANS_MAX {

@@ -5,6 +5,7 @@
 
 pub mod acks;
 pub mod alertmanager;
+mod canary;
 pub mod command;
 pub mod dns;
 pub mod grpc;
@@ -16,6 +17,7 @@ pub mod journey;
 pub mod logs;
 pub mod monitor;
 pub mod net;
+pub mod overload;
 pub mod pool;
 mod private;
 pub mod prober;
@@ -49,6 +51,7 @@ use crate::domain::probe::outcome::Evidence;
 use crate::domain::probe::{ProbeRules, ProbeSetup};
 use crate::registry::Kind;
 use crate::service::log::LogService;
+use crate::service::probe::overload::Overload;
 
 pub use prober::Prober;
 pub use read::read;
@@ -76,12 +79,14 @@ pub struct Place {
     pub state_dir: Arc<Path>,
     /// The runtime's log sources; `None` where there is no runtime.
     pub logs: Option<LogService>,
+    /// Notices when this process does not get to run; `None` where nobody watches.
+    pub overload: Option<Arc<Overload>>,
 }
 
 impl Place {
     /// Outside a runtime: no log sources.
     pub fn alone(host: HostId, state_dir: &Path) -> Self {
-        Self { host, state_dir: state_dir.into(), logs: None }
+        Self { host, state_dir: state_dir.into(), logs: None, overload: None }
     }
 }
 

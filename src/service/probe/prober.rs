@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -14,11 +15,18 @@ use crate::domain::probe::health::HealthMachine;
 use crate::domain::probe::{Ack, ProbeFact, ProbeKept};
 use crate::service::ServiceSetup;
 use crate::service::log::LogService;
+use crate::service::probe::canary::Canaries;
+use crate::service::probe::overload::Overload;
 use crate::service::probe::task::{Ask, ProbeTask};
 use crate::service::probe::{Place, ProbeSpec, acks, heartbeat};
 
 /// Wishes that may wait for one probe: a person who presses a key more often than it is answered means it once.
 const ASKS_MAX: usize = 4;
+
+/// How often is looked whether the machine has slept: soon enough after it woke, and next to no work.
+const SLEEP_PACE: Duration = Duration::from_secs(5);
+/// A shorter sleep is none: the two clocks are read one after the other.
+const SLEEP_MIN: Duration = Duration::from_secs(1);
 
 /// Runs probes on their schedule. Dropping it does not stop it; `ServiceSetup::cancel` does.
 #[derive(Clone)]
@@ -32,6 +40,8 @@ struct Inner {
     tasks: Mutex<HashMap<ProbeId, Running>>,
     // Health of an earlier run, until a probe takes it.
     kept: Mutex<HashMap<ProbeId, HealthMachine>>,
+    canaries: Arc<Canaries>,
+    overload: Arc<Overload>,
 }
 
 struct Running {
@@ -55,15 +65,27 @@ impl Prober {
         kept: Vec<(ProbeId, ProbeKept)>,
     ) -> Self {
         let kept = Mutex::new(kept.into_iter().map(|(probe, kept)| (probe, kept.health)).collect());
-        let prober = Self { inner: Arc::new(Inner { setup: setup.clone(), logs, tasks: Mutex::default(), kept }) };
+        let inner = Inner {
+            setup: setup.clone(),
+            logs,
+            tasks: Mutex::default(),
+            kept,
+            canaries: Arc::new(Canaries::new()),
+            overload: Overload::start(setup.cancel.clone()),
+        };
+        let prober = Self { inner: Arc::new(inner) };
         prober.reload(specs);
         tokio::spawn(prober.inner.clone().pass_on_marks());
+        tokio::spawn(prober.inner.clone().notice_sleep());
         prober
     }
 
     /// Takes changed specs into use: unchanged probes go on undisturbed.
     pub fn reload(&self, specs: Vec<ProbeSpec>) {
         let setup = &self.inner.setup;
+        let canaries = specs.iter().filter(|it| it.rules.canary);
+        let canaries = canaries.map(|it| (ProbeId::new(&setup.host, &it.name), it.timeout)).collect();
+        self.inner.canaries.configure(&canaries);
         let mut tasks = self.inner.tasks();
         let mut old = std::mem::take(&mut *tasks);
         for spec in specs {
@@ -168,7 +190,9 @@ impl Inner {
                 host: self.setup.host.clone(),
                 state_dir: self.setup.state_dir.as_path().into(),
                 logs: self.logs.clone(),
+                overload: Some(Arc::clone(&self.overload)),
             },
+            canaries: Arc::clone(&self.canaries),
             health: Arc::clone(&health),
             asks_rx,
             acked_at: None,
@@ -197,6 +221,31 @@ impl Inner {
         }
     }
 
+    /// Tells the probes when the machine has slept, until the service is cancelled.
+    async fn notice_sleep(self: Arc<Self>) {
+        let read = || Some((clock::since_boot()?, clock::monotonic()));
+        let Some((mut boot, mut awake)) = read() else { return };
+        loop {
+            tokio::select! {
+                () = self.setup.cancel.cancelled() => return,
+                () = tokio::time::sleep(SLEEP_PACE) => {}
+            }
+            let Some((boot_now, awake_now)) = read() else { return };
+            let slept = boot_now.saturating_sub(boot).saturating_sub(awake_now - awake);
+            (boot, awake) = (boot_now, awake_now);
+            if slept >= SLEEP_MIN {
+                self.slept(slept);
+            }
+        }
+    }
+
+    fn slept(&self, slept: Duration) {
+        tracing::info!("the machine slept for {} s", slept.as_secs());
+        for running in self.tasks().values() {
+            let _ = running.asks_tx.try_send(Ask::Slept(slept));
+        }
+    }
+
     fn ask(&self, probe: &ProbeId, ask: Ask) {
         if let Some(running) = self.tasks().get(probe) {
             // A full queue means that the same was asked just now.
@@ -210,7 +259,6 @@ mod tests {
     use std::hash::{Hash, Hasher};
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-    use std::time::Duration;
 
     use super::*;
     use crate::domain::ids::HostId;
@@ -446,6 +494,67 @@ mod tests {
             let next = desk.until(|it| !matches!(it, ProbeFact::Missed { .. })).await;
             assert!(matches!(next, ProbeFact::Outcome { .. }), "{next:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_far_away_does_not_count_while_every_canary_fails() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (canary, far) = (Arc::new(Fake::default()), Arc::new(Fake::default()));
+        let watches =
+            ProbeSpec { rules: ProbeRules { canary: true, ..ProbeRules::default() }, ..spec("canary", &canary, 3600) };
+        let mut desk = Desk::start(dir.path(), vec![watches, spec("far", &far, 10)]);
+        desk.outcome().await;
+        desk.outcome().await;
+        let far_result = async |desk: &mut Desk| loop {
+            let fact = desk.until(|it| matches!(it, ProbeFact::Outcome { .. })).await;
+            if let ProbeFact::Outcome { probe, outcome, .. } = fact
+                && probe == id("far")
+            {
+                break outcome;
+            }
+        };
+        far.fails.store(true, Ordering::Relaxed);
+        assert_eq!(far_result(&mut desk).await.result, ProbeResult::Fail, "the canary was asked and answers");
+        assert_eq!(canary.runs.load(Ordering::Relaxed), 2);
+        canary.fails.store(true, Ordering::Relaxed);
+        let outcome = far_result(&mut desk).await;
+        assert!(outcome.is_cut_off(), "{outcome:?}");
+        canary.fails.store(false, Ordering::Relaxed);
+        assert_eq!(far_result(&mut desk).await.result, ProbeResult::Fail, "and counts again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_sleep_every_probe_runs_once_and_says_what_it_missed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 600)]);
+        desk.outcome().await;
+        let before = clock::timer();
+        desk.prober.inner.slept(Duration::from_secs(3600));
+        assert!(matches!(desk.next().await, ProbeFact::Missed { count: 6, .. }));
+        desk.outcome().await;
+        assert!(clock::timer() - before < Duration::from_secs(1));
+        desk.outcome().await;
+        assert!(clock::timer() - before > Duration::from_secs(60), "then it goes on as before");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_down_before_the_start_is_looked_at_first() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let (facts, facts_rx) = FactSender::channel();
+        let cancel = CancellationToken::new();
+        let (host, user) = (HostId::new("h"), "alice".to_string());
+        let setup = ServiceSetup { host, user, state_dir: dir.path().to_path_buf(), facts, cancel: cancel.clone() };
+        let mut kept = ProbeKept::default();
+        for _ in 0..2 {
+            kept.health.apply(clock::now(), ProbeResult::Fail);
+        }
+        let specs = ["a", "b", "c", "d"].map(|it| spec(it, &fake, 600)).to_vec();
+        let prober = Prober::start(&setup, None, specs, vec![(id("c"), kept)]);
+        let mut desk = Desk { prober, facts_rx, cancel };
+        let first = desk.until(|it| matches!(it, ProbeFact::Outcome { .. })).await;
+        assert_eq!(first.probe(), &id("c"));
     }
 
     #[tokio::test(start_paused = true)]

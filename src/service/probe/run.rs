@@ -20,6 +20,7 @@ pub async fn run_once(spec: &ProbeSpec, place: &Place, lag: Duration) -> Outcome
     let probe = Arc::clone(&spec.probe);
     // A task of its own, so that a panic in a kind becomes an outcome and not the end of the schedule.
     let run = Run { deadline, name: spec.name.as_str().into(), place: place.clone() };
+    let under_way = place.overload.as_ref().map(|it| it.enter());
     let task = AbortOnDropHandle::new(tokio::spawn(async move { probe.observe(&run).await }));
     let own_fault = |text: &str| Observation::failed(ProbeResult::Unknown, Trouble::new(Cause::Own, "broken", text));
     let mut seen = match tokio::time::timeout_at(deadline + OVERRUN_MAX, task).await {
@@ -37,6 +38,7 @@ pub async fn run_once(spec: &ProbeSpec, place: &Place, lag: Duration) -> Outcome
         // What the config says about the exit code stands above the Nagios convention.
         seen.verdict = None;
     }
+    let lag = lag + under_way.map(|it| it.delay()).unwrap_or_default();
     let (mut outcome, values) = weigh(at, lag, seen, &spec.expect, &spec.prefer);
     if outcome.result != ProbeResult::Ok {
         spec.probe.testify(&values, &mut outcome.evidence);

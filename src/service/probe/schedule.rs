@@ -53,6 +53,25 @@ impl Schedule {
         }
     }
 
+    /// Wants the next run then, when it is not due before.
+    pub fn hasten(&mut self, at: Instant) {
+        self.due = self.due.min(at);
+    }
+
+    /// The machine slept, and with it the clock that the schedule goes by: says how many slots passed.
+    ///
+    /// One run makes up for all of them, and the grid stays where it was on the wall.
+    pub fn slept(&mut self, now: Instant, slept: Duration) -> u32 {
+        let back = phase_of(slept, self.interval);
+        self.anchor = self.anchor.checked_sub(back).unwrap_or(self.anchor + (self.interval - back));
+        let passed = slept.as_nanos() / self.interval.as_nanos().max(1);
+        if passed > 0 {
+            // Spread as after a start: everything else wakes now too.
+            self.due = self.due.min(now + phase_of(self.anchor.saturating_duration_since(now), START_SPREAD));
+        }
+        u32::try_from(passed).unwrap_or(u32::MAX)
+    }
+
     /// When there is something to do: a run, or the end of a burst.
     pub fn wake_at(&self) -> Instant {
         self.burst_until.map_or(self.due, |until| until.min(self.due))
@@ -76,11 +95,13 @@ impl Schedule {
     }
 
     /// A run that began at `begun_at` ended now.
-    pub fn end(&mut self, begun_at: Instant, now: Instant, is_up: bool) {
+    ///
+    /// `is_calm` is false while the next result may decide something.
+    pub fn end(&mut self, begun_at: Instant, now: Instant, is_calm: bool) {
         self.free_at = now;
         self.due = if self.burst_until.is_some() {
             (self.due.max(begun_at) + BURST_PACE).max(now)
-        } else if is_up {
+        } else if is_calm {
             self.slot_after(begun_at)
         } else {
             (begun_at + self.retry).max(now)
@@ -88,9 +109,9 @@ impl Schedule {
     }
 
     /// Starts a burst, or ends the one that runs; returns when it ends by itself.
-    pub fn toggle_burst(&mut self, now: Instant, is_up: bool) -> Option<Instant> {
+    pub fn toggle_burst(&mut self, now: Instant, is_calm: bool) -> Option<Instant> {
         if self.burst_until.is_some() {
-            self.end_burst(now, is_up);
+            self.end_burst(now, is_calm);
             return None;
         }
         self.burst_until = Some(now + BURST_LENGTH);
@@ -104,9 +125,9 @@ impl Schedule {
     }
 
     /// Goes back to the usual pace.
-    pub fn end_burst(&mut self, now: Instant, is_up: bool) {
+    pub fn end_burst(&mut self, now: Instant, is_calm: bool) {
         self.burst_until = None;
-        self.due = if is_up { self.slot_after(now) } else { now + self.retry };
+        self.due = if is_calm { self.slot_after(now) } else { now + self.retry };
     }
 
     // What counts as missed: whole intervals, or seconds of a burst. The retry pace is ours to stretch.
@@ -208,6 +229,21 @@ mod tests {
         assert_eq!(begun, Begun { lag: SECOND * 65, missed: 6 });
         schedule.end(due + SECOND * 65, due + SECOND * 66, true);
         assert_eq!(schedule.due(), due + SECOND * 70);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_sleep_it_runs_once_and_the_grid_stays_on_the_wall() {
+        let now = crate::clock::timer();
+        let mut schedule = schedule(now);
+        schedule.end(now, now, true);
+        let to_slot = schedule.due() - now;
+        assert_eq!(schedule.slept(now, SECOND * 3), 0, "no slot of its own passed");
+        // By the wall 3 s have passed that the clock of the schedule has not seen.
+        schedule.end(now + SECOND * 40, now + SECOND * 40, true);
+        let phase = phase_of(schedule.due() - now, SECOND * 10);
+        assert_eq!(phase, phase_of(to_slot + SECOND * 7, SECOND * 10));
+        assert_eq!(schedule.slept(now + SECOND * 41, SECOND * 65), 6);
+        assert!(schedule.due() <= now + SECOND * 41 + START_SPREAD);
     }
 
     #[tokio::test(start_paused = true)]

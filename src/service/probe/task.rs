@@ -12,8 +12,10 @@ use crate::domain::fact::{Actor, Fact};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::ProbeFact;
 use crate::domain::probe::health::{Health, HealthMachine};
-use crate::domain::probe::outcome::Outcome;
+use crate::domain::probe::holding::is_near;
+use crate::domain::probe::outcome::{Outcome, ProbeResult};
 use crate::service::FactSender;
+use crate::service::probe::canary::{Canaries, SPACING};
 use crate::service::probe::run::run_once;
 use crate::service::probe::schedule::Schedule;
 use crate::service::probe::{Place, ProbeSpec, acks};
@@ -29,6 +31,8 @@ pub(super) enum Ask {
     LookForMark,
     /// The screen has set a mark and told everybody.
     Marked(jiff::Timestamp),
+    /// The machine slept so long.
+    Slept(Duration),
 }
 
 /// One probe and what is needed to run it.
@@ -40,6 +44,8 @@ pub(super) struct ProbeTask {
     /// As of the last outcome.
     pub health: Arc<Mutex<HealthMachine>>,
     pub asks_rx: mpsc::Receiver<Ask>,
+    /// Asked before a failure of something far away counts; a canary answers them.
+    pub canaries: Arc<Canaries>,
     /// Time of the mark that was told last; `None` again when the probe is up.
     pub acked_at: Option<jiff::Timestamp>,
     pub cancel: CancellationToken,
@@ -51,6 +57,12 @@ impl ProbeTask {
         self.fact(ProbeFact::Configured { probe: self.id.clone(), setup: self.spec.setup() }).await;
         let unix = Duration::try_from(clock::now().as_duration()).unwrap_or_default();
         let mut schedule = Schedule::start(&self.spec.name, self.spec.interval, self.spec.retry, unix, clock::timer());
+        if !self.is_up() && self.health().health() != Health::Unknown {
+            // What was down before the start is looked at first.
+            schedule.hasten(clock::timer());
+        }
+        let mut wanted_rx = self.canaries.wanted();
+        let mut last_begun: Option<Instant> = None;
         loop {
             let asked = tokio::select! {
                 biased;
@@ -59,22 +71,31 @@ impl ProbeTask {
                     None => return,
                     Some(ask) => self.answer(ask, &mut schedule).await,
                 },
+                Ok(()) = wanted_rx.changed(), if self.spec.rules.canary => {
+                    let now = clock::timer();
+                    schedule.hasten(last_begun.map_or(now, |it| (it + SPACING).max(now)));
+                    continue;
+                }
                 () = tokio::time::sleep_until(schedule.wake_at()) => false,
             };
             let now = clock::timer();
             if schedule.burst_is_over(now) {
-                schedule.end_burst(now, self.is_up());
+                schedule.end_burst(now, self.is_calm());
                 self.fact(ProbeFact::Burst { probe: self.id.clone(), until: None }).await;
             }
             if !asked && !schedule.is_due(now) {
                 continue;
             }
             let begun_at = clock::timer();
+            last_begun = Some(begun_at);
             let lag = if asked { Duration::ZERO } else { self.begin(&schedule, begun_at).await };
             let Some(outcome) = self.one_run(lag, &mut schedule).await else { return };
-            self.health().apply(outcome.at, outcome.result);
+            self.health().fold(&outcome);
+            if self.spec.rules.canary {
+                self.canaries.saw(&self.id, begun_at, outcome.result);
+            }
             let now = clock::timer();
-            schedule.end(begun_at, now, self.is_up());
+            schedule.end(begun_at, now, self.is_calm());
             let next = in_wall_time(now, schedule.due());
             let fact = ProbeFact::Outcome { probe: self.id.clone(), outcome: Box::new(outcome), next };
             self.fact(fact).await;
@@ -95,6 +116,10 @@ impl ProbeTask {
         self.health().health() == Health::Up
     }
 
+    fn is_calm(&self) -> bool {
+        !self.health().hurries()
+    }
+
     async fn fact(&self, fact: ProbeFact) {
         self.facts.send(Fact::Probe(fact)).await;
     }
@@ -113,7 +138,17 @@ impl ProbeTask {
     async fn one_run(&mut self, lag: Duration, schedule: &mut Schedule) -> Option<Outcome> {
         let spec = self.spec.clone();
         let place = self.place.clone();
-        let run = run_once(&spec, &place, lag);
+        let canaries = Arc::clone(&self.canaries);
+        let run = async {
+            let mut outcome = run_once(&spec, &place, lag).await;
+            let counts = outcome.result != ProbeResult::Fail
+                || spec.rules.canary
+                || is_near(&spec.setup(), outcome.evidence.address.as_deref());
+            if !counts && canaries.find_cut_off().await {
+                outcome.disown();
+            }
+            outcome
+        };
         tokio::pin!(run);
         loop {
             tokio::select! {
@@ -138,7 +173,7 @@ impl ProbeTask {
             }
             Ask::Burst => {
                 let now = clock::timer();
-                let until = schedule.toggle_burst(now, self.is_up());
+                let until = schedule.toggle_burst(now, self.is_calm());
                 let until = until.and_then(|until| in_wall_time(now, until));
                 self.fact(ProbeFact::Burst { probe, until }).await;
                 false
@@ -146,6 +181,13 @@ impl ProbeTask {
             Ask::LookForMark => {
                 if !self.is_up() {
                     self.look_for_ack().await;
+                }
+                false
+            }
+            Ask::Slept(slept) => {
+                let count = schedule.slept(clock::timer(), slept);
+                if count > 0 {
+                    self.fact(ProbeFact::Missed { probe, at: clock::now(), count }).await;
                 }
                 false
             }

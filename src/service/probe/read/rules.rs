@@ -241,7 +241,9 @@ mod tests {
 
     fn parse(text: &str) -> (Vec<ProbeSpec>, Vec<String>) {
         let (config, errors) = config::parse("c.toml", text);
-        (config.probes, errors.iter().map(ToString::to_string).collect())
+        // Whether there is such a notifier is another reader's business.
+        let errors = errors.iter().map(ToString::to_string).filter(|it| !it.contains("there is no notifier"));
+        (config.probes, errors.collect())
     }
 
     fn probe(name: &str, more: &str) -> String {

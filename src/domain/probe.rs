@@ -15,6 +15,7 @@ pub mod nagios;
 pub mod outcome;
 pub mod perfdata;
 pub mod slo;
+mod state;
 pub mod waterfall;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,15 +25,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::{Concern, ConcernState, Severity};
-use crate::domain::format;
+use crate::domain::alert::Severity;
 use crate::domain::ids::ProbeId;
-use crate::domain::probe::baseline::{Band, Baseline};
+use crate::domain::probe::baseline::Baseline;
 use crate::domain::probe::flap::FlapWindow;
-use crate::domain::probe::health::{Health, HealthMachine, Thresholds, Turn};
+use crate::domain::probe::health::{Health, HealthMachine, Thresholds};
 use crate::domain::probe::holding::CanaryPart;
-use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
-use crate::domain::probe::slo::{SloLog, SloReport};
+use crate::domain::probe::outcome::{Outcome, ProbeResult, Trouble};
+use crate::domain::probe::slo::SloLog;
 
 /// Outcomes kept of one probe: a sparkline as wide as a wide screen has room for, and a page of details.
 pub const OUTCOMES_MAX: usize = 60;
@@ -258,230 +258,6 @@ pub struct ProbeState {
     // The last trouble of each kind of result, oldest first: three at most.
     #[serde(default)]
     troubles: Vec<(ProbeResult, Trouble)>,
-}
-
-impl ProbeState {
-    fn new(setup: ProbeSetup) -> Self {
-        Self {
-            health: HealthMachine::new(setup.thresholds),
-            setup,
-            outcomes: VecDeque::new(),
-            next: None,
-            asked: false,
-            burst_until: None,
-            acked: None,
-            missed: 0,
-            missed_at: None,
-            last_good: None,
-            flaps: FlapWindow::default(),
-            slo: SloLog::default(),
-            baseline: Baseline::default(),
-            part: CanaryPart::default(),
-            troubles: Vec::new(),
-        }
-    }
-
-    /// What is kept over a restart.
-    pub fn kept(&self) -> ProbeKept {
-        ProbeKept {
-            health: self.health.clone(),
-            acked: self.acked.clone(),
-            last_good: self.last_good.clone(),
-            flaps: self.flaps.clone(),
-            slo: self.slo.clone(),
-            baseline: self.baseline.clone(),
-            part: self.part,
-            troubles: self.troubles.clone(),
-        }
-    }
-
-    /// Goes on from what was kept.
-    fn take_back(&mut self, kept: ProbeKept) {
-        self.health = kept.health;
-        self.health.set_thresholds(self.setup.thresholds);
-        self.acked = kept.acked;
-        self.last_good = kept.last_good;
-        self.flaps = kept.flaps;
-        self.slo = kept.slo;
-        self.baseline = kept.baseline;
-        self.part = kept.part;
-        self.troubles = kept.troubles;
-    }
-
-    /// What people may be told of it now, whether or not it is held back.
-    pub fn concerns(&self) -> Vec<ConcernState> {
-        let concern = match self.health() {
-            Health::Down => Some(Concern::Down),
-            Health::Degraded => Some(Concern::Degraded),
-            Health::Unknown if self.is_broken() => Some(Concern::Broken),
-            _ => None,
-        };
-        let mut concerns = Vec::new();
-        match (self.part, concern) {
-            // One of the canaries speaks for all of them, and none of them of itself.
-            (CanaryPart::Speaks { since }, _) => {
-                let text = "this monitor is cut off: every canary fails".to_string();
-                concerns.push(ConcernState { concern: Concern::Broken, since, text });
-            }
-            (CanaryPart::Silent | CanaryPart::Over { .. }, Some(Concern::Down)) => {}
-            (_, Some(concern)) => {
-                let text = self.trouble().map(|it| it.brief.clone()).unwrap_or_default();
-                concerns.extend(self.since().map(|since| ConcernState { concern, since, text }));
-            }
-            (_, None) => {}
-        }
-        if let Some(since) = self.flapping() {
-            let text = match self.health.nagios() {
-                Some(nagios) => format!("flaps: {:.0} % of its last results changed its state", nagios.percent()),
-                None => format!("flaps: {} since {}", format::plural(self.flaps.turns() as u64, "turn"), since),
-            };
-            concerns.push(ConcernState { concern: Concern::Flapping, since, text });
-        }
-        if let (Some(slo), Some(since)) = (self.setup.rules.slo, self.slo.burning()) {
-            let text = self.slo.report(slo).alarm().unwrap_or_default();
-            concerns.push(ConcernState { concern: Concern::Burn, since, text });
-        }
-        concerns
-    }
-
-    /// Since when it turns to and fro more often than people want to be told; `None` when it does not.
-    pub fn flapping(&self) -> Option<Timestamp> {
-        match self.health.nagios() {
-            Some(nagios) => nagios.is_flapping().then(|| self.since()).flatten(),
-            None => self.flaps.since(),
-        }
-    }
-
-    /// How its promise stands at the last result; `None` when nothing is promised.
-    pub fn slo(&self) -> Option<SloReport> {
-        self.setup.rules.slo.map(|slo| self.slo.report(slo))
-    }
-
-    /// What times are usual now, where that is asked for and known.
-    pub fn band(&self, now: Timestamp) -> Option<Band> {
-        self.baseline.band(now).filter(|_| self.setup.rules.baseline)
-    }
-
-    /// What is thought of the probe.
-    pub fn health(&self) -> Health {
-        self.health.health()
-    }
-
-    /// Since when, dated back to the first result that speaks for it.
-    pub fn since(&self) -> Option<Timestamp> {
-        self.health.since()
-    }
-
-    /// True when the probe itself does not work: its last results were all unknown.
-    pub fn is_broken(&self) -> bool {
-        self.health.is_broken()
-    }
-
-    /// The last outcome.
-    pub fn last(&self) -> Option<&Outcome> {
-        self.outcomes.back().map(Arc::as_ref)
-    }
-
-    /// The newest outcome that says why the probe is not up.
-    ///
-    /// A probe that fails every other time is down although its last outcome may be fine.
-    pub fn last_trouble(&self) -> Option<&Outcome> {
-        match self.health() {
-            Health::Up => self.last().filter(|it| it.trouble.is_some()),
-            Health::Down | Health::Suspect => self.newest(|it| it == ProbeResult::Fail),
-            Health::Degraded => self.newest(|it| matches!(it, ProbeResult::Fail | ProbeResult::Degraded)),
-            Health::Unknown => self.newest(|it| it == ProbeResult::Unknown),
-        }
-    }
-
-    /// Why it is not up, also when an earlier run has seen that.
-    fn trouble(&self) -> Option<&Trouble> {
-        let says = |result: ProbeResult| match self.health() {
-            Health::Up => false,
-            Health::Down | Health::Suspect => result == ProbeResult::Fail,
-            Health::Degraded => matches!(result, ProbeResult::Fail | ProbeResult::Degraded),
-            Health::Unknown => result == ProbeResult::Unknown,
-        };
-        self.troubles.iter().rev().find(|(result, _)| says(*result)).map(|(_, it)| it)
-    }
-
-    /// Folds an outcome into everything that is derived from outcomes.
-    fn take_in(&mut self, mut outcome: Outcome) -> Option<Turn> {
-        let (at, interval) = (outcome.at, self.setup.interval);
-        let in_burst = self.burst_until.is_some();
-        if self.setup.rules.baseline {
-            self.compare(&mut outcome, in_burst);
-        }
-        let outcome = Arc::new(outcome);
-        if let Some(trouble) = outcome.trouble.as_ref().filter(|_| !outcome.is_cut_off()) {
-            self.troubles.retain(|(result, _)| *result != outcome.result);
-            self.troubles.push((outcome.result, trouble.clone()));
-        }
-        if outcome.result == ProbeResult::Ok {
-            self.last_good = Some(Arc::clone(&outcome));
-        }
-        // The newest carries its whole evidence; so does the newest failure, wherever it stands.
-        if let Some(before) = self.outcomes.back_mut()
-            && (before.result == ProbeResult::Ok || outcome.result != ProbeResult::Ok)
-        {
-            Arc::make_mut(before).lighten();
-        }
-        self.outcomes.push_back(Arc::clone(&outcome));
-        if self.outcomes.len() > OUTCOMES_MAX {
-            self.outcomes.pop_front();
-        }
-        let turn = self.health.fold(&outcome);
-        if self.health() == Health::Up {
-            self.acked = None;
-        }
-        if turn.is_some() {
-            self.flaps.turned(at);
-        }
-        self.flaps.look(at, interval);
-        // A burst is somebody looking closely, not a service that is worse.
-        if let Some(slo) = self.setup.rules.slo.filter(|_| !in_burst) {
-            if outcome.result != ProbeResult::Unknown {
-                self.slo.push(at, outcome.result == ProbeResult::Fail, self.next, interval);
-            }
-            self.slo.look(at, slo);
-        }
-        turn
-    }
-
-    /// Degrades a good run when the last ones are slower than this hour of the week usually is.
-    fn compare(&mut self, outcome: &mut Outcome, in_burst: bool) {
-        // What our own machine delayed says nothing of theirs.
-        if outcome.result != ProbeResult::Ok || outcome.latency_suspect || in_burst {
-            return;
-        }
-        self.baseline.push(outcome.at, outcome.total());
-        if let Some((band, recent)) = self.baseline.left(outcome.at) {
-            let (recent, top) = (format::duration(recent), format::duration(band.top));
-            let usual = format::duration(band.usual);
-            let text =
-                format!("p95 of the last runs is {recent}; at this hour of the week it is {usual}, at most {top}");
-            outcome.result = ProbeResult::Degraded;
-            outcome.trouble = Some(Trouble::new(Cause::Slow, format!("slow {recent}"), text));
-        }
-    }
-
-    fn newest(&self, what: impl Fn(ProbeResult) -> bool) -> Option<&Outcome> {
-        self.outcomes.iter().rev().map(Arc::as_ref).find(|it| what(it.result))
-    }
-
-    fn flip_text(&self, turn: Turn) -> String {
-        let words = format!("{} -> {}", turn.from.word(), turn.to.word());
-        if self.is_broken() {
-            let why = self.trouble().map(|it| format!(": {}", it.text)).unwrap_or_default();
-            // A probe that never worked has not turned from anything.
-            let words = if turn.from == turn.to { String::new() } else { format!("{words}: ") };
-            return format!("{words}probe broken{why}");
-        }
-        match self.trouble() {
-            Some(trouble) => format!("{words}: {}", trouble.brief),
-            None => words,
-        }
-    }
 }
 
 /// What the board knows of probes.

@@ -2,8 +2,9 @@
 //!
 //! The state of a probe is recorded whatever holds its page back.
 
+// Addresses are read here, nothing is spoken to.
+use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -4,10 +4,10 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::alert::Hold;
+use crate::domain::alert::{Concern, Hold};
 use crate::domain::ids::HostId;
 use crate::domain::probe::health::Mode;
-use crate::domain::probe::outcome::{Evidence, Phases};
+use crate::domain::probe::outcome::{Cause, Evidence, Phases};
 
 const STEP_S: i64 = 30;
 

@@ -50,7 +50,9 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         return Err(Failure::usage(format!("there is no config: {usual}"))
             .hint("run `hotseat init` to write one, or name one with `--config`"));
     };
-    let warnings = secrets::warnings(&path, &loaded.config.text);
+    let mut warnings = secrets::warnings(&path, &loaded.config.text);
+    // What was refused for it is not warned of as well.
+    warnings.retain(|it| !loaded.errors.iter().any(|error| (error.line, error.column) == (it.line, it.column)));
     let report = Report::new(&path, &loaded, &warnings);
     if args.json {
         out.json(&report)?;

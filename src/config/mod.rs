@@ -169,6 +169,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     let Some(root) = source.parse() else {
         return Loaded { config, errors: source.errors(), ..Loaded::default() };
     };
+    secrets::hide(&root);
     let defaults = root.get("defaults").filter(|it| it.expect_table());
     let defaults = defaults.as_ref();
     config.formats = entries(&root, "format", log::reading::read_format);

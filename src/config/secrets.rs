@@ -34,6 +34,25 @@ fn literals(file: &str, text: &str) -> Vec<ConfigError> {
     found
 }
 
+fn is_secret(key: &str) -> bool {
+    let name = key.to_lowercase().replace('-', "_");
+    SECRET_WORDS.iter().any(|it| name.contains(it))
+}
+
+/// Keeps every value below a key that says it is a secret out of the lines that mistakes are shown with.
+pub fn hide(node: &Node<'_>) {
+    if node.is_array() {
+        node.items().iter().for_each(hide);
+    }
+    for (key, _) in node.keys() {
+        let Some(value) = node.peek(&key) else { continue };
+        if is_secret(&key) {
+            value.hide();
+        }
+        hide(&value);
+    }
+}
+
 fn visit(node: &Node<'_>, found: &mut Vec<ConfigError>) {
     if node.is_array() {
         for item in node.items() {
@@ -42,11 +61,9 @@ fn visit(node: &Node<'_>, found: &mut Vec<ConfigError>) {
     }
     for (key, _) in node.keys() {
         let Some(value) = node.peek(&key) else { continue };
-        let name = key.to_lowercase().replace('-', "_");
-        let is_secret = SECRET_WORDS.iter().any(|it| name.contains(it));
         // A reference is the cure; an empty string is no secret.
         let is_literal = value.raw_str().is_some_and(|it| !it.is_empty() && !it.contains("${"));
-        if is_secret && is_literal {
+        if is_secret(&key) && is_literal {
             let mut warning = value.point(value.span());
             warning.message =
                 format!("`{}` is written out and others on this host can read the file", sanitise::text(&key));
@@ -71,5 +88,12 @@ mod tests {
         let found = literals("c.toml", text);
         assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), [3]);
         assert!(!format!("{found:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_mistake_beside_a_secret_does_not_show_it() {
+        let text = "[[log]]\nname = 'a'\nloki = { url = 'http://x', token = 's3cret', tokn = 1 }\n";
+        let (_, errors) = crate::config::parse("c.toml", text);
+        assert!(!errors.is_empty() && !format!("{errors:?}").contains("s3cret"), "{errors:?}");
     }
 }

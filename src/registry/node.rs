@@ -99,7 +99,10 @@ impl Source {
     /// Returns what was found so far, in the order of the file.
     pub fn errors(&self) -> Vec<ConfigError> {
         let mut errors = self.errors.borrow().clone();
-        for hidden in self.hidden.borrow().iter() {
+        let mut hidden = self.hidden.borrow().clone();
+        // The longest first: once a part of it is stars, a longer one would not be found any more.
+        hidden.sort_by_key(|it| std::cmp::Reverse(it.len()));
+        for hidden in hidden {
             // As long as what it hides, so that the caret stays below what is wrong.
             let stars = "*".repeat(hidden.chars().count());
             for error in &mut errors {

@@ -62,7 +62,17 @@ fn hide_secrets(entry: &Node<'_>) {
         for (key, _) in node.keys() {
             let is_open = matches!(
                 key.as_str(),
-                "account" | "from" | "to" | "host" | "port" | "tls" | "method" | "priority" | "topic" | "service"
+                "account"
+                    | "from"
+                    | "to"
+                    | "host"
+                    | "port"
+                    | "tls"
+                    | "method"
+                    | "service"
+                    | "region"
+                    | "labels"
+                    | "click"
             );
             if let (Some(value), false) = (node.peek(&key), is_open) {
                 hide(&value);
@@ -71,7 +81,8 @@ fn hide_secrets(entry: &Node<'_>) {
     }
     for (key, _) in entry.keys() {
         // A program and what it is called with are no secret: those belong into a file that it reads.
-        if let (Some(value), false) = (entry.peek(&key), COMMON.contains(&key.as_str()) || key == "command") {
+        let is_open = COMMON.contains(&key.as_str()) || matches!(key.as_str(), "command" | "terminal");
+        if let (Some(value), false) = (entry.peek(&key), is_open) {
             hide(&value);
         }
     }
@@ -271,6 +282,19 @@ mod tests {
             assert!(!errors.is_empty());
             assert!(!format!("{errors:?}").contains("s3cret"), "{errors:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_whose_beginning_is_hidden_as_well() {
+        let text = "[[notifier]]\nname = 'a'\ntwilio = { url = 'https://x.example' }\n\
+                    [[notifier]]\nname = 'b'\nslack = 'https://x.example/s3cret'\n";
+        let source = Source::new("c.toml", text).with_exposed(true);
+        let root = source.parse().expect("TOML");
+        for entry in root.get("notifier").expect("notifiers").items() {
+            read(&entry, &root);
+        }
+        let said = format!("{:?}", source.errors());
+        assert!(said.contains("slack = '**") && !said.contains("s3cret"), "{said}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the screen asks of the world around it.
 
 use crate::domain::alert::Ring;
-use crate::domain::ids::IncidentId;
+use crate::domain::ids::{IncidentId, ProbeId};
 use crate::domain::query::saved::SavedQuery;
 use crate::domain::request::Request;
 use crate::domain::sanitise;
@@ -39,6 +39,8 @@ pub enum Effect {
     },
     /// Let the person pick a query; the screen answers itself. One without a name was typed earlier.
     PickQuery(Vec<SavedQuery>),
+    /// Lay something over the panes; the screen answers itself.
+    Show(Sheet),
     /// Paint everything again.
     Redraw,
     /// Sound the bell, or ask the terminal for a desktop notification.
@@ -51,6 +53,23 @@ pub enum Effect {
     Suspend,
     /// Leave.
     Quit,
+}
+
+/// What a pane can lay over the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sheet {
+    /// The form that silences what fits these matchers, as they are typed.
+    Silence(String),
+    /// The form that plans a maintenance of what fits these matchers.
+    Maintenance(String),
+    /// The form that acknowledges these for longer.
+    Acknowledge(Vec<ProbeId>),
+    /// Why a probe was paged or not; the question goes out beside this.
+    Explain(ProbeId),
+    /// Silences and maintenances.
+    Quiets,
+    /// How the notifiers are doing.
+    Notifiers,
 }
 
 /// One line to the person, with how serious it is.

@@ -11,7 +11,7 @@ use crate::domain::backup::BackupBoard;
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
-use crate::domain::ids::IncidentId;
+use crate::domain::ids::{IncidentId, ProbeId};
 use crate::domain::incident::board::IncidentBoard;
 use crate::domain::incident::entry::EntryBody;
 use crate::domain::incident::fold::Incident;
@@ -116,6 +116,12 @@ impl Board {
         };
         effects.extend(entries.iter().flat_map(effect));
         effects
+    }
+
+    /// Who has seen what is the matter with a probe, by a mark on the probe or on one of its alerts.
+    pub fn seen_by(&self, probe: &ProbeId) -> Option<&str> {
+        let on_probe = self.probes.get(probe).and_then(|it| it.acked.as_ref()).map(|it| it.by.as_str());
+        on_probe.or_else(|| self.alerts.open(probe).find_map(|it| it.acked.as_ref()).map(|it| it.by.as_str()))
     }
 
     /// True for the first result after a start that is what the timeline says last of this probe.

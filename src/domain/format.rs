@@ -210,7 +210,7 @@ fn instant(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
 }
 
 /// Reads `12m`, `1h30m`, `90s`, `2d`.
-fn parse_span(text: &str) -> Option<SignedDuration> {
+pub fn parse_span(text: &str) -> Option<SignedDuration> {
     let mut total_s: i64 = 0;
     let mut rest = text;
     while !rest.is_empty() {

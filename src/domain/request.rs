@@ -1,5 +1,6 @@
 //! What a screen or a command asks of the runtime it is attached to, and what comes back.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::explain::{ExplainRequest, Explanation};
@@ -22,6 +23,15 @@ pub enum Request {
     BurstProbe(ProbeId),
     /// Mark a failing probe as seen by a person.
     AcknowledgeProbe(ProbeId),
+    /// Mark a failing probe as seen by a person, until it is fine or for a time.
+    Acknowledge {
+        /// Which.
+        probe: ProbeId,
+        /// Until it is fine, whatever it turns to before; otherwise until it turns to something else.
+        sticky: bool,
+        /// No longer than this.
+        until: Option<Timestamp>,
+    },
     /// Silence what fits, or change a silence with the same id.
     Silence(Box<Silence>),
     /// End a silence, by its id.

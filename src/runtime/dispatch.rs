@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::domain::alert::AlertFact;
 use crate::domain::alert::delivery::Delivery;
 use crate::domain::alert::explain::{ExplainRequest, Step, outcome_step};
+use crate::domain::alert::{Acknowledgement, AlertFact};
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Fact};
 use crate::domain::probe::history::HistoryRequest;
@@ -64,6 +64,17 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
                 active.prober.acknowledge(&probe, person);
             }
         }
+        Request::Acknowledge { probe, sticky, until } => {
+            if let Some(active) = active(services, "acknowledge the probe", &reply) {
+                // The mark on the probe lasts until it is up; one that ends before is on its alerts alone.
+                if until.is_none() {
+                    active.prober.acknowledge(&probe, person);
+                }
+                let done = format!("`{}` is acknowledged", probe.name());
+                let ack = Acknowledgement { by: services.user.clone(), at: clock::now(), sticky, until };
+                decide(services, "acknowledge the probe", AlertFact::Acknowledged { probe, ack }, done, &reply);
+            }
+        }
         Request::RunBackup(job) => {
             if let Some(active) = active(services, "run the backup", &reply) {
                 active.backups.run(&job, person, reply);
@@ -74,7 +85,11 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
                 active.backups.verify(&run, person, reply);
             }
         }
-        Request::Silence(silence) => {
+        Request::Silence(mut silence) => {
+            // A screen does not know who sits at it.
+            if silence.by.is_empty() {
+                silence.by.clone_from(&services.user);
+            }
             let done = format!("silenced until {:.0}", silence.until);
             decide(services, "silence", AlertFact::Silenced(*silence), done, &reply);
         }
@@ -82,7 +97,10 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
             let fact = AlertFact::Unsilenced { id, by: services.user.clone(), at: clock::now() };
             decide(services, "end the silence", fact, "silence ended".into(), &reply);
         }
-        Request::Maintain(maintenance) => {
+        Request::Maintain(mut maintenance) => {
+            if maintenance.by.is_empty() {
+                maintenance.by.clone_from(&services.user);
+            }
             let done = format!("maintenance `{}` is planned", maintenance.name);
             decide(services, "plan the maintenance", AlertFact::Maintained(*maintenance), done, &reply);
         }

@@ -46,7 +46,7 @@ impl EventLoop<'_> {
             Effect::Quit => self.exit = Some(Exit::Quit),
             // The screen keeps these to itself.
             Effect::Notice(notice) => return Some(Event::Notice(notice)),
-            Effect::Focus(_) | Effect::Confirm { .. } | Effect::PickQuery(_) => {}
+            Effect::Focus(_) | Effect::Confirm { .. } | Effect::PickQuery(_) | Effect::Show(_) => {}
         }
         None
     }

@@ -1,6 +1,7 @@
 //! Drawing and small state that panes share, each a function of data.
 
 pub mod editor;
+pub mod graph;
 pub mod hints;
 pub mod input;
 pub mod list;

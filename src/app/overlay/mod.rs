@@ -1,11 +1,15 @@
 //! What lies over the panes: a stack of plain data. The top one gets the keys; Esc takes it away.
 
+pub mod alert_form;
 pub mod command_line;
 pub mod confirm;
+pub mod explain;
 pub mod help;
+pub mod notifiers;
 pub mod palette;
 pub mod problems;
 pub mod queries;
+pub mod quiets;
 pub mod themes;
 pub mod verbs;
 
@@ -13,15 +17,19 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
 use crate::app::command::Command;
-use crate::app::effect::Effect;
+use crate::app::effect::{Effect, Sheet};
 use crate::app::event::MouseKind;
 use crate::app::model::Model;
+use crate::app::overlay::alert_form::AlertForm;
 use crate::app::overlay::command_line::CommandLine;
 use crate::app::overlay::confirm::Confirm;
+use crate::app::overlay::explain::Explain;
 use crate::app::overlay::help::Help;
+use crate::app::overlay::notifiers::Notifiers;
 use crate::app::overlay::palette::Palette;
 use crate::app::overlay::problems::Problems;
 use crate::app::overlay::queries::QueryPicker;
+use crate::app::overlay::quiets::Quiets;
 use crate::app::overlay::themes::ThemePicker;
 use crate::domain::key::{Key, KeyCode};
 use crate::theme::Theme;
@@ -43,6 +51,14 @@ pub enum Overlay {
     Confirm(Confirm),
     /// What is wrong with the config.
     Problems(Problems),
+    /// Silences, plans a maintenance, acknowledges for longer.
+    AlertForm(AlertForm),
+    /// Why a probe was paged or not.
+    Explain(Explain),
+    /// Silences and maintenances.
+    Quiets(Quiets),
+    /// How the notifiers are doing.
+    Notifiers(Notifiers),
 }
 
 /// What an overlay makes of a key.
@@ -61,6 +77,18 @@ pub enum Answer {
 }
 
 impl Overlay {
+    /// What a pane wants to be shown.
+    pub(crate) fn of(sheet: Sheet) -> Self {
+        match sheet {
+            Sheet::Silence(matchers) => Self::AlertForm(AlertForm::silence(&matchers)),
+            Sheet::Maintenance(matchers) => Self::AlertForm(AlertForm::maintenance(&matchers)),
+            Sheet::Acknowledge(probes) => Self::AlertForm(AlertForm::acknowledge(probes)),
+            Sheet::Explain(probe) => Self::Explain(Explain::new(probe)),
+            Sheet::Quiets => Self::Quiets(Quiets::default()),
+            Sheet::Notifiers => Self::Notifiers(Notifiers::default()),
+        }
+    }
+
     /// Takes a key.
     pub fn key(&mut self, model: &mut Model, key: &Key) -> Answer {
         match self {
@@ -71,6 +99,10 @@ impl Overlay {
             Overlay::Queries(it) => it.key(key),
             Overlay::Confirm(it) => it.key(key),
             Overlay::Problems(it) => it.key(model, key),
+            Overlay::AlertForm(it) => it.key(model, key),
+            Overlay::Explain(it) => it.key(model, key),
+            Overlay::Quiets(it) => it.key(model, key),
+            Overlay::Notifiers(it) => it.key(model, key),
         }
     }
 
@@ -81,7 +113,14 @@ impl Overlay {
             Overlay::Palette(it) => it.paste(text),
             Overlay::CommandLine(it) => it.paste(text),
             Overlay::Queries(it) => it.paste(text),
-            Overlay::Help(_) | Overlay::Themes(_) | Overlay::Confirm(_) | Overlay::Problems(_) => {}
+            Overlay::AlertForm(it) => it.paste(text),
+            Overlay::Explain(it) => it.paste(text),
+            Overlay::Help(_)
+            | Overlay::Themes(_)
+            | Overlay::Confirm(_)
+            | Overlay::Problems(_)
+            | Overlay::Quiets(_)
+            | Overlay::Notifiers(_) => {}
         }
     }
 
@@ -89,8 +128,9 @@ impl Overlay {
     pub fn wheel(&self, kind: MouseKind) -> Option<Key> {
         let scrolls = match self {
             Overlay::Help(_) | Overlay::Problems(_) | Overlay::Palette(_) | Overlay::Themes(_) => true,
-            Overlay::Queries(_) => true,
-            Overlay::CommandLine(_) | Overlay::Confirm(_) => false,
+            Overlay::Queries(_) | Overlay::Quiets(_) | Overlay::Notifiers(_) => true,
+            Overlay::Explain(it) => !it.is_typing(),
+            Overlay::CommandLine(_) | Overlay::Confirm(_) | Overlay::AlertForm(_) => false,
         };
         match kind {
             MouseKind::WheelUp if scrolls => Some(Key::plain(KeyCode::Up)),
@@ -110,6 +150,11 @@ impl Overlay {
             Overlay::Queries(_) => &[("enter", "use"), ("up down", "choose"), ("tab", "add"), ("esc", "close")],
             Overlay::Confirm(_) => &[("y", "yes"), ("n", "no")],
             Overlay::Problems(_) => &[("j k", "scroll"), ("esc", "close")],
+            Overlay::AlertForm(_) => &[("enter", "do it"), ("tab", "next field"), ("esc", "leave it")],
+            Overlay::Explain(it) if it.is_typing() => &[("enter", "explain that time"), ("esc", "back")],
+            Overlay::Explain(_) => &[("j k", "scroll"), ("t", "another time"), ("n", "now"), ("esc", "close")],
+            Overlay::Quiets(_) => &[("j k", "choose"), ("d", "end it"), ("esc", "close")],
+            Overlay::Notifiers(_) => &[("j k", "choose"), ("enter", "send a test"), ("esc", "close")],
         }
     }
 
@@ -123,6 +168,10 @@ impl Overlay {
             Overlay::Queries(it) => it.view(theme, area, buf),
             Overlay::Confirm(it) => it.view(theme, area, buf),
             Overlay::Problems(it) => it.view(model, theme, area, buf),
+            Overlay::AlertForm(it) => it.view(model, theme, area, buf),
+            Overlay::Explain(it) => it.view(model, theme, area, buf),
+            Overlay::Quiets(it) => it.view(model, theme, area, buf),
+            Overlay::Notifiers(it) => it.view(model, theme, area, buf),
         }
     }
 }

@@ -80,6 +80,7 @@ impl Model {
                 Effect::Confirm { question, then } => {
                     self.overlays.push(Overlay::Confirm(Confirm { question, then }));
                 }
+                Effect::Show(sheet) => self.overlays.push(Overlay::of(sheet)),
                 Effect::PickQuery(choices) => self.overlays.push(Overlay::Queries(QueryPicker::new(choices))),
                 Effect::Mouse(on) => {
                     self.mouse = on;
@@ -108,10 +109,25 @@ impl Model {
                 }
             }
             Inbound::Done(text) => effects.push(Notice::info(text)),
-            Inbound::Failed(error) | Inbound::Refused { error, .. } => effects.push(Notice::error(error)),
+            Inbound::Failed(error) => {
+                for overlay in &mut self.overlays {
+                    if let Overlay::Explain(it) = overlay {
+                        it.failed(error);
+                    }
+                }
+                effects.push(Notice::error(error));
+            }
+            Inbound::Refused { error, .. } => effects.push(Notice::error(error)),
+            Inbound::Explanation(explanation) => {
+                let size = self.size();
+                for overlay in &mut self.overlays {
+                    if let Overlay::Explain(it) = overlay {
+                        it.answered(size, explanation);
+                    }
+                }
+            }
             Inbound::Window(_)
             | Inbound::History(_)
-            | Inbound::Explanation(_)
             | Inbound::Export(_)
             | Inbound::Document { .. }
             | Inbound::NoteDraft(_) => {}

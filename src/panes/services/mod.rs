@@ -1,10 +1,12 @@
 //! The services pane: every probe, red first, below its group; a detail view with where the time went.
 //!
-//! State is here, `rows` says which rows there are, `list` and `detail` draw. The selection is a probe or a
+//! State is here, `rows` says which rows there are, `asking` what keys ask of the world, `list` and `detail` draw. The selection is a probe or a
 //! group, not a row: rows move as health changes.
 
+mod asking;
 mod detail;
 mod list;
+mod past;
 mod prompt;
 mod rows;
 #[cfg(test)]
@@ -15,15 +17,18 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-use crate::app::effect::{Effect, Notice};
+use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::event::{Mouse, MouseKind};
 use crate::domain::board::Board;
+use crate::domain::fact::Fact;
 use crate::domain::ids::ProbeId;
 use crate::domain::key::Key;
-use crate::domain::probe::ProbeState;
 use crate::domain::probe::health::Health;
+use crate::domain::probe::{ProbeFact, ProbeState};
 use crate::domain::request::{Inbound, Request};
+use crate::panes::services::detail::Subject;
 use crate::panes::services::list::List;
+use crate::panes::services::past::{Move, Past};
 use crate::panes::services::prompt::FilterPrompt;
 use crate::panes::services::rows::{Arrangement, Filter, Picked, Row};
 use crate::panes::{Context, Pane};
@@ -42,15 +47,26 @@ crate::commands! {
         HalfUp = "services.half-up", "Go half a page up", ["ctrl-u", "pgup"], "";
         Detail = "services.detail", "Show all that is known of the probe, or open and fold the group", ["enter"], "detail";
         RunNow = "services.run", "Run the probe now, or all of the group", ["r"], "run now";
-        Burst = "services.burst", "Run the probe every second for a minute, or end that", ["B"], "burst";
+        Burst = "services.burst", "Run the probe every second for a minute, or end that", ["B"], "";
         NextRed = "services.next-red", "Go to the next probe that is not well", ["n"], "";
         PreviousRed = "services.previous-red", "Go to the probe before that is not well", ["N"], "";
         Filter = "services.filter", "Show only probes that fit: words, `-word`, `red`, `group=edge`", ["/", "f"], "filter";
         Unfilter = "services.unfilter", "Show all probes again", ["X"], "";
-        Sort = "services.sort", "Sort by state, name, latency, latest change", ["s"], "sort";
+        Sort = "services.sort", "Sort by state, name, latency, latest change", ["s"], "";
         Fold = "services.fold", "Fold the group, or open it", ["space"], "";
         FoldAll = "services.fold-all", "Fold all groups, or open them", ["o"], "";
         Grouping = "services.grouping", "Show probes below their groups, or in one list", ["v"], "";
+        Explain = "services.explain", "Explain why somebody was paged about the probe, or nobody", ["x"], "why";
+        AcknowledgeFor = "services.acknowledge-for", "Acknowledge until it is fine, or for a time", ["A"], "";
+        Silence = "services.silence", "Silence the probe or the group for a time", ["S"], "silence";
+        Maintain = "services.maintain", "Plan a maintenance of the probe or the group", ["m"], "";
+        Quiets = "services.quiets", "Show silences and maintenances, and end one", ["Q"], "";
+        Notifiers = "services.notifiers", "Show how the notifiers are doing, and send a test message", ["t"], "";
+        Earlier = "services.earlier", "Look at an earlier part of the probe's past", ["<", "H"], "";
+        Later = "services.later", "Look at a later part of the probe's past", [">", "L"], "";
+        ZoomIn = "services.zoom-in", "Look at less of the probe's past, closer", ["+", "="], "";
+        ZoomOut = "services.zoom-out", "Look at more of the probe's past", ["-"], "";
+        ToNow = "services.to-now", "Follow the present of the probe again", ["0"], "";
     }
 }
 
@@ -63,6 +79,7 @@ pub struct ServicesPane {
     detail: Option<Scroll>,
     arrangement: Arrangement,
     prompt: Option<FilterPrompt>,
+    past: Past,
 }
 
 /// How probes are counted in the title and at a group: health, word, role; the worst first.
@@ -101,7 +118,7 @@ impl ServicesPane {
                     Health::Unknown => also_unknown,
                     Health::Down | Health::Suspect | Health::Degraded => true,
                 };
-                in_trouble && it.acked.is_none()
+                in_trouble && board.seen_by(id).is_none()
             })
         };
         let selected: Vec<ProbeId> = self.selected_all(board).into_iter().filter(|it| unseen(it, true)).collect();
@@ -179,11 +196,12 @@ impl ServicesPane {
         if self.arrangement.folded.get(&group) == Some(&true) {
             self.arrangement.folded.insert(group, false);
         }
-        if self.detail.is_some() {
-            self.detail = Some(Scroll::default());
-        }
         self.follow_selection(cx);
-        Vec::new()
+        if self.detail.is_none() {
+            return Vec::new();
+        }
+        self.detail = Some(Scroll::default());
+        self.ask_past(cx, false)
     }
 
     fn fold(&mut self, cx: &Context<'_>) -> Vec<Effect> {
@@ -226,8 +244,9 @@ impl ServicesPane {
 
     fn detail_rows(&self, cx: &Context<'_>) -> usize {
         let Some(id) = self.selected(cx.board) else { return 0 };
+        let Some(state) = cx.board.probes.get(&id) else { return 0 };
         // The text wraps by width and not by theme.
-        cx.board.probes.get(&id).map_or(0, |state| detail::lines(cx, &Theme::mono(), &id, state).len())
+        detail::columns(cx, &Theme::mono(), &Subject { id: &id, state, past: &self.past }).rows()
     }
 
     fn open_detail(&mut self, cx: &Context<'_>) -> Vec<Effect> {
@@ -241,17 +260,11 @@ impl ServicesPane {
                 // Held by id from here on: the detail must not change its probe when rows move.
                 self.selected = Some(probe);
                 self.detail = Some(Scroll::default());
+                return self.ask_past(cx, false);
             }
             None => {}
         }
         Vec::new()
-    }
-
-    fn ask(probes: Vec<ProbeId>, request: impl Fn(ProbeId) -> Request) -> Vec<Effect> {
-        if probes.is_empty() {
-            return vec![Notice::info("no probe is configured, see `hotseat init`")];
-        }
-        probes.into_iter().map(|it| Effect::Request(request(it))).collect()
     }
 }
 
@@ -269,10 +282,21 @@ impl Pane for ServicesPane {
             ServicesCommand::HalfDown => self.step(cx, half),
             ServicesCommand::HalfUp => self.step(cx, -half),
             ServicesCommand::Detail => return self.open_detail(cx),
-            ServicesCommand::RunNow => return Self::ask(self.selected_all(cx.board), Request::RunProbe),
+            ServicesCommand::RunNow => return asking::each(self.selected_all(cx.board), Request::RunProbe),
             ServicesCommand::Burst => {
-                return Self::ask(self.selected(cx.board).into_iter().collect(), Request::BurstProbe);
+                return asking::each(self.selected(cx.board).into_iter().collect(), Request::BurstProbe);
             }
+            ServicesCommand::Explain => return self.explain(cx),
+            ServicesCommand::AcknowledgeFor => return self.acknowledge_for(cx),
+            ServicesCommand::Silence => return self.quieten(cx, Sheet::Silence),
+            ServicesCommand::Maintain => return self.quieten(cx, Sheet::Maintenance),
+            ServicesCommand::Quiets => return vec![Effect::Show(Sheet::Quiets)],
+            ServicesCommand::Notifiers => return vec![Effect::Show(Sheet::Notifiers)],
+            ServicesCommand::Earlier => return self.move_past(cx, Move::Earlier),
+            ServicesCommand::Later => return self.move_past(cx, Move::Later),
+            ServicesCommand::ZoomIn => return self.move_past(cx, Move::In),
+            ServicesCommand::ZoomOut => return self.move_past(cx, Move::Out),
+            ServicesCommand::ToNow => return self.move_past(cx, Move::Now),
             ServicesCommand::NextRed => return self.step_red(cx, true),
             ServicesCommand::PreviousRed => return self.step_red(cx, false),
             ServicesCommand::Filter => {
@@ -317,7 +341,7 @@ impl Pane for ServicesPane {
         ]
     }
 
-    fn inbound(&mut self, cx: &Context<'_>, _inbound: &Inbound) -> Vec<Effect> {
+    fn inbound(&mut self, cx: &Context<'_>, inbound: &Inbound) -> Vec<Effect> {
         if let Some(Picked::Probe(id)) = &self.selected
             && cx.board.probes.get(id).is_none()
         {
@@ -325,12 +349,44 @@ impl Pane for ServicesPane {
             self.detail = None;
         }
         self.follow_selection(cx);
+        match inbound {
+            Inbound::History(history) => self.past.answered(history),
+            Inbound::Failed(error) => self.past.failed(error),
+            Inbound::Snapshot(_) => {
+                self.past.forget();
+                return self.ask_past(cx, false);
+            }
+            Inbound::Fact(envelope) => {
+                if let Fact::Probe(ProbeFact::Outcome { probe, .. }) = &envelope.fact
+                    && self.detail.is_some()
+                    && self.selected(cx.board).as_ref() == Some(probe)
+                {
+                    return self.ask_past(cx, true);
+                }
+            }
+            _ => {}
+        }
         Vec::new()
     }
 
     fn resized(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         self.follow_selection(cx);
-        Vec::new()
+        self.ask_past(cx, false)
+    }
+
+    fn mode_hints(&self) -> &'static [(ServicesCommand, &'static str)] {
+        if self.detail.is_none() {
+            return &[];
+        }
+        &[
+            (ServicesCommand::Down, "scroll"),
+            (ServicesCommand::Earlier, "earlier"),
+            (ServicesCommand::ZoomIn, "zoom"),
+            (ServicesCommand::Explain, "why"),
+            (ServicesCommand::RunNow, "run now"),
+            (ServicesCommand::Silence, "silence"),
+            (ServicesCommand::NextRed, "next red"),
+        ]
     }
 
     fn mouse(&mut self, cx: &Context<'_>, mouse: Mouse) -> Vec<Effect> {
@@ -420,7 +476,7 @@ impl Pane for ServicesPane {
         if let (Some(scroll), Some(id)) = (self.detail, &self.selected(cx.board))
             && let Some(state) = cx.board.probes.get(id)
         {
-            detail::draw(cx, theme, id, state, scroll, area, buf);
+            detail::draw(cx, theme, &Subject { id, state, past: &self.past }, scroll, area, buf);
             return None;
         }
         let below = self.prompt.as_ref().map_or(0, FilterPrompt::height).min(area.height);

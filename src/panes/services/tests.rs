@@ -11,18 +11,19 @@ use super::*;
 use crate::domain::fact::{Actor, Envelope, Fact};
 use crate::domain::ids::HostId;
 use crate::domain::probe::health::Thresholds;
+use crate::domain::probe::history::{Day, History, Point};
 use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
 use crate::domain::probe::{ProbeFact, ProbeRules, ProbeSetup};
 
 pub(super) struct World {
     pub(super) board: Board,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     zone: TimeZone,
     width: u16,
     height: u16,
 }
 
-fn probe(name: &str) -> ProbeId {
+pub(super) fn probe(name: &str) -> ProbeId {
     ProbeId::new(&HostId::new("h"), name)
 }
 
@@ -105,7 +106,49 @@ impl World {
         world
     }
 
-    fn cx(&self) -> Context<'_> {
+    /// Lets seconds pass.
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    /// The last six hours of a probe: fine, slow in the middle, failing at the end.
+    pub(super) fn past(&self, name: &str, generation: u64) -> History {
+        let ms = |it: u64| Some(Duration::from_millis(it));
+        let point = |at: u64| match at {
+            0..20 => Point::default(),
+            50..56 => Point { ok: 3, degraded: 1, p50: ms(60), p99: ms(900), most: ms(900), ..Point::default() },
+            112..120 => Point { fail: 4, ..Point::default() },
+            _ => Point { ok: 4, p50: ms(30 + at % 7), p99: ms(45), most: ms(50 + at % 3), ..Point::default() },
+        };
+        let day = |at: i8| Day {
+            date: jiff::civil::date(2024, 8, at),
+            up: (at > 2).then_some(if at == 17 { 0.971 } else { 1.0 }),
+            down: Duration::from_secs(if at == 17 { 2460 } else { 0 }),
+        };
+        History {
+            generation,
+            probe: probe(name),
+            from: self.now - SignedDuration::from_hours(6),
+            until: self.now,
+            points: (0..120).map(point).collect(),
+            whole: Point {
+                ok: 362,
+                degraded: 6,
+                fail: 32,
+                unknown: 0,
+                least: ms(28),
+                p50: ms(33),
+                p95: ms(48),
+                p99: ms(880),
+                most: ms(912),
+            },
+            days: (1..20).map(day).collect(),
+            known_since: Some(self.now - SignedDuration::from_hours(5)),
+            grain: "minutes".into(),
+        }
+    }
+
+    pub(super) fn cx(&self) -> Context<'_> {
         Context {
             now: self.now,
             zone: &self.zone,

@@ -1,0 +1,78 @@
+//! What keys ask of the world: runs, acknowledgements, silences, explanations, the past.
+
+use crate::app::effect::{Effect, Notice, Sheet};
+use crate::app::overlay::alert_form;
+use crate::domain::alert::explain::ExplainRequest;
+use crate::domain::ids::ProbeId;
+use crate::domain::request::Request;
+use crate::panes::Context;
+use crate::panes::services::past::Move;
+use crate::panes::services::rows::Picked;
+use crate::panes::services::{ServicesPane, detail};
+use crate::widgets::scroll::Scroll;
+
+/// Asks the same about each of these.
+pub(super) fn each(probes: Vec<ProbeId>, request: impl Fn(ProbeId) -> Request) -> Vec<Effect> {
+    if probes.is_empty() {
+        return nothing_there();
+    }
+    probes.into_iter().map(|it| Effect::Request(request(it))).collect()
+}
+
+fn nothing_there() -> Vec<Effect> {
+    vec![Notice::info("no probe is configured, see `hotseat init`")]
+}
+
+impl ServicesPane {
+    pub(super) fn explain(&self, cx: &Context<'_>) -> Vec<Effect> {
+        let Some(probe) = self.selected(cx.board) else { return nothing_there() };
+        let request = ExplainRequest { probe: probe.clone(), at: None };
+        vec![Effect::Show(Sheet::Explain(probe)), Effect::Request(Request::Explain(request))]
+    }
+
+    /// Opens the form that acknowledges: what is in trouble of what is selected, also when somebody has seen it.
+    pub(super) fn acknowledge_for(&self, cx: &Context<'_>) -> Vec<Effect> {
+        let mut probes = self.to_acknowledge(cx.board);
+        if probes.is_empty() {
+            let is_seen = |id: &ProbeId| cx.board.seen_by(id).is_some();
+            probes = self.selected_all(cx.board).into_iter().filter(is_seen).collect();
+        }
+        if probes.is_empty() {
+            return vec![Notice::info("nothing is the matter here")];
+        }
+        vec![Effect::Show(Sheet::Acknowledge(probes))]
+    }
+
+    /// Opens a form with a matcher for what is selected.
+    pub(super) fn quieten(&self, cx: &Context<'_>, sheet: impl Fn(String) -> Sheet) -> Vec<Effect> {
+        let matcher = match (&self.selected, self.selected(cx.board)) {
+            (Some(Picked::Group(name)), Some(_)) if self.detail.is_none() => alert_form::matcher("group", name),
+            (_, Some(probe)) => alert_form::matcher("probe", probe.name()),
+            (_, None) => return nothing_there(),
+        };
+        vec![Effect::Show(sheet(matcher))]
+    }
+
+    /// Moves the part of the past that is looked at; shows it when it is not in sight.
+    pub(super) fn move_past(&mut self, cx: &Context<'_>, how: Move) -> Vec<Effect> {
+        if self.detail.is_none() {
+            self.selected = self.selected(cx.board).map(Picked::Probe);
+            if self.selected.is_none() {
+                return nothing_there();
+            }
+            self.detail = Some(Scroll::default());
+        }
+        self.past.go(cx.now, how);
+        self.ask_past(cx, false)
+    }
+
+    /// Asks for the past of the probe whose detail is open. `news`: a run of it ended.
+    pub(super) fn ask_past(&mut self, cx: &Context<'_>, news: bool) -> Vec<Effect> {
+        if self.detail.is_none() {
+            return Vec::new();
+        }
+        let Some(probe) = self.selected(cx.board) else { return Vec::new() };
+        let cells = detail::graph_cells(cx.width);
+        self.past.question(cx, &probe, cells, news).map(Effect::Request).into_iter().collect()
+    }
+}

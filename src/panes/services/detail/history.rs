@@ -1,0 +1,282 @@
+//! What is known of many runs: the graph, the ribbon of results, percentiles, days, the last outcomes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
+
+use crate::domain::format;
+use crate::domain::probe::history::{Day, History, Point};
+use crate::domain::probe::outcome::ProbeResult;
+use crate::domain::probe::{ProbeState, waterfall};
+use crate::domain::sanitise;
+use crate::panes::Context;
+use crate::panes::services::detail::run::{result_mark, result_role};
+use crate::panes::services::detail::{Page, Subject};
+use crate::theme::Theme;
+use crate::theme::role::Role;
+use crate::widgets::graph::{self, Bar, GUTTER_CELLS, Graph};
+use crate::widgets::wrap;
+
+/// Rows of the graph on a screen with room, and on a low one.
+const GRAPH_ROWS: usize = 8;
+const GRAPH_ROWS_LOW: usize = 4;
+/// A body with fewer rows is low.
+const LOW: u16 = 20;
+/// The worst days that are named.
+const WORST_DAYS: usize = 3;
+
+/// The graph over the range that is looked at, with everything that belongs to the range.
+pub(super) fn past(cx: &Context<'_>, page: &mut Page<'_>, subject: &Subject<'_>) {
+    let past = subject.past;
+    let known = past.of(subject.id);
+    let (from, until) = known.map_or_else(|| past.range(cx.now), |it| (it.from, it.until));
+    let place = if past.is_now() { "to now".to_string() } else { format!("to {}", moment(cx, until)) };
+    let grain = known.map_or_else(String::new, |it| format!(", by {}", grain(&it.grain)));
+    let waiting = if past.is_waiting() { ", reading" } else { "" };
+    page.heading(&format!("past {} {place}{grain}{waiting}", past.word()));
+    let Some(history) = known else {
+        let why = past.refused().map_or_else(|| "not read yet".to_string(), sanitise::text);
+        page.plain(&why, Role::TextDim);
+        return;
+    };
+    if runs(&history.whole) == 0 {
+        let text = match history.known_since {
+            Some(it) => format!("nothing is known of this time; what is known begins {}", moment(cx, it)),
+            None => "nothing is known of the past yet".to_string(),
+        };
+        page.plain(&text, Role::TextDim);
+    } else {
+        draw_graph(cx, page, subject.state, history);
+        ribbon(page, history);
+        axis(cx, page, from, until);
+        whole(page, &history.whole);
+    }
+    days(page, &history.days);
+}
+
+fn draw_graph(cx: &Context<'_>, page: &mut Page<'_>, state: &ProbeState, history: &History) {
+    let seconds = |it: Option<Duration>| it.map(|it| it.as_secs_f64());
+    let bars: Vec<Bar> =
+        history.points.iter().map(|it| Bar { body: seconds(it.p50), top: seconds(it.most.or(it.p99)) }).collect();
+    let label = |it: f64| waterfall::precise(Duration::try_from_secs_f64(it).unwrap_or_default());
+    let limit = state.band(cx.now).map(|it| it.top.as_secs_f64());
+    let graph = Graph { bars: &bars, limit, label };
+    let rows = if cx.height < LOW { GRAPH_ROWS_LOW } else { GRAPH_ROWS };
+    page.lines.extend(graph::lines(page.theme, &graph, page.width, rows));
+}
+
+/// One cell for each stretch of time, with the worst that it saw.
+fn ribbon(page: &mut Page<'_>, history: &History) {
+    let cells = page.width.saturating_sub(GUTTER_CELLS);
+    let count = history.points.len();
+    if cells == 0 || count == 0 {
+        return;
+    }
+    let mut spans = vec![Span::styled(format!("{:>1$} ", "runs", GUTTER_CELLS - 1), page.theme.style(Role::TextDim))];
+    for cell in 0..cells {
+        let from = (cell * count / cells).min(count - 1);
+        let until = ((cell + 1) * count / cells).clamp(from + 1, count);
+        let worst = history.points[from..until].iter().filter_map(worst).max_by_key(|it| it.badness());
+        push(page.theme, &mut spans, worst);
+    }
+    page.lines.push(Line::from(spans));
+}
+
+fn runs(point: &Point) -> u64 {
+    [point.ok, point.degraded, point.fail, point.unknown].into_iter().map(u64::from).sum()
+}
+
+fn worst(point: &Point) -> Option<ProbeResult> {
+    let seen = [
+        (point.fail, ProbeResult::Fail),
+        (point.unknown, ProbeResult::Unknown),
+        (point.degraded, ProbeResult::Degraded),
+        (point.ok, ProbeResult::Ok),
+    ];
+    seen.into_iter().find(|(count, _)| *count > 0).map(|(_, result)| result)
+}
+
+fn push(theme: &Theme, spans: &mut Vec<Span<'static>>, result: Option<ProbeResult>) {
+    let (symbol, role) = match result {
+        Some(ProbeResult::Ok) => (if theme.ascii { '.' } else { '·' }, Role::ProbeUp),
+        Some(it) => (result_mark(it), result_role(it)),
+        None => (' ', Role::Text),
+    };
+    let style = theme.style(role);
+    match spans.last_mut() {
+        Some(last) if last.style == style => last.content.to_mut().push(symbol),
+        _ => spans.push(Span::styled(symbol.to_string(), style)),
+    }
+}
+
+/// When the range begins and ends, and its middle where there is room.
+fn axis(cx: &Context<'_>, page: &mut Page<'_>, from: Timestamp, until: Timestamp) {
+    let cells = page.width.saturating_sub(GUTTER_CELLS);
+    let middle = from + until.duration_since(from) / 2;
+    let words = [moment(cx, from), moment(cx, middle), moment(cx, until)];
+    let width: usize = words.iter().map(|it| it.width()).sum();
+    let [from, middle, until] = words;
+    let mut text = " ".repeat(GUTTER_CELLS);
+    if cells >= width + 4 {
+        let left = (cells - middle.width()) / 2 - from.width();
+        let right = cells - from.width() - left - middle.width() - until.width();
+        text.push_str(&format!("{from}{}{middle}{}{until}", " ".repeat(left), " ".repeat(right)));
+    } else {
+        let gap = cells.saturating_sub(from.width() + until.width());
+        text.push_str(&format!("{from}{}{until}", " ".repeat(gap)));
+    }
+    page.plain(&text, Role::TextDim);
+}
+
+/// Percentiles and counts of the whole range.
+fn whole(page: &mut Page<'_>, whole: &Point) {
+    let times =
+        [("least", whole.least), ("p50", whole.p50), ("p95", whole.p95), ("p99", whole.p99), ("most", whole.most)];
+    let times: Vec<String> =
+        times.iter().filter_map(|(word, it)| Some(format!("{word} {}", waterfall::precise((*it)?)))).collect();
+    if !times.is_empty() {
+        page.field("latency", &times.join("  "), Role::Text);
+    }
+    let known = u64::from(whole.ok) + u64::from(whole.degraded) + u64::from(whole.fail);
+    let mut results = vec![format::plural(known + u64::from(whole.unknown), "run")];
+    for (count, word) in [(whole.fail, "failed"), (whole.degraded, "degraded"), (whole.unknown, "unknown")] {
+        if count > 0 {
+            results.push(format!("{} {word}", format::count(u64::from(count))));
+        }
+    }
+    if known > 0 {
+        results.push(format!("{} did not fail", percent(1.0 - f64::from(whole.fail) / known as f64)));
+    }
+    let role = if whole.fail > 0 { Role::ProbeDown } else { Role::Text };
+    page.field("results", &results.join(", "), role);
+}
+
+/// Availability by day: a cell a day, some averages, the worst days by name.
+fn days(page: &mut Page<'_>, days: &[Day]) {
+    let known: Vec<(&Day, f64)> = days.iter().filter_map(|it| Some((it, it.up?))).collect();
+    let Some((last, _)) = known.last() else { return };
+    page.heading("uptime by day");
+    let room = page.room();
+    let mut spans = Vec::new();
+    for day in &days[days.len().saturating_sub(room)..] {
+        let (symbol, role) = day_cell(page.theme, day.up);
+        spans.push(Span::styled(symbol.to_string(), page.theme.style(role)));
+    }
+    page.drawn("days", spans);
+    let mean = |count: usize| {
+        let of = &known[known.len().saturating_sub(count)..];
+        of.iter().map(|(_, up)| up).sum::<f64>() / of.len() as f64
+    };
+    let mut means = vec![format!("{} {}", last.date, percent(mean(1)))];
+    for count in [7, 30, 90] {
+        if known.len() > if count == 7 { 1 } else { count / 3 } {
+            means.push(format!("{count}d {}", percent(mean(count))));
+        }
+    }
+    page.field("up", &means.join("  "), Role::Text);
+    let mut worst: Vec<(&Day, f64)> = known.into_iter().filter(|(_, up)| *up < 1.0).collect();
+    worst.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let named: Vec<String> = worst
+        .iter()
+        .take(WORST_DAYS)
+        .map(|(day, up)| format!("{} {} ({} down)", day.date, percent(*up), format::duration(day.down)))
+        .collect();
+    if !named.is_empty() {
+        page.field("worst", &named.join("  "), Role::Text);
+    }
+}
+
+/// A day as a cell: the higher the better, a cross below half.
+fn day_cell(theme: &Theme, up: Option<f64>) -> (char, Role) {
+    let Some(up) = up else { return (' ', Role::Text) };
+    let steps: [(f64, char, char, Role); 4] = [
+        (0.9995, '█', '#', Role::ProbeUp),
+        (0.99, '▆', '+', Role::ProbeDegraded),
+        (0.95, '▄', '-', Role::ProbeDegraded),
+        (0.5, '▂', '_', Role::ProbeDown),
+    ];
+    let found = steps.iter().find(|(least, ..)| up >= *least);
+    match found {
+        Some((_, symbol, ascii, role)) => (if theme.ascii { *ascii } else { *symbol }, *role),
+        None => ('x', Role::ProbeDown),
+    }
+}
+
+/// The last outcomes, the newest first.
+pub(super) fn outcomes(cx: &Context<'_>, page: &mut Page<'_>, state: &ProbeState) {
+    if state.outcomes.is_empty() {
+        return;
+    }
+    page.heading(&format!("last {}", format::plural(state.outcomes.len() as u64, "outcome")));
+    for outcome in state.outcomes.iter().rev() {
+        let theme = page.theme;
+        let mut spans = vec![
+            Span::styled(format!("{} ", format::clock(outcome.at, cx.zone)), theme.style(Role::TextDim)),
+            Span::styled(
+                format!("{} {:<8} ", result_mark(outcome.result), outcome.result.word()),
+                theme.style(result_role(outcome.result)),
+            ),
+            Span::styled(format!("{:>7}  ", waterfall::precise(outcome.total())), theme.style(Role::Text)),
+        ];
+        let used: usize = spans.iter().map(|it| it.content.width()).sum();
+        // What went wrong is worth more than how long each phase took.
+        let rest = match &outcome.trouble {
+            Some(why) => sanitise::text(&why.text),
+            None => {
+                let phase = |(phase, took): (crate::domain::probe::outcome::Phase, Duration)| {
+                    format!("{} {}", phase.word(), waterfall::precise(took))
+                };
+                outcome.phases.happened().map(phase).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let room = page.width.saturating_sub(used);
+        spans.push(Span::styled(wrap::cut(&rest, room, theme.ascii), theme.style(Role::TextDim)));
+        page.lines.push(Line::from(spans));
+    }
+}
+
+pub(super) fn moment(cx: &Context<'_>, at: Timestamp) -> String {
+    format::moment(cx.now, at, cx.zone)
+}
+
+fn grain(word: &str) -> &str {
+    match word {
+        "raw" => "run",
+        "minutes" => "minute",
+        "hours" => "hour",
+        other => other,
+    }
+}
+
+/// A share with as many digits as nines are worth: `99.95%`, `97.1%`, `100%`.
+pub(super) fn percent(share: f64) -> String {
+    let it = share * 100.0;
+    match it {
+        it if it >= 99.9995 => "100%".to_string(),
+        it if it >= 99.0 => format!("{:.2}%", (it * 100.0).floor() / 100.0),
+        it => format!("{it:.1}%"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_is_not_whole_is_never_called_whole() {
+        let cases = [(1.0, "100%"), (0.99999, "99.99%"), (0.9995, "99.95%"), (0.971, "97.1%"), (0.0, "0.0%")];
+        for (share, text) in cases {
+            assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn the_worst_of_a_stretch_is_what_it_shows() {
+        let point = |ok, degraded, fail, unknown| Point { ok, degraded, fail, unknown, ..Point::default() };
+        assert_eq!(worst(&point(9, 1, 1, 1)), Some(ProbeResult::Fail));
+        assert_eq!(worst(&point(9, 1, 0, 0)), Some(ProbeResult::Degraded));
+        assert_eq!(worst(&point(0, 0, 0, 0)), None);
+    }
+}

@@ -1,4 +1,5 @@
-//! What the header says: how much is red and which went first, the open incident, what is wrong with the config.
+//! What the header says: how much is red and which went first, what people could not be told, the open incident, what
+//! is wrong with the config.
 
 use crate::app::model::Model;
 use crate::domain::board::Board;
@@ -28,10 +29,11 @@ pub fn services(model: &Model) -> Vec<Piece> {
         let since = state.since().map(|it| moment(model.now, it, &model.zone)).unwrap_or_default();
         let first = if down == 1 { "" } else { "first " };
         pieces.push((Role::HeaderStrong, format!("{first}{} {brief} {since}", id.name())));
-        if let Some(ack) = &state.acked {
-            pieces.push((Role::Header, format!("seen by {}", ack.by)));
+        if let Some(by) = model.board.seen_by(id) {
+            pieces.push((Role::Header, format!("seen by {by}")));
         }
     }
+    pieces.extend(notifications(model));
     for (count, word, role) in [
         (suspect, "failing", Role::ProbeSuspect),
         (degraded, "degraded", Role::ProbeDegraded),
@@ -44,6 +46,32 @@ pub fn services(model: &Model) -> Vec<Piece> {
     let up = probes.count(Health::Up);
     if up > 0 {
         pieces.push((Role::ProbeUp, if up == probes.len() { format!("all {up} ok") } else { format!("{up} ok") }));
+    }
+    pieces
+}
+
+/// What people could not be told, and why: `! 3 unsent  x chat fails: 502`. Nothing while all is well.
+fn notifications(model: &Model) -> Vec<Piece> {
+    let alerts = &model.board.alerts;
+    let mut pieces = Vec::new();
+    let unsent = alerts.unsent();
+    if unsent > 0 {
+        pieces.push((Role::NoticeWarn, format!("! {unsent} unsent")));
+    }
+    // One that the config does not name any more fails nobody.
+    let rules = alerts.rules();
+    let failing: Vec<_> =
+        alerts.notifiers().iter().filter(|(name, it)| !it.is_well() && rules.notifier(name).is_some()).collect();
+    match failing.as_slice() {
+        [] => {}
+        [(name, state)] => {
+            let error = state.error.as_deref().unwrap_or("it takes nothing");
+            pieces.push((Role::NoticeError, format!("x {name} fails: {error}")));
+        }
+        many => {
+            let names: Vec<&str> = many.iter().map(|(name, _)| name.as_str()).collect();
+            pieces.push((Role::NoticeError, format!("x {} notifiers fail: {}", many.len(), names.join(", "))));
+        }
     }
     pieces
 }
@@ -96,6 +124,13 @@ pub fn ticks(board: &Board) -> bool {
 
 /// What stands in the way of doing all that the config says, in one line.
 pub fn banner(model: &Model) -> Option<String> {
+    // What is red may be no one's fault but ours: that comes before everything.
+    if model.board.probes.is_cut_off() {
+        return Some("cut off: every canary fails, so what is far away cannot be known and is not told".to_string());
+    }
+    if let Some(why) = &model.board.not_durable {
+        return Some(format!("not durable: {why}; pages go out, a restart would forget them"));
+    }
     let problems = model.config_problems();
     let first = problems.first().map(ToString::to_string);
     let rejected = !model.board.config.rejected.is_empty();

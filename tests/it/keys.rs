@@ -3,6 +3,10 @@
 use hotseat::app::effect::Effect;
 use hotseat::app::event::{Event, Mouse, MouseKind};
 use hotseat::app::overlay::Overlay;
+use hotseat::domain::alert::AlertFact;
+use hotseat::domain::alert::delivery::{Action, DeliveryNews, DeliveryState};
+use hotseat::domain::alert::explain::{ExplainRequest, Explanation, Step};
+use hotseat::domain::alert::rules::{AlertRules, NotifierRule};
 use hotseat::domain::backup::BackupFact;
 use hotseat::domain::backup::run::{Progress, Run, Stage};
 use hotseat::domain::config_error::ConfigError;
@@ -11,7 +15,7 @@ use hotseat::domain::ids::{HostId, ProbeId, RunId};
 use hotseat::domain::incident::{DeclareRequest, NoteRequest, Severity};
 use hotseat::domain::key::KeyBinding;
 use hotseat::domain::query::saved::SavedQuery;
-use hotseat::domain::request::Request;
+use hotseat::domain::request::{Inbound, Request};
 use hotseat::panes::PaneId;
 
 use crate::support::screen::{Desk, at};
@@ -291,4 +295,92 @@ fn selected_records_are_asked_for_in_a_file() {
     assert!(request.from.is_some() && request.until.is_some() && request.from != request.until);
     desk.press("esc");
     assert_eq!(desk.effects.last(), Some(&Effect::Request(Request::StopExport)));
+}
+
+fn api() -> ProbeId {
+    ProbeId::new(&HostId::new("bastion"), "api")
+}
+
+#[test]
+fn a_silence_is_proposed_for_the_selected_probe_and_says_what_it_comes_to() {
+    let mut desk = Desk::outage(80, 24);
+    desk.press("1 g g j S");
+    let text = desk.text();
+    assert!(text.contains("what   probe=api") && text.contains("fits 1 probe: api; until 15:51:32"), "{text}");
+    desk.press("ctrl-u \"90\"");
+    assert!(desk.text().contains("`90` is no length and no time"), "{}", desk.text());
+    desk.press("enter");
+    assert_eq!(desk.effects, [], "a form with a mistake in it is not sent");
+    desk.press("\"m\" tab \"pool is being grown\" enter");
+    let [Effect::Request(Request::Silence(silence))] = desk.effects.as_slice() else { panic!("{:?}", desk.effects) };
+    assert_eq!((silence.what().as_str(), silence.until), ("probe=api", at("16:21:32")));
+    assert_eq!(silence.comment, "pool is being grown");
+    assert!(desk.model.overlays.is_empty());
+}
+
+#[test]
+fn a_maintenance_can_begin_later_and_an_acknowledgement_can_end() {
+    let mut desk = Desk::outage(80, 24);
+    desk.press("1 g g j m \"swap\" tab tab ctrl-u \"18:00\" tab ctrl-u \"2h\" enter");
+    let [Effect::Request(Request::Maintain(it))] = desk.effects.as_slice() else { panic!("{:?}", desk.effects) };
+    let window = hotseat::domain::alert::quiet::MaintenanceWindow::Once { from: at("18:00:00"), until: at("20:00:00") };
+    assert_eq!((it.name.as_str(), &it.window), ("swap", &window));
+    check(
+        "1 g g j A ctrl-u \"2h\" enter",
+        &[Effect::Request(Request::Acknowledge { probe: api(), sticky: true, until: Some(at("16:51:32")) })],
+    );
+}
+
+#[test]
+fn an_explanation_is_asked_for_shown_and_asked_for_another_time() {
+    let mut desk = Desk::outage(80, 24);
+    desk.press("1 g g j x");
+    let request = |at| Effect::Request(Request::Explain(ExplainRequest { probe: api(), at }));
+    assert_eq!(desk.effects, [request(None)]);
+    let steps =
+        (0..40).map(|number| Step { at: Some(desk.now), kind: "outcome".into(), text: format!("run {number}") });
+    let explanation = Explanation {
+        probe: api(),
+        at: desk.now,
+        verdict: "not paged: silenced by `s-1`".into(),
+        steps: steps.collect(),
+    };
+    desk.event(Event::Inbound(Inbound::Explanation(Box::new(explanation))));
+    let text = desk.text();
+    assert!(text.contains("not paged: silenced by `s-1`") && text.contains("run 39"), "{text}");
+    desk.press("g");
+    assert!(desk.text().contains("run 0") && !desk.text().contains("run 39"), "{}", desk.text());
+    desk.press("t \"-12m\" enter");
+    assert_eq!(desk.effects.last(), Some(&request(Some(at("14:39:32")))));
+    assert!(desk.text().contains("asking"), "{}", desk.text());
+    desk.press("esc");
+    assert!(desk.model.overlays.is_empty());
+    check(": \"explain api 14:45\" enter", &[request(Some(at("14:45:00")))]);
+    check(": \"test-notify chat\" enter", &[Effect::Request(Request::TestNotifier("chat".into()))]);
+}
+
+#[test]
+fn the_header_says_what_could_not_be_told() {
+    let mut desk = Desk::outage(120, 24);
+    desk.fact(Fact::Runtime(RuntimeFact::NotDurable { why: Some("the disk is full".into()) }));
+    assert!(desk.text().contains("! not durable: the disk is full"), "{}", desk.text());
+    desk.fact(Fact::Runtime(RuntimeFact::NotDurable { why: None }));
+    assert!(!desk.text().contains("not durable"));
+    let rules = AlertRules { notifiers: vec![NotifierRule::new("chat", "slack")], ..AlertRules::default() };
+    desk.fact(Fact::Alert(AlertFact::Configured { rules: Box::new(rules) }));
+    let news = DeliveryNews {
+        id: "d-1".into(),
+        key: "bastion/api/1".into(),
+        notifier: "chat".into(),
+        action: Action::Trigger,
+        at: desk.now,
+        state: DeliveryState::Retrying { attempt: 2, next: desk.now, error: "answered 502".into() },
+        durable: true,
+    };
+    desk.fact(Fact::Alert(AlertFact::Delivery(Box::new(news))));
+    desk.press("1 t");
+    let text = desk.text();
+    assert!(text.contains("x chat fails: answered 502") && text.contains("chat  slack"), "{text}");
+    desk.press("enter");
+    assert_eq!(desk.effects, [Effect::Request(Request::TestNotifier("chat".into()))]);
 }

@@ -132,3 +132,22 @@ fn chips_records_and_selections_of_the_logs() {
         check(name, &desk, ascii);
     }
 }
+
+#[test]
+fn the_services_with_groups_details_and_forms() {
+    for (name, size, script, ascii, theme) in [
+        ("services-detail-80x24", (80, 24), "1 g g enter", false, "ansi"),
+        ("services-detail-200x60", (200, 60), "1 g g enter", false, "dark"),
+        ("services-detail-40x12", (40, 12), "1 g g enter", true, "mono"),
+        ("services-filter-80x24", (80, 24), "1 z / \"trouble -search\"", false, "ansi"),
+        ("overlay-silence", (80, 24), "1 g g j S", false, "ansi"),
+        ("overlay-silence-40x12", (40, 12), "1 g g j S", true, "mono"),
+        ("overlay-notifiers", (80, 24), "1 t", false, "ansi"),
+        ("overlay-quiets", (80, 24), "1 Q", false, "ansi"),
+    ] {
+        let mut desk = Desk::outage(size.0, size.1);
+        desk.wear(theme);
+        desk.press(script);
+        check(name, &desk, ascii);
+    }
+}

@@ -29,6 +29,15 @@ pub enum Line {
     Goto(String),
     /// `columns FIELD,…`; `none` takes them away.
     Columns(String),
+    /// `explain PROBE [TIME]`.
+    Explain {
+        /// The probe's name.
+        probe: String,
+        /// At what time; empty is now.
+        at: String,
+    },
+    /// `test-notify NAME`.
+    TestNotify(String),
 }
 
 /// A verb: its name, how it is used, what it does.
@@ -49,6 +58,8 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "declare", usage: "declare [sev1-sev4] TITLE", doc: "Declare an incident" },
     Verb { name: "filter", usage: "filter [+] QUERY", doc: "Replace the log filter, add to it, or take it away" },
     Verb { name: "columns", usage: "columns FIELD,…", doc: "Show fields as columns; `none` takes them away" },
+    Verb { name: "explain", usage: "explain PROBE [TIME]", doc: "Explain why somebody was paged, or nobody" },
+    Verb { name: "test-notify", usage: "test-notify NAME", doc: "Send a test message through a notifier" },
     Verb { name: "goto", usage: "goto TIME", doc: "Show the logs at a time: -12m, 14:05; also the time alone" },
 ];
 
@@ -79,6 +90,13 @@ pub fn parse_line(text: &str, focus: PaneId) -> Result<Line, String> {
         ("filter", query) => return Ok(Line::Filter(query.to_string())),
         ("columns", "none") => return Ok(Line::Columns(String::new())),
         ("columns", names) if !names.is_empty() => return Ok(Line::Columns(names.to_string())),
+        ("explain", "") => return Err("`explain` needs a probe, as in `explain api -12m`".to_string()),
+        ("explain", argument) => {
+            let (probe, at) = argument.split_once(char::is_whitespace).unwrap_or((argument, ""));
+            return Ok(Line::Explain { probe: probe.to_string(), at: at.trim().to_string() });
+        }
+        ("test-notify", "") => return Err("`test-notify` needs the name of a notifier".to_string()),
+        ("test-notify", name) => return Ok(Line::TestNotify(name.to_string())),
         ("goto", "") => return Err("`goto` needs a time, as in `goto -12m`".to_string()),
         ("goto", time) => return Ok(Line::Goto(time.to_string())),
         _ => {}

@@ -1,8 +1,10 @@
 //! Global commands and typed lines that reach into a pane.
 
-use crate::app::effect::{Effect, Notice};
+use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::model::Model;
 use crate::app::overlay::verbs::{Line, parse_line};
+use crate::domain::alert::explain::ExplainRequest;
+use crate::domain::config_error::did_you_mean;
 use crate::domain::format::{parse_when, split_when};
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::{DeclareRequest, NoteRequest};
@@ -61,6 +63,8 @@ impl Model {
                 self.go_to(PaneId::Logs);
                 self.with_pane(PaneId::Logs, |panes, cx| panes.logs.set_fields(cx, &names))
             }
+            Line::Explain { probe, at } => self.explain(&probe, &at),
+            Line::TestNotify(name) => vec![Effect::Request(Request::TestNotifier(name))],
             Line::Goto(time) => match parse_when(&time, self.now, &self.zone) {
                 Ok(at) => {
                     self.go_to(PaneId::Logs);
@@ -69,6 +73,24 @@ impl Model {
                 Err(error) => vec![Notice::warn(error)],
             },
         }
+    }
+
+    fn explain(&mut self, name: &str, at: &str) -> Vec<Effect> {
+        let Some((probe, _)) = self.board.probes.iter().find(|(id, _)| id.name() == name) else {
+            let names = self.board.probes.iter().map(|(id, _)| id.name());
+            let near = did_you_mean(name, names).map_or_else(String::new, |it| format!(", did you mean `{it}`?"));
+            return vec![Notice::warn(format!("there is no probe `{name}`{near}"))];
+        };
+        let at = match at {
+            "" => None,
+            text => match parse_when(text, self.now, &self.zone) {
+                Ok(at) => Some(at),
+                Err(error) => return vec![Notice::warn(error)],
+            },
+        };
+        let probe = probe.clone();
+        let request = ExplainRequest { probe: probe.clone(), at };
+        vec![Effect::Show(Sheet::Explain(probe)), Effect::Request(Request::Explain(request))]
     }
 
     fn note(&mut self, text: &str) -> Vec<Effect> {

@@ -7,8 +7,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::domain::alert::Hold;
 use crate::domain::alert::policy::alert::Why;
+use crate::domain::alert::{Concern, Hold};
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::ProbeState;
@@ -230,8 +230,14 @@ fn tags(cx: &Context<'_>, id: &ProbeId, state: &ProbeState, first_red: bool) -> 
     if first_red {
         tags.push(("FIRST RED".to_string(), Role::ProbeDown));
     }
-    if let Some(ack) = &state.acked {
-        tags.push((format!("ack {}", ack.by), Role::TextStrong));
+    if let Some(by) = cx.board.seen_by(id) {
+        tags.push((format!("ack {by}"), Role::TextStrong));
+    }
+    if state.flapping().is_some() {
+        tags.push(("flapping".to_string(), Role::ProbeDegraded));
+    }
+    if cx.board.alerts.open(id).any(|it| it.concern() == Concern::Burn) {
+        tags.push(("burns".to_string(), Role::ProbeDegraded));
     }
     if let Some(why) = withheld(cx, id) {
         tags.push((why, Role::NoticeInfo));
@@ -246,7 +252,8 @@ fn withheld(cx: &Context<'_>, id: &ProbeId) -> Option<String> {
         Why::Hold(Hold::After(parent)) => format!("after: {}", parent.name()),
         Why::Hold(Hold::AfterSuspect(parent, _)) => format!("after: {}?", parent.name()),
         Why::Hold(Hold::CutOff) => "cut off".to_string(),
-        Why::Hold(Hold::Flapping) => "flapping".to_string(),
+        // That stands there already.
+        Why::Hold(Hold::Flapping) => return None,
         Why::Settling => "settling".to_string(),
         Why::Silence(_) => "silenced".to_string(),
         Why::Maintenance(_) => "maintenance".to_string(),

@@ -64,8 +64,8 @@ crate::commands! {
         Notifiers = "services.notifiers", "Show how the notifiers are doing, and send a test message", ["t"], "";
         Earlier = "services.earlier", "Look at an earlier part of the probe's past", ["<", "H"], "";
         Later = "services.later", "Look at a later part of the probe's past", [">", "L"], "";
-        ZoomIn = "services.zoom-in", "Look at less of the probe's past, closer", ["+", "="], "";
-        ZoomOut = "services.zoom-out", "Look at more of the probe's past", ["-"], "";
+        ZoomIn = "services.closer", "Look at less of the probe's past, closer", ["+", "="], "";
+        ZoomOut = "services.wider", "Look at more of the probe's past", ["-"], "";
         ToNow = "services.to-now", "Follow the present of the probe again", ["0"], "";
     }
 }

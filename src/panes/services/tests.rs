@@ -12,7 +12,7 @@ use crate::domain::fact::{Actor, Envelope, Fact};
 use crate::domain::ids::HostId;
 use crate::domain::probe::health::Thresholds;
 use crate::domain::probe::history::{Day, History, Point};
-use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
+use crate::domain::probe::outcome::{Cause, Certificate, Evidence, Outcome, Part, Phase, Phases, ProbeResult, Trouble};
 use crate::domain::probe::{ProbeFact, ProbeRules, ProbeSetup};
 
 pub(super) struct World {
@@ -262,7 +262,7 @@ fn acknowledge_means_the_selected_trouble_then_the_first_unseen() {
 
 #[test]
 fn the_detail_says_why_and_where_the_time_went() {
-    let world = World::outage(80, 24);
+    let world = World::outage(80, 48);
     let mut pane = ServicesPane::default();
     pane.update(&world.cx(), ServicesCommand::Detail);
     assert!(pane.wants_zoom());
@@ -271,15 +271,102 @@ fn the_detail_says_why_and_where_the_time_went() {
         "x storage-a  down since 06:44:06",
         "http      http://storage-a.example/health",
         "every 15s, timeout 5.0s, retry 5.0s; down at 2/3, up at 2/2",
+        "tells     nobody",
+        "last run 06:44:07, fail",
         "why       refused: nothing listens on 127.0.0.1:9000",
+        "against the good run of 06:43:53",
         "connect    1.0ms",
+        "past 6h to now, reading",
         "last 5 outcomes",
-        "06:43:53 ok          32ms  connect 1.0ms, wait 31ms",
+        "06:43:53 o ok          32ms  connect 1.0ms, wait 31ms",
     ] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
     assert!(pane.back(&world.cx()));
     assert!(!pane.back(&world.cx()));
+}
+
+#[test]
+fn the_past_is_asked_for_and_drawn_with_its_results_percentiles_and_days() {
+    let world = World::outage(80, 70);
+    let mut pane = ServicesPane::default();
+    let asked = pane.update(&world.cx(), ServicesCommand::Detail);
+    let [Effect::Request(Request::History(request))] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((request.probe.name(), request.points, request.zone.as_str()), ("storage-a", 144, "UTC"));
+    pane.inbound(&world.cx(), &Inbound::History(Box::new(world.past("storage-a", request.generation))));
+    let shown = world.shown(&pane).join("\n");
+    for part in [
+        "past 6h to now, by minute",
+        "  900ms ",
+        "   runs             ···",
+        "!!!",
+        "xxxx",
+        "00:44:12                         03:44:12                         06:44:12",
+        "latency   least 28ms  p50 33ms  p95 48ms  p99 880ms  most 912ms",
+        "results   400 runs, 32 failed, 6 degraded, 92.0% did not fail",
+        "2024-08-19 100%  7d 99.58%",
+        "worst     2024-08-17 97.1% (41m00s down)",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    let moved = pane.update(&world.cx(), ServicesCommand::ZoomIn);
+    let [Effect::Request(Request::History(request))] = moved.as_slice() else { panic!("{moved:?}") };
+    assert_eq!(request.until.duration_since(request.from), SignedDuration::from_hours(1));
+    assert!(world.shown(&pane).join("\n").contains("past 1h to now"));
+}
+
+#[test]
+fn a_wide_screen_shows_run_and_past_side_by_side() {
+    let world = World::outage(160, 30);
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Detail);
+    assert!(world.shown(&pane)[0].contains("past 6h to now"), "{:?}", world.shown(&pane)[0]);
+}
+
+#[test]
+fn the_evidence_of_the_failing_run_is_shown_whole() {
+    let mut world = World::new(80, 60);
+    world.configured("api");
+    world.outcomes("api", "oof");
+    let not_after = world.now + SignedDuration::from_hours(24 * 3);
+    let mut evidence =
+        Evidence { status: Some(502), body: "<h1>bad gateway</h1>\nupstream\u{1b}[31m".into(), ..Evidence::default() };
+    evidence.body_bytes = 4096;
+    evidence.headers = vec![("server".into(), "nginx".into())];
+    evidence.chain = vec![Certificate { days: 3, not_after, subject: "CN=api".into(), issuer: "CN=root".into() }];
+    evidence.parts =
+        vec![Part { name: "node-2".into(), result: ProbeResult::Fail, text: "refused".into(), took: None }];
+    let trouble = Some(Trouble::new(Cause::Status, "502", "status is 502, expected status == 200"));
+    let mut phases = Phases::default();
+    phases.add(Phase::Wait, Duration::from_millis(90));
+    let outcome = Outcome {
+        at: world.now,
+        result: ProbeResult::Fail,
+        phases,
+        trouble,
+        evidence,
+        lag: Duration::ZERO,
+        latency_suspect: false,
+    };
+    world.fact(ProbeFact::Outcome { probe: probe("api"), outcome: Box::new(outcome), next: None });
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Detail);
+    let shown = world.shown(&pane).join("\n");
+    for part in [
+        "status    502",
+        "1 part, 1 not ok",
+        "x node-2  refused",
+        "! 1       CN=api",
+        "3 days left, until 2024-08-22",
+        "issued by CN=root",
+        "server: nginx",
+        "of 4.0K)",
+        "<h1>bad gateway</h1>",
+        "wait        90ms",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'));
 }
 
 #[test]

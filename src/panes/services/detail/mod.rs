@@ -94,16 +94,18 @@ pub fn columns(cx: &Context<'_>, theme: &Theme, subject: &Subject<'_>) -> Column
     let page = |width: u16| Page { theme, width: usize::from(width), lines: Vec::new() };
     let mut one = page(left);
     head(cx, &mut one, subject.id, subject.state);
-    alerts(cx, &mut one, subject.id);
     run::why(cx, &mut one, subject.state);
+    alerts(cx, &mut one, subject.id);
     if right == 0 {
         history::past(cx, &mut one, subject);
         promise::promise(cx, &mut one, subject.state);
         run::evidence(cx, &mut one, subject.state);
+        settings(cx, &mut one, subject.state);
         history::outcomes(cx, &mut one, subject.state);
         return Columns { left: one.lines, right: Vec::new() };
     }
     run::evidence(cx, &mut one, subject.state);
+    settings(cx, &mut one, subject.state);
     let mut other = page(right);
     history::past(cx, &mut other, subject);
     promise::promise(cx, &mut other, subject.state);
@@ -174,6 +176,32 @@ fn head(cx: &Context<'_>, page: &mut Page<'_>, id: &ProbeId, state: &ProbeState)
         Span::styled(format!("  {word}{since}"), theme.style(role(health))),
     ]));
     page.field(&setup.kind, &setup.target, Role::Text);
+    if !setup.rules.after.is_empty() {
+        after(cx, page, id, &setup.rules.after);
+    }
+    if let Some(until) = state.burst_until.filter(|it| *it > cx.now) {
+        let left = format::age(format::since(until, cx.now));
+        page.field("burst", &format!("every second for another {left} (`B` ends it)"), Role::NoticeInfo);
+    }
+    if state.asked {
+        page.field("now", "running", Role::NoticeInfo);
+    }
+    if let Some(ack) = &state.acked {
+        page.field("seen by", &format!("{} at {}", ack.by, format::moment(cx.now, ack.at, cx.zone)), Role::TextStrong);
+    }
+    if let Some(quiet) = cx.board.alerts.quiet(cx.now, id, &cx.board.probes) {
+        let until = format::moment(cx.now, quiet.until, cx.zone);
+        let by = if quiet.by.is_empty() { String::new() } else { format!(", by {}", quiet.by) };
+        page.field("quiet", &format!("{} until {until}{by}", quiet.why.text()), Role::NoticeInfo);
+    }
+    let room = page.room().min(state.outcomes.len());
+    page.drawn("times", spark::spans(theme, &samples(state), room));
+}
+
+/// How it is checked and counted, and who is told.
+fn settings(cx: &Context<'_>, page: &mut Page<'_>, state: &ProbeState) {
+    let setup = &state.setup;
+    page.heading("settings");
     let pace = [("every", setup.interval), ("timeout", setup.timeout), ("retry", setup.retry)];
     let pace: Vec<String> = pace.iter().map(|(word, it)| format!("{word} {}", format::duration(*it))).collect();
     let thresholds = format!("down at {}, up at {}", setup.thresholds.fail, setup.thresholds.recover);
@@ -192,9 +220,6 @@ fn head(cx: &Context<'_>, page: &mut Page<'_>, id: &ProbeId, state: &ProbeState)
     if !belongs.is_empty() {
         page.field("belongs", &sanitise::text(&belongs.join(", ")), Role::Text);
     }
-    if !rules.after.is_empty() {
-        after(cx, page, id, &rules.after);
-    }
     match rules.notify.as_slice() {
         [] => page.field("tells", "nobody: `notify` names no notifier", Role::TextDim),
         names => page.field("tells", &format!("{}, {}", names.join(", "), rules.severity.word()), Role::Text),
@@ -202,28 +227,11 @@ fn head(cx: &Context<'_>, page: &mut Page<'_>, id: &ProbeId, state: &ProbeState)
     if let Some(next) = state.next {
         page.field("next run", &format::clock(next, cx.zone), Role::Text);
     }
-    if let Some(until) = state.burst_until.filter(|it| *it > cx.now) {
-        let left = format::age(format::since(until, cx.now));
-        page.field("burst", &format!("every second for another {left} (`B` ends it)"), Role::NoticeInfo);
-    }
-    if state.asked {
-        page.field("now", "running", Role::NoticeInfo);
-    }
-    if let Some(ack) = &state.acked {
-        page.field("seen by", &format!("{} at {}", ack.by, format::moment(cx.now, ack.at, cx.zone)), Role::TextStrong);
-    }
-    if let Some(quiet) = cx.board.alerts.quiet(cx.now, id, &cx.board.probes) {
-        let until = format::moment(cx.now, quiet.until, cx.zone);
-        let by = if quiet.by.is_empty() { String::new() } else { format!(", by {}", quiet.by) };
-        page.field("quiet", &format!("{} until {until}{by}", quiet.why.text()), Role::NoticeInfo);
-    }
     if state.missed > 0 {
         let at =
             state.missed_at.map_or_else(String::new, |it| format!(", last noticed at {}", format::clock(it, cx.zone)));
         page.field("missed", &format!("{} since the start{at}", format::plural(state.missed, "run")), Role::NoticeWarn);
     }
-    let room = page.room().min(state.outcomes.len());
-    page.drawn("times", spark::spans(theme, &samples(state), room));
 }
 
 /// What it depends on, with how that is.

@@ -140,7 +140,7 @@ mod tests {
         let bars = [bar(25.0, 100.0), bar(50.0, 50.0), Bar::default(), bar(100.0, 100.0)];
         let ascii = Theme::mono().with_ascii(true);
         assert_eq!(text(&ascii, &bars, None, 12, 4), ["    100 '  #", "           #", "         # #", "      0 ## #"]);
-        assert_eq!(text(&Theme::mono(), &bars, None, 10, 2), ["    100 ⠁⢸", "      0 ⣰⢸"]);
+        assert_eq!(text(&Theme::mono(), &bars, None, 10, 2), ["    100 ⠁⢸", "      0 ⣼⢸"]);
     }
 
     #[test]

@@ -13,19 +13,26 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::clock;
 use crate::config::{Config, paths};
 use crate::domain::config_error::did_you_mean;
 use crate::domain::format;
-use crate::domain::probe::outcome::{Certificate, Outcome, Part, Perf, Phase, ProbeResult};
+use crate::domain::ids::ProbeId;
+use crate::domain::probe::outcome::{Certificate, Hop, Outcome, Part, Perf, Phase, ProbeResult};
 use crate::domain::probe::waterfall;
 use crate::domain::sanitise;
 use crate::service::log::LogService;
 use crate::service::probe::run::run_once;
 use crate::service::probe::{Place, ProbeSpec, logs};
 use crate::service::{FactSender, ServiceSetup};
+use crate::store::reader::Reader;
 
 /// Probes that run at the same time: each may need a socket or a process, and 1,024 descriptors are the usual limit.
 const AT_ONCE_MAX: usize = 128;
+/// Lines of a failing answer's body that are printed; `--json` has all that was kept.
+const BODY_LINES_MAX: usize = 20;
+/// How far back a good run is looked for: first the last hour, then the day.
+const GOOD_WITHIN: &[Duration] = &[Duration::from_secs(3600), Duration::from_secs(24 * 3600)];
 /// Columns of the waterfall; a script has no terminal to ask.
 const WIDTH: usize = 72;
 
@@ -65,7 +72,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     let done = run_all(&specs, &config, cx)?;
     let views: Vec<View<'_>> = specs.iter().zip(&done).map(|(spec, outcome)| View::new(spec, outcome)).collect();
     if !args.json {
-        let texts: Vec<String> = specs.iter().zip(&done).map(|(spec, outcome)| text(spec, outcome)).collect();
+        // Of many the overview counts; of one, where its time went and where it usually goes.
+        let good = if args.all { None } else { last_good(cx, &config, &specs[0]) };
+        let texts: Vec<String> =
+            specs.iter().zip(&done).map(|(spec, outcome)| text(spec, outcome, good.as_ref())).collect();
         out.stdout.write_all(texts.join("\n").as_bytes())?;
     } else if let ([view], false) = (views.as_slice(), args.all) {
         out.json(view)?;
@@ -180,7 +190,20 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     }
 }
 
-fn text(spec: &ProbeSpec, outcome: &Outcome) -> String {
+/// The last run that was fine, as far as it was recorded: what a slow or broken one is compared with.
+fn last_good(cx: &Context, config: &Config, spec: &ProbeSpec) -> Option<Outcome> {
+    let probe = ProbeId::new(&cx.host(config), &spec.name);
+    let mut reader = Reader::new(&cx.state_dir(), None);
+    let now = clock::now();
+    // A longer stretch costs more to read, and is needed only when the trouble lasts.
+    GOOD_WITHIN.iter().find_map(|back| {
+        // What cannot be read is not compared with; the run itself is what was asked for.
+        let trace = reader.trace(&probe, now.saturating_sub(*back).ok()?..now).ok()?;
+        trace.outcomes.into_iter().rev().find(|it| it.result == ProbeResult::Ok && !it.latency_suspect)
+    })
+}
+
+fn text(spec: &ProbeSpec, outcome: &Outcome, good: Option<&Outcome>) -> String {
     let seconds = |it: Duration| format!("{:.6}s", it.as_secs_f64());
     let mut perf = vec![format!("total={};;;0;{}", seconds(outcome.total()), spec.timeout.as_secs_f64())];
     perf.extend(outcome.phases.happened().map(|(phase, took)| format!("{}={};;;0", phase.word(), seconds(took))));
@@ -193,7 +216,13 @@ fn text(spec: &ProbeSpec, outcome: &Outcome) -> String {
     let why = summary(outcome).replace('|', "/");
     let mut lines = vec![format!("{} {} - {why} | {}", spec.name, nagios_word(outcome.result), perf.join(" "))];
     lines.push(format!("{} {}", spec.kind, spec.probe.target().replace('|', "/")));
-    lines.extend(waterfall::lines(outcome, WIDTH, true));
+    match good {
+        Some(good) => {
+            lines.extend(waterfall::against(outcome, good, WIDTH, true));
+            lines.push(format!("{:<8} `:` marks the last good run, {}", "", format::ago(outcome.at, good.at)));
+        }
+        None => lines.extend(waterfall::lines(outcome, WIDTH, true)),
+    }
     lines.extend(facts(outcome).into_iter().map(|(label, value)| format!("{label:<8} {}", value.replace('|', "/"))));
     lines.join("\n") + "\n"
 }
@@ -212,13 +241,21 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, String)> {
             format!("{}, issued by {}, {} days left ({})", it.subject, it.issuer, it.days, it.not_after),
         ));
     }
-    if !evidence.text.is_empty() && outcome.result != ProbeResult::Ok {
+    facts.extend(evidence.chain.iter().skip(1).map(|it| ("chain", format!("{}, {} days left", it.subject, it.days))));
+    if evidence.reused {
+        facts.push(("reused", "the connection of an earlier run".into()));
+    }
+    for it in &evidence.parts {
+        let took = it.took.map_or_else(String::new, |took| format!(" in {}", waterfall::precise(took)));
+        let text = if it.text.is_empty() { String::new() } else { format!(": {}", it.text) };
+        facts.push(("part", format!("{} {}{took}{text}", it.name, it.result.word())));
+    }
+    facts.extend(evidence.headers.iter().map(|(name, value)| ("header", format!("{name}: {value}"))));
+    if evidence.body.lines().nth(1).is_some() {
+        facts.extend(evidence.body.lines().take(BODY_LINES_MAX).map(|it| ("body", it.to_string())));
+    } else if !evidence.text.is_empty() && outcome.result != ProbeResult::Ok {
         facts.push(("answer", evidence.text.clone()));
     }
-    facts.extend(evidence.parts.iter().map(|it| {
-        let text = if it.text.is_empty() { String::new() } else { format!(": {}", it.text) };
-        ("part", format!("{} {}{text}", it.name, it.result.word()))
-    }));
     if evidence.cut {
         facts.push(("read", format!("{}, the rest was left", format::bytes(evidence.body_bytes))));
     }
@@ -244,7 +281,12 @@ pub(super) struct View<'a> {
     address: Option<&'a str>,
     protocol: Option<&'a str>,
     certificate: Option<&'a Certificate>,
+    chain: &'a [Certificate],
     redirects: &'a [String],
+    hops: &'a [Hop],
+    reused: bool,
+    headers: &'a [(String, String)],
+    body: &'a str,
     text: &'a str,
     perf: &'a [Perf],
     parts: &'a [Part],
@@ -293,7 +335,12 @@ impl<'a> View<'a> {
             address: evidence.address.as_deref(),
             protocol: evidence.protocol.as_deref(),
             certificate: evidence.certificate.as_ref(),
+            chain: &evidence.chain,
             redirects: &evidence.redirects,
+            hops: &evidence.hops,
+            reused: evidence.reused,
+            headers: &evidence.headers,
+            body: &evidence.body,
             text: &evidence.text,
             perf: &evidence.perf,
             parts: &evidence.parts,

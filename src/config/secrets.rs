@@ -28,7 +28,7 @@ fn literals(file: &str, text: &str) -> Vec<ConfigError> {
     let source = Source::new(file, text);
     let mut found = Vec::new();
     if let Some(root) = source.parse() {
-        visit(&root, &mut found);
+        visit(&root, false, &mut found);
     }
     found.sort_by_key(|it| (it.line, it.column));
     found
@@ -53,16 +53,18 @@ pub fn hide(node: &Node<'_>) {
     }
 }
 
-fn visit(node: &Node<'_>, found: &mut Vec<ConfigError>) {
+/// `carries` is true in a journey: there `{name}` stands for what an earlier step took.
+fn visit(node: &Node<'_>, carries: bool, found: &mut Vec<ConfigError>) {
     if node.is_array() {
         for item in node.items() {
-            visit(&item, found);
+            visit(&item, carries, found);
         }
     }
     for (key, _) in node.keys() {
         let Some(value) = node.peek(&key) else { continue };
         // A reference is the cure; an empty string is no secret.
-        let is_literal = value.raw_str().is_some_and(|it| !it.is_empty() && !it.contains("${"));
+        let is_literal =
+            value.raw_str().is_some_and(|it| !it.is_empty() && !it.contains("${") && !(carries && it.contains('{')));
         if is_secret(&key) && is_literal {
             let mut warning = value.point(value.span());
             warning.message =
@@ -73,7 +75,10 @@ fn visit(node: &Node<'_>, found: &mut Vec<ConfigError>) {
             warning.snippet = String::new();
             found.push(warning);
         }
-        visit(&value, found);
+        // `take` says where a value comes from, by the name that it gets.
+        if !(carries && key == "take") {
+            visit(&value, carries || key == "journey", found);
+        }
     }
 }
 
@@ -88,6 +93,10 @@ mod tests {
         let found = literals("c.toml", text);
         assert_eq!(found.iter().map(|it| it.line).collect::<Vec<_>>(), [3]);
         assert!(!format!("{found:?}").contains("s3cret"));
+
+        let text = "[[probe.journey]]\nhttp = { url = 'u', headers = { Authorization = 'Bearer {token}' } }\n\
+                    take = { token = 'json.token' }\n";
+        assert_eq!(literals("c.toml", text).len(), 0, "what is carried is not written out");
     }
 
     #[test]

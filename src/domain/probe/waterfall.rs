@@ -42,7 +42,7 @@ pub fn lines(outcome: &Outcome, width: usize, ascii: bool) -> Vec<String> {
     lines
 }
 
-/// As [`lines`], against a run that was good: `|` stands where a bar ended then, and the difference beside it.
+/// As [`lines`], against a run that was good: `:` stands where a bar ended then, and the difference beside it.
 ///
 /// A phase that the good run had and this one did not reach has a row without a time. Place by place when both
 /// went through the same number of them, else in sum.
@@ -50,7 +50,7 @@ pub fn against(now: &Outcome, good: &Outcome, width: usize, ascii: bool) -> Vec<
     let total = now.total().max(good.total());
     let room = width.saturating_sub(LABEL_CELLS + DIFFERENCE_CELLS).min(BAR_CELLS_MAX);
     let scale = Scale { total, room };
-    let (block, ghost) = if ascii { ('#', '|') } else { ('█', '┊') };
+    let (block, ghost) = if ascii { ('#', ':') } else { ('█', '┊') };
     let (mut now_sections, mut good_sections) = (sections(now), sections(good));
     if now_sections.len() != good_sections.len() {
         now_sections = vec![Section { heading: None, phases: now.phases }];
@@ -227,7 +227,7 @@ mod tests {
         let (now, good) = (outcome(millis(10, 70), None), outcome(millis(10, 30), None));
         assert_eq!(
             against(&now, &good, 36, true),
-            ["connect     10ms  |        =", "wait        70ms   ##|#### +40ms", "total       80ms           +40ms",]
+            ["connect     10ms  :        =", "wait        70ms   ##:#### +40ms", "total       80ms           +40ms",]
         );
     }
 
@@ -240,8 +240,8 @@ mod tests {
         assert_eq!(
             against(&late, &outcome(millis(10, 30), None), 36, true),
             [
-                "connect     80ms  |####### timeout",
-                "wait           -         | not now",
+                "connect     80ms  :####### timeout",
+                "wait           -         : not now",
                 "total       80ms           +40ms",
             ]
         );

@@ -7,10 +7,13 @@ use serde::Serialize;
 
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
-use crate::cli::{Context, themes, with_screen_mistakes};
+use crate::cli::{Context, past, themes, with_screen_mistakes};
+use crate::clock;
 use crate::config::{Loaded, paths, secrets};
+use crate::domain::alert::plan::Plan;
 use crate::domain::config_error::ConfigError;
 use crate::domain::format;
+use crate::domain::ids::ProbeId;
 use crate::logstore::format::NAMES;
 use crate::registry::Kind;
 use crate::registry::node::Commands;
@@ -53,7 +56,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     let mut warnings = secrets::warnings(&path, &loaded.config.text);
     // What was refused for it is not warned of as well.
     warnings.retain(|it| !loaded.errors.iter().any(|error| (error.line, error.column) == (it.line, it.column)));
-    let report = Report::new(&path, &loaded, &warnings);
+    let host = cx.host(&loaded.config);
+    let setups: Vec<_> = loaded.config.probes.iter().map(|it| (ProbeId::new(&host, &it.name), it.setup())).collect();
+    let plan = Plan::new(clock::now(), &loaded.config.alerts, setups.iter().map(|(id, setup)| (id, setup)));
+    let report = Report::new(&path, &loaded, &warnings, plan);
     if args.json {
         out.json(&report)?;
     } else {
@@ -74,15 +80,16 @@ struct Report<'a> {
     errors: &'a [ConfigError],
     warnings: &'a [ConfigError],
     probes: usize,
-    /// How much the probes do, all together.
-    checks_per_second: f64,
+    notifiers: usize,
+    /// How soon it sees what, and who would never hear of it.
+    plan: Plan,
     log_sources: usize,
     queries: usize,
     backup_jobs: usize,
 }
 
 impl<'a> Report<'a> {
-    fn new(path: &'a str, loaded: &'a Loaded, warnings: &'a [ConfigError]) -> Self {
+    fn new(path: &'a str, loaded: &'a Loaded, warnings: &'a [ConfigError], plan: Plan) -> Self {
         let config = &loaded.config;
         Self {
             config: path,
@@ -90,7 +97,8 @@ impl<'a> Report<'a> {
             errors: &loaded.errors,
             warnings,
             probes: config.probes.len(),
-            checks_per_second: config.probes.iter().map(|it| 1.0 / it.interval.as_secs_f64().max(0.001)).sum(),
+            notifiers: config.notifiers.len(),
+            plan,
             log_sources: config.logs.len(),
             queries: config.queries.len(),
             backup_jobs: config.backups.len(),
@@ -111,20 +119,45 @@ impl<'a> Report<'a> {
             return text;
         }
         let runs = if own == 0 { "runs" } else { "would still run" };
-        let rate = if self.probes == 0 { String::new() } else { format!(" ({:.2} checks/s)", self.checks_per_second) };
+        let rate =
+            if self.probes == 0 { String::new() } else { format!(" ({:.2} checks/s)", self.plan.probes_per_second) };
         let queries = match self.queries {
             0 => String::new(),
             1 => ", 1 saved query".to_string(),
             many => format!(", {many} saved queries"),
         };
+        let notifiers = match self.notifiers {
+            0 => String::new(),
+            count => format!(", {}", counted(count, "notifier")),
+        };
         let _ = writeln!(
             text,
-            "{runs}: {}{rate}, {}, {}{queries}",
+            "{runs}: {}{rate}, {}, {}{queries}{notifiers}",
             counted(self.probes, "probe"),
             counted(self.log_sources, "log"),
             counted(self.backup_jobs, "backup job"),
         );
+        self.plan_text(&mut text);
         text
+    }
+
+    fn plan_text(&self, text: &mut String) {
+        if let Some(slowest) = self.plan.slowest() {
+            let _ = writeln!(text, "slowest: {slowest}");
+        }
+        // Who has no notifier at all wants the screen and no pages.
+        if self.notifiers == 0 {
+            return;
+        }
+        if !self.plan.silent.is_empty() {
+            let _ = writeln!(text, "notify nobody: {}", past::some_of(&self.plan.silent));
+        }
+        if !self.plan.unused.is_empty() {
+            let _ = writeln!(text, "never used: {}", past::some_of(&self.plan.unused));
+        }
+        for it in &self.plan.dead_ends {
+            let _ = writeln!(text, "dead end: {it}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `hotseat doctor`: check the terminal, the limits and the directories.
 
+mod alerts;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -127,6 +129,7 @@ fn findings(cx: &Context, env: &Environment<'_>) -> Vec<Finding> {
     findings.push(ping(env));
     findings.push(certificates());
     findings.extend(programs(cx, env));
+    findings.extend(alerts::findings(cx));
     findings.push(zone());
     findings
 }

@@ -1,6 +1,7 @@
 //! Sub-commands: they parse, call and format.
 
 pub mod ack;
+pub mod alerts;
 pub mod backup;
 pub mod beat;
 pub mod check;
@@ -8,17 +9,23 @@ pub mod completions;
 pub mod declare;
 pub mod demo;
 pub mod doctor;
+pub mod explain;
 pub mod failure;
 pub mod incident;
 pub mod init;
 pub mod keys;
 pub mod logging;
 pub mod logs;
+pub mod maintenance;
 pub mod man;
 pub mod note;
+pub mod oncall;
 pub mod open;
 pub mod output;
+mod past;
 pub mod probe;
+pub mod replay;
+pub mod silence;
 pub mod status;
 pub mod test_notify;
 pub mod themes;
@@ -113,8 +120,20 @@ pub enum Command {
     Note(note::Args),
     /// Declare an incident
     Declare(declare::Args),
+    /// Show open alerts, who was told, and what is not sent yet
+    Alerts(alerts::Args),
     /// Mark a failing probe as seen by you
     Ack(ack::Args),
+    /// Keep alerts quiet for a while
+    Silence(silence::Args),
+    /// Plan, list or end maintenances
+    Maintenance(maintenance::Args),
+    /// Say who is on call, until when, and who is next
+    Oncall(oncall::Args),
+    /// Say why somebody was paged about a probe, or nobody
+    Explain(explain::Args),
+    /// Print the pages that the config would send for recorded outcomes
+    Replay(replay::Args),
     /// Report to a heartbeat that a job is done
     Beat(beat::Args),
     /// Send a test message through a notifier and say what it answered
@@ -209,7 +228,13 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             Command::Incident(args) => incident::run(args, cx, out),
             Command::Note(args) => note::run(args, cx, out),
             Command::Declare(args) => declare::run(args, cx, out),
+            Command::Alerts(args) => alerts::run(args, cx, out),
             Command::Ack(args) => ack::run(args, cx, out),
+            Command::Silence(args) => silence::run(args, cx, out),
+            Command::Maintenance(args) => maintenance::run(args, cx, out),
+            Command::Oncall(args) => oncall::run(args, cx, out),
+            Command::Explain(args) => explain::run(args, cx, out),
+            Command::Replay(args) => replay::run(args, cx, out),
             Command::Beat(args) => beat::run(args, cx, out),
             Command::TestNotify(args) => test_notify::run(args, cx, out),
             Command::Check(args) => check::run(args, cx, out),

@@ -2,22 +2,19 @@
 
 use std::sync::{Arc, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::domain::alert::delivery::Delivery;
-use crate::domain::alert::explain::{ExplainRequest, Step, outcome_step};
+use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::alert::{Acknowledgement, AlertFact};
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Fact};
 use crate::domain::probe::history::HistoryRequest;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::reload::Reloads;
-use crate::runtime::{Active, Services};
+use crate::runtime::{Active, Services, explain};
 use crate::service::Reply;
-use crate::store::reader::Trace;
 
 /// Carries out what a screen asks until it goes away or the runtime stops; what was asked before is still done.
 pub async fn serve(
@@ -168,11 +165,6 @@ fn decide(services: &Services, what: &str, fact: AlertFact, done: String, reply:
     let _ = reply(answer);
 }
 
-/// How far before the time asked for the outcomes on disk are looked at.
-const EXPLAIN_BACK: SignedDuration = SignedDuration::from_mins(30);
-/// And how far behind it: attempts to send what was decided then.
-const EXPLAIN_AHEAD: SignedDuration = SignedDuration::from_mins(1);
-
 /// Answers why a probe was paged or not: what the board knows, and of the history what it has forgotten.
 fn explain(services: &Services, request: ExplainRequest, reply: &Reply) {
     let mut explanation = {
@@ -182,12 +174,9 @@ fn explain(services: &Services, request: ExplainRequest, reply: &Reply) {
     let (answer, unread) = (Arc::clone(reply), explanation.clone());
     let asked = services.history.get().is_some_and(|it| {
         it.ask(move |reader| {
-            let at = explanation.at;
-            let range = at.saturating_sub(EXPLAIN_BACK).unwrap_or(at)..at.saturating_add(EXPLAIN_AHEAD).unwrap_or(at);
             // Without the history the board's own knowledge is the answer.
-            match reader.trace(&request.probe, range) {
-                Ok(trace) => explanation.add(steps_of(&trace, at)),
-                Err(error) => tracing::warn!("could not read the history: {error}"),
+            if let Err(error) = explain::complete(&mut explanation, reader) {
+                tracing::warn!("could not read the history: {error}");
             }
             let _ = answer(Inbound::Explanation(Box::new(explanation)));
         })
@@ -195,20 +184,6 @@ fn explain(services: &Services, request: ExplainRequest, reply: &Reply) {
     if !asked {
         let _ = reply(Inbound::Explanation(Box::new(unread)));
     }
-}
-
-/// What is on disk, as steps.
-fn steps_of(trace: &Trace, at: Timestamp) -> Vec<Step> {
-    let outcomes = trace.outcomes.iter().filter(|it| it.at <= at).map(outcome_step);
-    let attempts = trace.deliveries.iter().flat_map(|(kept, attempts)| {
-        let Delivery { action, notifier, .. } = &kept.delivery;
-        attempts.iter().map(move |it| Step {
-            at: Some(it.ended.unwrap_or(it.at)),
-            kind: "delivery".into(),
-            text: format!("{} by `{notifier}`, attempt {}: {}", action.word(), it.number, it.text),
-        })
-    });
-    outcomes.chain(attempts).collect()
 }
 
 /// Has a probe's past read and answered.

@@ -252,6 +252,40 @@ pub fn replay(state_dir: &Path, until: Timestamp) -> io::Result<Option<Replay>> 
     Ok(None)
 }
 
+/// Hands every fact in a stretch of time to `each`, oldest first, until it answers `false`. Lines that cannot be read
+/// are passed over.
+///
+/// # Errors
+/// When the journal is there but cannot be read.
+pub fn facts(
+    state_dir: &Path,
+    range: std::ops::Range<Timestamp>,
+    mut each: impl FnMut(Envelope) -> bool,
+) -> io::Result<()> {
+    for path in segments(&state_dir.join(FOLDER))? {
+        let mut reader = BufReader::new(File::open(&path)?);
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            if io::Read::take(&mut reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut text)? == 0 {
+                break;
+            }
+            // A snapshot is as large as a board: it is not read here.
+            if text.starts_with(b"{\"snapshot\"") {
+                continue;
+            }
+            let Ok(Line::Fact(envelope)) = serde_json::from_slice(&text) else { continue };
+            if envelope.at >= range.end {
+                return Ok(());
+            }
+            if envelope.at >= range.start && !each(*envelope) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
 fn replay_segment(path: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
     let mut reader = BufReader::new(File::open(path)?);
     let mut text = Vec::new();

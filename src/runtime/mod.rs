@@ -4,6 +4,7 @@
 //! asks and leaves them for every attached screen and for the journal. It never waits for any of these.
 
 mod dispatch;
+pub mod explain;
 pub mod journal;
 mod lock;
 mod queue;

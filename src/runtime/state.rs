@@ -13,6 +13,7 @@ use crate::runtime::lock::StateLock;
 use crate::runtime::{Active, Services, Shared};
 use crate::service::ServiceSetup;
 use crate::service::backup::BackupService;
+use crate::service::notify::asked;
 use crate::service::notify::outbox::Outbox;
 use crate::service::probe::Prober;
 use crate::service::probe::heartbeat::serve::BeatServer;
@@ -91,6 +92,7 @@ pub fn activate(
         let prober = Prober::start(&setup, Some(services.logs.clone()), config.probes.clone(), kept);
         let beats = BeatServer::start(&setup, &prober, config.beat.clone());
         let backups = BackupService::start(&setup, config.backups.clone());
+        asked::start(&setup);
         let _ = services.active.set(Active { prober, beats, backups });
         let newest = Arc::clone(&config_rx.borrow());
         if !Arc::ptr_eq(&config, &newest) {

@@ -70,6 +70,14 @@ impl Reader {
         })
     }
 
+    /// Deliveries that are not sent yet, in their order.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn waiting(&mut self) -> Result<Vec<Kept>, StoreError> {
+        self.read(|connection| connection.map_or(Ok(Vec::new()), outbox::open))
+    }
+
     /// Hands the outcomes of all probes in a stretch of time to `each`, oldest first, until it answers `false`.
     ///
     /// # Errors

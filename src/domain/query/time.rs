@@ -45,6 +45,25 @@ pub fn resolve(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp,
     Err(format!("`{text}` is not a point in time"))
 }
 
+/// Resolves a point in time that is to come: `2h` or `+2h` is that long after `now`, a time of day is the next time
+/// the clock shows it; the rest as for [`resolve`].
+///
+/// # Errors
+/// In words, when the text is none of these.
+pub fn ahead(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    if let Some(length) = duration(text).filter(|_| !text.starts_with('-')) {
+        return now.checked_add(length).map_err(|_| format!("`{text}` is too far ahead"));
+    }
+    let at = resolve(text, now, zone)?;
+    if text.parse::<Timestamp>().is_ok() || text.parse::<Time>().is_err() || at >= now {
+        return Ok(at);
+    }
+    // The last time the clock showed it was today or yesterday: the next is on the day after.
+    let next = zone.to_datetime(at).tomorrow().map_err(|error| error.to_string())?;
+    zone.to_timestamp(next).map_err(|error| format!("`{text}` is not a time of this calendar: {error}"))
+}
+
 /// Checks the text without resolving it.
 ///
 /// # Errors
@@ -84,6 +103,13 @@ mod tests {
         check("2026-08-19T14:30", "2026-08-19T06:30:00Z");
         check("2026-08-19", "2026-08-18T16:00:00Z");
         check("2026-08-19T06:30:00Z", "2026-08-19T06:30:00Z");
+        let ahead = |text: &str| ahead(text, now, &zone).map(|it| it.to_string());
+        assert_eq!(ahead("2h"), Ok("2026-08-19T08:40:00Z".into()));
+        assert_eq!(ahead("+2d"), Ok("2026-08-21T06:40:00Z".into()));
+        assert_eq!(ahead("14:30"), Ok("2026-08-20T06:30:00Z".into()));
+        assert_eq!(ahead("23:00"), Ok("2026-08-19T15:00:00Z".into()));
+        assert_eq!(ahead("2026-08-19T14:50"), Ok("2026-08-19T06:50:00Z".into()));
+        assert!(ahead("soon").is_err());
         for bad in ["soon", "-30", "25:00", "99999999999999d"] {
             assert!(resolve(bad, now, &zone).is_err(), "{bad}");
         }

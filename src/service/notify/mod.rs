@@ -4,6 +4,7 @@
 //! and what becomes of it is decided by the outbox; who is told at all in `domain::alert::policy`.
 
 pub mod alertmanager;
+pub mod asked;
 pub mod command;
 pub mod http;
 pub mod ntfy;

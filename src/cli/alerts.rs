@@ -1,0 +1,212 @@
+//! `hotseat alerts`: what is the matter, who was told of it, and what is not sent yet.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::{Context, past};
+use crate::clock;
+use crate::domain::alert::delivery::DeliveryState;
+use crate::domain::alert::policy::alert::{Alert, Stage};
+use crate::domain::board::Board;
+use crate::domain::{format, sanitise};
+use crate::store::outbox::Kept;
+use crate::store::reader::Reader;
+
+/// Show open alerts, who was told, and what is not sent yet
+///
+/// From the state directory, as of the last second, also while a hotseat runs there.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show open alerts, who was told, and what is not sent yet.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    let now = clock::now();
+    let board = past::board_at(cx, now, out)?;
+    let waiting = Reader::new(&cx.state_dir(), None).waiting().map_err(|error| {
+        Failure::internal("could not read what is not sent yet")
+            .caused_by(error)
+            .hint("check the state directory with `hotseat doctor`")
+    })?;
+    if board.is_none() && !args.json {
+        writeln!(out.stderr, "no hotseat has run with this state directory: {}", cx.state_dir().display())?;
+    }
+    let view = View::new(now, &board.unwrap_or_default(), &waiting);
+    if args.json {
+        out.json(&view)?;
+    } else {
+        out.stdout.write_all(view.text(&clock::zone()).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    at: Timestamp,
+    alerts: Vec<AlertView>,
+    unsent: Vec<UnsentView>,
+    notifiers: Vec<NotifierView>,
+}
+
+#[derive(Debug, Serialize)]
+struct AlertView {
+    key: String,
+    name: String,
+    concern: &'static str,
+    severity: &'static str,
+    since: Timestamp,
+    why: String,
+    /// Probes that share the cause; empty for an alert of one probe.
+    children: Vec<String>,
+    /// The key of the common cause that it is told with.
+    told_with: Option<String>,
+    acknowledged_by: Option<String>,
+    /// What holds it back.
+    held_back: Option<String>,
+    /// Notifiers that were told.
+    told: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct UnsentView {
+    id: String,
+    key: String,
+    notifier: String,
+    action: &'static str,
+    at: Timestamp,
+    title: String,
+    attempts: u32,
+    next: Option<Timestamp>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct NotifierView {
+    notifier: String,
+    well: bool,
+    failures: u32,
+    error: Option<String>,
+    sent_at: Option<Timestamp>,
+}
+
+impl View {
+    fn new(now: Timestamp, board: &Board, waiting: &[Kept]) -> Self {
+        let name_of = |key: &String| board.alerts.alert(key).map_or_else(|| key.clone(), Alert::name);
+        let alert = |it: &Alert| AlertView {
+            key: it.key.clone(),
+            name: it.name(),
+            concern: it.concern().word(),
+            severity: it.severity.word(),
+            since: it.since,
+            why: sanitise::text(&it.why),
+            children: it.children().iter().map(name_of).collect(),
+            told_with: it.common.clone(),
+            acknowledged_by: it.acked.as_ref().map(|it| it.by.clone()),
+            held_back: it.withheld.as_ref().map(|it| it.why.text()),
+            told: it
+                .contacts
+                .iter()
+                .filter(|(_, it)| it.stage != Stage::Waiting && it.is_told)
+                .map(|(name, _)| name.clone())
+                .collect(),
+        };
+        let mut alerts: Vec<AlertView> = board.alerts.alerts().filter(|it| it.ended.is_none()).map(alert).collect();
+        alerts.sort_by(|a, b| a.since.cmp(&b.since).then_with(|| a.key.cmp(&b.key)));
+        let notifiers = board.alerts.notifiers().iter().map(|(name, it)| NotifierView {
+            notifier: name.clone(),
+            well: it.is_well(),
+            failures: it.failures,
+            error: it.error.clone().filter(|_| !it.is_well()),
+            sent_at: it.sent_at,
+        });
+        Self { at: now, alerts, unsent: waiting.iter().map(UnsentView::new).collect(), notifiers: notifiers.collect() }
+    }
+
+    fn text(&self, zone: &TimeZone) -> String {
+        let mut text = String::new();
+        let moment = |at: Timestamp| format::moment(self.at, at, zone);
+        let open = self.alerts.iter().filter(|it| it.told_with.is_none());
+        if self.alerts.is_empty() {
+            text.push_str("ALERTS none open\n");
+        } else {
+            text.push_str("ALERTS\n");
+        }
+        for it in open {
+            let lasted = format::age(format::since(self.at, it.since));
+            let _ =
+                write!(text, "{:<8}  {}  {} since {} ({lasted})", it.severity, it.name, it.concern, moment(it.since));
+            if !it.why.is_empty() {
+                let _ = write!(text, ": {}", it.why);
+            }
+            text.push('\n');
+            let told = match (&it.held_back, &it.acknowledged_by, it.told.is_empty()) {
+                (Some(why), ..) => format!("held back: {why}"),
+                (None, Some(by), true) => format!("acknowledged by {by}"),
+                (None, Some(by), false) => format!("told {}, acknowledged by {by}", it.told.join(", ")),
+                (None, None, false) => format!("told {}", it.told.join(", ")),
+                (None, None, true) => "told nobody yet".to_string(),
+            };
+            let _ = writeln!(text, "          {told}");
+            if !it.children.is_empty() {
+                let _ = writeln!(text, "          {}: {}", it.children.len(), it.children.join(", "));
+            }
+        }
+        if !self.unsent.is_empty() {
+            text.push_str("\nNOT SENT YET\n");
+        }
+        for it in &self.unsent {
+            let tried = match (it.attempts, &it.error) {
+                (0, _) => String::new(),
+                (attempts, None) => format!(", attempt {attempts} is under way"),
+                (attempts, Some(error)) => format!(", {} failed: {error}", format::plural(attempts.into(), "attempt")),
+            };
+            let next = it.next.map_or_else(String::new, |at| format!(", next at {}", moment(at)));
+            let _ = writeln!(text, "{}  {} since {}{tried}{next}", it.notifier, it.action, moment(it.at));
+            let _ = writeln!(text, "          {}", it.title);
+        }
+        let ill: Vec<&NotifierView> = self.notifiers.iter().filter(|it| !it.well).collect();
+        if !ill.is_empty() {
+            text.push_str("\nNOTIFIERS IN TROUBLE\n");
+        }
+        for it in ill {
+            let error = it.error.as_deref().unwrap_or("no reason given");
+            let _ =
+                writeln!(text, "{}  {}: {error}", it.notifier, format::plural(it.failures.into(), "failed attempt"));
+        }
+        text
+    }
+}
+
+impl UnsentView {
+    fn new(kept: &Kept) -> Self {
+        let (attempts, next, error) = match &kept.state {
+            DeliveryState::Sending { attempt } => (*attempt, None, None),
+            DeliveryState::Retrying { attempt, next, error } => (*attempt, Some(*next), Some(error.clone())),
+            _ => (0, None, None),
+        };
+        let delivery = &kept.delivery;
+        Self {
+            id: delivery.id.clone(),
+            key: delivery.key.clone(),
+            notifier: delivery.notifier.clone(),
+            action: delivery.action.word(),
+            at: delivery.at,
+            title: sanitise::text(&delivery.message.title),
+            attempts,
+            next,
+            error,
+        }
+    }
+}

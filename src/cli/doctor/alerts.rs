@@ -1,0 +1,126 @@
+//! What alerts need: the store, the notifiers, pings, and secrets that only we can read.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use crate::cli::Context;
+use crate::cli::doctor::Finding;
+use crate::clock;
+use crate::config::{Config, secrets};
+use crate::domain::format;
+use crate::registry::node::Commands;
+use crate::runtime::journal;
+use crate::service::probe::icmp::ways;
+use crate::store::database;
+use crate::store::reader::Reader;
+
+/// Everything about alerts.
+pub(super) fn findings(cx: &Context) -> Vec<Finding> {
+    let config = cx.load(Commands::Defer).config;
+    let state_dir = cx.state_dir();
+    let mut findings = vec![store(&state_dir)];
+    findings.extend(notifiers(&config, &state_dir));
+    findings.push(icmp(ways::open(IpAddr::V4(Ipv4Addr::LOCALHOST)).is_ok()));
+    findings.extend(config.path.as_deref().and_then(|it| exposed(it, &config.text)));
+    findings
+}
+
+/// Reads what waits in the outbox: that it can be read is what matters.
+fn store(state_dir: &Path) -> Finding {
+    let path = state_dir.join(database::FILE_NAME);
+    let Ok(metadata) = fs::metadata(&path) else {
+        return Finding::ok("store", format!("none yet ({})", path.display()));
+    };
+    match Reader::new(state_dir, None).waiting() {
+        Ok(waiting) => {
+            let unsent = match waiting.len() as u64 {
+                0 => "nothing unsent".to_string(),
+                count => format!("{} unsent", format::plural(count, "message")),
+            };
+            Finding::ok("store", format!("{}, {}, {unsent}", path.display(), format::bytes(metadata.len())))
+        }
+        Err(error) => Finding::fail(
+            "store",
+            error.to_string(),
+            "alerts are sent from memory until it can be used; `hotseat status` and probes go on without it",
+        ),
+    }
+}
+
+/// Which there are, and which of them did not take the last message.
+fn notifiers(config: &Config, state_dir: &Path) -> Option<Finding> {
+    if config.notifiers.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = config.notifiers.iter().map(|it| it.name.as_str()).collect();
+    let board = journal::replay(state_dir, clock::now()).ok().flatten().map(|it| it.board).unwrap_or_default();
+    let ill: Vec<String> = board
+        .alerts
+        .notifiers()
+        .iter()
+        .filter(|(name, it)| !it.is_well() && names.contains(&name.as_str()))
+        .map(|(name, it)| format!("`{name}` ({})", it.error.as_deref().unwrap_or("no reason given")))
+        .collect();
+    if ill.is_empty() {
+        return Some(Finding::ok("notifiers", names.join(", ")));
+    }
+    let hint = "run `hotseat test-notify NAME`; `hotseat alerts` shows what waits";
+    Some(Finding::warn("notifiers", format!("the last attempt failed: {}", ill.join(", ")), hint))
+}
+
+fn icmp(has_socket: bool) -> Finding {
+    if has_socket {
+        return Finding::ok("icmp", "by sockets of our own");
+    }
+    Finding::warn(
+        "icmp",
+        "the kernel gives us no socket for pings; `ping` is run, else TCP is tried, and the probe says so",
+        "run `sysctl -w net.ipv4.ping_group_range='0 2147483647'` to allow it",
+    )
+}
+
+fn exposed(file: &str, text: &str) -> Option<Finding> {
+    match secrets::warnings(file, text).len() as u64 {
+        0 => Some(Finding::ok("secrets", "none that others on this host can read in the config")),
+        count => Some(Finding::warn(
+            "secrets",
+            format!("others on this host can read {} in the config", format::plural(count, "secret")),
+            format!("run `chmod 600 {file}`, or put them elsewhere: `${{file:/path}}`, `${{env:NAME}}`"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::State;
+
+    #[test]
+    fn a_store_that_cannot_be_read_is_a_failure_and_none_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(store(dir.path()).state, State::Ok);
+        fs::write(dir.path().join(database::FILE_NAME), vec![b'x'; 8192]).expect("written");
+        assert_eq!(store(dir.path()).state, State::Fail);
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_counted_and_not_shown() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("c.toml");
+        let text = "token = 'abc123'\n";
+        fs::write(&file, text).expect("written");
+        for (mode, state) in [(0o644, State::Warn), (0o600, State::Ok)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+            let finding = exposed(&file.display().to_string(), text).expect("a finding");
+            assert_eq!(finding.state, state);
+            assert!(!finding.text().contains("abc123"));
+        }
+    }
+
+    #[test]
+    fn without_a_socket_for_pings_it_is_said_what_to_do() {
+        assert_eq!((icmp(true).state, icmp(false).state), (State::Ok, State::Warn));
+    }
+}

@@ -1,0 +1,141 @@
+//! What a command knows of alerts: the journal and the store of the state directory, also while a runtime holds it.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::cli::Context;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::config::Config;
+use crate::domain::alert::AlertFact;
+use crate::domain::alert::quiet::Matcher;
+use crate::domain::board::Board;
+use crate::domain::query::time;
+use crate::runtime::journal;
+use crate::service::notify::asked::{self, Asked};
+
+/// The board at a time; `None` when no hotseat has written it down.
+///
+/// # Errors
+/// When the journal is there and cannot be read.
+pub(super) fn board_at(cx: &Context, at: Timestamp, out: &mut Output<'_>) -> Result<Option<Board>, Failure> {
+    let state_dir = cx.state_dir();
+    let replay = journal::replay(&state_dir, at).map_err(|error| {
+        Failure::internal(format!("could not read the journal: {}", state_dir.join(journal::FOLDER).display()))
+            .caused_by(error)
+            .hint("check the directory's permissions, or name another one with `--state-dir`")
+    })?;
+    let Some(replay) = replay else { return Ok(None) };
+    if replay.skipped_lines > 0 {
+        writeln!(out.stderr, "warning: {} lines of the journal could not be read", replay.skipped_lines)?;
+    }
+    Ok(Some(replay.board))
+}
+
+/// The board as it is now, with what was asked for and not taken in yet, and the silences and maintenances of the
+/// config as it stands.
+///
+/// # Errors
+/// See [`board_at`].
+pub(super) fn board_now(cx: &Context, config: &Config, now: Timestamp, out: &mut Output<'_>) -> Result<Board, Failure> {
+    let mut board = board_at(cx, now, out)?.unwrap_or_default();
+    let rules = Box::new(config.alerts.clone());
+    let mut facts = vec![AlertFact::Configured { rules }];
+    facts.extend(asked::waiting(&cx.state_dir()).unwrap_or_default().into_iter().map(|(_, it)| it.fact));
+    for fact in &facts {
+        // What follows from it is for the runtime that takes it in.
+        let _ = board.alerts.apply(now, fact, &board.probes);
+    }
+    Ok(board)
+}
+
+/// Leaves what a person decided where a running hotseat takes it in, or the next one.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn ask(cx: &Context, by: &str, fact: AlertFact, now: Timestamp) -> Result<(), Failure> {
+    let state_dir = cx.state_dir();
+    asked::leave(&state_dir, &Asked { by: by.to_string(), fact }, now).map_err(|error| {
+        Failure::internal(format!("could not write it down: {}", state_dir.display()))
+            .caused_by(error)
+            .hint("check the directory's permissions and space, or name another one with `--state-dir`")
+    })
+}
+
+/// Reads a time that was, for an option.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn when(option: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
+    time::resolve(text, now, zone).map_err(|error| Failure::usage(format!("{option}: {error}")).hint(time::HINT))
+}
+
+/// Reads a time to come, for an option.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn ahead(option: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
+    time::ahead(text, now, zone)
+        .map_err(|error| Failure::usage(format!("{option}: {error}")).hint("write `2h`, `18:30` or `2026-08-19T18:30`"))
+}
+
+/// From when until when: `--from`, and `--for` or `--until`.
+///
+/// # Errors
+/// When the end is not after the beginning.
+pub(super) fn stretch(
+    from: Option<&str>,
+    length: Option<&str>,
+    until: Option<&str>,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Result<(Timestamp, Timestamp), Failure> {
+    let begin = from.map_or(Ok(now), |it| ahead("--from", it, now, zone))?;
+    let end = match (length, until) {
+        (Some(length), _) => ahead("--for", length, begin, zone)?,
+        (None, Some(until)) => ahead("--until", until, begin, zone)?,
+        (None, None) => return Err(Failure::usage("say how long").hint("add `--for 2h` or `--until 18:30`")),
+    };
+    if end <= begin || end <= now {
+        return Err(
+            Failure::usage("it would be over before it begins").hint("give a later `--until` or a longer `--for`")
+        );
+    }
+    Ok((begin, end))
+}
+
+/// Reads matchers.
+///
+/// # Errors
+/// At the first that is none.
+pub(super) fn matchers(texts: &[String]) -> Result<Vec<Matcher>, Failure> {
+    texts.iter().map(|it| it.parse().map_err(Failure::usage)).collect()
+}
+
+/// Names of the config's probes that matchers fit.
+pub(super) fn fitting(cx: &Context, config: &Config, matchers: &[Matcher]) -> Vec<String> {
+    let host = cx.host(config);
+    let fits = |spec: &&crate::service::probe::ProbeSpec| {
+        let mut labels = spec.rules.labels.clone();
+        labels.insert("probe".into(), spec.name.clone());
+        labels.insert("host".into(), host.to_string());
+        labels.insert("kind".into(), spec.kind.to_string());
+        labels.insert("target".into(), spec.probe.target());
+        labels.extend(spec.rules.group.clone().map(|it| ("group".to_string(), it)));
+        // What an alert adds is not known before there is one.
+        let known: Vec<&Matcher> =
+            matchers.iter().filter(|it| !matches!(it.name.as_str(), "phase" | "concern" | "severity")).collect();
+        known.iter().all(|it| it.fits(&labels))
+    };
+    config.probes.iter().filter(fits).map(|it| it.name.clone()).collect()
+}
+
+/// `edge, api and 3 more`.
+pub(super) fn some_of(names: &[String]) -> String {
+    const SHOWN_MAX: usize = 8;
+    let shown = names.iter().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

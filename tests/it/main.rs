@@ -15,6 +15,7 @@ mod logs;
 mod nagios;
 mod notifiers;
 mod outbox;
+mod pages;
 mod probe_kinds;
 mod probe_peers;
 mod probes;

@@ -1,0 +1,118 @@
+//! What goes wrong around us: a channel that hangs, no file descriptors, no name server, a suspended machine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+use rustix::process::Signal;
+
+use super::{Service, TOKEN, beside, field, queued, sms, texts, wait};
+use crate::support::pty::Launch;
+use crate::support::web::{Said, Web};
+
+/// A probe of a service, looked at every second; one failure is enough.
+fn probe(name: &str, url: &str) -> String {
+    format!(
+        "[[probe]]\nname = '{name}'\nhttp = '{url}'\nexpect = ['status == 200']\ninterval = '1s'\nretry = '1s'\n\
+         fail = '1/1'\nrecover = '1/1'\nnotify = ['sms']\n"
+    )
+}
+
+#[test]
+fn a_channel_that_hangs_delays_no_probe_and_is_told_everything_in_order() {
+    let (first, second) = (Service::start(), Service::start());
+    let stalls = Arc::new(AtomicBool::new(true));
+    let (its, count) = (Arc::clone(&stalls), AtomicU16::new(0));
+    let phone =
+        Web::start(
+            move |_| {
+                if its.load(Ordering::Relaxed) { Said { stalls: true, ..Said::default() } } else { queued(&count) }
+            },
+        );
+    let config = format!(
+        "{}{}{}wait = '0s'\ntimeout = '1s'\n[alerts]\ncommon = false\n",
+        probe("first", &first.web.url()),
+        probe("second", &second.web.url()),
+        sms(&phone),
+    );
+    let pty = Launch::new(&[]).variable("TWILIO_TOKEN", TOKEN).config(&config).start();
+    pty.wait_for("second");
+    first.wait_runs(2);
+    first.answer(500);
+    wait("the first attempt", || !phone.asked().is_empty());
+    // Every attempt hangs until its deadline, and no run is missed meanwhile: both go on at the same pace.
+    let before = (first.runs(), second.runs());
+    wait("three attempts", || phone.asked().len() >= 3);
+    second.answer(500);
+    let runs = (first.runs() - before.0, second.runs() - before.1);
+    assert!(runs.0 >= 3 && runs.1 >= 3, "{runs:?}");
+    wait("the second to wait", || beside(&pty, &["alerts"]).1.matches("sms  trigger since").count() == 2);
+    let hung = phone.asked().len();
+    stalls.store(false, Ordering::Relaxed);
+    let taken = || {
+        let asked = phone.asked();
+        let bodies: Vec<String> = asked.iter().skip(hung).map(|it| field(it, "Body")).collect();
+        bodies
+    };
+    let told = |name: &str| taken().iter().filter(|it| it.starts_with(&format!("{name} DOWN"))).count();
+    wait("both to be told", || told("first") > 0 && told("second") > 0);
+    first.wait_runs(3);
+    // Those that hung and were given up cannot be known here: what came after was taken once.
+    assert!(told("first") <= 2 && told("second") <= 2, "{:?}", taken());
+    let (_, alerts) = beside(&pty, &["alerts"]);
+    assert!(!alerts.contains("NOT SENT YET"), "{alerts}");
+}
+
+#[test]
+fn without_file_descriptors_it_is_our_own_fault_and_nobody_is_paged() {
+    let (service, phone) = (Service::start(), super::twilio());
+    let many: String = (0..80).map(|it| probe(&format!("svc-{it}"), &format!("{}/{it}", service.web.url()))).collect();
+    let config = format!("{many}{}wait = '0s'\n", sms(&phone));
+    // Enough for the screen and the store, not for eighty connections.
+    let script = "ulimit -n 64 && exec \"$HOTSEAT\"";
+    let mut pty = Launch::shell(script).variable("TWILIO_TOKEN", TOKEN).config(&config).start();
+    pty.wait_for("svc-0");
+    service.wait_runs(400);
+    let down: Vec<String> = texts(&phone).into_iter().filter(|it| it.contains("DOWN")).collect();
+    assert_eq!(down, [""; 0], "nothing is down");
+    pty.keys("q");
+    assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn a_machine_that_slept_runs_each_probe_once_and_pages_nobody() {
+    let (service, phone) = (Service::start(), super::twilio());
+    let config = format!("{}{}wait = '0s'\n", probe("shop", &service.web.url()), sms(&phone));
+    let pty = Launch::new(&[]).variable("TWILIO_TOKEN", TOKEN).config(&config).start();
+    pty.wait_for("shop");
+    service.wait_runs(2);
+    // One that stays awake tells how long the other sleeps: six runs are due meanwhile.
+    let watched = Service::start();
+    let awake = Launch::new(&[]).variable("TWILIO_TOKEN", TOKEN);
+    let awake = awake.config(&format!("{}{}", probe("watched", &watched.web.url()), sms(&phone))).start();
+    watched.wait_runs(1);
+    pty.signal(Signal::STOP);
+    watched.wait_runs(6);
+    drop(awake);
+    let slept = service.runs();
+    pty.signal(Signal::CONT);
+    let woken = hotseat::clock::monotonic();
+    service.wait_runs(3);
+    let took = woken.elapsed();
+    assert!(took >= std::time::Duration::from_secs(1), "{} runs at once", service.runs() - slept);
+    assert_eq!(texts(&phone), [""; 0]);
+}
+
+#[test]
+fn names_that_nobody_resolves_are_one_message_that_names_the_phase() {
+    let phone = super::twilio();
+    // `.invalid` is never resolved, with and without a name server.
+    let many: String = (0..6).map(|it| probe(&format!("svc-{it}"), &format!("http://host-{it}.invalid/"))).collect();
+    let config = format!("{many}{}wait = '3s'\n", sms(&phone));
+    let pty = Launch::new(&[]).variable("TWILIO_TOKEN", TOKEN).config(&config).start();
+    pty.wait_for("svc-0");
+    wait("the SMS", || !texts(&phone).is_empty());
+    let text = texts(&phone).remove(0);
+    assert!(text.contains('6') && text.contains("dns"), "{text}");
+    let (_, alerts) = beside(&pty, &["alerts"]);
+    assert!((0..6).all(|it| alerts.contains(&format!("svc-{it}"))), "{alerts}");
+}

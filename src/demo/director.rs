@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,14 @@ const INTERVAL_MIN_MS: u64 = 250;
 /// Saved queries of the demo's config.
 const QUERIES: [(&str, &str); 3] =
     [("5xx", "status>=500 -/healthz/"), ("errors", "level>=error"), ("stuck", "/timeout|slow|exhausted/")];
+/// What a service depends on: where that is down, it alone is told.
+const AFTER: [(&str, &str); 3] = [("api", "storage"), ("login", "api"), ("edge", "api")];
+/// Where pages go, beside the other logs.
+const PAGES: &str = "pages.log";
+/// How long a page waits for others at speed 1: the first round of the probes that fail together.
+const WAIT_MS: f64 = 4_000.0;
+/// How long the demo's silence holds: longer than anybody watches.
+const SILENCED_FOR: SignedDuration = SignedDuration::from_hours(12);
 /// Orders that come in a second of scenario time.
 const ORDERS_PER_SECOND: f64 = 3.0;
 /// Orders added in one step at most, whatever the speed.
@@ -74,7 +82,7 @@ impl Stage {
         let database = OrdersDatabase::create(&database_path)
             .map_err(|error| format!("could not create `{}`: {error}", database_path.display()))?;
         let config = root.join("config.toml");
-        let text = config_text(&scenario, &services.addresses, root, speed);
+        let text = config_text(&scenario, &services.addresses, root, speed, clock::now());
         std::fs::write(&config, text).map_err(|error| format!("could not write `{}`: {error}", config.display()))?;
         Ok(Self { root: root.to_path_buf(), state_dir, config, scenario, services, writer, database, speed })
     }
@@ -222,27 +230,42 @@ fn severity_of(number: u8) -> Severity {
 }
 
 /// The config that the screen is opened with: an ordinary one.
-fn config_text(scenario: &Scenario, addresses: &BTreeMap<String, SocketAddr>, root: &Path, speed: f64) -> String {
+fn config_text(
+    scenario: &Scenario,
+    addresses: &BTreeMap<String, SocketAddr>,
+    root: &Path,
+    speed: f64,
+    now: Timestamp,
+) -> String {
     let interval_ms = interval_ms(speed);
     let (timeout_ms, slow_ms) = (interval_ms * 3 / 4, interval_ms / 4);
     let mut text = String::from("# The config of a demo, written by `hotseat demo`\n");
     let _ = writeln!(
         text,
-        "\n[defaults]\ninterval = \"{interval_ms}ms\"\nretry = \"{interval_ms}ms\"\ntimeout = \"{timeout_ms}ms\"\nfail = \"2/3\"\nrecover = \"2/2\""
+        "\n[defaults]\ninterval = \"{interval_ms}ms\"\nretry = \"{interval_ms}ms\"\ntimeout = \"{timeout_ms}ms\"\nfail = \"2/3\"\nrecover = \"2/2\"\nnotify = [\"page\"]"
     );
     for service in &scenario.service {
         let Some(address) = addresses.get(&service.name) else { continue };
         if service.name == "storage" {
-            let _ = writeln!(text, "\n[[probe]]\nname = \"storage\"\ntcp = \"{address}\"");
+            let _ = writeln!(text, "\n[[probe]]\nname = \"storage\"\ntcp = \"{address}\"\ngroup = \"platform\"");
         } else {
             let _ = writeln!(
                 text,
                 "\n[[probe]]\nname = {}\nhttp = \"http://{address}/health\"\nexpect = [\"status == 200\"]\nprefer = [\"total < {slow_ms}ms\"]",
                 quoted(&service.name)
             );
+            let _ = writeln!(text, "group = \"web\"\nslo = \"99.9% / 30d\"");
+            if let Some((_, parent)) = AFTER.iter().find(|(name, _)| *name == service.name) {
+                let _ = writeln!(text, "after = [{}]", quoted(parent));
+            }
         }
     }
-    let _ = writeln!(text, "\n[[probe]]\nname = \"disk\"\ncommand = [\"df\", \"-P\", {}]", quoted_path(root));
+    let _ = writeln!(
+        text,
+        "\n[[probe]]\nname = \"disk\"\ncommand = [\"df\", \"-P\", {}]\ngroup = \"platform\"",
+        quoted_path(root)
+    );
+    text.push_str(&alerts_text(root, speed, now));
     for file in scenario.files() {
         let name = file.split('.').next().unwrap_or(file);
         let path = root.join("logs").join(file);
@@ -258,6 +281,25 @@ fn config_text(scenario: &Scenario, addresses: &BTreeMap<String, SocketAddr>, ro
         quoted_path(&root.join("backups"))
     );
     text
+}
+
+/// Who is told, and of what not: pages go into a log of their own, where they stand beside what led to them.
+fn alerts_text(root: &Path, speed: f64, now: Timestamp) -> String {
+    let pages = quoted_path(&root.join("logs").join(PAGES));
+    let wait_ms = (WAIT_MS / speed).max(0.0) as u64;
+    let until = now.checked_add(SILENCED_FOR).unwrap_or(now);
+    format!(
+        "\n[[notifier]]\nname = \"pager\"\ncommand = [\"tee\", \"-a\", {pages}]\nwait = \"{wait_ms}ms\"\nremind = [\"1m\"]\n\
+         \n[[notifier]]\nname = \"bell\"\nterminal = \"bell\"\nwait = \"{wait_ms}ms\"\nleast = \"critical\"\n\
+         \n[[person]]\nname = \"alice\"\nnotify = [\"pager\", \"bell\"]\n\
+         \n[[person]]\nname = \"bob\"\nnotify = [\"pager\"]\n\
+         \n[[rotation]]\nname = \"primary\"\npeople = [\"alice\", \"bob\"]\nevery = \"1w\"\nhandover = \"mon 09:00\"\n\
+         \n[[ladder]]\nname = \"page\"\nsteps = [{{ notify = [\"primary\"] }}, {{ after = \"15m\", notify = [\"bob\"] }}]\n\
+         \n[[silence]]\nname = \"slow search\"\nmatch = [\"probe=search\", \"concern=degraded\"]\nuntil = \"{until}\"\n\
+         comment = \"the index is rebuilt\"\n\
+         \n[[maintenance]]\nname = \"sunday patching\"\nmatch = [\"group=platform\"]\nat = \"0 2 * * SUN\"\nlength = \"2h\"\n\
+         \n[[log]]\nname = \"pages\"\nfile = {pages}\n"
+    )
 }
 
 fn interval_ms(speed: f64) -> u64 {
@@ -286,9 +328,21 @@ mod tests {
     fn the_config_of_the_demo_is_accepted() {
         let scenario = Scenario::parse(STORAGE_OUTAGE).unwrap();
         let addresses = scenario.service.iter().map(|it| (it.name.clone(), "127.0.0.1:9".parse().unwrap())).collect();
-        let text = config_text(&scenario, &addresses, Path::new("/tmp/with \"quotes\""), 1.0);
+        let text = config_text(&scenario, &addresses, Path::new("/tmp/with \"quotes\""), 1.0, Timestamp::UNIX_EPOCH);
         let (config, errors) = crate::config::parse("config.toml", &text);
         assert_eq!(errors, []);
-        assert_eq!((config.probes.len(), config.logs.len(), config.backups.len()), (6, 4, 1));
+        assert_eq!((config.probes.len(), config.logs.len(), config.backups.len()), (6, 5, 1));
+        assert_eq!((config.notifiers.len(), config.alerts.silences.len(), config.alerts.maintenances.len()), (2, 1, 1));
+        let ids: Vec<_> = config
+            .probes
+            .iter()
+            .map(|it| (crate::domain::ids::ProbeId::new(&HostId::new("h"), &it.name), it.setup()))
+            .collect();
+        let plan = crate::domain::alert::plan::Plan::new(
+            Timestamp::UNIX_EPOCH,
+            &config.alerts,
+            ids.iter().map(|(id, it)| (id, it)),
+        );
+        assert!(plan.is_sound(), "{plan:?}");
     }
 }

@@ -136,7 +136,7 @@ fn feed_history(replay: &mut Replay, cx: &Context, range: &std::ops::Range<Times
             .caused_by(error)
             .hint("check the directory with `hotseat doctor`, or name another one with `--state-dir`")
     };
-    let mut decided = VecDeque::new();
+    let mut decided: VecDeque<Envelope> = VecDeque::new();
     journal::facts(&state_dir, range.clone(), |envelope| {
         if matches!(envelope.fact, Fact::Alert(_) | Fact::Probe(ProbeFact::Acknowledged { .. })) {
             decided.push_back(envelope);
@@ -147,7 +147,9 @@ fn feed_history(replay: &mut Replay, cx: &Context, range: &std::ops::Range<Times
     let host = cx.host(&crate::config::Config::default());
     let read = Reader::new(&state_dir, None).walk(range.clone(), |probe, outcome| {
         let at = outcome.at;
-        while let Some(envelope) = decided.pop_front_if(|it| it.at <= at) {
+        while decided.front().is_some_and(|it| it.at <= at)
+            && let Some(envelope) = decided.pop_front()
+        {
             replay.feed(Record::Envelope(Box::new(envelope)));
         }
         let fact = Fact::Probe(ProbeFact::Outcome { probe: probe.clone(), outcome: Box::new(outcome), next: None });

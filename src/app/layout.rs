@@ -120,15 +120,19 @@ impl Areas {
     }
 
     fn stacked(&mut self, room: Rect, needs: &Needs) {
-        let [services, _, backups, incident] = needs.wanted;
+        let [services, logs, backups, incident] = needs.wanted;
         let bodies = room.height - PaneId::ALL.len() as u16;
         let rows = |pane, wanted: u16, percent, least| match needs.is_closed(pane) {
             true => 0,
             false => wanted.min(share(bodies, percent)).max(least),
         };
-        let services = rows(PaneId::Services, services, 30, 2);
         let backups = rows(PaneId::Backups, backups, 12, 1);
         let incident = rows(PaneId::Incident, incident, 30, 3);
+        let spare = bodies.saturating_sub(backups + incident).saturating_sub(logs);
+        let services = match needs.is_closed(PaneId::Services) {
+            true => 0,
+            false => services.min(share(bodies, 30).max(spare)).max(2),
+        };
         self.rows(room, |it| match it {
             PaneId::Services => services + 1,
             PaneId::Backups => backups + 1,
@@ -138,11 +142,12 @@ impl Areas {
     }
 
     fn side_by_side(&mut self, room: Rect, needs: &Needs) {
-        let [services, _, backups, incident] = needs.wanted;
-        let above = services.max(backups).min(share(room.height, 32)).max(4);
-        let top = if needs.are_closed(&[PaneId::Services, PaneId::Backups]) { 1 } else { above + 1 };
+        let [services, logs, backups, incident] = needs.wanted;
         let below = incident.min(share(room.height, 30)).max(4);
         let bottom = if needs.is_closed(PaneId::Incident) { 1 } else { below + 1 };
+        let spare = room.height.saturating_sub(bottom + 2).saturating_sub(logs);
+        let above = services.max(backups).min(share(room.height, 32).max(spare)).max(4);
+        let top = if needs.are_closed(&[PaneId::Services, PaneId::Backups]) { 1 } else { above + 1 };
         let (left, right) = self.columns(Rect { height: top, ..room }, 60);
         self.panes.push(pane(PaneId::Services, left));
         self.panes.push(pane(PaneId::Logs, Rect { y: room.y + top, height: room.height - top - bottom, ..room }));
@@ -151,8 +156,9 @@ impl Areas {
     }
 
     fn three(&mut self, room: Rect, needs: &Needs) {
-        let [services, _, backups, incident] = needs.wanted;
-        let rows = services.max(backups).max(incident).min(share(room.height, 42)).max(6);
+        let [services, logs, backups, incident] = needs.wanted;
+        let spare = room.height.saturating_sub(2).saturating_sub(logs);
+        let rows = services.max(backups).max(incident).min(share(room.height, 42).max(spare)).max(6);
         let others = [PaneId::Services, PaneId::Backups, PaneId::Incident];
         let top = if needs.are_closed(&others) { 1 } else { rows + 1 };
         let above = Rect { height: top, ..room };
@@ -235,6 +241,15 @@ mod tests {
                 let at = PaneId::ALL.iter().position(|it| *it == focus).unwrap();
                 assert!(divide(width, height, focus)[at] > 0, "{width}x{height} {focus:?}");
             }
+        }
+    }
+
+    #[test]
+    fn rows_that_the_logs_cannot_fill_go_to_the_services() {
+        for (width, height, least) in [(80, 24, 8), (120, 40, 22), (200, 60, 22)] {
+            let needs = Needs { focus: PaneId::Services, zoomed: false, header_rows: 1, wanted: [22, 5, 2, 3] };
+            let areas = rows(&Areas::divide(Rect::new(0, 0, width, height), &needs));
+            assert!(areas[0] >= least && areas[1] >= 5, "{width}x{height} {areas:?}");
         }
     }
 

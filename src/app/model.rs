@@ -17,6 +17,9 @@ use crate::panes::{Context, PaneId, Panes};
 use crate::theme::Theme;
 use crate::widgets::input::LineInput;
 
+/// Rows in which the logs say that there is nothing to follow.
+const LOGS_ROWS_WITHOUT: u16 = 5;
+
 /// What a screen is started with.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -265,7 +268,13 @@ impl Model {
             && board.probes.is_empty()
             && board.backups.jobs.is_empty()
             && board.incidents.open_incidents().next().is_none();
-        let wanted = |at: usize| if only_logs && PaneId::ALL[at] != PaneId::Logs { 0 } else { wanted[at] };
+        let no_logs = board.logs.sources.is_empty();
+        let wanted = |at: usize| match PaneId::ALL[at] {
+            PaneId::Logs if no_logs => LOGS_ROWS_WITHOUT,
+            PaneId::Logs => wanted[at],
+            _ if only_logs => 0,
+            _ => wanted[at],
+        };
         let needs = Needs {
             focus: self.focus,
             zoomed: self.is_zoomed(),

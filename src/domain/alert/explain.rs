@@ -3,7 +3,7 @@
 //! What was decided is read from the probe's trail, what was found from its last outcomes; what holds all the
 //! time (thresholds, dependencies, who is named) is told as it is now.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::policy::alert::{Alert, Stage};
@@ -57,7 +57,14 @@ impl Explanation {
         let last = timed.map_or(self.steps.len(), |it| first + it);
         let after = self.steps.split_off(last);
         let known = self.steps.split_off(first);
-        let mut timed: Vec<Step> = steps.into_iter().filter(|it| !known.contains(it)).collect();
+        // What was kept has its time to the millisecond.
+        let near = |a: Option<Timestamp>, b: Option<Timestamp>| match (a, b) {
+            (Some(a), Some(b)) => a.duration_since(b).abs() < SignedDuration::from_millis(2),
+            (a, b) => a == b,
+        };
+        let is_known =
+            |it: &Step| known.iter().any(|had| had.kind == it.kind && had.text == it.text && near(had.at, it.at));
+        let mut timed: Vec<Step> = steps.into_iter().filter(|it| !is_known(it)).collect();
         timed.extend(known);
         // Of what happened at one time the outcomes come first, as they did before.
         timed.sort_by_key(|it| (it.at, it.kind != "outcome"));

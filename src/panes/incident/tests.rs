@@ -154,6 +154,14 @@ fn a_wrong_time_keeps_the_text_in_the_prompt() {
 }
 
 #[test]
+fn who_was_told_stands_in_the_timeline() {
+    let mut screen = Screen::new((60, 3));
+    let id = screen.declare("INC-20240819-0652-k7q2", NOW - 60);
+    screen.add(&id, NOW, EntryBody::Alert { subject: "h/api".into(), text: "paged alice by sms".into() });
+    assert!(screen.rows()[1].ends_with("api paged alice by sms"), "{:?}", screen.rows());
+}
+
+#[test]
 fn the_timeline_follows_until_a_row_is_selected() {
     let mut screen = Screen::new((40, 3));
     let id = screen.declare("INC-20240819-0652-k7q2", NOW - 60);

@@ -230,7 +230,9 @@ fn timeline_line(cx: &Context<'_>, theme: &Theme, row: &TimelineRow<'_>, width: 
     let entry = row.entry;
     let role = match &entry.body {
         EntryBody::Pin(_) => Role::NotePin,
-        EntryBody::Probe { .. } | EntryBody::Backup { .. } | EntryBody::Unknown { .. } => Role::NoteMachine,
+        EntryBody::Probe { .. } | EntryBody::Backup { .. } | EntryBody::Alert { .. } | EntryBody::Unknown { .. } => {
+            Role::NoteMachine
+        }
         EntryBody::Severity { severity } => severity_role(*severity),
         _ => Role::NotePerson,
     };

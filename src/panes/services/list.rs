@@ -79,7 +79,8 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &
         return;
     }
     let longest = cx.board.probes.iter().map(|(id, _)| id.name().width()).max().unwrap_or_default();
-    let columns = Columns::of(area.width as usize, longest);
+    let indent = usize::from(rows.iter().any(|it| matches!(it, Row::Probe { below_group: true, .. })));
+    let columns = Columns::of((area.width as usize).saturating_sub(indent), longest);
     let first_red = cx.board.probes.first_red();
     let top = list.top.min(rows.len().saturating_sub(area.height as usize));
     for (offset, it) in rows.iter().skip(top).take(area.height as usize).enumerate() {

@@ -14,7 +14,7 @@ use crate::widgets::progress;
 /// What is promised and what is usual, and whether it turns to and fro.
 pub(super) fn promise(cx: &Context<'_>, page: &mut Page<'_>, state: &ProbeState) {
     if let Some(report) = state.slo() {
-        let over = format::duration(report.slo.over);
+        let over = format::span(report.slo.over);
         page.heading(&format!("promise: {} good over {over}", percent(report.slo.share)));
         let left = report.left;
         let words = format!(
@@ -50,7 +50,7 @@ pub(super) fn promise(cx: &Context<'_>, page: &mut Page<'_>, state: &ProbeState)
 
 fn burn_words(burn: &Burn) -> String {
     let times = |it: Option<f64>| it.map_or_else(|| "?".to_string(), |it| format!("{it:.1}×"));
-    let windows = format!("{}/{}", format::duration(burn.long), format::duration(burn.short));
+    let windows = format!("{}/{}", format::span(burn.long), format::span(burn.short));
     let now = format!("{} and {}", times(burn.over_long), times(burn.over_short));
     let rings = if burn.fires { "rings" } else { "rings at" };
     format!("{windows}: {now}, {rings} {:.1}×, {}", burn.factor, format::plural(u64::from(burn.count), "bad result"))

@@ -150,6 +150,11 @@ impl AlertBoard {
             }
         }
         for key in again {
+            // The cause no longer counts it, so it must not wait for the cause to be forgotten.
+            if let Some(old) = self.alerts.get_mut(&key) {
+                old.common = None;
+                run.keep(Row::Alert(key.clone()));
+            }
             self.forget(run, &key);
         }
     }

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod incident;
 pub mod log;
 pub mod notify;
+pub mod private_file;
 pub mod probe;
 pub mod supervise;
 

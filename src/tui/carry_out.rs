@@ -7,6 +7,7 @@ use crate::app::event::Event;
 use crate::domain::ids::IncidentId;
 use crate::domain::request::Request;
 use crate::runtime::LINK_REQUESTS_MAX;
+use crate::service::private_file;
 use crate::tui::editor_handoff::Handoff;
 use crate::tui::event_loop::{Due, Editing, EventLoop};
 use crate::tui::input::Reader;
@@ -34,7 +35,7 @@ impl EventLoop<'_> {
             }
             Effect::KeepTheme(name) => {
                 let path = self.options.state_dir.join(THEME_FILE);
-                return self.task(move || match clipboard::write_private(&path, &format!("{name}\n")) {
+                return self.task(move || match private_file::write(&path, format!("{name}\n").as_bytes()) {
                     Ok(()) => Event::Notice(Notice { severity: NoticeSeverity::Info, text: format!("theme `{name}`") }),
                     Err(error) => Event::Failed(format!("could not keep the theme in `{}`: {error}", path.display())),
                 });

@@ -3,12 +3,12 @@
 //! tmux and screen swallow OSC 52 by default, PuTTY does not know it, and nothing ever answers. So the
 //! text also lands in `last-copy.txt`, and the notice says where.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+
+use crate::service::private_file;
 
 /// Bytes that the clipboard gets at most: what the stingiest of the terminals takes once it is base64.
 pub const CLIPBOARD_MAX_BYTES: usize = 74_994;
@@ -28,7 +28,7 @@ pub fn sequence(text: &str) -> Option<Vec<u8>> {
 /// When it cannot be written.
 pub fn keep(state_dir: &Path, text: &str) -> io::Result<PathBuf> {
     let path = state_dir.join(LAST_COPY);
-    write_private(&path, text)?;
+    private_file::write(&path, text.as_bytes())?;
     Ok(path)
 }
 
@@ -45,25 +45,9 @@ pub fn notice(what: &str, kept: Result<&Path, &io::Error>, sent: bool, multiplex
     }
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
-pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(dir) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    }
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{:08x}.new", fastrand::u32(..)));
-    let new = path.with_file_name(name);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&new);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

@@ -11,7 +11,7 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use crate::tui::clipboard::write_private;
+use crate::service::private_file;
 
 /// Largest text read back. An incident document is a few pages.
 const TEXT_MAX_BYTES: u64 = 8 << 20;
@@ -35,7 +35,8 @@ impl Handoff {
         let editor = editor.unwrap_or_else(|| "vi".into());
         let words = split_words(&editor).ok_or_else(|| format!("could not read `{editor}`: a quote is not closed"))?;
         let path = state_dir.join("edit").join(format!("note-{:08x}.md", fastrand::u32(..)));
-        write_private(&path, text).map_err(|error| format!("could not write `{}`: {error}", path.display()))?;
+        private_file::write(&path, text.as_bytes())
+            .map_err(|error| format!("could not write `{}`: {error}", path.display()))?;
         let (program, arguments) = words.split_first().ok_or("no editor is named")?;
         let mut command = Command::new(program);
         // Stdin may be a pipe of logs; an editor wants the terminal.

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::service::private_file;
+
 /// Mode of new directories: what is written in an outage is nobody else's business.
 pub const DIR_MODE: u32 = 0o700;
 /// Mode of new files.
@@ -112,11 +114,5 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
 
 /// Replaces a file so that a reader or a crash sees either the old text or the new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let fail = |error: &io::Error| StoreError::io("write", path, error);
-    // tempfile creates with mode 0600 and removes the file again when anything below fails.
-    let mut temp = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir).map_err(|error| fail(&error))?;
-    temp.write_all(bytes).and_then(|()| temp.as_file().sync_all()).map_err(|error| fail(&error))?;
-    temp.persist(path).map_err(|error| fail(&error.error))?;
-    sync_dir(dir)
+    private_file::write(path, bytes).map_err(|error| StoreError::io("write", path, &error))
 }

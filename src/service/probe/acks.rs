@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use crate::domain::probe::Ack;
+use crate::service::private_file;
 
 /// The file in the state directory.
 const FILE: &str = "acks.json";
@@ -44,12 +45,7 @@ pub fn record(state_dir: &Path, probe: &str, ack: Ack) -> io::Result<()> {
         let Some(oldest) = oldest else { break };
         acks.remove(&oldest);
     }
-    let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
-    serde_json::to_writer(&mut file, &acks)?;
-    file.flush()?;
-    file.as_file().sync_all()?;
-    file.persist(state_dir.join(FILE)).map_err(|it| it.error)?;
-    Ok(())
+    private_file::write(&state_dir.join(FILE), &serde_json::to_vec(&acks)?)
 }
 
 /// Reads all marks; none when there is no file.

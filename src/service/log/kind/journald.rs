@@ -1,8 +1,6 @@
 //! `journald` in the config: the journal of this host, taken up again where it was left.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +15,7 @@ use crate::service::log::child::{self, Call, Complaint, End, Heard, Lines, Next,
 use crate::service::log::producer::{Feed, Producer};
 use crate::service::log::retry::{Again, Connection, Lost, keep_up};
 use crate::service::log::spec::LogInputs;
+use crate::service::private_file;
 
 /// Entries that are wanted at first.
 const DEFAULT_LINES: i64 = 1000;
@@ -171,20 +170,11 @@ impl Cursor {
         if !self.is_kept || self.text.is_empty() || self.text == self.saved {
             return;
         }
-        match write_private(&self.path, self.text.as_bytes()) {
+        match private_file::write(&self.path, self.text.as_bytes()) {
             Ok(()) => self.saved.clone_from(&self.text),
             Err(error) => tracing::warn!("could not keep where the journal was left: {error}"),
         }
     }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let new = path.with_extension("cursor.new");
-    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?.write_all(bytes)?;
-    fs::rename(&new, path)
 }
 
 /// The cursor of the last entry in some whole lines.
@@ -415,7 +405,7 @@ mod tests {
     fn where_the_last_session_left_is_kept_until_an_entry_has_come() {
         let rig = Rig::new();
         let path = rig.path("state/spool/log.cursor");
-        write_private(&path, cursor_of(entry(20).as_bytes()).unwrap().as_bytes()).unwrap();
+        private_file::write(&path, cursor_of(entry(20).as_bytes()).unwrap().as_bytes()).unwrap();
         let JournalLog { program, matches, lines, since } = journal(&rig, 5, "none");
         // Fails at first, and also when it is asked for what came since.
         let script = format!(
@@ -431,7 +421,7 @@ mod tests {
     fn a_place_that_the_journal_does_not_know_is_given_up_and_told() {
         let rig = Rig::new();
         let path = rig.path("state/spool/log.cursor");
-        write_private(&path, cursor_of(entry(20).as_bytes()).unwrap().as_bytes()).unwrap();
+        private_file::write(&path, cursor_of(entry(20).as_bytes()).unwrap().as_bytes()).unwrap();
         let JournalLog { program, matches, lines, since } = journal(&rig, 5, "none");
         let script = format!(
             "case $* in *--after-cursor*) echo 'Failed to seek to cursor: Invalid argument' >&2; exit 1;; esac; exec {program} \"$@\""

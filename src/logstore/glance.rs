@@ -391,6 +391,10 @@ mod tests {
         "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"level\":\"err or\",\"msg\":\"d\"}",
         "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"level\":40,\"msg\":\"d\"}",
         "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"msg\":\"no level\"}",
+        "{\"ts\":\"2026-11-22T10:20:32.123Z\",\"level\":\"\\u001b[31merror\\u001b[39m\",\"msg\":\"winston\"}",
+        "{\"ts\":\"2026-11-22T10:20:33.123Z\",\"level\":\"\\u001b[32minfo\\u001b[39m\",\"msg\":\"winston\"}",
+        "{\"level\":\"\\u001b[31merror\\u001b[39m\",\"time\":\"2026-11-22T10:20:33.123Z\",\"msg\":\"winston\"}",
+        "{\"level\":\"\\u001b[32minfo\\u001b[39m\",\"time\":\"2026-11-22T10:20:33.123Z\",\"msg\":\"winston\"}",
         "{\"@t\":\"2026-11-22T10:20:32.123Z\",\"@m\":\"serilog\"}",
         "{\"@t\":\"2026-11-22T10:20:32.123Z\",\"@l\":\"Error\",\"@m\":\"serilog\"}",
         "10.0.0.1 - - [22/Nov/2026:10:20:30 +0000] \"GET / HTTP/1.1\" 200 12 \"-\" \"curl\"",
@@ -464,7 +468,7 @@ mod tests {
             (LINES[4], "2026-11-22 10:59:01,007 ERROR b x\n", Level::Error),
             (LINES[17], "{\"level\":\"info\",\"time\":\"2026-11-22T10:59:01.007Z\"}\n", Level::Info),
             (LINES[20], "{\"ts\":\"2026-11-22T10:59:01.007Z\",\"level\":\"error\",\"a\":1}\n", Level::Error),
-            (LINES[27], "172.16.0.9 - - [22/Nov/2026:10:59:01 +0000] \"GET /\" 404 1\n", Level::Warn),
+            (LINES[31], "172.16.0.9 - - [22/Nov/2026:10:59:01 +0000] \"GET /\" 404 1\n", Level::Warn),
         ];
         for (known, line, level) in glances {
             let mut layouts = Layouts::default();

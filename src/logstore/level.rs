@@ -212,8 +212,17 @@ fn of_json(line: &[u8]) -> Option<Level> {
 fn of_json_value(value: &[u8]) -> Option<Level> {
     match value.first()? {
         b'0'..=b'9' => of_number(std::str::from_utf8(value).ok()?.parse().ok()?),
+        // Escapes, or a colour as it is.
+        b'\\' | &ESCAPE => of_coloured_word(&value[..value.len().min(LEVEL_BYTES)]),
         _ => of_word(word(value)),
     }
+}
+
+/// The level of a word that was coloured before it was written as JSON: `\u001b[31merror\u001b[39m`.
+fn of_coloured_word(value: &[u8]) -> Option<Level> {
+    let plain = json::unescape(value);
+    let plain = without_escapes(&plain).unwrap_or(plain);
+    of_word(word(plain.trim_ascii_start()))
 }
 
 /// Keys under which loggers write the level.
@@ -414,6 +423,12 @@ mod tests {
         check("\x1b[31m<11>Aug 19 14:30:01 host app: x\x1b[0m", Some(Level::Error));
         check("\x1b[0mI0819 14:30:01.123456       1 main.go:1] x", Some(Level::Info));
         check("\x1b[32m{\"level\":50,\"msg\":\"x\"}\x1b[0m", Some(Level::Error));
+        check(r#"{"level":"\u001b[31merror\u001b[39m","message":"x"}"#, Some(Level::Error));
+        check(r#"{"message":"x","level":"\u001B[1m\u001b[33m warn\u001b[0m"}"#, Some(Level::Warn));
+        check("{\"level\":\"\x1b[31merror\x1b[39m\",\"message\":\"x\"}", Some(Level::Error));
+        check(r#"{"level":"\u001b[31m\u001b[39m","message":"error"}"#, None);
+        check(r#"{"level":"\u001b[31","message":"error"}"#, None);
+        check(r#"2026-08-19T14:30:01Z api {"level":"\u001b[36mdebug\u001b[39m","message":"x"}"#, Some(Level::Debug));
         check("\x1b[36mjust a colour\x1b[0m", None);
         check("2026-08-19T14:30:01Z level-headed error_count=3", None);
     }

@@ -635,7 +635,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_is_remembered_of_one_line_changes_nothing_for_the_next(
-            picks in proptest::collection::vec((0_usize..13, 10_u32..33, 0_u32..70), 1..12),
+            picks in proptest::collection::vec((0_usize..15, 10_u32..33, 0_u32..70), 1..12),
         ) {
             let mut shared = reader();
             for (shape, day, second) in picks {
@@ -652,7 +652,9 @@ mod tests {
                     8 => format!("{{\"level\":\"warn\",\"ts\":{second},\"level\":\"x\"}}"),
                     9 => format!("{{\"@t\":\"{iso}Z\",\"@l\":\"Error\"}}"),
                     10 => format!("{{\"@t\":\"{iso}Z\",\"@m\":\"level\"}}"),
-                    11 => format!("10.0.0.1 - - [{day}/Aug/2026:14:30:{:02} +0000] \"GET /?a=b\" 502 1", second % 70),
+                    11 => format!("{{\"ts\":\"{iso}Z\",\"level\":\"\\u001b[31merror\\u001b[39m\"}}"),
+                    12 => format!("{{\"level\":\"\\u001b[33mwarn\\u001b[39m\",\"ts\":{second}}}"),
+                    13 => format!("10.0.0.1 - - [{day}/Aug/2026:14:30:{:02} +0000] \"GET /?a=b\" 502 1", second % 70),
                     _ => "\0\0\0\0\0\0\0\0\0\0T14:30:01".into(),
                 };
                 let alone = reader().read(line.as_bytes());

@@ -52,6 +52,27 @@ fn records_of_several_files_are_filtered_merged_and_harmless() {
 }
 
 #[test]
+fn a_level_that_was_coloured_before_it_became_json_is_a_level_everywhere() {
+    let home = home();
+    let line = |minute: usize, colour: usize, level: &str| {
+        let level = format!("\\u001b[{colour}m{level}\\u001b[39m");
+        format!("{{\"level\":\"{level}\",\"message\":\"x\",\"timestamp\":\"2026-08-19T14:{minute}:00Z\"}}\n")
+    };
+    let lines: String =
+        (10..50).map(|it| if it % 4 == 0 { line(it, 31, "error") } else { line(it, 32, "info") }).collect();
+    fs::write(home.path().join("winston.log"), lines).expect("winston.log");
+    let logs = |arguments: &[&str]| run(home.path(), &[&["winston.log"], arguments].concat()).0;
+    assert_eq!(logs(&["-q", "level>=error", "--count"]), "10\n");
+    assert_eq!(logs(&["-q", "level=info", "--count"]), "30\n");
+    let newest: serde_json::Value = serde_json::from_str(&logs(&["-n", "1", "--json"])).expect("one object");
+    assert_eq!(newest["level"], "info");
+    let histogram: serde_json::Value = serde_json::from_str(&logs(&["--histogram", "--json"])).expect("one object");
+    let buckets = histogram["buckets"].as_array().expect("buckets");
+    let sum = |level: &str| buckets.iter().filter_map(|it| it[level].as_u64()).sum::<u64>();
+    assert_eq!((sum("error"), sum("info")), (10, 30), "{histogram}");
+}
+
+#[test]
 fn a_mistake_is_shown_where_it_is_and_exits_with_2() {
     let home = home();
     let check = |arguments: &[&str], says: &str| {

@@ -152,6 +152,32 @@ fn nanoseconds_are_told_by_the_times_when_the_fields_are_kept_secret() {
 }
 
 #[test]
+fn fields_that_are_kept_secret_are_asked_for_once_until_the_connection_is_lost() {
+    let elastic = Elastic::start(documents(base(), 300));
+    elastic.ways().field_caps_status = 403;
+    let mut desk = Desk::new(&config_of(&elastic, ""));
+    let asked = || elastic.web.asked().iter().filter(|it| it.path.ends_with("/_field_caps")).count();
+    desk.until_state(|it| *it == SourceState::Connected);
+    for query in ["", "timeout", "level=error"] {
+        for anchor in [Anchor::Tail, Anchor::Head] {
+            desk.ask(request(query, anchor, (20, 20)));
+        }
+    }
+    assert_eq!(asked(), 1);
+    // Another user, who may look.
+    elastic.ways().login = Some("nobody".into());
+    desk.until_state(|it| matches!(it, SourceState::Reconnecting { .. }));
+    elastic.ways().field_caps_status = 200;
+    elastic.ways().login = None;
+    desk.until_state(|it| *it == SourceState::Connected);
+    desk.ask(request("", Anchor::Tail, (20, 20)));
+    let told = asked();
+    assert!(told > 1, "asked again");
+    desk.ask(request("slow", Anchor::Head, (20, 20)));
+    assert_eq!(asked(), told);
+}
+
+#[test]
 fn a_record_without_a_time_leaves_a_row() {
     let elastic = Elastic::start(documents(base(), 3));
     let desk = Desk::new(&config_of(&elastic, "").replace("200ms", "1h"));

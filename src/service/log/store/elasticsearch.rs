@@ -75,10 +75,29 @@ pub struct Elasticsearch {
     client: Arc<HttpClient>,
     /// See [`Store::earliest`]; fixed between renewals.
     earliest: AtomicI64,
-    fields: Mutex<Option<Fields>>,
+    fields: Mutex<Option<Mapped>>,
     /// Times came in nanoseconds, whatever is known of the fields.
     has_nanos: AtomicBool,
     moment: Mutex<Moment>,
+}
+
+/// What is known of the mappings.
+#[derive(Debug, Clone, Copy)]
+enum Mapped {
+    /// The server said it.
+    Told(Fields),
+    /// The server does not say it to this user, for as long as the connection holds.
+    Secret,
+}
+
+impl Mapped {
+    fn fields(self) -> Fields {
+        match self {
+            Self::Told(fields) => fields,
+            // Records are read all the same, and texts are looked for here.
+            Self::Secret => Fields::default(),
+        }
+    }
 }
 
 impl Elasticsearch {
@@ -96,11 +115,11 @@ impl Elasticsearch {
         store
     }
 
-    /// What the mappings say of the fields, asked until the server says it.
+    /// What the mappings say of the fields, asked until the server says it, or that it does not say it.
     fn fields(&self, stop: &Stop) -> Result<Fields, StoreError> {
         let learned = |it: Fields| Fields { has_nanos: it.has_nanos || self.has_nanos.load(Ordering::Relaxed), ..it };
         if let Some(known) = *lock(&self.fields) {
-            return Ok(learned(known));
+            return Ok(learned(known.fields()));
         }
         let Settings { index, time_field, message_field, level_field, .. } = &self.settings;
         let names = format!("{time_field},{message_field},{level_field}");
@@ -109,14 +128,17 @@ impl Elasticsearch {
         match answer.status {
             200 => {}
             401 | 404 | 429 | 500.. => return Err(self.refused(&answer)),
-            // Not allowed to look: records are read all the same, and texts are looked for here.
-            _ => return Ok(learned(Fields::default())),
+            // Not allowed to look.
+            _ => {
+                *lock(&self.fields) = Some(Mapped::Secret);
+                return Ok(learned(Mapped::Secret.fields()));
+            }
         }
         let said: Value = self.parse(&answer, "field capabilities")?;
         let fields = self.read_fields(&said);
         // An index that is not there yet may say something else when it is.
         if said["fields"].get(time_field).is_some() {
-            *lock(&self.fields) = Some(fields);
+            *lock(&self.fields) = Some(Mapped::Told(fields));
         }
         Ok(learned(fields))
     }
@@ -355,7 +377,7 @@ impl Store for Elasticsearch {
         let (mut filter, mut must_not) = (Vec::new(), Vec::new());
         let mut is_exact = true;
         let field = &self.settings.message_field;
-        let known = lock(&self.fields).unwrap_or_default();
+        let known = lock(&self.fields).map(Mapped::fields).unwrap_or_default();
         let finds_exactly = known.message == Text::Wildcard;
         for (out, demand) in matcher.demands() {
             match demand {
@@ -500,6 +522,25 @@ impl Store for Elasticsearch {
     }
 
     fn newest(&self, stop: &Stop) -> Result<u64, StoreError> {
+        let found = self.mark_of_newest(stop);
+        if let Err(StoreError::Failed(_)) = &found {
+            // Who logs in anew, or to a server that came back, may be allowed to know more.
+            lock(&self.fields).take_if(|it| matches!(it, Mapped::Secret));
+        }
+        found
+    }
+
+    fn renew(&self) {
+        let (earliest, _) = horizon(self.settings.common.since);
+        self.earliest.store(earliest, Ordering::Relaxed);
+        // Pages that are being read from the old one keep it open until they are done.
+        lock(&self.moment).open = None;
+    }
+}
+
+impl Elasticsearch {
+    /// What the newest records are, as one number that changes with them.
+    fn mark_of_newest(&self, stop: &Stop) -> Result<u64, StoreError> {
         let fields = self.fields(stop)?;
         let (_, end) = horizon(self.settings.common.since);
         let query = self.query("{}", &(self.earliest()..end), fields);
@@ -519,12 +560,5 @@ impl Store for Elasticsearch {
         let found: Found = self.parse(&answer, "a search")?;
         let mark = |it: &Hit| tie_of(&[it.index.as_bytes(), it.id.as_bytes()]);
         Ok(found.hits.hits.iter().fold(1, |sum, it| sum.wrapping_add(mark(it))))
-    }
-
-    fn renew(&self) {
-        let (earliest, _) = horizon(self.settings.common.since);
-        self.earliest.store(earliest, Ordering::Relaxed);
-        // Pages that are being read from the old one keep it open until they are done.
-        lock(&self.moment).open = None;
     }
 }

@@ -38,9 +38,15 @@ const ASK_BYTES: usize = 1 << 20;
 const MAX_LOG_REQUESTS: &str = "100";
 /// Lists in which a pod may be missing before its source is closed: ten minutes to read its last words.
 const GONE_LISTS: u32 = 60;
-/// So far before the newest line of all the logs are asked for again at most, for containers that lag:
-/// each of them sends all of that once more.
+/// So far before the newest line of all the logs are asked for again together, for containers that lag:
+/// each of them sends all of that once more. One that was quiet for longer is asked alone.
 const MAX_BACK: SignedDuration = SignedDuration::from_mins(10);
+/// Containers that are asked alone when a connection returns: each is a call of its own before the logs go on.
+const MAX_ASKED_ALONE: usize = 64;
+/// All of those calls together may take so long; most take a tenth of a second.
+const ALONE_DEADLINE: Duration = Duration::from_secs(30);
+/// What such a container may say; it was quiet.
+const ALONE_BYTES: usize = 1 << 20;
 /// What of a pod tells that its logs have to be asked for again: its name, its containers, their restarts.
 const POD_TEMPLATE: &str = "jsonpath={range .items[*]}{.metadata.name} {.status.phase} {range .status.containerStatuses[*]}{.name}:{.restartCount}:{.state.waiting.reason},{end}{\"\\n\"}{end}";
 
@@ -191,14 +197,18 @@ impl KubernetesLog {
             return Lost { why: String::new(), again: Again::After(LOOK_AGAIN) };
         }
         pods.listed = listed;
-        let (since, is_whole) = pods.since();
+        let (mut since, quiet) = pods.since();
+        pods.take_up();
+        // The list has changed: nothing was lost, the calls for the logs only begin anew.
+        let is_whole = connection.knows_up() || self.ask_quiet(feed, pods, &quiet);
+        if !is_whole {
+            since = since.min(pods.newest.map(|it| it - MAX_BACK - seam::MARGIN));
+        }
         connection.is_up(feed, is_whole);
         feed.main().tail(None);
         feed.main().state(SourceState::Connected);
-        for container in pods.containers.values_mut() {
-            container.seam.take_up();
-            container.at = None;
-        }
+        pods.flush(feed);
+        pods.take_up();
         let call = self.call_logs(feed, pods, since);
         let (mut out, mut complaint) = (Lines::default(), Complaint::default());
         let mut listed_at = clock::monotonic();
@@ -258,6 +268,38 @@ impl KubernetesLog {
             (Which::Pod(name) | Which::Owner(name), None) => words.push(name.clone()),
         }
         self.call(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Asks containers that were quiet for long for what they said since their last line; it waits to be handed on.
+    /// False when that is not known of all of them.
+    fn ask_quiet(&self, feed: &mut Feed, pods: &mut Pods, quiet: &[Quiet]) -> bool {
+        let until = clock::monotonic() + ALONE_DEADLINE;
+        let mut is_whole = quiet.len() <= MAX_ASKED_ALONE;
+        for it in quiet.iter().take(MAX_ASKED_ALONE) {
+            let left = until.saturating_duration_since(clock::monotonic()).min(ASK_DEADLINE);
+            let Some((pod, container)) = it.prefix.split_once('/') else { continue };
+            if left.is_zero() || feed.is_stopped() {
+                return false;
+            }
+            let since = (it.last - seam::MARGIN).to_string();
+            let call = self.call(&[
+                "logs",
+                "--prefix",
+                "--timestamps",
+                "--since-time",
+                &since,
+                "--tail",
+                "-1",
+                "--container",
+                container,
+                pod,
+            ]);
+            match child::ask(feed, &call, left, ALONE_BYTES) {
+                Ok(lines) => is_whole &= hear(pods, &lines).is_none(),
+                Err(_) => is_whole = false,
+            }
+        }
+        is_whole
     }
 
     /// The pods as they are now, one a line.
@@ -339,13 +381,21 @@ fn split_prefix(line: &[u8]) -> Option<(&str, &[u8])> {
     prefix.contains('/').then_some((prefix, &line[end + 2..]))
 }
 
+/// A container that runs and whose last line is older than [`MAX_BACK`] before the newest of all.
+#[derive(Debug, PartialEq)]
+struct Quiet {
+    /// `pod/container`.
+    prefix: String,
+    last: Timestamp,
+}
+
 impl Pods {
     /// From when on the logs are asked for again: a little before the last line of the container that is
-    /// furthest behind. And whether that is so for all that run, or one is further behind than [`MAX_BACK`].
-    fn since(&self) -> (Option<Timestamp>, bool) {
-        let Some(newest) = self.newest else { return (None, true) };
-        let (mut oldest, mut is_whole) = (newest, true);
-        for container in self.containers.values() {
+    /// furthest behind, [`MAX_BACK`] at most. And those that have to be asked alone, being further behind.
+    fn since(&self) -> (Option<Timestamp>, Vec<Quiet>) {
+        let Some(newest) = self.newest else { return (None, Vec::new()) };
+        let (mut oldest, mut quiet) = (newest, Vec::new());
+        for (prefix, container) in &self.containers {
             let of_pod = |it: &&str| it.split(' ').next() == Some(&container.pod);
             let (Some(listed), Some(last)) = (self.listed.lines().find(of_pod), container.seam.newest()) else {
                 continue;
@@ -353,11 +403,19 @@ impl Pods {
             if newest.duration_since(last) <= MAX_BACK {
                 oldest = oldest.min(last);
             } else if listed.split(' ').nth(1) == Some("Running") {
-                oldest = newest - MAX_BACK;
-                is_whole = false;
+                quiet.push(Quiet { prefix: prefix.clone(), last });
             }
         }
-        (Some(oldest - seam::MARGIN), is_whole)
+        quiet.sort_unstable_by(|a, b| b.last.cmp(&a.last).then_with(|| a.prefix.cmp(&b.prefix)));
+        (Some(oldest - seam::MARGIN), quiet)
+    }
+
+    /// What was heard before comes once more.
+    fn take_up(&mut self) {
+        for container in self.containers.values_mut() {
+            container.seam.take_up();
+            container.at = None;
+        }
     }
 
     /// Takes whole lines; gives back what `kubectl` says of trouble.
@@ -534,21 +592,70 @@ mod tests {
         assert_eq!(numbers(&rig, "log:b"), wanted);
     }
 
+    /// One pod writes a line a minute; its sidecar said something first, and again while nobody listened.
+    fn check_quiet_sidecar(alone: &str, expected: &[&str], gaps: &[&str]) -> String {
+        let rig = Rig::new();
+        let at = |minute: i64| Timestamp::from_second(1_714_979_289 + minute * 60).unwrap();
+        let app = |minute: i64| format!("[pod/shop-a/app] {:.9} line {minute}\n", at(minute));
+        let side = |minute: i64| format!("[pod/shop-a/side] {:.9} line {minute}\n", at(minute));
+        let first = app(0) + &side(0) + &(1..=60).map(app).collect::<String>();
+        std::fs::write(rig.path("first"), first).unwrap();
+        std::fs::write(rig.path("all"), (55..=70).map(app).collect::<String>() + &side(65)).unwrap();
+        std::fs::write(rig.path("side"), side(0) + &side(20) + &side(65)).unwrap();
+        let script = format!(
+            "case $* in *' get '*) echo 'shop-a Running app:0:,side:0:,'; exit 0;; esac\n\
+             echo \"$@\" >> calls; case $* in *' --container side '*) {alone};; esac\n\
+             [ $(grep -c all-containers calls) = 1 ] && {{ cat first; echo 'error: unexpected EOF'; exec sleep 600; }}\n\
+             cat all; exec sleep 600"
+        );
+        let program = rig.script("kubectl", &script).remove(0);
+        rig.start(log(program, Which::Selector("app=shop".into())));
+        rig.wait_until(|rig| numbers(rig, "log:a").last() == Some(&70));
+        rig.wait_until(|rig| numbers(rig, "log:a-side").last() == Some(&65));
+        let lines = rig.lines("log:a-side");
+        assert_eq!(lines.iter().map(|it| &it[it.len() - 2..]).collect::<Vec<_>>(), expected);
+        assert_eq!(numbers(&rig, "log:a"), (0..=70).collect::<Vec<_>>());
+        assert_eq!(rig.gaps("log:a-side"), gaps);
+        std::fs::read_to_string(rig.path("calls")).unwrap()
+    }
+
     #[test]
-    fn a_running_pod_that_is_too_far_behind_is_told_and_one_that_is_gone_holds_nothing_up() {
-        let check = |listed: &str, since: &str, is_whole: bool| {
+    fn a_quiet_sidecar_is_asked_alone_from_its_last_line_on() {
+        let calls = check_quiet_sidecar("cat side; exit 0", &[" 0", "20", "65"], &["Reconnected { resumed: true }"]);
+        let alone: Vec<&str> = calls.lines().filter(|it| it.contains("--container")).collect();
+        let since = "--since-time 2024-05-06T07:07:39Z --tail -1";
+        assert_eq!(alone, [format!("--namespace prod logs --prefix --timestamps {since} --container side shop-a")]);
+        // The others send no more again than they have to.
+        assert!(calls.lines().last().unwrap().contains("--since-time 2024-05-06T08:07:39Z"), "{calls}");
+    }
+
+    #[test]
+    fn a_quiet_sidecar_that_can_not_be_asked_is_told() {
+        let calls = check_quiet_sidecar(
+            "echo 'no such container' >&2; exit 1",
+            &[" 0", "65"],
+            &["Reconnected { resumed: false }"],
+        );
+        assert!(calls.lines().last().unwrap().contains("--since-time 2024-05-06T07:57:39Z"), "{calls}");
+    }
+
+    #[test]
+    fn a_running_pod_that_is_too_far_behind_is_asked_alone_and_one_that_is_gone_holds_nothing_up() {
+        let check = |listed: &str, since: &str, quiet: &[&str]| {
             let mut pods = Pods { listed: listed.into(), ..Pods::default() };
             for (pod, time) in [("a", "07:00:00"), ("b", "07:55:00"), ("c", "08:00:00")] {
                 hear(&mut pods, format!("[pod/{pod}/app] 2024-05-06T{time}Z x\n").as_bytes());
             }
             let since = format!("2024-05-06T{since}Z").parse().ok();
-            assert_eq!(pods.since(), (since, is_whole), "{listed}");
+            let found = pods.since();
+            let names: Vec<&str> = found.1.iter().map(|it| it.prefix.as_str()).collect();
+            assert_eq!((found.0, names.as_slice()), (since, quiet), "{listed}");
         };
-        check("c Running\n", "07:59:30", true);
-        check("b Running\nc Running\n", "07:54:30", true);
-        check("a Succeeded\nb Running\nc Running\n", "07:54:30", true);
-        check("a Running\nc Running\n", "07:49:30", false);
-        assert_eq!(Pods::default().since(), (None, true));
+        check("c Running\n", "07:59:30", &[]);
+        check("b Running\nc Running\n", "07:54:30", &[]);
+        check("a Succeeded\nb Running\nc Running\n", "07:54:30", &[]);
+        check("a Running\nc Running\n", "07:59:30", &["a/app"]);
+        assert_eq!(Pods::default().since(), (None, Vec::new()));
     }
 
     #[test]

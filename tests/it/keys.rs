@@ -384,3 +384,76 @@ fn the_header_says_what_could_not_be_told() {
     desk.press("enter");
     assert_eq!(desk.effects, [Effect::Request(Request::TestNotifier("chat".into()))]);
 }
+
+/// The outage with one of its sources muted, `api`, as by a person who knows what it says.
+fn without_api(more: &str) -> Desk {
+    logs(&format!("S g j m esc {more}"))
+}
+
+/// The logs of the outage on the whole screen, and then some keys.
+fn logs(script: &str) -> Desk {
+    check(&format!("2 z {script}"), &[])
+}
+
+/// The rows on the screen that hold one of the texts.
+fn shown<'a>(desk: &Desk, texts: &[&'a str]) -> Vec<&'a str> {
+    let screen = desk.text();
+    let row = |text: &&str| screen.lines().position(|it| it.contains(*text));
+    let mut found: Vec<(usize, &'a str)> = texts.iter().filter_map(|it| Some((row(it)?, *it))).collect();
+    found.sort_unstable();
+    found.into_iter().map(|it| it.1).collect()
+}
+
+/// What stands around the only record that `Bad` finds, with all sources and with `api` muted.
+const AROUND: [&str; 5] =
+    ["mount /data/07", "connect storage-a:9000 refused", "502 Bad Gateway", "pool at 61 of 64", "api marked down"];
+
+#[test]
+fn context_around_a_match_is_of_the_sources_that_are_heard() {
+    let desk = logs("f \"Bad\" enter +");
+    assert_eq!(shown(&desk, &AROUND), AROUND[1..4], "{}", desk.text());
+    let desk = without_api("f \"Bad\" enter +");
+    assert_eq!(shown(&desk, &AROUND), [AROUND[0], AROUND[2], AROUND[4]], "{}", desk.text());
+    // One line less is the match alone; muted or not makes no difference to it.
+    let desk = without_api("f \"Bad\" enter + -");
+    assert_eq!(shown(&desk, &AROUND), AROUND[2..3], "{}", desk.text());
+    let desk = without_api("f \"Bad\" enter + S g j m esc");
+    assert_eq!(shown(&desk, &AROUND), AROUND[1..4], "heard again, it stands around the match: {}", desk.text());
+}
+
+#[test]
+fn muting_while_context_is_shown_lets_the_match_of_another_source_stay() {
+    let mut desk = logs("f \"Bad\" enter + +");
+    assert_eq!(shown(&desk, &AROUND), AROUND[..4], "{}", desk.text());
+    desk.press("S g j m esc");
+    assert_eq!(shown(&desk, &AROUND), [AROUND[0], AROUND[2], AROUND[4]], "{}", desk.text());
+    // Of a source that is muted, its own matches go as well.
+    let desk = without_api("f \"pool exhausted\" enter +");
+    assert!(!desk.text().contains("(64/64)"), "{}", desk.text());
+}
+
+#[test]
+fn the_whole_log_at_a_match_is_that_of_the_sources_that_are_heard_and_leads_back() {
+    let desk = logs("f \"Bad\" enter k enter");
+    assert_eq!(shown(&desk, &AROUND), AROUND, "{}", desk.text());
+    let mut desk = without_api("f \"Bad\" enter k");
+    let before = desk.text();
+    desk.press("enter");
+    assert_eq!(shown(&desk, &AROUND), [AROUND[0], AROUND[2], AROUND[4]], "{}", desk.text());
+    assert!(desk.text().contains("1 muted"), "{}", desk.text());
+    desk.press("enter");
+    assert_eq!(desk.text(), before);
+    desk.press("enter k k k esc");
+    assert_eq!(desk.text(), before, "and from elsewhere in it");
+}
+
+#[test]
+fn what_is_muted_in_the_whole_log_stays_muted_behind_the_filter() {
+    let mut desk = logs("f \"level>=error\" enter");
+    assert!(desk.text().contains("(64/64)"), "{}", desk.text());
+    desk.press("k k k k enter S g j m esc");
+    assert!(!desk.text().contains("(64/64)") && desk.text().contains("502 Bad Gateway"), "{}", desk.text());
+    desk.press("enter");
+    let rows = shown(&desk, &["mount /data/07", "502 Bad Gateway", "(64/64)", "api marked down"]);
+    assert_eq!(rows, ["mount /data/07", "502 Bad Gateway"], "{}", desk.text());
+}

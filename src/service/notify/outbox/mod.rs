@@ -11,6 +11,8 @@
 mod attempt;
 pub mod fault;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};

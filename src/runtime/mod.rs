@@ -6,7 +6,7 @@
 mod dispatch;
 pub mod explain;
 pub mod journal;
-mod lock;
+pub mod lock;
 mod queue;
 mod reload;
 mod state;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,8 +57,10 @@ const TICK_MIN: Duration = Duration::from_millis(100);
 const TICK_MAX: Duration = Duration::from_secs(15);
 /// How often a runtime that stands by looks whether the state directory is free.
 const STANDBY_RETRY: Duration = Duration::from_secs(5);
-/// What services get to bring their work to disk; the whole way out stays below 800 ms.
+/// What services get to bring their work to disk.
 const FLUSH_DEADLINE: Duration = Duration::from_millis(350);
+/// The whole way out, when no more than one thing hangs: what the others left of it is the store's.
+const WAY_OUT: Duration = Duration::from_millis(780);
 /// What a running backup gets to stop cleanly.
 const STOP_DEADLINE: Duration = Duration::from_millis(250);
 /// What the journal and the screens get for the last facts.
@@ -140,6 +142,13 @@ struct Active {
 }
 
 impl Services {
+    /// Waits until what was recorded is on disk, or cannot be.
+    async fn stored(&self) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.flushed().await;
+        }
+    }
+
     fn reload(&self, config: &Config) {
         self.logs.reload(config.logs.clone());
         if let Some(active) = self.active.get() {
@@ -241,12 +250,17 @@ impl Runtime {
     /// Ends everything in order: requests that were sent are served, what was accepted is brought to disk,
     /// a running backup is abandoned cleanly. Takes less than a second, whatever hangs.
     pub async fn shutdown(self) {
+        let way_out = clock::timer() + WAY_OUT;
         self.stopping.cancel();
         self.serving.close();
         let services = Arc::clone(&self.shared.services);
         let _ = timeout(FLUSH_DEADLINE, async {
-            self.serving.wait().await;
-            services.incidents.flushed().await;
+            let work = async {
+                self.serving.wait().await;
+                services.incidents.flushed().await;
+            };
+            // The outcomes of the last second; what comes from here on is little, and is written at the end.
+            tokio::join!(work, services.stored());
         })
         .await;
         self.cancel.cancel();
@@ -281,12 +295,8 @@ impl Runtime {
                 journal.close().await;
             }
         };
-        let store = async {
-            if let Some(keeper) = services.keeper.get() {
-                keeper.flushed().await;
-            }
-        };
-        let _ = timeout(CLOSE_DEADLINE, async { tokio::join!(journal, store) }).await;
+        let end = way_out.max(clock::timer() + CLOSE_DEADLINE);
+        let _ = timeout_at(end, async { tokio::join!(journal, services.stored()) }).await;
     }
 }
 

@@ -100,14 +100,26 @@ fn describe(path: &str, error: &rusqlite::Error) -> String {
     }
 }
 
+/// Inode and device of a file: another file under its name has others.
+pub type Identity = (u64, u64);
+
+/// The file that stands in a state directory now; `None` when there is none.
+pub fn identity(state_dir: &Path) -> Option<Identity> {
+    identity_of(&state_dir.join(FILE_NAME))
+}
+
+fn identity_of(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|it| (it.ino(), it.dev()))
+}
+
 /// An open file.
 pub struct Database {
     /// The connection.
     pub connection: Connection,
     /// Where it is.
     pub path: PathBuf,
-    /// Inode and device, to notice that the file was replaced.
-    identity: (u64, u64),
+    /// To notice that the file was replaced.
+    identity: Identity,
 }
 
 impl Database {
@@ -140,7 +152,7 @@ impl Database {
 
     /// True while the file that was opened still stands under its name.
     pub fn is_in_place(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|it| (it.ino(), it.dev()) == self.identity)
+        identity_of(&self.path) == Some(self.identity)
     }
 
     /// Makes the next commits wait for the disk, or leaves that to the next checkpoint.

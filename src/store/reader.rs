@@ -11,7 +11,7 @@ use crate::clock;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::history::{History, HistoryRequest};
 use crate::domain::probe::outcome::Outcome;
-use crate::store::database::{self, StoreError};
+use crate::store::database::{self, Identity, StoreError};
 use crate::store::outbox::{self, Attempt, Kept};
 use crate::store::{Store, history, samples};
 
@@ -33,7 +33,8 @@ pub struct Trace {
 pub struct Reader {
     state_dir: PathBuf,
     store: Option<Store>,
-    connection: Option<Connection>,
+    /// And of which file it is.
+    connection: Option<(Connection, Identity)>,
 }
 
 impl Reader {
@@ -96,15 +97,18 @@ impl Reader {
     /// Reads in one transaction, so that sums and what they are made of fit together.
     fn read<T>(&mut self, what: impl FnOnce(Option<&Connection>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let path = self.state_dir.join(database::FILE_NAME);
-        if self.connection.is_none() {
-            self.connection = database::open_to_read(&self.state_dir)?;
+        // Asked before it is opened: one that is replaced in between is noticed by the next question.
+        let in_place = database::identity(&self.state_dir);
+        self.connection.take_if(|(_, identity)| Some(*identity) != in_place);
+        if let (None, Some(identity)) = (&self.connection, in_place) {
+            self.connection = database::open_to_read(&self.state_dir)?.map(|it| (it, identity));
         }
-        let Some(connection) = &self.connection else {
+        let Some((connection, _)) = &self.connection else {
             return what(None).map_err(|error| StoreError::of(&path, error));
         };
         let read = connection.unchecked_transaction().and_then(|_transaction| what(Some(connection)));
         if read.is_err() {
-            // It may have been replaced under us: the next question opens it anew.
+            // Whatever it was, the next question opens it anew.
             self.connection = None;
         }
         read.map_err(|error| StoreError::of(&path, error))

@@ -18,6 +18,7 @@ use crate::domain::{format, sanitise};
 use crate::registry::node::Commands;
 use crate::service::log::LogInput;
 use crate::service::probe::icmp;
+use crate::store::file_system;
 
 /// Check the terminal, the limits and the directories
 ///
@@ -232,18 +233,22 @@ fn writable(what: &'static str, dir: &Path) -> Finding {
 /// Below this a busy piped log may fill the disk within the hour.
 const LOW_SPACE_BYTES: u64 = 256 << 20;
 
-/// Magic numbers of file systems on another host, as `statfs(2)` lists them.
-const NETWORK_FILE_SYSTEMS: &[(u64, &str)] =
-    &[(0x6969, "NFS"), (0xff53_4d42, "CIFS"), (0xfe53_4d42, "SMB"), (0x0102_1997, "9p"), (0x5346_544e, "sshfs")];
-
 fn network_file_system(dir: &Path) -> Option<Finding> {
-    let magic = rustix::fs::statfs(dir).ok()?.f_type as u64 & 0xffff_ffff;
-    let (_, name) = NETWORK_FILE_SYSTEMS.iter().find(|(it, _)| *it == magic)?;
-    Some(Finding::warn(
-        "file system",
-        format!("the state directory is on {name}"),
-        "locks and fsync of notes depend on the server there; set HOTSEAT_STATE_DIR to a local disk",
-    ))
+    let (name, kind) = file_system::of(dir);
+    let depends = "; set HOTSEAT_STATE_DIR to a local disk";
+    match kind {
+        file_system::Kind::Local => None,
+        file_system::Kind::Network => Some(Finding::warn(
+            "file system",
+            format!("the state directory is on {name}"),
+            format!("locks, fsync of notes and the history of probes depend on the server there{depends}"),
+        )),
+        file_system::Kind::Fuse => Some(Finding::warn(
+            "file system",
+            format!("the state directory is on {name}"),
+            format!("whether locks and fsync hold depends on the program behind it{depends}"),
+        )),
+    }
 }
 
 fn terminal(env: &Environment<'_>) -> Finding {

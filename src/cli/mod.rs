@@ -27,6 +27,7 @@ pub mod probe;
 pub mod replay;
 pub mod silence;
 pub mod status;
+pub mod store;
 pub mod test_notify;
 pub mod themes;
 
@@ -146,6 +147,8 @@ pub enum Command {
     Keys(keys::Args),
     /// List themes or show one
     Themes(themes::Args),
+    /// Show, check or rebuild what is kept of probes and alerts
+    Store(store::Args),
     /// Check the terminal, the limits and the directories
     Doctor(doctor::Args),
     /// Play a scripted outage on real loopback services, logs and backups
@@ -241,6 +244,7 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             Command::Init(args) => init::run(args, cx, out),
             Command::Keys(args) => keys::run(args, cx, out),
             Command::Themes(args) => themes::run(args, cx, out),
+            Command::Store(args) => store::run(args, cx, out),
             Command::Doctor(args) => doctor::run(args, cx, out),
             Command::Demo(args) => demo::run(args, cx, out),
             Command::Completions(args) => completions::run(args, cx, out),

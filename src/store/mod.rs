@@ -10,6 +10,7 @@ pub mod alerts;
 pub mod database;
 pub mod file_system;
 mod history;
+pub mod inspect;
 pub mod outbox;
 mod pending;
 pub mod reader;

@@ -220,6 +220,54 @@ fn a_file_that_is_damaged_while_it_is_used_is_replaced_with_all_that_alerts_know
 }
 
 #[test]
+fn a_reader_that_stays_open_reads_the_file_that_took_the_place_of_another() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = clock::now();
+    let range = now..now.checked_add(SignedDuration::from_secs(60)).expect("a time");
+    let mut reader = Reader::new(dir.path(), None);
+    let mut known = |name: &str| reader.trace(&probe(name), range.clone()).expect("read").outcomes.len();
+    assert_eq!(known("old"), 0, "there is no file yet");
+    for name in ["old", "new"] {
+        let running = Running::start(dir.path());
+        running.store.record(sample(name, now, ProbeResult::Ok, 3));
+        assert!(running.commit(Commit::default()));
+        stop(running);
+        assert_eq!(known(name), 1);
+        database::move_aside(dir.path(), now).expect("moved");
+        assert_eq!(known(name), 0, "it is gone");
+    }
+}
+
+#[test]
+fn what_is_asked_about_the_file_is_answered_and_its_sums_are_made_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    assert_eq!(inspect::stat(dir.path()).expect("read"), None);
+    assert_eq!(inspect::check(dir.path()).expect("read"), None);
+    let now = Timestamp::from_second(1_800_003_600).expect("a time");
+    let connection = filled(dir.path(), now, 1);
+    rollup::roll(&connection, now.as_second()).expect("summed up");
+    drop(connection);
+    let running = Running::start(dir.path());
+    assert!(running.commit(change("one")));
+    assert!(running.commit(mark("one", DeliveryState::Sending { attempt: 1 })));
+    let stat = inspect::stat(dir.path()).expect("read").expect("a file");
+    assert_eq!((stat.probes, stat.outcomes, stat.failures), (1, 2880, 28));
+    assert_eq!((stat.alert_rows, stat.deliveries, stat.open_deliveries, stat.attempts), (1, 1, 1, 1));
+    assert_eq!(stat.until.map(Timestamp::as_second), Some(now.as_second() - 30));
+    assert!(stat.minutes >= 285 && stat.hours >= 23, "{stat:?}");
+    stop(running);
+
+    let raw = Connection::open(dir.path().join(FILE_NAME)).expect("opened");
+    raw.execute_batch("DELETE FROM minutes WHERE start % 600 = 0; DELETE FROM hours").expect("deleted");
+    let sums = inspect::rebuild(dir.path()).expect("made again");
+    assert_eq!(sums, stat.minutes + stat.hours);
+    assert_eq!(inspect::check(dir.path()).expect("read"), Some(Vec::new()));
+    raw.execute_batch("DELETE FROM probe; UPDATE outbox SET delivery = '{}'").expect("spoilt");
+    let found = inspect::check(dir.path()).expect("read").expect("a file");
+    assert_eq!(found, ["2,880 outcomes belong to no probe", "1 delivery cannot be read"]);
+}
+
+#[test]
 fn a_file_that_is_no_database_is_moved_aside() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join(FILE_NAME), "no database, and long enough to be taken for one".repeat(9))

@@ -400,10 +400,13 @@ impl Job<'_> {
             if !engine.wait_for_change(seen, SETTLE) {
                 let seen = engine.changes();
                 self.advance(stream, printer, false)?;
-                if self.stop.is_set() || (!follow && stream.is_ended()) {
+                if self.stop.is_set() {
                     return Ok(());
                 }
-                engine.wait_for_change(seen, WAIT);
+                // An end that came meanwhile is told by the next turn, with what stands behind it.
+                if follow || !stream.is_ended() {
+                    engine.wait_for_change(seen, WAIT);
+                }
             }
         }
     }

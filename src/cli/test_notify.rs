@@ -20,7 +20,7 @@ use crate::service::notify::{Attempt, NotifierSpec, Receipt, SendError, sample};
 ///
 /// The message goes to the people and channels in the config, now and once: no limit, no silence and no retry
 /// applies. It says that it is a test; an incident that it opens at PagerDuty is resolved at once. Exits with 1
-/// when a message was not taken.
+/// when a message was not taken, or a notifier is not used because of a mistake in the config.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the notifier
@@ -42,16 +42,22 @@ pub struct Args {
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let config = cx.load_usable(out)?;
-    let specs: Vec<NotifierSpec> = match &args.name {
-        Some(name) => vec![find(&config, name)?.clone()],
-        None => config.notifiers.clone(),
+    let refused = |name: &str| config.refused_notifiers.iter().find(|it| *it == name);
+    let (specs, refused): (Vec<NotifierSpec>, Vec<&str>) = match &args.name {
+        Some(name) => match (config.notifiers.iter().find(|it| it.name == *name), refused(name)) {
+            (Some(spec), _) => (vec![spec.clone()], Vec::new()),
+            (None, Some(refused)) => (Vec::new(), vec![refused]),
+            (None, None) => return Err(unknown(&config, name)),
+        },
+        None => (config.notifiers.clone(), config.refused_notifiers.iter().map(String::as_str).collect()),
     };
-    if specs.is_empty() {
+    if specs.is_empty() && refused.is_empty() {
         return Err(Failure::usage("no notifier is configured")
             .hint("add a `[[notifier]]`; `hotseat check --kinds` shows an example of each"));
     }
     let results = send_all(&specs, &cx.host(&config), &paths::user_name())?;
-    let views: Vec<View<'_>> = specs.iter().zip(&results).map(|(spec, result)| View::new(spec, result)).collect();
+    let mut views: Vec<View<'_>> = specs.iter().zip(&results).map(|(spec, result)| View::new(spec, result)).collect();
+    views.extend(refused.into_iter().map(View::refused));
     if args.json {
         out.json(&views)?;
     } else {
@@ -59,23 +65,24 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             let id = view.id.as_ref().map_or(String::new(), |id| format!(" ({id})"));
             let word = if view.sent { "sent" } else { "not sent" };
             writeln!(out.stdout, "{} {word}: {}{id}", view.name, view.text)?;
-            writeln!(out.stdout, "    {} {}", view.kind, view.target)?;
+            if view.kind.is_empty() {
+                writeln!(out.stdout, "    `hotseat check` shows where")?;
+            } else {
+                writeln!(out.stdout, "    {} {}", view.kind, view.target)?;
+            }
         }
     }
-    Ok(if results.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if views.iter().all(|it| it.sent) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn find<'a>(config: &'a Config, name: &str) -> Result<&'a NotifierSpec, Failure> {
-    if let Some(spec) = config.notifiers.iter().find(|it| it.name == name) {
-        return Ok(spec);
-    }
+fn unknown(config: &Config, name: &str) -> Failure {
     let names: Vec<&str> = config.notifiers.iter().map(|it| it.name.as_str()).collect();
     let failure = Failure::usage(format!("there is no notifier `{}`", sanitise::text(name)));
-    Err(match did_you_mean(name, names.iter().copied()) {
+    match did_you_mean(name, names.iter().copied()) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None if names.is_empty() => failure.hint("no notifier is configured, or none without a mistake"),
         None => failure.hint(format!("the config has {}", names.join(", "))),
-    })
+    }
 }
 
 /// Sends side by side; the results are in the order of the notifiers.
@@ -109,6 +116,7 @@ fn send_all(specs: &[NotifierSpec], host: &HostId, person: &str) -> Result<Vec<R
 #[derive(Debug, Serialize)]
 struct View<'a> {
     name: &'a str,
+    // Empty with a mistake in the config, and so is the target.
     kind: &'a str,
     target: String,
     sent: bool,
@@ -119,6 +127,20 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Of a notifier with a mistake in the config: there is nothing to send with.
+    fn refused(name: &'a str) -> Self {
+        Self {
+            name,
+            kind: "",
+            target: String::new(),
+            sent: false,
+            id: None,
+            text: "mistake in the config",
+            permanent: true,
+            ambiguous: false,
+        }
+    }
+
     fn new(spec: &'a NotifierSpec, result: &'a Result<Receipt, SendError>) -> Self {
         let error = result.as_ref().err();
         let receipt = result.as_ref().ok();

@@ -54,6 +54,9 @@ pub struct Config {
     pub alerts: AlertRules,
     /// `[[notifier]]`.
     pub notifiers: Vec<NotifierSpec>,
+    /// The entries of `[[notifier]]` that are not among them because of a mistake, by name or else by number. Without
+    /// sense as long as entries wait for a command.
+    pub refused_notifiers: Vec<String>,
     /// `[beat]`: where heartbeats are taken by HTTP.
     pub beat: Option<Listen>,
     /// `[screen]`.
@@ -182,6 +185,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     probe::read::rules::check_after(&root, &mut config.probes);
     config.backups = entries(&root, "backup", |it| backup::read(it, defaults));
     config.notifiers = entries(&root, "notifier", |it| notify::read(it, &root));
+    config.refused_notifiers = refused(&root, "notifier", config.notifiers.iter().map(|it| it.name.as_str()).collect());
     let rules = config.notifiers.iter().map(|it| it.rule.clone()).collect();
     let alerts = alerts::read(file, &root, rules);
     config.alerts = alerts.rules;
@@ -249,6 +253,29 @@ fn names_of(root: &Node<'_>, key: &str) -> Vec<(String, String)> {
     let Some(list) = root.peek(key).filter(Node::is_array) else { return Vec::new() };
     let name = |it: &Node<'_>| Some((it.peek("name")?.raw_str()?.to_string(), String::new()));
     list.items().iter().filter_map(name).collect()
+}
+
+/// The entries of a kind that are not among those that were read, by name or else by number.
+fn refused(root: &Node<'_>, key: &str, mut read: Vec<&str>) -> Vec<String> {
+    let Some(list) = root.peek(key).filter(Node::is_array) else { return Vec::new() };
+    let items = list.items();
+    if items.len() == read.len() {
+        return Vec::new();
+    }
+    let mut refused = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        let node = item.peek("name");
+        let Some(name) = node.as_ref().and_then(|it| it.raw_str()) else {
+            refused.push(format!("{key} {}", at + 1));
+            continue;
+        };
+        // Of two with one name the first was taken.
+        match read.iter().position(|it| *it == name) {
+            Some(taken) => drop(read.remove(taken)),
+            None => refused.push(sanitise::text(name)),
+        }
+    }
+    refused
 }
 
 /// Reads one `[[query]]`: a log query with a name.

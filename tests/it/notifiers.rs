@@ -374,6 +374,12 @@ fn test_notify_says_what_the_channel_answered() {
     let (code, said) = hotseat(&config, 0o600, &["test-notify", "--all"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("chat not sent: localhost answered 403: you sent") && !said.contains(SECRET), "{said}");
+    let with_bell = format!("{config}[[notifier]]\nname = 'bell'\nterminal = 'bell'\n");
+    for arguments in [&["test-notify", "--all"][..], &["test-notify", "chat"]] {
+        let (code, said) = hotseat(&with_bell, 0o644, arguments);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("chat not sent: mistake in the config") && !said.contains(SECRET), "{said}");
+    }
     let (code, said) = hotseat(&config, 0o600, &["test-notify", "fone"]);
     assert!(code == Some(2) && said.contains("there is no notifier `fone`"), "{said}");
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::domain::config_error::ConfigError;
 use crate::domain::sanitise;
-use crate::registry::node::{Node, Source};
+use crate::registry::node::{EXPOSED, Node, Source};
 
 /// Parts of a key's name that say that its value is a secret.
 const SECRET_WORDS: &[&str] =
@@ -22,6 +22,11 @@ pub fn is_exposed(file: &str) -> bool {
 pub fn warnings(file: &str, text: &str) -> Vec<ConfigError> {
     let others_read = fs::metadata(file).is_ok_and(|it| it.permissions().mode() & 0o044 != 0);
     if !others_read { Vec::new() } else { literals(file, text) }
+}
+
+/// True when a secret was refused because every user of the host can read the file.
+pub fn is_refusal(mistake: &ConfigError) -> bool {
+    mistake.message.ends_with(EXPOSED)
 }
 
 fn literals(file: &str, text: &str) -> Vec<ConfigError> {

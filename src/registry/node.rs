@@ -15,6 +15,9 @@ use toml::de::{DeTable, DeValue};
 use crate::domain::config_error::{ConfigError, did_you_mean};
 use crate::registry::value;
 
+/// What is said of a secret that is refused because of who can read the file.
+pub const EXPOSED: &str = "is written out and every user of this host can read the file";
+
 /// What to do with `${cmd:…}` in a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commands {
@@ -345,7 +348,7 @@ impl<'a> Node<'a> {
         let raw = self.raw_str().unwrap_or_default();
         if self.source.exposed && !raw.is_empty() && !value::has_reference(raw) {
             self.error_with_hint(
-                format!("`{}` is written out and every user of this host can read the file", self.path),
+                format!("`{}` {EXPOSED}", self.path),
                 "run `chmod 600` on the file, or put the value elsewhere: `${file:/path}`, `${env:NAME}`, `${cmd:program}`",
             );
             return None;

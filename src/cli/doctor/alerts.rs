@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::cli::Context;
 use crate::cli::doctor::Finding;
 use crate::clock;
-use crate::config::{Config, secrets};
+use crate::config::{Loaded, secrets};
 use crate::domain::format;
 use crate::registry::node::Commands;
 use crate::runtime::journal;
@@ -17,12 +17,12 @@ use crate::store::reader::Reader;
 
 /// Everything about alerts.
 pub(super) fn findings(cx: &Context) -> Vec<Finding> {
-    let config = cx.load(Commands::Defer).config;
+    let loaded = cx.load(Commands::Defer);
     let state_dir = cx.state_dir();
     let mut findings = vec![store(&state_dir)];
-    findings.extend(notifiers(&config, &state_dir));
+    findings.extend(notifiers(&loaded, &state_dir));
     findings.push(icmp(ways::open(IpAddr::V4(Ipv4Addr::LOCALHOST)).is_ok()));
-    findings.extend(config.path.as_deref().and_then(|it| exposed(it, &config.text)));
+    findings.extend(loaded.config.path.as_deref().map(|it| exposed(it, &loaded)));
     findings
 }
 
@@ -48,8 +48,15 @@ fn store(state_dir: &Path) -> Finding {
     }
 }
 
-/// Which there are, and which of them did not take the last message.
-fn notifiers(config: &Config, state_dir: &Path) -> Option<Finding> {
+/// Which there are, which are not used for a mistake, and which of them did not take the last message.
+fn notifiers(loaded: &Loaded, state_dir: &Path) -> Option<Finding> {
+    let config = &loaded.config;
+    // An entry that waits for a command is none with a mistake.
+    if !loaded.deferred && !config.refused_notifiers.is_empty() {
+        let quoted: Vec<String> = config.refused_notifiers.iter().map(|it| format!("`{it}`")).collect();
+        let found = format!("not used because of a mistake in the config: {}", quoted.join(", "));
+        return Some(Finding::fail("notifiers", found, "nobody is told through them; run `hotseat check` to see why"));
+    }
     if config.notifiers.is_empty() {
         return None;
     }
@@ -80,14 +87,23 @@ fn icmp(has_socket: bool) -> Finding {
     )
 }
 
-fn exposed(file: &str, text: &str) -> Option<Finding> {
-    match secrets::warnings(file, text).len() as u64 {
-        0 => Some(Finding::ok("secrets", "none that others on this host can read in the config")),
-        count => Some(Finding::warn(
+fn exposed(file: &str, loaded: &Loaded) -> Finding {
+    let hint = format!("run `chmod 600 {file}`, or put them elsewhere: `${{file:/path}}`, `${{env:NAME}}`");
+    if let count @ 1.. = loaded.errors.iter().filter(|it| secrets::is_refusal(it)).count() as u64 {
+        let secrets = format::plural(count, "secret");
+        return Finding::fail(
+            "secrets",
+            format!("{secrets} refused: every user of this host can read the config"),
+            hint,
+        );
+    }
+    match secrets::warnings(file, &loaded.config.text).len() as u64 {
+        0 => Finding::ok("secrets", "none that others on this host can read in the config"),
+        count => Finding::warn(
             "secrets",
             format!("others on this host can read {} in the config", format::plural(count, "secret")),
-            format!("run `chmod 600 {file}`, or put them elsewhere: `${{file:/path}}`, `${{env:NAME}}`"),
-        )),
+            hint,
+        ),
     }
 }
 
@@ -109,13 +125,27 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("c.toml");
-        let text = "token = 'abc123'\n";
-        fs::write(&file, text).expect("written");
-        for (mode, state) in [(0o644, State::Warn), (0o600, State::Ok)] {
+        let name = file.display().to_string();
+        let header = "[[probe]]\nname = 'a'\nhttp = { url = 'http://x', headers = { Authorization = 'abc123' } }\n";
+        let slack = "[[notifier]]\nname = 'chat'\nslack = 'https://hooks.slack.com/services/T1/B1/abc123'\n";
+        let cases = [
+            (header, 0o644, State::Warn),
+            (header, 0o600, State::Ok),
+            // `check` calls this a mistake.
+            (slack, 0o644, State::Fail),
+            (slack, 0o640, State::Ok),
+        ];
+        for (text, mode, state) in cases {
+            fs::write(&file, text).expect("written");
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
-            let finding = exposed(&file.display().to_string(), text).expect("a finding");
-            assert_eq!(finding.state, state);
+            let loaded = crate::config::read_text(&name, text, Commands::Defer);
+            let finding = exposed(&name, &loaded);
+            assert_eq!(finding.state, state, "{}", finding.text());
+            assert_eq!(finding.text().contains("chmod 600"), state != State::Ok);
             assert!(!finding.text().contains("abc123"));
+            let notifiers = notifiers(&loaded, dir.path()).map(|it| it.state);
+            let expected = (text == slack).then_some(if state == State::Fail { State::Fail } else { State::Ok });
+            assert_eq!(notifiers, expected);
         }
     }
 

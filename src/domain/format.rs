@@ -146,6 +146,19 @@ pub fn full(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
+/// Writes the RFC 3339 times among the words of a text as [`moment`] does; everything else stays as it is.
+pub fn local_times(text: &str, now: Timestamp, zone: &TimeZone) -> String {
+    let word = |it: &str| {
+        let rest = it.trim_start_matches('(');
+        let bare = rest.trim_end_matches([',', ':', ';', ')']);
+        match bare.parse::<Timestamp>() {
+            Ok(at) => format!("{}{}{}", &it[..it.len() - rest.len()], moment(now, at, zone), &rest[bare.len()..]),
+            Err(_) => it.to_string(),
+        }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// Reads a time as people type it.
 ///
 /// `now`; `-12m`, `@-12m`, `-1h30m` (before now); `14:05`, `14:05:30` (the last time the clock showed it);
@@ -237,6 +250,17 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn times_among_words_are_those_of_the_reader() {
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let said = local_times(
+            "paged at 2026-11-23T05:01:16.391776159Z, (until 2026-11-24T00:00:00Z) after  3ms",
+            at("2026-11-23T05:02:00Z"),
+            &zone,
+        );
+        assert_eq!(said, "paged at 06:01:16, (until 11-24 01:00) after  3ms");
     }
 
     fn shanghai() -> TimeZone {

@@ -11,7 +11,7 @@ use crate::cli::output::Output;
 use crate::cli::probe::find;
 use crate::cli::{Context, past};
 use crate::clock;
-use crate::domain::alert::explain::{ExplainRequest, Explanation, Step};
+use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::ids::ProbeId;
 use crate::domain::{format, sanitise};
 use crate::runtime::explain;
@@ -73,45 +73,20 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
 /// The explanation on a page.
 pub(super) fn text(explanation: &Explanation, now: Timestamp, zone: &TimeZone) -> String {
     let name = explanation.probe.name();
-    let mut text = format!("{name}: {}\n", words(&explanation.verdict, now, zone));
+    let mut text = format!("{name}: {}\n", format::local_times(&sanitise::text(&explanation.verdict), now, zone));
     let _ = writeln!(text, "as of {}\n", format::full(explanation.at, zone));
-    let mut steps = explanation.steps.iter().peekable();
-    while let Some(step) = steps.next() {
-        let mut alike = 0;
-        // A day of `ok` is one line.
-        while is_well(step) && steps.next_if(|it| is_well(it)).is_some() {
-            alike += 1;
-        }
-        let at = step.at.map_or_else(String::new, |it| format::moment(now, it, zone));
-        let more = match alike {
-            0 => String::new(),
-            more => format!(" (and {more} more times)"),
-        };
-        let line = format!("{at:<11}  {:<11}  {}{more}", step.kind, words(&sanitise::text(&step.text), now, zone));
+    for fold in explanation.folded() {
+        let at = fold.step.at.map_or_else(String::new, |it| format::moment(now, it, zone));
+        let line = format!("{at:<11}  {:<11}  {}", fold.step.kind, fold.text(now, zone));
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }
 
-fn is_well(step: &Step) -> bool {
-    step.kind == "outcome" && (step.text == "ok" || step.text.starts_with("ok ")) && !step.text.contains('(')
-}
-
-/// Times that stand in the words as they are computed with are written as people read them.
-fn words(text: &str, now: Timestamp, zone: &TimeZone) -> String {
-    let word = |it: &str| {
-        let bare = it.trim_end_matches([',', ':', ';', ')']);
-        match bare.parse::<Timestamp>() {
-            Ok(at) => format!("{}{}", format::moment(now, at, zone), &it[bare.len()..]),
-            Err(_) => it.to_string(),
-        }
-    };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::alert::explain::Step;
     use crate::domain::ids::HostId;
 
     #[test]
@@ -136,7 +111,7 @@ mod tests {
             "api: paged at 10:59:00, delivered: trigger to `sms`\n\
              as of 2026-11-22 11:00:00 +01:00\n\n\
              \x20            rule         down when 2 of the last 3 results fail\n\
-             10:57:00     outcome      ok after 2ms (and 1 more times)\n\
+             10:57:00     outcome      ok after 2ms (2 times, the last at 10:57:30)\n\
              10:58:00     outcome      fail after 3ms: status is 502\n"
         );
     }

@@ -337,19 +337,27 @@ fn an_explanation_is_asked_for_shown_and_asked_for_another_time() {
     desk.press("1 g g j x");
     let request = |at| Effect::Request(Request::Explain(ExplainRequest { probe: api(), at }));
     assert_eq!(desk.effects, [request(None)]);
-    let steps =
-        (0..40).map(|number| Step { at: Some(desk.now), kind: "outcome".into(), text: format!("run {number}") });
+    let step = |kind: &str, text: String| Step { at: Some(desk.now), kind: kind.into(), text };
+    let runs = |range: std::ops::Range<u8>| range.map(|number| step("outcome", format!("run {number}")));
+    let alike = (0..200).map(|took| step("outcome", format!("fail after {took}ms: status is 502")));
+    let page = step("page", "trigger to `sms`".into());
     let explanation = Explanation {
         probe: api(),
         at: desk.now,
-        verdict: "not paged: silenced by `s-1`".into(),
-        steps: steps.collect(),
+        verdict: format!("paged at {}, delivered: trigger to `sms`", desk.now),
+        steps: runs(0..40).chain([page]).chain(alike).chain(runs(40..80)).collect(),
     };
     desk.event(Event::Inbound(Inbound::Explanation(Box::new(explanation))));
     let text = desk.text();
-    assert!(text.contains("not paged: silenced by `s-1`") && text.contains("run 39"), "{text}");
+    // The page is in sight, 200 runs that are alike are one line, and times are local.
+    for part in ["paged at 14:51:32, delivered", "page        trigger to `sms`", "run 39", "(200 times"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("run 79"), "{text}");
     desk.press("g");
     assert!(desk.text().contains("run 0") && !desk.text().contains("run 39"), "{}", desk.text());
+    desk.press("G");
+    assert!(desk.text().contains("run 79"), "{}", desk.text());
     desk.press("t \"-12m\" enter");
     assert_eq!(desk.effects.last(), Some(&request(Some(at("14:39:32")))));
     assert!(desk.text().contains("asking"), "{}", desk.text());

@@ -1,6 +1,7 @@
 //! Why a probe was paged or not: the verdict, and below it everything that led to it.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
@@ -8,7 +9,7 @@ use ratatui::text::{Line, Span};
 use crate::app::effect::Effect;
 use crate::app::model::Model;
 use crate::app::overlay::Answer;
-use crate::domain::alert::explain::{ExplainRequest, Explanation};
+use crate::domain::alert::explain::{ExplainRequest, Explanation, Fold};
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::key::{Key, KeyCode};
@@ -30,6 +31,14 @@ const KIND_CELLS: usize = 12;
 /// A narrower box has the kind in front of the words.
 const NARROW: u16 = 60;
 
+/// Steps that say that somebody was told.
+const TOLD: &[&str] = &["page", "delivery"];
+/// Steps that say what was decided, by which it is understood that nobody was.
+const DECIDED: &[&str] = &["alert", "after", "flapping", "cut off", "maintenance", "silence", "ack", "health"];
+
+/// The time of now, and the zone in which times are written.
+type Clock<'a> = (Timestamp, &'a TimeZone);
+
 /// The state of the explanation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explain {
@@ -50,17 +59,29 @@ impl Explain {
         Self { probe, answer: None, refused: None, scroll: Scroll::default(), input: None, error: None }
     }
 
-    /// Takes an answer.
-    pub(crate) fn answered(&mut self, size: (u16, u16), explanation: &Explanation) {
+    /// Takes an answer, on a screen of this size, on which times are those of the zone.
+    pub(crate) fn answered(&mut self, size: (u16, u16), clock: Clock<'_>, explanation: &Explanation) {
         if explanation.probe != self.probe {
             return;
         }
         self.answer = Some(Box::new(explanation.clone()));
         self.refused = None;
-        // What led to it last is at the end.
         let inner = inner_size(size);
-        let total = self.steps(None, inner.0).len();
-        self.scroll.by(i64::MAX, total, self.room(inner));
+        let (total, newest) = (self.steps(clock, None, inner.0).len(), self.newest(clock, inner.0));
+        let room = self.room(clock, inner);
+        self.scroll = Scroll::default();
+        // What led to it stands above it.
+        self.scroll.by(newest.map_or(0, |it| it.saturating_sub(room / 2)) as i64, total, room);
+    }
+
+    /// The row of the step that answers: the newest page or delivery, else the newest decision.
+    fn newest(&self, clock: Clock<'_>, width: u16) -> Option<usize> {
+        let folded = self.answer.as_ref()?.folded();
+        let of = |kinds: &[&str]| {
+            folded.iter().rposition(|it| it.step.at.is_some() && kinds.contains(&it.step.kind.as_str()))
+        };
+        let at = of(TOLD).or_else(|| of(DECIDED))?;
+        Some(folded[..at].iter().map(|it| Self::rows(clock, None, it, width).len()).sum())
     }
 
     /// The question could not be answered.
@@ -96,8 +117,9 @@ impl Explain {
             return Answer::Stay;
         }
         let inner = inner_size(model.size());
-        let total = self.steps(None, inner.0).len();
-        let height = self.room(inner);
+        let clock = (model.now, &model.zone);
+        let total = self.steps(clock, None, inner.0).len();
+        let height = self.room(clock, inner);
         let page = (height as i64 - 1).max(1);
         let step = match (key.code, key.ctrl) {
             (KeyCode::Char('j'), false) | (KeyCode::Down, _) => 1,
@@ -126,61 +148,62 @@ impl Explain {
     }
 
     /// Rows for the steps, below the verdict and above the input.
-    fn room(&self, (width, height): (u16, u16)) -> usize {
-        let verdict = self.verdict(width).len() + 1;
+    fn room(&self, clock: Clock<'_>, (width, height): (u16, u16)) -> usize {
+        let verdict = self.verdict(clock, width).len() + 1;
         usize::from(height).saturating_sub(verdict + 2 * usize::from(self.input.is_some()))
     }
 
-    fn verdict(&self, width: u16) -> Vec<String> {
+    fn verdict(&self, (now, zone): Clock<'_>, width: u16) -> Vec<String> {
         let text = match (&self.answer, &self.refused) {
             (Some(it), _) => it.verdict.clone(),
             (None, Some(error)) => format!("! {error}"),
             (None, None) => "asking…".to_string(),
         };
-        wrap(&sanitise::text(&text), usize::from(width))
+        wrap(&format::local_times(&sanitise::text(&text), now, zone), usize::from(width))
     }
 
-    fn steps(&self, shown: Option<(&Model, &Theme)>, width: u16) -> Vec<Line<'static>> {
-        let Some(answer) = &self.answer else { return Vec::new() };
+    fn steps(&self, clock: Clock<'_>, theme: Option<&Theme>, width: u16) -> Vec<Line<'static>> {
+        let folded = self.answer.as_ref().map(|it| it.folded()).unwrap_or_default();
+        folded.iter().flat_map(|it| Self::rows(clock, theme, it, width)).collect()
+    }
+
+    /// The rows of a step. Without a theme they are empty: only their number is asked for.
+    fn rows(clock: Clock<'_>, theme: Option<&Theme>, fold: &Fold<'_>, width: u16) -> Vec<Line<'static>> {
+        let (now, zone) = clock;
         let narrow = width < NARROW;
         let before = if narrow { TIME_CELLS } else { TIME_CELLS + KIND_CELLS };
-        let mut rows = Vec::new();
-        for step in &answer.steps {
-            let kind = sanitise::text(&step.kind);
-            let text = sanitise::text(&step.text);
-            let text = if narrow { format!("{kind}: {text}") } else { text };
-            for (at, part) in wrap(&text, usize::from(width).saturating_sub(before).max(10)).into_iter().enumerate() {
-                // The number of rows is asked for without a picture of them.
-                let Some((model, theme)) = shown else {
-                    rows.push(Line::default());
-                    continue;
-                };
-                let is_first = at == 0;
-                let time = step.at.filter(|_| is_first);
-                let time = time.map_or_else(String::new, |it| format::moment(model.now, it, &model.zone));
-                let mut spans = vec![Span::styled(format!("{time:<TIME_CELLS$}"), theme.style(Role::TextDim))];
-                if !narrow {
-                    let kind = if is_first { kind.as_str() } else { "" };
-                    spans.push(Span::styled(format!("{kind:<KIND_CELLS$}"), theme.style(kind_role(&step.kind))));
-                }
-                spans.push(Span::styled(part, theme.style(Role::Text)));
-                rows.push(Line::from(spans));
+        let kind = sanitise::text(&fold.step.kind);
+        let text = fold.text(now, zone);
+        let text = if narrow { format!("{kind}: {text}") } else { text };
+        let row = |(at, part): (usize, String)| {
+            let Some(theme) = theme else { return Line::default() };
+            let is_first = at == 0;
+            let time = fold.step.at.filter(|_| is_first);
+            let time = time.map_or_else(String::new, |it| format::moment(now, it, zone));
+            let mut spans = vec![Span::styled(format!("{time:<TIME_CELLS$}"), theme.style(Role::TextDim))];
+            if !narrow {
+                let kind = if is_first { kind.as_str() } else { "" };
+                spans.push(Span::styled(format!("{kind:<KIND_CELLS$}"), theme.style(kind_role(&fold.step.kind))));
             }
-        }
-        rows
+            spans.push(Span::styled(part, theme.style(Role::Text)));
+            Line::from(spans)
+        };
+        let parts = wrap(&text, usize::from(width).saturating_sub(before).max(10));
+        parts.into_iter().enumerate().map(row).collect()
     }
 
     pub(super) fn view(&self, model: &Model, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Position> {
         let at = self.answer.as_ref().map(|it| format!(" at {}", format::moment(model.now, it.at, &model.zone)));
         let title = format!("why {}{}", sanitise::text(self.probe.name()), at.unwrap_or_default());
         let inner = popup::frame(theme, &title, outer(screen), buf);
+        let clock = (model.now, &model.zone);
         let mut rows = inner.rows();
-        for (text, row) in self.verdict(inner.width).iter().zip(rows.by_ref()) {
+        for (text, row) in self.verdict(clock, inner.width).iter().zip(rows.by_ref()) {
             buf.set_stringn(row.x, row.y, text, row.width as usize, theme.style(Role::TextStrong));
         }
         rows.next();
-        let steps = self.steps(Some((model, theme)), inner.width);
-        let room = self.room((inner.width, inner.height));
+        let steps = self.steps(clock, Some(theme), inner.width);
+        let room = self.room(clock, (inner.width, inner.height));
         let shown = self.scroll.window(steps.len(), room);
         for (line, row) in steps[shown.clone()].iter().zip(rows) {
             buf.set_line(row.x, row.y, line, row.width);

@@ -16,6 +16,7 @@ use crate::app::overlay::confirm::Confirm;
 use crate::app::overlay::queries::QueryPicker;
 use crate::domain::alert::AlertFact;
 use crate::domain::fact::{Fact, RuntimeFact};
+use crate::domain::format;
 use crate::domain::request::Inbound;
 use crate::panes::{Context, PaneId, Panes};
 
@@ -108,7 +109,8 @@ impl Model {
                     effects.push(Notice::error(format!("{service} failed: {error} (starts again in {retry_s} s)")));
                 }
             }
-            Inbound::Done(text) => effects.push(Notice::info(text)),
+            // The runtime writes times as it computes with them.
+            Inbound::Done(text) => effects.push(Notice::info(format::local_times(text, self.now, &self.zone))),
             Inbound::Failed(error) => {
                 for overlay in &mut self.overlays {
                     if let Overlay::Explain(it) = overlay {
@@ -122,7 +124,7 @@ impl Model {
                 let size = self.size();
                 for overlay in &mut self.overlays {
                     if let Overlay::Explain(it) = overlay {
-                        it.answered(size, explanation);
+                        it.answered(size, (self.now, &self.zone), explanation);
                     }
                 }
             }

@@ -3,6 +3,7 @@
 //! What was decided is read from the probe's trail, what was found from its last outcomes; what holds all the
 //! time (thresholds, dependencies, who is named) is told as it is now.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::outcome::{Outcome, ProbeResult};
 use crate::domain::probe::{ProbeBoard, ProbeState};
+use crate::domain::sanitise;
 
 /// Asks why a probe was paged or not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,7 +51,51 @@ pub struct Step {
     pub text: String,
 }
 
+/// Steps one after the other that say the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fold<'a> {
+    /// The first of them.
+    pub step: &'a Step,
+    /// How many there are, at least 1.
+    pub count: usize,
+    /// When the last of them was.
+    pub last: Option<Timestamp>,
+}
+
+impl Fold<'_> {
+    /// In words, with times as the reader's clock shows them.
+    pub fn text(&self, now: Timestamp, zone: &TimeZone) -> String {
+        let text = format::local_times(&sanitise::text(&self.step.text), now, zone);
+        match self.last {
+            Some(last) if self.count > 1 => {
+                let last = format::moment(now, last, zone);
+                format!("{text} ({} times, the last at {last})", format::count(self.count as u64))
+            }
+            _ => text,
+        }
+    }
+}
+
 impl Explanation {
+    /// The steps for reading: outcomes without a decision between them that differ in how long they took at most are
+    /// one.
+    pub fn folded(&self) -> Vec<Fold<'_>> {
+        let mut folds: Vec<Fold<'_>> = Vec::new();
+        let mut alike = None;
+        for step in &self.steps {
+            let key = (step.kind == "outcome").then(|| without_times(&step.text));
+            match folds.last_mut() {
+                Some(fold) if key.is_some() && key == alike => {
+                    fold.count += 1;
+                    fold.last = step.at;
+                }
+                _ => folds.push(Fold { step, count: 1, last: step.at }),
+            }
+            alike = key;
+        }
+        folds
+    }
+
     /// Adds what the history knows besides, each in its place; what is there already stays once.
     pub fn add(&mut self, steps: Vec<Step>) {
         let first = self.steps.iter().position(|it| it.at.is_some()).unwrap_or(self.steps.len());
@@ -71,6 +117,18 @@ impl Explanation {
         self.steps.extend(timed);
         self.steps.extend(after);
     }
+}
+
+/// The text without the numbers of durations: `fail after 3ms: total is 4.1s` is like `fail after 2ms: total is 5s`.
+fn without_times(text: &str) -> String {
+    let word = |it: &'_ str| {
+        let bare = it.trim_matches(['(', ')', ',', ':', ';']);
+        let is_duration = bare.starts_with(|it: char| it.is_ascii_digit())
+            && bare.ends_with(['s', 'm', 'h', 'd'])
+            && bare.chars().all(|it| it.is_ascii_digit() || ".nµumshd".contains(it));
+        if is_duration { it.replace(bare, "-") } else { it.to_string() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 impl Step {
@@ -295,4 +353,43 @@ pub fn outcome_step(outcome: &Outcome) -> Step {
     };
     let late = if outcome.latency_suspect { " (this machine was too busy: times do not count)" } else { "" };
     Step { at: Some(outcome.at), kind: "outcome".into(), text: format!("{text}{late}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::HostId;
+
+    #[test]
+    fn outcomes_that_differ_in_how_long_they_took_are_one_and_a_decision_parts_them() {
+        let steps = [
+            ("rule", "down when 2 of the last 3 results fail"),
+            ("outcome", "ok after 2ms"),
+            ("outcome", "ok after 1m02s"),
+            ("outcome", "fail after 3ms: status is 502"),
+            ("outcome", "fail after 4.1s: status is 502"),
+            ("health", "suspect -> down: status is 502"),
+            ("outcome", "fail after 3ms: status is 502"),
+            ("outcome", "fail after 3ms: status is 503"),
+            ("outcome", "fail after 3ms: status is 503 (this machine was too busy: times do not count)"),
+            ("delivery", "`sms` took the trigger"),
+            ("delivery", "`sms` took the trigger"),
+        ];
+        let start: Timestamp = "2026-11-22T09:57:00Z".parse().expect("a time");
+        let step = |(at, (kind, text)): (usize, &(&str, &str))| Step {
+            at: (at > 0).then(|| start + SignedDuration::from_secs(at as i64)),
+            kind: (*kind).to_string(),
+            text: (*text).to_string(),
+        };
+        let explanation = Explanation {
+            probe: ProbeId::new(&HostId::new("h"), "api"),
+            at: start,
+            verdict: String::new(),
+            steps: steps.iter().enumerate().map(step).collect(),
+        };
+        let folded = explanation.folded();
+        assert_eq!(folded.iter().map(|it| it.count).collect::<Vec<_>>(), [1, 2, 2, 1, 1, 1, 1, 1, 1]);
+        let text = folded[2].text(start, &TimeZone::UTC);
+        assert_eq!(text, "fail after 3ms: status is 502 (2 times, the last at 09:57:04)");
+    }
 }

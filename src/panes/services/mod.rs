@@ -350,7 +350,10 @@ impl Pane for ServicesPane {
         }
         self.follow_selection(cx);
         match inbound {
-            Inbound::History(history) => self.past.answered(history),
+            Inbound::History(history) => {
+                self.past.answered(history);
+                return self.ask_past(cx, false);
+            }
             Inbound::Failed(error) => self.past.failed(error),
             Inbound::Snapshot(_) => {
                 self.past.forget();

@@ -1,9 +1,7 @@
 //! Which part of a probe's past is looked at, and what is known of it.
 //!
 //! The pane asks for a range and draws what came last until the answer is there. While it looks at the present
-//! it asks again when a run ended, no more often than would change the picture.
-
-use std::time::Duration;
+//! it asks again when a run ended. Until somebody zooms the range is the narrowest that holds all that is known.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -29,8 +27,8 @@ const RANGES: &[(i64, &str)] = &[
 ];
 /// Six hours show the deploy of this morning as well as the last minute.
 const RANGE_FIRST: usize = 2;
-/// The present is asked for no more often than this.
-const REFRESH_LEAST: Duration = Duration::from_secs(5);
+/// The present is asked for no more often than this: its numbers stand beside a list that is always of now.
+const REFRESH: SignedDuration = SignedDuration::from_secs(10);
 /// A question without an answer is forgotten after this.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 
@@ -38,6 +36,8 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Past {
     zoom: usize,
+    // Somebody zoomed.
+    chosen: bool,
     // The end of the range; `None` follows the present.
     until: Option<Timestamp>,
     generation: u64,
@@ -49,7 +49,7 @@ pub(super) struct Past {
 
 impl Default for Past {
     fn default() -> Self {
-        Self { zoom: RANGE_FIRST, until: None, generation: 0, asked: None, answer: None, refused: None }
+        Self { zoom: RANGE_FIRST, chosen: false, until: None, generation: 0, asked: None, answer: None, refused: None }
     }
 }
 
@@ -121,6 +121,7 @@ impl Past {
             Move::In | Move::Out => {
                 let before = half;
                 let next = if how == Move::In { self.zoom.checked_sub(1) } else { Some(self.zoom + 1) };
+                self.chosen = true;
                 self.zoom = next.unwrap_or_default().min(RANGES.len() - 1);
                 if self.until.is_none() {
                     return;
@@ -134,15 +135,17 @@ impl Past {
 
     /// The question to ask now, when there is one. `news`: a run of this probe ended.
     pub(super) fn question(&mut self, cx: &Context<'_>, probe: &ProbeId, cells: usize, news: bool) -> Option<Request> {
+        if !self.chosen && self.asked.as_ref().is_some_and(|it| it.probe != *probe) {
+            // How far back this one is known comes with the answer.
+            self.zoom = RANGE_FIRST;
+        }
         let points = (cells * crate::widgets::graph::POINTS_PER_CELL).clamp(1, POINTS_MAX);
         if let Some(asked) = &self.asked
             && asked.probe == *probe
             && (asked.zoom, asked.until, asked.points) == (self.zoom, self.until, points)
         {
             let age = cx.now.duration_since(asked.at);
-            let per_point = Duration::try_from(self.length()).unwrap_or_default() / points as u32;
-            let refresh = SignedDuration::try_from(per_point.max(REFRESH_LEAST)).unwrap_or(PATIENCE);
-            let is_patient = if asked.answered { age < refresh } else { age < PATIENCE };
+            let is_patient = age < if asked.answered { REFRESH } else { PATIENCE };
             if !news || is_patient || !self.is_now() || self.refused.is_some() {
                 return None;
             }
@@ -163,12 +166,17 @@ impl Past {
         Some(Request::History(Box::new(HistoryRequest { generation, probe, from, until, points, zone })))
     }
 
-    /// Takes an answer.
+    /// Takes an answer; what is known may call for another range, see [`Past::question`].
     pub(super) fn answered(&mut self, history: &History) {
         if history.generation == self.generation {
             self.answer = Some(Box::new(history.clone()));
             if let Some(asked) = &mut self.asked {
                 asked.answered = true;
+            }
+            if let Some(since) = history.known_since.filter(|_| !self.chosen && self.is_now()) {
+                let known_s = history.until.duration_since(since).as_secs();
+                let narrowest = RANGES.iter().position(|(length_s, _)| known_s < *length_s);
+                self.zoom = narrowest.map_or(RANGE_FIRST, |it| it.min(RANGE_FIRST));
             }
         }
     }
@@ -211,14 +219,40 @@ mod tests {
         assert_eq!(asked(past.question(&world.cx(), &api, 60, false)), Some(("api".into(), hours(6), 1)));
         assert_eq!(past.question(&world.cx(), &api, 60, true), None, "it is on its way");
         past.answered(&world.past("api", 1));
-        assert_eq!(past.question(&world.cx(), &api, 60, true), None, "it would look the same");
-        world.wait(200);
+        world.wait(9);
+        assert_eq!(past.question(&world.cx(), &api, 60, true), None, "it was read just now");
+        world.wait(1);
         assert_eq!(past.question(&world.cx(), &api, 60, false), None, "nothing new");
         assert_eq!(asked(past.question(&world.cx(), &api, 60, true)), Some(("api".into(), hours(6), 2)));
         past.go(world.now, Move::In);
         assert_eq!(asked(past.question(&world.cx(), &api, 60, false)), Some(("api".into(), hours(1), 3)));
         past.answered(&world.past("api", 2));
         assert!(past.is_waiting(), "an answer to an older question is not one");
+    }
+
+    #[test]
+    fn the_range_is_the_narrowest_that_holds_what_is_known_until_somebody_zooms() {
+        let world = World::new(80, 24);
+        let mut past = Past::default();
+        let api = probe("api");
+        past.question(&world.cx(), &api, 60, false);
+        let known = |minutes, generation| History {
+            known_since: Some(world.now - SignedDuration::from_mins(minutes)),
+            ..world.past("api", generation)
+        };
+        past.answered(&known(3, 1));
+        let narrowed = asked(past.question(&world.cx(), &api, 60, false));
+        assert_eq!(narrowed, Some(("api".into(), SignedDuration::from_mins(15), 2)));
+        for (minutes, word) in [(14, "15m"), (15, "1h"), (100, "6h"), (60 * 24 * 40, "6h")] {
+            past.answered(&known(minutes, 2));
+            assert_eq!(past.word(), word);
+        }
+        past.answered(&known(3, 2));
+        let other = asked(past.question(&world.cx(), &probe("db"), 60, false));
+        assert_eq!(other, Some(("db".into(), SignedDuration::from_hours(6), 3)), "how old it is is not known yet");
+        past.go(world.now, Move::Out);
+        past.answered(&known(3, 3));
+        assert_eq!(past.word(), "24h");
     }
 
     #[test]

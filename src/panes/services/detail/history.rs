@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
@@ -115,7 +115,8 @@ fn push(theme: &Theme, spans: &mut Vec<Span<'static>>, result: Option<ProbeResul
 fn axis(cx: &Context<'_>, page: &mut Page<'_>, from: Timestamp, until: Timestamp) {
     let cells = page.width.saturating_sub(GUTTER_CELLS);
     let middle = from + until.duration_since(from) / 2;
-    let words = [moment(cx, from), moment(cx, middle), moment(cx, until)];
+    let form = tick_form(until.duration_since(from));
+    let words = [from, middle, until].map(|it| it.to_zoned(cx.zone.clone()).strftime(form).to_string());
     let width: usize = words.iter().map(|it| it.width()).sum();
     let [from, middle, until] = words;
     let mut text = " ".repeat(GUTTER_CELLS);
@@ -130,6 +131,16 @@ fn axis(cx: &Context<'_>, page: &mut Page<'_>, from: Timestamp, until: Timestamp
     page.plain(&text, Role::TextDim);
 }
 
+/// How the times of an axis are written, all of them alike: as exact as a range so long needs.
+fn tick_form(length: SignedDuration) -> &'static str {
+    match length.as_mins() {
+        ..10 => "%H:%M:%S",
+        10..1440 => "%H:%M",
+        1440..43_200 => "%m-%d %H:%M",
+        _ => "%Y-%m-%d",
+    }
+}
+
 /// Percentiles and counts of the whole range.
 fn whole(page: &mut Page<'_>, whole: &Point) {
     let times =
@@ -139,15 +150,15 @@ fn whole(page: &mut Page<'_>, whole: &Point) {
     if !times.is_empty() {
         page.field("latency", &times.join("  "), Role::Text);
     }
-    let known = u64::from(whole.ok) + u64::from(whole.degraded) + u64::from(whole.fail);
-    let mut results = vec![format::plural(known + u64::from(whole.unknown), "run")];
-    for (count, word) in [(whole.fail, "failed"), (whole.degraded, "degraded"), (whole.unknown, "unknown")] {
+    let all = format::plural(runs(whole), "run");
+    let mut results = vec![match whole.fail {
+        0 => all,
+        fail => format!("{} of {all} failed", format::count(u64::from(fail))),
+    }];
+    for (count, word) in [(whole.degraded, "degraded"), (whole.unknown, "unknown")] {
         if count > 0 {
             results.push(format!("{} {word}", format::count(u64::from(count))));
         }
-    }
-    if known > 0 {
-        results.push(format!("{} did not fail", percent(1.0 - f64::from(whole.fail) / known as f64)));
     }
     let role = if whole.fail > 0 { Role::ProbeDown } else { Role::Text };
     page.field("results", &results.join(", "), role);
@@ -269,6 +280,14 @@ mod tests {
         let cases = [(1.0, "100%"), (0.99999, "99.99%"), (0.9995, "99.95%"), (0.971, "97.1%"), (0.0, "0.0%")];
         for (share, text) in cases {
             assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn ticks_are_alike_and_as_exact_as_their_range() {
+        let cases = [(9, "%H:%M:%S"), (15, "%H:%M"), (360, "%H:%M"), (1440, "%m-%d %H:%M"), (525_600, "%Y-%m-%d")];
+        for (minutes, form) in cases {
+            assert_eq!(tick_form(SignedDuration::from_mins(minutes)), form);
         }
     }
 

@@ -69,7 +69,7 @@ fn visit(node: &Node<'_>, carries: bool, found: &mut Vec<ConfigError>) {
         let Some(value) = node.peek(&key) else { continue };
         // A reference is the cure; an empty string is no secret.
         let is_literal =
-            value.raw_str().is_some_and(|it| !it.is_empty() && !it.contains("${") && !(carries && it.contains('{')));
+            value.raw_str().is_some_and(|it| !(it.is_empty() || it.contains("${") || (carries && it.contains('{'))));
         if is_secret(&key) && is_literal {
             let mut warning = value.point(value.span());
             warning.message =

@@ -1,7 +1,7 @@
 //! `alertmanager = "http://127.0.0.1:9093"`: alerts for a team's own Alertmanager (API v2).
 //!
 //! Its routing, grouping and silences then apply. It forgets an alert that is not told again before its end
-//! and loses all of them when it restarts, so a keeper tells every firing alert again each [`RESEND`], with an
+//! and loses all of them when it restarts, so a keeper tells every firing alert again each `RESEND`, with an
 //! end four times as far away, and what is over for another five minutes, as Prometheus does.
 
 use std::collections::BTreeMap;

@@ -237,7 +237,7 @@ fn reason(body: &str) -> String {
     }
 }
 
-/// Reads `Retry-After`: seconds, or a date (RFC 9110 section 10.2.3), at most [`RETRY_AFTER_MAX`] from `now`.
+/// Reads `Retry-After`: seconds, or a date (RFC 9110 section 10.2.3), at most `RETRY_AFTER_MAX` from `now`.
 pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<RetryAfter> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {

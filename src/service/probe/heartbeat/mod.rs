@@ -1,6 +1,6 @@
 //! `heartbeat = { every = "24h", grace = "1h" }`: something that should report, and whose silence is the alarm.
 //!
-//! Nothing is spoken to: each run reads the beats that have come, see [`file`]. They come by `hotseat beat`, by
+//! Nothing is spoken to: each run reads the beats that have come, see [`mod@file`]. They come by `hotseat beat`, by
 //! the runtime's unix socket or by HTTP, see [`serve`].
 
 pub mod file;

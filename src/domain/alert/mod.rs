@@ -7,6 +7,7 @@
 
 pub mod delivery;
 pub mod explain;
+pub mod names;
 pub mod plan;
 pub mod policy;
 pub mod quiet;

@@ -10,6 +10,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::domain::alert::Severity;
 use crate::domain::alert::delivery::{Action, AlertLine, Message};
+use crate::domain::alert::names::ranges;
 use crate::domain::alert::policy::alert::{Alert, Subject};
 use crate::domain::alert::policy::lane::LISTED_MAX;
 use crate::domain::format;
@@ -151,7 +152,7 @@ fn storm(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> (String, String
     (title, text)
 }
 
-/// Every name, by group, as far as there is room.
+/// Every name, by group, those that count up as a range, as far as there is room.
 fn listed<'a>(text: &mut String, alerts: impl Iterator<Item = &'a Alert>) {
     let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for alert in alerts {
@@ -160,12 +161,14 @@ fn listed<'a>(text: &mut String, alerts: impl Iterator<Item = &'a Alert>) {
     for (name, names) in groups {
         let head = if name.is_empty() { String::new() } else { format!("{name} ({}): ", names.len()) };
         let _ = write!(text, "{head}");
-        for (at, name) in names.iter().enumerate() {
-            if text.len() + name.len() > TEXT_MAX_BYTES {
-                let _ = write!(text, " and {} more", names.len() - at);
+        let ranges = ranges(names);
+        for (at, it) in ranges.iter().enumerate() {
+            if text.len() + it.text.len() > TEXT_MAX_BYTES {
+                let missing: usize = ranges[at..].iter().map(|it| it.count).sum();
+                let _ = write!(text, " and {missing} more: hotseat alerts");
                 break;
             }
-            let _ = write!(text, "{}{name}", if at > 0 { ", " } else { "" });
+            let _ = write!(text, "{}{}", if at > 0 { ", " } else { "" }, it.text);
         }
         text.push('\n');
     }

@@ -40,6 +40,11 @@ pub fn segments(text: &str) -> usize {
     }
 }
 
+/// True when a text with ` suffix` behind it takes at most so many segments.
+pub fn fits(text: &str, suffix: &str, segments_max: usize) -> bool {
+    segments(&format!("{} {suffix}", plain(text).trim_end())) <= segments_max
+}
+
 /// Cuts a text so that with ` suffix` behind it it takes at most so many segments.
 pub fn fit(text: &str, suffix: &str, segments_max: usize) -> String {
     let text = plain(text);

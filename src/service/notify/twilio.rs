@@ -14,6 +14,9 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::domain::alert::delivery::Delivery;
+use crate::domain::alert::names;
+use crate::domain::alert::policy::lane::LISTED_MAX;
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
@@ -22,10 +25,13 @@ use crate::service::notify::{Attempt, Notifier, Receipt, RetryAfter, SendError, 
 
 /// Where Twilio is.
 const BASE: &str = "https://api.twilio.com";
-/// Segments of one message when nothing is said: 459 plain characters, enough for a digest's first lines.
+/// Segments of a message about few things when nothing is said: 459 plain characters, enough for three in words.
 const SEGMENTS: usize = 3;
-/// Most segments: Twilio takes 1,600 characters.
-const SEGMENTS_MAX: i64 = 10;
+/// Most segments: Twilio takes 1,600 characters. A storm may have them all when nothing is said, because it names
+/// everything.
+const SEGMENTS_MAX: usize = 10;
+/// The first number of segments that is too many, as the config reads it.
+const SEGMENTS_END: i64 = SEGMENTS_MAX as i64 + 1;
 /// Recipients of one notifier: more is a mailing list, and each costs money.
 const RECIPIENTS_MAX: usize = 20;
 
@@ -45,7 +51,8 @@ struct Twilio {
     /// `From` or `MessagingServiceSid`, and its value.
     sender: (&'static str, String),
     to: Vec<String>,
-    segments: usize,
+    /// As the config says, of every message.
+    segments: Option<usize>,
 }
 
 fn build(node: &Node<'_>) -> Option<Box<dyn Notifier>> {
@@ -57,9 +64,10 @@ fn build(node: &Node<'_>) -> Option<Box<dyn Notifier>> {
     let token = node.require("token").and_then(|it| it.secret());
     let sender = read_sender(node);
     let to = node.require("to").and_then(|it| read_recipients(&it));
-    let segments = node
-        .get("segments")
-        .map_or(Some(SEGMENTS), |it| it.integer(1..SEGMENTS_MAX + 1).and_then(|it| usize::try_from(it).ok()));
+    let segments = match node.get("segments") {
+        Some(it) => it.integer(1..SEGMENTS_END).and_then(|it| usize::try_from(it).ok()).map(Some),
+        None => Some(None),
+    };
     let base = match node.get("url") {
         Some(it) => it.string().and_then(|text| http::read_url(&it, &text, false)),
         None => Url::parse(BASE).ok(),
@@ -151,7 +159,7 @@ impl Notifier for Twilio {
     fn send<'a>(&'a self, attempt: Attempt<'a>) -> Sending<'a> {
         Box::pin(async move {
             let delivery = attempt.delivery;
-            let body = sms::fit(&text::whole(&delivery.message), &text::short_id(&delivery.key), self.segments);
+            let body = self.body(delivery);
             let mut done: Vec<String> = self.to.iter().filter(|it| attempt.done.contains(it)).cloned().collect();
             // Dropped, it ends what is under way.
             let mut posts = JoinSet::new();
@@ -188,6 +196,19 @@ impl Notifier for Twilio {
 }
 
 impl Twilio {
+    fn body(&self, delivery: &Delivery) -> String {
+        let (message, id) = (&delivery.message, text::short_id(&delivery.key));
+        let is_storm = message.alerts.len() > LISTED_MAX;
+        let segments = self.segments.unwrap_or(if is_storm { SEGMENTS_MAX } else { SEGMENTS });
+        let whole = text::whole(message);
+        let brief = || {
+            let text = names::brief(message, |it| sms::fits(it, &id, segments))?;
+            Some(sms::fit(&text, &id, segments))
+        };
+        let is_cut = is_storm && !sms::fits(&whole, &id, segments);
+        is_cut.then(brief).flatten().unwrap_or_else(|| sms::fit(&whole, &id, segments))
+    }
+
     fn call(&self, to: &str, body: &str) -> Call {
         let mut form = self.endpoint.url.clone();
         form.set_query(None);

@@ -18,20 +18,24 @@ fn names() -> BTreeSet<String> {
 }
 
 /// Probes of one service each, on one host; they go down within two seconds of each other.
-fn probes(url: &str, notify: &str) -> String {
+fn probes(url: &str, notify: &str, group: &str) -> String {
     let head =
         format!("[defaults]\ninterval = '2s'\nretry = '2s'\nfail = '1/1'\nrecover = '1/1'\nnotify = [{notify}]\n");
     let probe = |name: &String| {
-        format!("[[probe]]\nname = '{name}'\nhttp = '{url}/{name}'\nexpect = ['status == 200']\ngroup = 'shop'\n")
+        format!("[[probe]]\nname = '{name}'\nhttp = '{url}/{name}'\nexpect = ['status == 200']\n{group}")
     };
     head + &names().iter().map(probe).collect::<String>()
 }
 
-/// Names of probes in a text.
+/// Names of probes in a text, ranges as `svc-001..020` written out.
 fn named(text: &str) -> BTreeSet<String> {
-    text.split(|it: char| !it.is_ascii_alphanumeric() && it != '-')
-        .filter(|it| it.starts_with("svc-"))
-        .map(str::to_string)
+    text.split(|it: char| !it.is_ascii_alphanumeric() && it != '-' && it != '.')
+        .filter_map(|it| it.trim_end_matches('.').strip_prefix("svc-"))
+        .flat_map(|it| {
+            let (first, last) = it.split_once("..").unwrap_or((it, it));
+            let number = |it: &str| it.parse::<usize>().expect("a number");
+            (number(first)..=number(last)).map(|it| format!("svc-{it:03}")).collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -43,7 +47,7 @@ fn a_storm_is_one_sms_and_names_everything() {
     let (phone, chat) = (super::twilio(), Web::start(|_| Said::json("{}")));
     let config = format!(
         "{}[[person]]\nname = 'alice'\nnotify = ['sms']\n{}wait = '4s'\n[[notifier]]\nname = 'chat'\nwebhook = '${{env:CHAT}}'\nwait = '4s'\n",
-        probes(&services.url(), "'alice', 'chat'"),
+        probes(&services.url(), "'alice', 'chat'", ""),
         sms(&phone),
     );
     let pty = Launch::new(&[])
@@ -65,6 +69,7 @@ fn a_storm_is_one_sms_and_names_everything() {
     let sent = texts(&phone);
     assert_eq!(sent.len(), 1, "{sent:?}");
     assert!(sent[0].contains("200"), "{sent:?}");
+    assert_eq!(named(&sent[0]), names(), "{sent:?}");
     let told: String = chat.asked().iter().map(|it| it.body.clone()).collect();
     assert_eq!(chat.asked().len(), 1, "{told}");
     assert_eq!(named(&told), names());
@@ -83,7 +88,7 @@ fn the_first_minute_of_a_storm_is_one_sms_for_each_person() {
     let other = sms(&phone).replace("'sms'", "'sms-bob'").replace("+15551230000", "+15551230001");
     let config = format!(
         "{}[[person]]\nname = 'alice'\nnotify = ['sms']\n[[person]]\nname = 'bob'\nnotify = ['sms-bob']\n{}{other}",
-        probes("http://127.0.0.1:9", "'alice', 'bob'"),
+        probes("http://127.0.0.1:9", "'alice', 'bob'", "group = 'shop'\n"),
         sms(&phone),
     );
     let file = home.path().join("c.toml");
@@ -145,7 +150,7 @@ fn killed_in_the_middle_of_a_storm_it_loses_no_page() {
     let chat = Web::start(move |_| if also() { Said { stalls: true, ..Said::default() } } else { Said::json("{}") });
     let config = format!(
         "{}{}wait = '1s'\n[[notifier]]\nname = 'chat'\nwebhook = '${{env:CHAT}}'\nwait = '1s'\n",
-        probes(&services.url(), "'sms', 'chat'"),
+        probes(&services.url(), "'sms', 'chat'", "group = 'shop'\n"),
         sms(&phone),
     );
     let pty = Launch::new(&[]).variable("TWILIO_TOKEN", TOKEN).variable("CHAT", &chat.url());

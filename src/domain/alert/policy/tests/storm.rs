@@ -40,6 +40,7 @@ fn two_hundred_probes_that_fall_within_five_seconds_are_one_message_that_names_a
     assert_eq!(message.title, "200 probes DOWN: edge (133), db (67)");
     let named: BTreeSet<&str> = message.alerts.iter().map(|it| it.subject.as_str()).collect();
     assert_eq!(named.len(), 200);
+    assert!(message.text.contains("\nedge (133): p001, p002, p004, "), "{}", message.text);
     assert!((0..200).all(|at| message.text.contains(&name(at))), "{}", message.text);
     assert_eq!(message.short(160), "200 probes DOWN: edge (133), db (67) #1");
     for at in 0..200 {

@@ -75,8 +75,17 @@ struct AlertView {
     acknowledged_by: Option<String>,
     /// What holds it back.
     held_back: Option<String>,
-    /// Notifiers that were told.
-    told: Vec<String>,
+    /// Notifiers that have taken a message about it.
+    told: Vec<ToldView>,
+    /// Notifiers to which the first message about it is under way.
+    sending: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ToldView {
+    notifier: String,
+    /// When it took the last.
+    at: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
@@ -118,7 +127,13 @@ impl View {
             told: it
                 .contacts
                 .iter()
-                .filter(|(_, it)| it.stage != Stage::Waiting && it.is_told)
+                .filter(|(_, it)| it.reached)
+                .map(|(name, it)| ToldView { notifier: name.clone(), at: it.taken.unwrap_or(it.last) })
+                .collect(),
+            sending: it
+                .contacts
+                .iter()
+                .filter(|(_, it)| it.stage != Stage::Waiting && it.is_told && !it.reached)
                 .map(|(name, _)| name.clone())
                 .collect(),
         };
@@ -151,12 +166,19 @@ impl View {
                 let _ = write!(text, ": {}", it.why);
             }
             text.push('\n');
-            let told = match (&it.held_back, &it.acknowledged_by, it.told.is_empty()) {
-                (Some(why), ..) => format!("held back: {why}"),
-                (None, Some(by), true) => format!("acknowledged by {by}"),
-                (None, Some(by), false) => format!("told {}, acknowledged by {by}", it.told.join(", ")),
-                (None, None, false) => format!("told {}", it.told.join(", ")),
-                (None, None, true) => "told nobody yet".to_string(),
+            let told: Vec<String> = it.told.iter().map(|it| format!("{} {}", it.notifier, moment(it.at))).collect();
+            let mut parts = Vec::new();
+            if !told.is_empty() {
+                parts.push(format!("told {}", told.join(", ")));
+            }
+            if !it.sending.is_empty() {
+                parts.push(format!("sending to {}", it.sending.join(", ")));
+            }
+            parts.extend(it.acknowledged_by.as_ref().map(|by| format!("acknowledged by {by}")));
+            let told = match &it.held_back {
+                Some(why) => format!("held back: {why}"),
+                None if parts.is_empty() => "told nobody yet".to_string(),
+                None => parts.join(", "),
             };
             let _ = writeln!(text, "          {told}");
             if !it.children.is_empty() {

@@ -46,6 +46,8 @@ fn a_channel_that_hangs_delays_no_probe_and_is_told_everything_in_order() {
     let runs = (first.runs() - before.0, second.runs() - before.1);
     assert!(runs.0 >= 3 && runs.1 >= 3, "{runs:?}");
     wait("the second to wait", || beside(&pty, &["alerts"]).1.matches("sms  trigger since").count() == 2);
+    let (_, alerts) = beside(&pty, &["alerts"]);
+    assert!(alerts.contains("sending to sms") && !alerts.contains("told "), "nothing was taken yet: {alerts}");
     let hung = phone.asked().len();
     stalls.store(false, Ordering::Relaxed);
     let taken = || {
@@ -60,6 +62,7 @@ fn a_channel_that_hangs_delays_no_probe_and_is_told_everything_in_order() {
     assert!(told("first") <= 2 && told("second") <= 2, "{:?}", taken());
     let (_, alerts) = beside(&pty, &["alerts"]);
     assert!(!alerts.contains("NOT SENT YET"), "{alerts}");
+    assert!(alerts.contains("told sms ") && !alerts.contains("sending to"), "{alerts}");
 }
 
 #[test]

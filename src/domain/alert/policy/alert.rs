@@ -173,6 +173,9 @@ pub struct Contact {
     pub pending: Option<String>,
     /// It has taken something about this alert.
     pub reached: bool,
+    /// When it took the last of that; `None` before, and of what an older version wrote.
+    #[serde(default)]
+    pub taken: Option<Timestamp>,
 }
 
 impl Alert {

@@ -298,6 +298,7 @@ impl AlertBoard {
                 for key in out.iter().flat_map(|it| &it.keys) {
                     if let Some(contact) = self.contact_mut(run, key, &name) {
                         contact.reached = true;
+                        contact.taken = Some(news.at);
                     }
                     self.note_about(
                         run,
@@ -453,6 +454,7 @@ impl AlertBoard {
                 heard: 0,
                 pending: None,
                 reached: false,
+                taken: None,
             };
             alert.contacts.insert(next.name.clone(), contact);
             run.keep(Row::Alert(key.clone()));

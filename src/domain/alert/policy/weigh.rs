@@ -176,6 +176,7 @@ impl AlertBoard {
                 heard: 0,
                 pending: None,
                 reached: false,
+                taken: None,
             };
             alert.contacts.insert(target.notifier, contact);
         }

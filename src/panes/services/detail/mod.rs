@@ -281,7 +281,7 @@ fn alerts(cx: &Context<'_>, page: &mut Page<'_>, id: &ProbeId) {
 fn contacts(cx: &Context<'_>, page: &mut Page<'_>, alert: &Alert) {
     let words = |name: &str, it: &Contact| {
         let whom = it.person.as_ref().map_or_else(|| name.to_string(), |person| format!("{person} by {name}"));
-        let at = format::moment(cx.now, it.last, cx.zone);
+        let at = format::moment(cx.now, it.taken.unwrap_or(it.last), cx.zone);
         let again = match it.reminders {
             0 => String::new(),
             count => format!(", reminded {count}×"),
@@ -290,7 +290,7 @@ fn contacts(cx: &Context<'_>, page: &mut Page<'_>, alert: &Alert) {
             (Stage::Waiting, false) => return format!("about to tell {whom}"),
             (Stage::Ending | Stage::Over, true) => "told that it is over",
             (_, true) if it.reached => "told",
-            (_, true) => "! on its way, not taken yet,",
+            (_, true) => return format!("! sending to {whom} since {at}, not taken yet"),
             (_, false) => return format!("nothing told to {whom}"),
         };
         format!("{what} {whom} {at}{again}")

@@ -74,7 +74,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             refuse_configured(&config, name)?;
             let maintenance = Maintenance {
                 name: read_name(name)?,
-                matchers: past::matchers(matchers)?,
+                matchers: past::matchers(&config, matchers)?,
                 window: MaintenanceWindow::Once { from, until },
                 by: paths::user_name(),
             };

@@ -108,8 +108,20 @@ pub(super) fn stretch(
 ///
 /// # Errors
 /// At the first that is none.
-pub(super) fn matchers(texts: &[String]) -> Result<Vec<Matcher>, Failure> {
-    texts.iter().map(|it| it.parse().map_err(Failure::usage)).collect()
+pub(super) fn matchers(config: &Config, texts: &[String]) -> Result<Vec<Matcher>, Failure> {
+    let read = |it: &String| {
+        it.parse().map_err(|error: String| {
+            // What is only a name is most often a probe or a group of them.
+            let name =
+                match config.probes.iter().find(|probe| probe.name == *it || probe.rules.group.as_ref() == Some(it)) {
+                    Some(probe) if probe.name == *it => "probe",
+                    Some(_) => "group",
+                    None => return Failure::usage(error),
+                };
+            Failure::usage(error).hint(format!("did you mean `{name}={it}`?"))
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Names of the config's probes that matchers fit.

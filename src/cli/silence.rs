@@ -78,7 +78,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             let silence = Silence {
                 // The end of an id of version 7 is random.
                 id: Uuid::now_v7().simple().to_string().split_off(24),
-                matchers: past::matchers(matchers)?,
+                matchers: past::matchers(&config, matchers)?,
                 from: stretch.0,
                 until: stretch.1,
                 by: paths::user_name(),

@@ -193,6 +193,8 @@ fn a_silence_and_an_ack_from_another_shell_count_at_once() {
     let pty = Launch::new(&[]).variable("TWILIO_TOKEN", TOKEN).config(&config).start();
     pty.wait_for("shop");
     service.wait_runs(1);
+    let (code, says) = beside(&pty, &["silence", "add", "shop", "--for", "1h", "--comment", "deploy"]);
+    assert!(code == Some(2) && says.contains("did you mean `probe=shop`?"), "{says}");
     let (code, id) = beside(&pty, &["silence", "add", "group=edge", "--for", "1h", "--comment", "deploy"]);
     assert_eq!(code, Some(0), "{id}");
     let id = id.lines().next().unwrap_or_default().to_string();

@@ -190,9 +190,13 @@ impl AlertRules {
     pub fn targets(&self, now: Timestamp, name: &str) -> Vec<Target> {
         match self.named(name) {
             Some(Named::Notifier(rule)) => {
-                vec![Target { notifier: rule.name.clone(), person: None, because: format!("`{name}` is named") }]
+                vec![Target {
+                    notifier: rule.name.clone(),
+                    person: None,
+                    because: format!("`{name}` is named in `notify`"),
+                }]
             }
-            Some(Named::Person(person)) => self.reached(person, &format!("`{name}` is named")),
+            Some(Named::Person(person)) => self.reached(person, &format!("`{name}` is named in `notify`")),
             Some(Named::Rotation(rotation)) => match rotation.who(now) {
                 Some(turn) => {
                     let because = format!("`{}` is on call in `{name}`", turn.person);

@@ -37,7 +37,7 @@ fn a_page_is_explained_from_the_outcomes_to_the_delivery() {
         "outcome: fail after 0ms: refused: nothing listens there",
         "health: suspect -> down: refused: nothing listens there",
         "alert: down begins",
-        "page: trigger to `sms`: `alice` is named",
+        "page: trigger to `sms`: `alice` is named in `notify`",
         "delivery: `sms` took the trigger",
         "next: reminder 1 to `sms`, unless somebody acknowledges",
     ] {

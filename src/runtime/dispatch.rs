@@ -16,6 +16,25 @@ use crate::runtime::reload::Reloads;
 use crate::runtime::{Active, Services, explain};
 use crate::service::Reply;
 
+/// Requests of one screen that wait for the start to be over; a person presses fewer keys in that time.
+const EARLY_MAX: usize = 16;
+
+impl Services {
+    /// True when a request must wait for services that this runtime will have in a moment.
+    fn is_too_early_for(&self, request: &Request) -> bool {
+        let needs_active = matches!(
+            request,
+            Request::RunProbe(_)
+                | Request::BurstProbe(_)
+                | Request::AcknowledgeProbe(_)
+                | Request::Acknowledge { .. }
+                | Request::RunBackup(_)
+                | Request::VerifyBackup(_)
+        );
+        needs_active && self.active.get().is_none() && self.keeper.get().is_some()
+    }
+}
+
 /// Carries out what a screen asks until it goes away or the runtime stops; what was asked before is still done.
 pub async fn serve(
     services: Arc<Services>,
@@ -24,16 +43,23 @@ pub async fn serve(
     mut requests_rx: mpsc::Receiver<Request>,
     stopping: CancellationToken,
 ) {
+    // What came before the services that carry it out; they are there as soon as the store is read.
+    let mut early = Vec::new();
     loop {
         tokio::select! {
             biased;
+            () = services.started.cancelled(), if !early.is_empty() => {
+                early.drain(..).for_each(|request| dispatch(&services, &reloads, &reply, request));
+            }
             request = requests_rx.recv() => match request {
+                Some(request) if early.len() < EARLY_MAX && services.is_too_early_for(&request) => early.push(request),
                 Some(request) => dispatch(&services, &reloads, &reply, request),
                 None => return,
             },
             () = stopping.cancelled() => break,
         }
     }
+    early.drain(..).for_each(|request| dispatch(&services, &reloads, &reply, request));
     // The last thing a screen asks is to keep its drafts.
     requests_rx.close();
     while let Some(request) = requests_rx.recv().await {

@@ -132,6 +132,8 @@ struct Services {
     keeper: OnceLock<Keeper>,
     /// Missing as well, and while what an earlier run left is read.
     active: OnceLock<Active>,
+    /// Cancelled when `active` is there.
+    started: CancellationToken,
 }
 
 /// The services that only one runtime on a state directory has.
@@ -188,6 +190,7 @@ impl Runtime {
             history: OnceLock::new(),
             keeper: OnceLock::new(),
             active: OnceLock::new(),
+            started: CancellationToken::new(),
         });
         let (config_tx, config_rx) = watch::channel(Arc::new(config));
         let shared = Arc::new(Shared {

@@ -94,6 +94,7 @@ pub fn activate(
         let backups = BackupService::start(&setup, config.backups.clone());
         asked::start(&setup);
         let _ = services.active.set(Active { prober, beats, backups });
+        services.started.cancel();
         let newest = Arc::clone(&config_rx.borrow());
         if !Arc::ptr_eq(&config, &newest) {
             services.reload(&newest);

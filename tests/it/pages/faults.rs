@@ -57,12 +57,13 @@ fn a_channel_that_hangs_delays_no_probe_and_is_told_everything_in_order() {
     };
     let told = |name: &str| taken().iter().filter(|it| it.starts_with(&format!("{name} DOWN"))).count();
     wait("both to be told", || told("first") > 0 && told("second") > 0);
+    wait("both to be known as told", || {
+        let (_, alerts) = beside(&pty, &["alerts"]);
+        alerts.matches("told sms ").count() == 2 && !alerts.contains("sending to") && !alerts.contains("NOT SENT YET")
+    });
     first.wait_runs(3);
     // Those that hung and were given up cannot be known here: what came after was taken once.
     assert!(told("first") <= 2 && told("second") <= 2, "{:?}", taken());
-    let (_, alerts) = beside(&pty, &["alerts"]);
-    assert!(!alerts.contains("NOT SENT YET"), "{alerts}");
-    assert!(alerts.contains("told sms ") && !alerts.contains("sending to"), "{alerts}");
 }
 
 #[test]
@@ -116,6 +117,8 @@ fn names_that_nobody_resolves_are_one_message_that_names_the_phase() {
     wait("the SMS", || !texts(&phone).is_empty());
     let text = texts(&phone).remove(0);
     assert!(text.contains('6') && text.contains("dns"), "{text}");
-    let (_, alerts) = beside(&pty, &["alerts"]);
-    assert!((0..6).all(|it| alerts.contains(&format!("svc-{it}"))), "{alerts}");
+    wait("all of them among the alerts", || {
+        let (_, alerts) = beside(&pty, &["alerts"]);
+        (0..6).all(|it| alerts.contains(&format!("svc-{it}")))
+    });
 }

@@ -76,8 +76,7 @@ fn a_storm_is_one_sms_and_names_everything() {
     // In the text as well, not only in the list beside it.
     let message: serde_json::Value = serde_json::from_str(&chat.asked()[0].body).expect("JSON");
     assert_eq!(named(message["text"].as_str().expect("a text")), names());
-    let (_, alerts) = beside(&pty, &["alerts"]);
-    assert_eq!(named(&alerts), names());
+    wait("all of them among the alerts", || named(&beside(&pty, &["alerts"]).1) == names());
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod log;
 pub mod notify;
 pub mod private_file;
 pub mod probe;
+pub mod program;
 pub mod supervise;
 
 use std::path::PathBuf;

@@ -21,6 +21,7 @@ use crate::registry::Kind;
 use crate::registry::node::Node;
 use crate::service::notify::{Attempt, Notifier, Receipt, SendError, Sending, payload, text};
 use crate::service::probe::redact::redact;
+use crate::service::program::{self, Program};
 
 /// Bytes of output that are kept.
 const OUTPUT_MAX: usize = 4 << 10;
@@ -51,36 +52,9 @@ struct CommandNotifier {
 }
 
 fn build(node: &Node<'_>) -> Option<Box<dyn Notifier>> {
-    if node.is_str() {
-        let words: Vec<String> = node.raw_string()?.split_whitespace().map(|it| format!("\"{it}\"")).collect();
-        node.error_with_hint(
-            "`command` must be an array, because no shell takes it apart",
-            format!("write `command = [{}]`", words.join(", ")),
-        );
-        return None;
-    }
-    if !node.is_table() {
-        return Some(Box::new(CommandNotifier { argv: read_argv(node)?, folder: None, environment: Vec::new() }));
-    }
-    let argv = node.require("argv").and_then(|it| read_argv(&it));
-    let folder = node.get("cwd").map(|it| it.string());
-    let environment = node.get("env").map(|table| {
-        // Secrets go here, because arguments are shown by `ps`.
-        let pair = |(key, _): (String, _)| Some((key.clone(), table.get(&key)?.secret()?));
-        table.keys().into_iter().map(pair).collect::<Option<Vec<_>>>()
-    });
-    node.finish(&[]);
-    let folder = folder.map_or(Some(None), |it| it.map(|it| Some(PathBuf::from(it))))?;
-    Some(Box::new(CommandNotifier { argv: argv?, folder, environment: environment.unwrap_or(Some(Vec::new()))? }))
-}
-
-fn read_argv(node: &Node<'_>) -> Option<Vec<String>> {
-    let words = node.items().iter().map(Node::string).collect::<Option<Vec<_>>>()?;
-    if words.first().is_none_or(String::is_empty) || words.iter().any(|it| it.contains('\0')) {
-        node.error_with_hint("the command names no program", "write `[\"program\", \"argument\"]`");
-        return None;
-    }
-    Some(words)
+    // Secrets go into `env`, because arguments are shown by `ps`.
+    let Program { argv, folder, environment } = program::read(node, Node::secret)?;
+    Some(Box::new(CommandNotifier { argv, folder, environment }))
 }
 
 impl Notifier for CommandNotifier {

@@ -27,6 +27,7 @@ use crate::registry::Kind;
 use crate::registry::node::Node;
 use crate::service::probe::net::{self, Verdict, fail};
 use crate::service::probe::{Observing, Probe, Run, redact};
+use crate::service::program::{self, Program};
 
 /// Bytes of output that are kept, as many as Nagios keeps.
 const OUTPUT_MAX: usize = 8 << 10;
@@ -61,37 +62,8 @@ struct CommandProbe {
 }
 
 fn build(node: &Node<'_>) -> Option<Box<dyn Probe>> {
-    if node.is_str() {
-        let words: Vec<String> = node.raw_string()?.split_whitespace().map(|it| format!("\"{it}\"")).collect();
-        node.error_with_hint(
-            "`command` must be an array, because no shell takes it apart",
-            format!("write `command = [{}]`", words.join(", ")),
-        );
-        return None;
-    }
-    if !node.is_table() {
-        let argv = argv(node)?;
-        return Some(Box::new(CommandProbe { argv, folder: None, environment: Vec::new() }));
-    }
-    let argv = node.require("argv").and_then(|it| argv(&it));
-    let folder = node.get("cwd").map(|it| it.string());
-    let environment = node.get("env").map(|table| {
-        let pair = |(key, _): (String, _)| Some((key.clone(), table.get(&key)?.string()?));
-        table.keys().into_iter().map(pair).collect::<Option<Vec<_>>>()
-    });
-    node.finish(&[]);
-    let folder = folder.map_or(Some(None), |it| it.map(|it| Some(PathBuf::from(it))))?;
-    Some(Box::new(CommandProbe { argv: argv?, folder, environment: environment.unwrap_or(Some(Vec::new()))? }))
-}
-
-fn argv(node: &Node<'_>) -> Option<Vec<String>> {
-    let words: Option<Vec<String>> = node.items().iter().map(Node::string).collect();
-    let words = words?;
-    if words.first().is_none_or(String::is_empty) || words.iter().any(|it| it.contains('\0')) {
-        node.error_with_hint("the command names no program", "write `[\"program\", \"argument\"]`");
-        return None;
-    }
-    Some(words)
+    let Program { argv, folder, environment } = program::read(node, Node::string)?;
+    Some(Box::new(CommandProbe { argv, folder, environment }))
 }
 
 impl Probe for CommandProbe {

@@ -82,11 +82,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             past::ask(cx, &maintenance.by, AlertFact::Maintained(maintenance.clone()), now)?;
             let (from, until) = (format::moment(now, from, &zone), format::moment(now, until, &zone));
             writeln!(out.stderr, "maintenance `{name}` of {} from {from} until {until}", maintenance.what())?;
-            if fits.is_empty() {
-                writeln!(out.stderr, "warning: it fits no probe of the config as it is")?;
-            } else {
-                writeln!(out.stderr, "it fits {}", past::some_of(&fits))?;
-            }
+            past::say_fitting(&fits, out)?;
             Ok(ExitCode::SUCCESS)
         }
         Action::List { json } => list(*json, cx, &config, now, out),

@@ -1,5 +1,7 @@
 //! What a command knows of alerts: the journal and the store of the state directory, also while a runtime holds it.
 
+use std::io;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -140,6 +142,18 @@ pub(super) fn fitting(cx: &Context, config: &Config, matchers: &[Matcher]) -> Ve
         known.iter().all(|it| it.fits(&labels))
     };
     config.probes.iter().filter(fits).map(|it| it.name.clone()).collect()
+}
+
+/// Says on stderr which probes something fits, or warns that it fits none.
+///
+/// # Errors
+/// When stderr cannot be written.
+pub(super) fn say_fitting(fits: &[String], out: &mut Output<'_>) -> io::Result<()> {
+    if fits.is_empty() {
+        writeln!(out.stderr, "warning: it fits no probe of the config as it is")
+    } else {
+        writeln!(out.stderr, "it fits {}", some_of(fits))
+    }
 }
 
 /// `edge, api and 3 more`.

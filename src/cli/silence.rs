@@ -108,11 +108,7 @@ fn add(
         silence.what(),
         silence.id
     )?;
-    if fits.is_empty() {
-        writeln!(out.stderr, "warning: it fits no probe of the config as it is")?;
-    } else {
-        writeln!(out.stderr, "it fits {}", past::some_of(&fits))?;
-    }
+    past::say_fitting(&fits, out)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -276,9 +276,8 @@ impl Probe for GrpcProbe {
         let deadline = run.deadline;
         Box::pin(async move {
             let mut seen = Observation::default();
-            if let Err((result, mut trouble)) = self.look(deadline, &mut seen).await {
-                trouble.text = redact::redact(&trouble.text, &self.secrets);
-                seen.verdict = Some((result, trouble));
+            if let Err(verdict) = self.look(deadline, &mut seen).await {
+                seen.verdict = Some(redact::verdict(verdict, &self.secrets));
             }
             seen
         })

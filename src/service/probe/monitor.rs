@@ -71,10 +71,7 @@ impl Api {
         let redirects = self.settings.redirects;
         let asked = Asked { method: Method::GET, target, headers, body: None, redirects };
         let result = exchange::ask(&self.wire, asked, Around::default(), deadline, seen).await;
-        result.map_err(|(result, mut trouble)| {
-            trouble.text = redact::redact(&trouble.text, &self.settings.secrets);
-            (result, trouble)
-        })?;
+        result.map_err(|verdict| redact::verdict(verdict, &self.settings.secrets))?;
         let status = seen.values.status.unwrap_or_default();
         if seen.evidence.cut {
             return Err(own("the answer is larger than 1 MiB: ask for less"));

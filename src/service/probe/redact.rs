@@ -7,6 +7,7 @@ use regex::Regex;
 use crate::domain::probe::expect::{Values, shorten};
 use crate::domain::probe::outcome::{EVIDENCE_BODY_MAX, EVIDENCE_HEADERS_MAX, EVIDENCE_TEXT_MAX, Evidence};
 use crate::domain::sanitise;
+use crate::service::probe::net::Verdict;
 
 /// Stands where a secret stood.
 const MASK: &str = "***";
@@ -21,6 +22,12 @@ static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     ))
     .ok()
 });
+
+/// Takes secrets out of the words of a verdict.
+pub fn verdict((result, mut trouble): Verdict, secrets: &[String]) -> Verdict {
+    trouble.text = redact(&trouble.text, secrets);
+    (result, trouble)
+}
 
 /// Makes evidence of a text: secrets masked, sanitised, one line, short.
 pub fn evidence(text: &str, secrets: &[String]) -> String {

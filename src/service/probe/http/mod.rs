@@ -153,9 +153,8 @@ impl HttpProbe {
     }
 
     fn end(&self, result: Result<(), Verdict>, seen: &mut Observation) {
-        if let Err((result, mut trouble)) = result {
-            trouble.text = redact::redact(&trouble.text, &self.settings.secrets);
-            seen.verdict = Some((result, trouble));
+        if let Err(verdict) = result {
+            seen.verdict = Some(redact::verdict(verdict, &self.settings.secrets));
         }
     }
 }

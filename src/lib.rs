@@ -24,6 +24,7 @@
 //! | [`service`] | I/O, one folder per thing that has kinds: probe, log, backup, notify, incident |
 //! | [`config`] | the config file, its layers, the paths |
 //! | [`runtime`] | effects to tasks, screens attached, shutdown |
+//! | [`agent`] | the runtime without a screen, the socket that screens attach to, and their end of it |
 //! | [`theme`], [`widgets`] | roles and styles; drawing that panes share |
 //! | [`app`], [`panes`] | the pure screen: model, commands, keymap; one folder a pane |
 //! | [`tui`] | the terminal: input, draw loop, life cycle |
@@ -33,9 +34,10 @@
 //! # Layers
 //!
 //! `clock, domain` ← `logstore`, `store` ← `registry` ← `service` ← `config` ← `runtime`;
-//! `domain` ← `theme` ← `widgets` ← `app` + `panes`; `tui` joins `app` with `runtime`; `demo` and `cli`
-//! see all. `tests/it/tidy.rs` keeps the arrows.
+//! `runtime` ← `agent`; `domain` ← `theme` ← `widgets` ← `app` + `panes`; `tui` joins `app` with `runtime` or
+//! `agent`; `demo` and `cli` see all. `tests/it/tidy.rs` keeps the arrows.
 
+pub mod agent;
 pub mod app;
 pub mod cli;
 pub mod clock;

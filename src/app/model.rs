@@ -1,5 +1,7 @@
 //! The screen's whole state: a board, the panes, what lies over them.
 
+use std::collections::BTreeMap;
+
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
@@ -12,6 +14,8 @@ use crate::app::overlay::Overlay;
 use crate::app::summary;
 use crate::domain::board::Board;
 use crate::domain::config_error::ConfigError;
+use crate::domain::host::Way;
+use crate::domain::ids::HostId;
 use crate::domain::key::{Key, KeyBinding};
 use crate::panes::{Context, PaneId, Panes};
 use crate::theme::Theme;
@@ -48,6 +52,8 @@ pub struct Setup {
 pub struct Model {
     /// What is known, kept equal to the runtime's board by its facts.
     pub board: Board,
+    /// How this screen is connected with each host.
+    pub ways: BTreeMap<HostId, Way>,
     /// The panes.
     pub panes: Panes,
     /// The pane that gets keys.
@@ -94,6 +100,7 @@ impl Model {
         let theme = wanted.or(setup.themes.first()).cloned().unwrap_or_else(Theme::mono);
         let mut model = Self {
             board: Board::default(),
+            ways: BTreeMap::new(),
             panes: Panes::default(),
             focus: setup.focus,
             zoomed: false,

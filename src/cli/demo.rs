@@ -14,6 +14,7 @@ use crate::cli::open::{self, Look};
 use crate::cli::output::Output;
 use crate::config::{self, paths};
 use crate::demo::director::Stage;
+use crate::domain::presence::Visitor;
 use crate::registry::node::Commands;
 use crate::runtime::RuntimeSetup;
 
@@ -101,7 +102,7 @@ fn play(args: &Args, cx: &Context, root: &Path) -> Result<ExitCode, Failure> {
     };
     let handle = threads.handle().clone();
     let shown = open::show_with(setup, &args.look, cx.color, Some(greeting), move |runtime| {
-        let link = runtime.attach();
+        let link = runtime.attach(Visitor::inside("demo"));
         handle.spawn(async move {
             if let Err(error) = stage.play(link, host, cancel).await {
                 tracing::error!("the demo ended: {error}");

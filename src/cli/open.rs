@@ -13,6 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
 use crate::cli::{Context, logging, themes, with_screen_mistakes};
 use crate::config::{self, Loaded, paths};
+use crate::domain::presence::Visitor;
 use crate::panes::PaneId;
 use crate::registry::node::Commands;
 use crate::runtime::{Runtime, RuntimeSetup};
@@ -192,6 +193,7 @@ fn connect(
         .thread_name("service")
         .enable_all()
         .build()?;
+    let visitor = Visitor::inside(&setup.user);
     let runtime = {
         let _inside = services.enter();
         Runtime::start(setup)
@@ -199,7 +201,7 @@ fn connect(
     let link = {
         let _inside = services.enter();
         started(&runtime);
-        runtime.attach()
+        runtime.attach(visitor)
     };
     Ok((Attached { link, config_rx: Some(runtime.config()) }, (services, runtime)))
 }

@@ -11,18 +11,22 @@ use crate::domain::backup::BackupBoard;
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
-use crate::domain::ids::{IncidentId, ProbeId};
+use crate::domain::ids::{HostId, IncidentId, ProbeId};
 use crate::domain::incident::board::IncidentBoard;
 use crate::domain::incident::entry::EntryBody;
 use crate::domain::incident::fold::Incident;
 use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::log::LogBoard;
+use crate::domain::presence::Presence;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::{ProbeBoard, ProbeFact, Sample};
 
 /// Everything known to a runtime. Equal facts in equal order give equal boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Board {
+    /// Whose board this is.
+    #[serde(default)]
+    pub host: Option<HostId>,
     /// `seq` of the last fact folded in.
     pub seq: u64,
     /// Probes and their health.
@@ -39,6 +43,9 @@ pub struct Board {
     pub backups: BackupBoard,
     /// Incidents and their entries.
     pub incidents: IncidentBoard,
+    /// Who is here.
+    #[serde(default)]
+    pub presence: Presence,
     /// The config in use.
     pub config: ConfigStatus,
     /// Who holds the state directory when it is not this runtime.
@@ -105,6 +112,7 @@ impl Board {
                 self.incidents.apply(now, fact);
                 effects = self.told_so_far(now, &before);
             }
+            Fact::Presence(fact) => self.presence.apply(now, fact),
             Fact::Runtime(fact) => self.apply_runtime(fact),
         }
         let open = self.incidents.open();

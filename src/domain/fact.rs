@@ -13,6 +13,7 @@ use crate::domain::config_error::ConfigError;
 use crate::domain::ids::{HostId, ProbeId};
 use crate::domain::incident::IncidentFact;
 use crate::domain::log::LogFact;
+use crate::domain::presence::PresenceFact;
 use crate::domain::probe::{ProbeFact, ProbeKept};
 
 /// A fact with where, when, in which order and by whom.
@@ -54,6 +55,8 @@ pub enum Fact {
     Backup(BackupFact),
     /// About an incident or one of its entries.
     Incident(IncidentFact),
+    /// About a screen that is attached.
+    Presence(PresenceFact),
     /// About the runtime itself.
     Runtime(RuntimeFact),
 }

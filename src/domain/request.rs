@@ -8,9 +8,11 @@ use crate::domain::alert::quiet::{Maintenance, Silence};
 use crate::domain::board::Board;
 use crate::domain::export::{ExportNews, ExportRequest};
 use crate::domain::fact::Envelope;
+use crate::domain::host::HostNews;
 use crate::domain::ids::{IncidentId, JobId, ProbeId, RunId};
 use crate::domain::incident::{DeclareRequest, IncidentChange, NoteRequest, PinRequest};
 use crate::domain::log::{Window, WindowRequest};
+use crate::domain::presence::Spot;
 use crate::domain::probe::history::{History, HistoryRequest};
 
 /// What a screen asks of its runtime.
@@ -88,6 +90,47 @@ pub enum Request {
     StopExport,
     /// Read the config again now.
     ReloadConfig,
+    /// Say what the person looks at.
+    Attend(Spot),
+    /// Watch this host from now on, because nobody does. Carried out by what links the screen, never by a runtime.
+    TakeOver,
+}
+
+impl Request {
+    /// True when it changes something that others see or that stays; a screen that is read-only may not ask it.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::History(_)
+            | Self::Explain(_)
+            | Self::LoadDocument(_)
+            | Self::LoadNoteDraft
+            | Self::Window(_)
+            | Self::Attend(_) => false,
+            Self::RunProbe(_)
+            | Self::BurstProbe(_)
+            | Self::AcknowledgeProbe(_)
+            | Self::Acknowledge { .. }
+            | Self::Silence(_)
+            | Self::Unsilence(_)
+            | Self::Maintain(_)
+            | Self::EndMaintenance(_)
+            | Self::TestNotifier(_)
+            | Self::RunBackup(_)
+            | Self::VerifyBackup(_)
+            | Self::Declare(_)
+            | Self::Note(_)
+            | Self::Pin(_)
+            | Self::ChangeIncident(..)
+            | Self::SaveDocument { .. }
+            | Self::SaveDraft { .. }
+            | Self::SaveNoteDraft(_)
+            // It writes a file on the runtime's host.
+            | Self::Export(_)
+            | Self::StopExport
+            | Self::ReloadConfig
+            | Self::TakeOver => true,
+        }
+    }
 }
 
 /// What comes from the runtime.
@@ -96,6 +139,13 @@ pub enum Request {
 pub enum Inbound {
     /// The whole board; sent first, and again when a slow screen missed facts.
     Snapshot(Box<Board>),
+    /// The screen was too slow for so many facts; a snapshot follows.
+    Missed {
+        /// How many.
+        facts: u64,
+    },
+    /// How the screen is connected with a host; said by what links the screen, never by a runtime.
+    Host(Box<HostNews>),
     /// One more fact.
     Fact(Box<Envelope>),
     /// Log rows that were asked for.

@@ -10,11 +10,19 @@ use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::alert::{Acknowledgement, AlertFact};
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Fact};
+use crate::domain::presence::{PresenceFact, ScreenId, Visitor};
 use crate::domain::probe::history::HistoryRequest;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::reload::Reloads;
 use crate::runtime::{Active, Services, explain};
 use crate::service::Reply;
+
+/// A screen that is attached.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    pub screen: ScreenId,
+    pub visitor: Visitor,
+}
 
 /// Requests of one screen that wait for the start to be over; a person presses fewer keys in that time.
 const EARLY_MAX: usize = 16;
@@ -39,6 +47,7 @@ impl Services {
 pub async fn serve(
     services: Arc<Services>,
     reloads: Reloads,
+    guest: Guest,
     reply: Reply,
     mut requests_rx: mpsc::Receiver<Request>,
     stopping: CancellationToken,
@@ -49,27 +58,34 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = services.started.cancelled(), if !early.is_empty() => {
-                early.drain(..).for_each(|request| dispatch(&services, &reloads, &reply, request));
+                early.drain(..).for_each(|request| dispatch(&services, &reloads, &guest, &reply, request));
             }
             request = requests_rx.recv() => match request {
                 Some(request) if early.len() < EARLY_MAX && services.is_too_early_for(&request) => early.push(request),
-                Some(request) => dispatch(&services, &reloads, &reply, request),
+                Some(request) => dispatch(&services, &reloads, &guest, &reply, request),
                 None => return,
             },
             () = stopping.cancelled() => break,
         }
     }
-    early.drain(..).for_each(|request| dispatch(&services, &reloads, &reply, request));
+    early.drain(..).for_each(|request| dispatch(&services, &reloads, &guest, &reply, request));
     // The last thing a screen asks is to keep its drafts.
     requests_rx.close();
     while let Some(request) = requests_rx.recv().await {
-        dispatch(&services, &reloads, &reply, request);
+        dispatch(&services, &reloads, &guest, &reply, request);
     }
 }
 
 /// Hands a request to its service. Never waits.
-fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Request) {
-    let person = Actor::Person(services.user.clone());
+fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply, request: Request) {
+    if guest.visitor.readonly && request.changes() {
+        // A screen that is gone needs no answer.
+        let _ =
+            reply(Inbound::Failed("this screen is read-only (open it without `--readonly` to change things)".into()));
+        return;
+    }
+    let user = &guest.visitor.user;
+    let person = Actor::Person(user.clone());
     let reply = Arc::clone(reply);
     match request {
         Request::RunProbe(probe) => {
@@ -94,8 +110,8 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
                     active.prober.acknowledge(&probe, person);
                 }
                 let done = format!("`{}` is acknowledged", probe.name());
-                let ack = Acknowledgement { by: services.user.clone(), at: clock::now(), sticky, until };
-                decide(services, "acknowledge the probe", AlertFact::Acknowledged { probe, ack }, done, &reply);
+                let ack = Acknowledgement { by: user.clone(), at: clock::now(), sticky, until };
+                decide(services, "acknowledge the probe", AlertFact::Acknowledged { probe, ack }, done, user, &reply);
             }
         }
         Request::RunBackup(job) => {
@@ -111,26 +127,26 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
         Request::Silence(mut silence) => {
             // A screen does not know who sits at it.
             if silence.by.is_empty() {
-                silence.by.clone_from(&services.user);
+                silence.by.clone_from(user);
             }
             let done = format!("silenced until {:.0}", silence.until);
-            decide(services, "silence", AlertFact::Silenced(*silence), done, &reply);
+            decide(services, "silence", AlertFact::Silenced(*silence), done, user, &reply);
         }
         Request::Unsilence(id) => {
-            let fact = AlertFact::Unsilenced { id, by: services.user.clone(), at: clock::now() };
-            decide(services, "end the silence", fact, "silence ended".into(), &reply);
+            let fact = AlertFact::Unsilenced { id, by: user.clone(), at: clock::now() };
+            decide(services, "end the silence", fact, "silence ended".into(), user, &reply);
         }
         Request::Maintain(mut maintenance) => {
             if maintenance.by.is_empty() {
-                maintenance.by.clone_from(&services.user);
+                maintenance.by.clone_from(user);
             }
             let done = format!("maintenance `{}` is planned", maintenance.name);
-            decide(services, "plan the maintenance", AlertFact::Maintained(*maintenance), done, &reply);
+            decide(services, "plan the maintenance", AlertFact::Maintained(*maintenance), done, user, &reply);
         }
         Request::EndMaintenance(name) => {
             let done = format!("maintenance `{name}` ended");
-            let fact = AlertFact::MaintenanceEnded { name, by: services.user.clone(), at: clock::now() };
-            decide(services, "end the maintenance", fact, done, &reply);
+            let fact = AlertFact::MaintenanceEnded { name, by: user.clone(), at: clock::now() };
+            decide(services, "end the maintenance", fact, done, user, &reply);
         }
         Request::History(request) => history(services, *request, &reply),
         Request::Explain(request) => explain(services, request, &reply),
@@ -154,6 +170,13 @@ fn dispatch(services: &Services, reloads: &Reloads, reply: &Reply, request: Requ
         Request::Export(export) => services.logs.export(*export, reply),
         Request::StopExport => services.logs.stop_export(),
         Request::ReloadConfig => reloads.ask(reply),
+        Request::Attend(spot) => {
+            // Where somebody looks is news only as long as nothing else is.
+            services.facts.try_send_as(person, Fact::Presence(PresenceFact::Moved { screen: guest.screen, spot }));
+        }
+        Request::TakeOver => {
+            let _ = reply(Inbound::Failed("could not take over: a runtime watches this host already".into()));
+        }
     }
 }
 
@@ -178,11 +201,11 @@ fn holder<'a, T>(it: Option<&'a T>, what: &str, reply: &Reply) -> Option<&'a T> 
 }
 
 /// Passes on what a person decided about alerts; who asked is told that it was done, or why not.
-fn decide(services: &Services, what: &str, fact: AlertFact, done: String, reply: &Reply) {
+fn decide(services: &Services, what: &str, fact: AlertFact, done: String, user: &str, reply: &Reply) {
     if holder(services.keeper.get(), what, reply).is_none() {
         return;
     }
-    let person = Actor::Person(services.user.clone());
+    let person = Actor::Person(user.to_string());
     let answer = if services.facts.try_send_as(person, Fact::Alert(fact)) {
         Inbound::Done(done)
     } else {

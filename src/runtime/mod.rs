@@ -13,6 +13,7 @@ mod state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,9 @@ use crate::domain::alert::AlertFact;
 use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
+use crate::domain::presence::{PresenceFact, ScreenId, Visitor};
 use crate::domain::request::{Inbound, Request};
+use crate::runtime::dispatch::Guest;
 use crate::runtime::journal::Journal;
 use crate::runtime::lock::{Acquired, StateLock};
 use crate::runtime::queue::LinkQueue;
@@ -111,6 +114,8 @@ struct Shared {
     host: HostId,
     board: Arc<Mutex<Board>>,
     links: Mutex<Vec<Arc<LinkQueue>>>,
+    /// The number of the next screen.
+    screens: AtomicU64,
     services: Arc<Services>,
     /// The journal is kept by the runtime that holds the state directory.
     journal: OnceLock<Journal>,
@@ -120,7 +125,6 @@ struct Shared {
 
 /// Handles of the services.
 struct Services {
-    user: String,
     /// What is known, for answers that need all of it.
     board: Arc<Mutex<Board>>,
     facts: FactSender,
@@ -182,8 +186,7 @@ impl Runtime {
         };
         let claim = claim(&service_setup);
         let services = Arc::new(Services {
-            user: setup.user,
-            board: Arc::default(),
+            board: Arc::new(Mutex::new(Board { host: Some(setup.host.clone()), ..Board::default() })),
             facts: service_setup.facts.clone(),
             logs: LogService::start(&service_setup, config.logs.clone()),
             incidents: IncidentService::start(&service_setup),
@@ -197,6 +200,7 @@ impl Runtime {
             host: setup.host,
             board: Arc::clone(&services.board),
             links: Mutex::default(),
+            screens: AtomicU64::new(1),
             services: Arc::clone(&services),
             journal: OnceLock::new(),
             lock: OnceLock::new(),
@@ -222,7 +226,7 @@ impl Runtime {
     }
 
     /// Attaches a screen: it gets a snapshot, then everything after it.
-    pub fn attach(&self) -> Link {
+    pub fn attach(&self, visitor: Visitor) -> Link {
         let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
         let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
         let queue = Arc::new(LinkQueue::new());
@@ -230,19 +234,33 @@ impl Runtime {
         let board = Arc::clone(&self.shared.board);
         self.folding.spawn(Arc::clone(&queue).pump(board, inbound_tx, self.finished.clone()));
         let reply: Reply = Arc::new(move |inbound| queue.push_answer(inbound));
-        self.serving.spawn(dispatch::serve(
-            Arc::clone(&self.shared.services),
-            self.reloads.clone(),
-            reply,
-            requests_rx,
-            self.stopping.clone(),
-        ));
+        let screen = ScreenId(self.shared.screens.fetch_add(1, Ordering::Relaxed));
+        let guest = Guest { screen, visitor };
+        let (services, reloads) = (Arc::clone(&self.shared.services), self.reloads.clone());
+        let stopping = self.stopping.clone();
+        self.serving.spawn(async move {
+            let person = || Actor::Person(guest.visitor.user.clone());
+            let came = Fact::Presence(PresenceFact::Came { screen, visitor: guest.visitor.clone() });
+            services.facts.send_as(person(), came).await;
+            dispatch::serve(Arc::clone(&services), reloads, guest.clone(), reply, requests_rx, stopping).await;
+            services.facts.send_as(person(), Fact::Presence(PresenceFact::Went { screen })).await;
+        });
         Link { facts_rx, requests_tx }
     }
 
     /// Returns the config in use and every one that replaces it (the screen's keys and theme are in it).
     pub fn config(&self) -> watch::Receiver<Arc<Config>> {
         self.config_rx.clone()
+    }
+
+    /// The host's name.
+    pub fn host(&self) -> &HostId {
+        &self.shared.host
+    }
+
+    /// Cancelled once this runtime holds the state directory and everything runs; until then it stands by or starts.
+    pub fn active(&self) -> CancellationToken {
+        self.shared.services.started.clone()
     }
 
     /// Returns what is known now.

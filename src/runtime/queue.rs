@@ -32,6 +32,8 @@ struct State {
     /// The screen has no board yet or missed facts.
     needs_snapshot: bool,
     facts: VecDeque<Envelope>,
+    /// Facts thrown away since the last snapshot.
+    missed: u64,
     answers: VecDeque<Inbound>,
     windows: VecDeque<Window>,
     closed: bool,
@@ -48,6 +50,7 @@ impl LinkQueue {
         let state = State {
             needs_snapshot: true,
             facts: VecDeque::new(),
+            missed: 0,
             answers: VecDeque::new(),
             windows: VecDeque::new(),
             closed: false,
@@ -65,9 +68,12 @@ impl LinkQueue {
             if state.facts.len() < FACTS_MAX {
                 state.facts.push_back(envelope.clone());
             } else {
+                state.missed += state.facts.len() as u64 + 1;
                 state.facts.clear();
                 state.needs_snapshot = true;
             }
+        } else if state.missed > 0 {
+            state.missed += 1;
         }
         drop(state);
         self.news.notify_one();
@@ -141,6 +147,10 @@ impl LinkQueue {
 
     fn take(&self, sent_seq: u64) -> Option<Next> {
         let mut state = self.lock();
+        let facts = std::mem::take(&mut state.missed);
+        if facts > 0 {
+            return Some(Next::Inbound(Inbound::Missed { facts }));
+        }
         if std::mem::take(&mut state.needs_snapshot) {
             return Some(Next::Snapshot);
         }
@@ -260,7 +270,9 @@ mod tests {
         }
         queue.lock().needs_snapshot = true;
         let pump = tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), tx, finished.clone()));
-        let Some(Inbound::Snapshot(snapshot)) = rx.recv().await else { panic!("snapshot first") };
+        let Some(Inbound::Missed { facts }) = rx.recv().await else { panic!("first what was missed") };
+        assert_eq!(facts, 2 * (FACTS_MAX as u64 + 1), "twice what waited, and the fact that found no room");
+        let Some(Inbound::Snapshot(snapshot)) = rx.recv().await else { panic!("then a snapshot") };
         assert_eq!(snapshot.seq, last);
         assert!(queue.push_fact(&envelope(last + 1)));
         let Some(Inbound::Fact(fact)) = rx.recv().await else { panic!("then a fact") };

@@ -46,7 +46,7 @@ struct Screen {
 
 impl Screen {
     async fn attach(runtime: &Runtime) -> Self {
-        let mut link = runtime.attach();
+        let mut link = runtime.attach(hotseat::domain::presence::Visitor::inside("alice"));
         let Some(Inbound::Snapshot(board)) = link.facts_rx.recv().await else { panic!("a snapshot comes first") };
         Self { link, board: *board, last_at: jiff::Timestamp::MIN, answers: Vec::new() }
     }

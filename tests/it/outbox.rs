@@ -52,7 +52,7 @@ async fn the_process_that_is_killed() {
     // A write past the limit of a file's size is to fail, not to end the process.
     let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).expect("a handler");
     let runtime = Runtime::start(setup);
-    let mut link = runtime.attach();
+    let mut link = runtime.attach(hotseat::domain::presence::Visitor::inside("alice"));
     while let Some(inbound) = link.facts_rx.recv().await {
         let line = match inbound {
             Inbound::Snapshot(board) if board.standby.is_some() => "standby",

@@ -29,7 +29,7 @@ struct Screen {
 
 impl Screen {
     async fn attach(runtime: &Runtime) -> Self {
-        let mut link = runtime.attach();
+        let mut link = runtime.attach(hotseat::domain::presence::Visitor::inside("alice"));
         let Some(Inbound::Snapshot(board)) = link.facts_rx.recv().await else { panic!("a snapshot comes first") };
         Self { link, board: *board }
     }
@@ -110,7 +110,7 @@ async fn the_one_that_stands_by_takes_over_when_the_holder_ends() {
 async fn the_link_ends_with_the_runtime() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let runtime = Runtime::start(setup(dir.path()));
-    let mut link = runtime.attach();
+    let mut link = runtime.attach(hotseat::domain::presence::Visitor::inside("alice"));
     runtime.shutdown().await;
     while link.facts_rx.recv().await.is_some() {}
     assert!(link.requests_tx.is_closed());

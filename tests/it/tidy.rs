@@ -161,6 +161,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("service", &["clock", "domain", "logstore", "store", "registry"]),
     ("config", &["clock", "domain", "logstore", "store", "registry", "service"]),
     ("runtime", &["clock", "domain", "logstore", "store", "registry", "service", "config"]),
+    ("agent", &["clock", "domain", "logstore", "store", "registry", "service", "config", "runtime"]),
     ("theme", &["domain"]),
     ("widgets", &["domain", "theme"]),
     ("app", &["domain", "theme", "widgets", "panes"]),
@@ -168,22 +169,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "tui",
         &[
-            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "theme", "widgets",
-            "app", "panes",
+            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "agent", "theme",
+            "widgets", "app", "panes",
         ],
     ),
     (
         "demo",
         &[
-            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "theme", "widgets",
-            "app", "panes", "tui",
+            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "agent", "theme",
+            "widgets", "app", "panes", "tui",
         ],
     ),
     (
         "cli",
         &[
-            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "theme", "widgets",
-            "app", "panes", "tui", "demo",
+            "clock", "domain", "logstore", "store", "registry", "service", "config", "runtime", "agent", "theme",
+            "widgets", "app", "panes", "tui", "demo",
         ],
     ),
 ];

@@ -133,6 +133,15 @@ impl Model {
             | Inbound::Export(_)
             | Inbound::Document { .. }
             | Inbound::NoteDraft(_) => {}
+            // The snapshot that follows has what they said.
+            Inbound::Missed { facts } => {
+                effects.push(Notice::info(format!(
+                    "this screen was too slow for {facts} facts; it shows the newest again"
+                )));
+            }
+            Inbound::Host(news) => {
+                self.ways.insert(news.host.clone(), news.way.clone());
+            }
         }
         effects.extend(self.every_pane(|panes, pane, cx| panes.inbound(pane, cx, inbound)));
         effects

@@ -356,6 +356,8 @@ impl Pane for IncidentPane {
             }
             Inbound::NoteDraft(text) => self.note_recovered(text),
             Inbound::Snapshot(_)
+            | Inbound::Missed { .. }
+            | Inbound::Host(_)
             | Inbound::Window(_)
             | Inbound::History(_)
             | Inbound::Explanation(_)

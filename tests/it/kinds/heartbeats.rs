@@ -40,7 +40,7 @@ fn start(state_dir: &Path, listen: Option<SocketAddr>) -> Runtime {
 
 /// Waits until the last outcome of the heartbeat is so.
 async fn until(runtime: &Runtime, holds: impl Fn(&Outcome) -> bool) -> Outcome {
-    let mut link = runtime.attach();
+    let mut link = runtime.attach(hotseat::domain::presence::Visitor::inside("alice"));
     let id = ProbeId::new(&HostId::new("h"), "nightly job");
     let waiting = async {
         loop {

@@ -1,0 +1,122 @@
+//! What a screen and a runtime say to each other over a byte stream: the unix socket, or the pipe of an ssh.
+//!
+//! One frame is one line: JSON in UTF-8 without a line feed inside, then `\n`. The screen says [`ToAgent::Hello`]
+//! first and within [`HELLO_DEADLINE`]; the runtime answers [`ToScreen::Welcome`] or [`ToScreen::Refused`] and closes.
+//! Then each says what it has to: the screen requests, the runtime a snapshot of its board, the facts after it, and
+//! answers. Who has been silent for [`ALIVE_EVERY`] says `"alive"`; who has heard nothing for [`SILENCE_MAX`] takes
+//! the other for lost. A line that is longer than its bound ends the connection. A frame whose kind is not known comes
+//! from a newer hotseat: it is passed over and counted.
+//!
+//! Back-pressure: a runtime never waits for a screen. What a slow one cannot take is replaced by newer windows and,
+//! for facts, by `Inbound::Missed` and a fresh snapshot.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::host::Peer;
+use crate::domain::ids::HostId;
+use crate::domain::presence::Visitor;
+use crate::domain::request::{Inbound, Request};
+
+/// The protocol of this version. It grows when a peer of the one before would misunderstand.
+pub const PROTOCOL: u32 = 1;
+/// The oldest protocol that is still spoken.
+pub const PROTOCOL_LEAST: u32 = 1;
+/// Longest line from a screen: a document of an incident is the largest thing that people send.
+pub const REQUEST_MAX_BYTES: usize = 8 << 20;
+/// Longest line from a runtime: a snapshot of a thousand probes takes a few MiB.
+pub const INBOUND_MAX_BYTES: usize = 64 << 20;
+/// A screen that has not said hello by then is none.
+pub const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+/// Who has said nothing else for so long says that they are alive.
+pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// Who is silent for so long is lost. With the time that saying so takes this stays below three seconds.
+pub const SILENCE_MAX: Duration = Duration::from_millis(2_500);
+
+/// From a screen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToAgent {
+    /// Who comes; the first frame.
+    Hello(Box<Hello>),
+    /// What is asked.
+    Request(Box<Request>),
+    /// Still here.
+    Alive,
+    /// An agent starts on this state directory and asks a screen's runtime to make room. An agent does not yield.
+    Yield,
+}
+
+/// From a runtime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToScreen {
+    /// The answer to hello; everything after it is about this host.
+    Welcome(Box<Welcome>),
+    /// The connection is closed; why and what to do, in words.
+    Refused(String),
+    /// A snapshot, a fact or an answer.
+    Inbound(Box<Inbound>),
+    /// Still here.
+    Alive,
+    /// The runtime ends in order; why, in words.
+    Bye(String),
+}
+
+/// Who comes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The newest protocol that the screen speaks.
+    pub protocol: u32,
+    /// The oldest one.
+    pub least: u32,
+    /// The screen's version of hotseat, for people.
+    pub version: String,
+    /// Who is at the screen. The name counts only where the peer's uid allows it.
+    pub visitor: Visitor,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The protocol that is spoken from here on: the newest that both speak.
+    pub protocol: u32,
+    /// The host; part of every id.
+    pub host: HostId,
+    /// What runs here.
+    pub peer: Peer,
+    /// As whom the screen is recorded, and whether it may change anything.
+    pub visitor: Visitor,
+    /// The time here.
+    pub now: Timestamp,
+}
+
+/// The protocol that two can speak, given what each speaks; `None` when there is none.
+pub fn common(ours: (u32, u32), theirs: (u32, u32)) -> Option<u32> {
+    let newest = ours.1.min(theirs.1);
+    (newest >= ours.0.max(theirs.0)).then_some(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_that_both_speak_is_spoken() {
+        assert_eq!(common((1, 3), (2, 5)), Some(3));
+        assert_eq!(common((2, 5), (1, 3)), Some(3));
+        assert_eq!(common((1, 1), (1, 1)), Some(1));
+        assert_eq!(common((3, 4), (1, 2)), None);
+    }
+
+    #[test]
+    fn a_frame_is_one_line_whatever_it_says() {
+        let frame = ToScreen::Inbound(Box::new(Inbound::Failed("two\nlines\u{2028}and more".into())));
+        let line = serde_json::to_string(&frame).expect("JSON");
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<ToScreen>(&line).expect("read"), frame);
+        assert_eq!(serde_json::to_string(&ToAgent::Alive).expect("JSON"), "\"alive\"");
+    }
+}

@@ -1,0 +1,75 @@
+//! How a screen is connected with the runtime of a host.
+//!
+//! Not a fact: no runtime observes it. Whoever carries the link says it to the screen beside what the runtime says.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::HostId;
+
+/// What is known of the way to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostNews {
+    /// Which host, by the name its ids have; before it has said its name, what it was called on the command line.
+    pub host: HostId,
+    /// How it is.
+    pub way: Way,
+}
+
+/// How a screen is connected with a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Not yet, for the first time.
+    Connecting,
+    /// The runtime is in this process.
+    Inside,
+    /// Attached to a runtime of another process.
+    Attached {
+        /// What runs there.
+        peer: Peer,
+        /// This screen may look and change nothing.
+        readonly: bool,
+        /// How far the clock there is ahead of ours, in milliseconds; what the way takes is in it.
+        ahead_ms: i64,
+    },
+    /// The runtime is gone or silent.
+    Lost {
+        /// Since when.
+        since: Timestamp,
+        /// Why, in words.
+        why: String,
+        /// When it is tried again; `None` while it is being tried.
+        retry_at: Option<Timestamp>,
+        /// Nobody watches this host now, and this screen can: `Request::TakeOver`.
+        can_take_over: bool,
+    },
+    /// It refused, or speaks another protocol; it is not tried again by itself.
+    Refused {
+        /// Why and what to do, in words.
+        why: String,
+    },
+}
+
+/// What runs at the other end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// What holds the state directory there.
+    pub role: Role,
+    /// The version of hotseat.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Since when it runs.
+    pub since: Timestamp,
+}
+
+/// What holds a state directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// `hotseat agent`.
+    Agent,
+    /// The screen of a person; its runtime ends with it.
+    Screen(String),
+}

@@ -36,7 +36,12 @@ impl Screen {
 
     async fn next(&mut self) -> Inbound {
         let inbound = self.link.facts_rx.recv().await.expect("the runtime runs");
-        match &inbound {
+        self.take_in(&inbound);
+        inbound
+    }
+
+    fn take_in(&mut self, inbound: &Inbound) {
+        match inbound {
             Inbound::Snapshot(board) => self.board = (**board).clone(),
             Inbound::Fact(envelope) => {
                 assert_eq!(envelope.seq, self.board.seq + 1, "no fact is missing");
@@ -44,7 +49,13 @@ impl Screen {
             }
             _ => {}
         }
-        inbound
+    }
+
+    /// Takes in what the runtime still has to say.
+    async fn until_the_end(&mut self) {
+        while let Some(inbound) = self.link.facts_rx.recv().await {
+            self.take_in(&inbound);
+        }
     }
 
     async fn until(&mut self, done: impl Fn(&Board) -> bool) {
@@ -192,19 +203,21 @@ async fn the_journal_folds_back_to_the_board_that_was() {
     setup.reader = Some(reader(&text));
     let runtime = Runtime::start(setup);
     let mut screen = Screen::attach(&runtime).await;
-    // The config and its rules of alerts: the start is over.
-    screen.until(|board| board.seq == 2).await;
+    // The config, its rules of alerts and the screen itself: the start is over.
+    screen.until(|board| board.seq == 3).await;
     for mistake in ["a = 1\n", "a = 1\nb = 2\n", ""] {
         *text.lock().expect("text") = mistake.into();
         screen.ask(Request::ReloadConfig).await;
         screen.until(|board| board.config.rejected.len() == mistake.lines().count()).await;
     }
-    let live = runtime.board();
     runtime.shutdown().await;
+    // The last thing that happens is that the screen goes.
+    screen.until_the_end().await;
+    assert!(screen.board.presence.is_empty());
 
     let replay = journal::replay(dir.path(), jiff::Timestamp::MAX).expect("readable").expect("a journal");
     assert_eq!(replay.skipped_lines, 0);
-    assert_eq!(replay.board, live);
+    assert_eq!(replay.board, screen.board);
     assert!(journal::replay(dir.path(), jiff::Timestamp::UNIX_EPOCH).expect("readable").is_none());
 }
 

@@ -14,6 +14,7 @@ use crate::app::overlay::Overlay;
 use crate::app::summary;
 use crate::domain::board::Board;
 use crate::domain::config_error::ConfigError;
+use crate::domain::fleet::Fleet;
 use crate::domain::host::Way;
 use crate::domain::ids::HostId;
 use crate::domain::key::{Key, KeyBinding};
@@ -50,8 +51,10 @@ pub struct Setup {
 /// The screen's whole state.
 #[derive(Debug)]
 pub struct Model {
-    /// What is known, kept equal to the runtime's board by its facts.
+    /// What is known, kept equal to the runtime's board by its facts; of several hosts their union.
     pub board: Board,
+    /// The boards of several hosts, one for each.
+    pub fleet: Fleet,
     /// How this screen is connected with each host.
     pub ways: BTreeMap<HostId, Way>,
     /// The panes.
@@ -100,6 +103,7 @@ impl Model {
         let theme = wanted.or(setup.themes.first()).cloned().unwrap_or_else(Theme::mono);
         let mut model = Self {
             board: Board::default(),
+            fleet: Fleet::default(),
             ways: BTreeMap::new(),
             panes: Panes::default(),
             focus: setup.focus,

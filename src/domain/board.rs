@@ -27,6 +27,9 @@ pub struct Board {
     /// Whose board this is.
     #[serde(default)]
     pub host: Option<HostId>,
+    /// Of a board that is drawn of several hosts: each of them, and since when it is lost. Empty on a host's own board.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<HostId, Option<Timestamp>>,
     /// `seq` of the last fact folded in.
     pub seq: u64,
     /// Probes and their health.
@@ -124,6 +127,21 @@ impl Board {
         };
         effects.extend(entries.iter().flat_map(effect));
         effects
+    }
+
+    /// True on a board that is drawn of several hosts: a row then says its host.
+    pub fn is_of_several(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    /// Since when the host of a row is lost, on a board of several.
+    pub fn lost_since(&self, host: &str) -> Option<Timestamp> {
+        self.hosts.iter().find(|(it, _)| it.as_str() == host).and_then(|(_, since)| *since)
+    }
+
+    /// How a row names something: with its host in front on a board of several.
+    pub fn row_name(&self, host: &str, name: &str) -> String {
+        if self.is_of_several() { format!("{host}:{name}") } else { name.to_string() }
     }
 
     /// Who has seen what is the matter with a probe, by a mark on the probe or on one of its alerts.

@@ -9,6 +9,7 @@ pub mod config_error;
 pub mod effect;
 pub mod export;
 pub mod fact;
+pub mod fleet;
 pub mod format;
 pub mod host;
 pub mod ids;

@@ -123,6 +123,28 @@ impl Presence {
         }
     }
 
+    /// Everybody at several hosts. A person whose screen is attached to all of them is one, so of each person the
+    /// screens at the host with the most of them count. The numbers are given anew.
+    pub fn united<'a>(hosts: impl Iterator<Item = &'a Presence>) -> Self {
+        let mut people: BTreeMap<&str, Vec<&Here>> = BTreeMap::new();
+        for host in hosts {
+            let mut here: BTreeMap<&str, Vec<&Here>> = BTreeMap::new();
+            for it in host.screens.values() {
+                here.entry(&it.visitor.user).or_default().push(it);
+            }
+            for (user, screens) in here {
+                let most = people.entry(user).or_default();
+                if screens.len() > most.len() {
+                    *most = screens;
+                }
+            }
+        }
+        let mut all: Vec<&Here> = people.into_values().flatten().collect();
+        all.sort_by_key(|it| it.since);
+        let numbered = (1..).map(ScreenId).zip(all.into_iter().cloned());
+        Self { screens: numbered.take(SCREENS_MAX).collect() }
+    }
+
     /// Everybody, in the order they came.
     pub fn iter(&self) -> impl Iterator<Item = (ScreenId, &Here)> {
         self.screens.iter().map(|(screen, here)| (*screen, here))

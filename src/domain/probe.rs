@@ -365,6 +365,27 @@ impl ProbeBoard {
         flips.into_iter().collect()
     }
 
+    /// Takes over what another board knows of a probe, and of the canaries that it may have moved.
+    ///
+    /// For a board of several hosts, which is only drawn: whether a host is cut off is a matter of its own board.
+    pub fn copy(&mut self, from: &ProbeBoard, probe: &ProbeId) {
+        for probe in std::iter::once(probe).chain(&from.canaries) {
+            match from.probes.get(probe) {
+                Some(state) => {
+                    self.probes.insert(probe.clone(), state.clone());
+                }
+                None => {
+                    self.probes.remove(probe);
+                }
+            }
+        }
+    }
+
+    /// Takes over all probes of another board, as [`Self::copy`] does one.
+    pub fn copy_all(&mut self, from: &ProbeBoard) {
+        self.probes.extend(from.probes.iter().map(|(probe, state)| (probe.clone(), state.clone())));
+    }
+
     /// One probe.
     pub fn get(&self, probe: &ProbeId) -> Option<&ProbeState> {
         self.probes.get(probe)

@@ -9,7 +9,7 @@ use crate::domain::board::Board;
 use crate::domain::export::{ExportNews, ExportRequest};
 use crate::domain::fact::Envelope;
 use crate::domain::host::HostNews;
-use crate::domain::ids::{IncidentId, JobId, ProbeId, RunId};
+use crate::domain::ids::{HostId, IncidentId, JobId, ProbeId, RunId};
 use crate::domain::incident::{DeclareRequest, IncidentChange, NoteRequest, PinRequest};
 use crate::domain::log::{Window, WindowRequest};
 use crate::domain::presence::Spot;
@@ -146,6 +146,13 @@ pub enum Inbound {
     },
     /// How the screen is connected with a host; said by what links the screen, never by a runtime.
     Host(Box<HostNews>),
+    /// A host has said its name; before that it was called as on the command line. Said by what links the screen.
+    HostNamed {
+        /// What it was called.
+        was: HostId,
+        /// The name that its ids have.
+        host: HostId,
+    },
     /// One more fact.
     Fact(Box<Envelope>),
     /// Log rows that were asked for.

@@ -96,10 +96,9 @@ impl Model {
     fn on_inbound(&mut self, inbound: &Inbound) -> Vec<Effect> {
         let mut effects = Vec::new();
         match inbound {
-            Inbound::Snapshot(board) => self.board = (**board).clone(),
+            Inbound::Snapshot(board) => self.fleet.take(&mut self.board, board),
             Inbound::Fact(envelope) => {
-                // The runtime that owns the board has carried out its effects already.
-                let _ = self.board.apply(self.now, envelope);
+                self.fleet.fold(self.now, &mut self.board, envelope);
                 if let Fact::Alert(AlertFact::Rang(ring)) = &envelope.fact {
                     effects.push(Effect::Ring(ring.clone()));
                 }
@@ -140,7 +139,11 @@ impl Model {
                 )));
             }
             Inbound::Host(news) => {
+                self.fleet.heed(&mut self.board, &news.host, &news.way);
                 self.ways.insert(news.host.clone(), news.way.clone());
+            }
+            Inbound::HostNamed { was, .. } => {
+                self.ways.remove(was);
             }
         }
         effects.extend(self.every_pane(|panes, pane, cx| panes.inbound(pane, cx, inbound)));

@@ -14,6 +14,7 @@ pub mod lane;
 #[cfg(test)]
 mod tests;
 pub mod trail;
+mod unite;
 mod weigh;
 
 use std::cell::OnceCell;

@@ -358,6 +358,7 @@ impl Pane for IncidentPane {
             Inbound::Snapshot(_)
             | Inbound::Missed { .. }
             | Inbound::Host(_)
+            | Inbound::HostNamed { .. }
             | Inbound::Window(_)
             | Inbound::History(_)
             | Inbound::Explanation(_)

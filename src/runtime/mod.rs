@@ -170,7 +170,23 @@ impl Services {
 
 impl Runtime {
     /// Starts the services of a config and the task that folds their facts. Needs a tokio runtime around it.
+    ///
+    /// While another runtime holds the state directory this one stands by, and goes on when that one has ended.
     pub fn start(setup: RuntimeSetup) -> Self {
+        Self::start_as(setup, Part::Whichever)
+    }
+
+    /// Starts it as [`Runtime::start`] does for somebody who holds the state directory already.
+    pub fn start_holding(setup: RuntimeSetup, lock: StateLock) -> Self {
+        Self::start_as(setup, Part::Holder(lock))
+    }
+
+    /// Starts one that reads and takes notes and never probes, pages or backs up; `holder` says who does, in words.
+    pub fn start_reading(setup: RuntimeSetup, holder: String) -> Self {
+        Self::start_as(setup, Part::Reader(holder))
+    }
+
+    fn start_as(setup: RuntimeSetup, part: Part) -> Self {
         let (facts, facts_rx) = FactSender::channel();
         let (stopping, cancel, finished) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -184,7 +200,14 @@ impl Runtime {
             facts,
             cancel: cancel.clone(),
         };
-        let claim = claim(&service_setup);
+        let (claim, waits) = match part {
+            Part::Whichever => (claim(&service_setup), true),
+            Part::Holder(lock) => (Claim::Held(lock), false),
+            Part::Reader(holder) => {
+                service_setup.facts.try_send(Fact::Runtime(RuntimeFact::Standby { holder }));
+                (Claim::Standby, false)
+            }
+        };
         let services = Arc::new(Services {
             board: Arc::new(Mutex::new(Board { host: Some(setup.host.clone()), ..Board::default() })),
             facts: service_setup.facts.clone(),
@@ -210,7 +233,9 @@ impl Runtime {
             Claim::Unlocked => state::activate(&shared, &service_setup, &config_rx, None),
             Claim::Standby => {
                 let _ = services.history.set(Desk::start(Reader::new(&service_setup.state_dir, None)));
-                stand_by(&service_setup, &shared, &config_rx);
+                if waits {
+                    stand_by(&service_setup, &shared, &config_rx);
+                }
             }
         }
         let (serving, folding) = (TaskTracker::new(), TaskTracker::new());
@@ -426,6 +451,15 @@ async fn fold(shared: Arc<Shared>, mut facts_rx: mpsc::Receiver<(Actor, Fact)>, 
         let Ok((actor, fact)) = facts_rx.try_recv() else { break };
         shared.take_in(actor, fact);
     }
+}
+
+/// What a runtime is on its state directory.
+enum Part {
+    /// The holder if it can be, else it stands by.
+    Whichever,
+    Holder(StateLock),
+    /// A reader for good; who holds it, in words.
+    Reader(String),
 }
 
 enum Claim {

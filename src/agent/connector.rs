@@ -1,0 +1,590 @@
+//! The one link of a screen, whatever stands behind it: a runtime in this process, or one of another that may come
+//! and go.
+//!
+//! It attaches to whoever holds the host, or begins to hold it; it notices a loss, says so, keeps trying, and takes
+//! over when a person asks. What it needs of the world is a [`World`], so that tests script one.
+//!
+//! Who takes over by themselves: a screen whose holder was another screen that left in order. Never one whose agent
+//! died: what watches over agents brings it back in seconds, and then there would be two that were told of the same
+//! outage. A person decides.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::agent::unanswered::Unanswered;
+use crate::clock;
+use crate::domain::fact::{Fact, RuntimeFact};
+use crate::domain::host::{HostNews, Peer, Role, Way};
+use crate::domain::ids::HostId;
+use crate::domain::request::{Inbound, Request};
+use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
+
+/// The first pause before a lost runtime is looked for again; each one after it is twice as long.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The longest: looking for a socket costs nothing, and an agent that is back must be seen soon.
+const RETRY_MAX: Duration = Duration::from_secs(4);
+/// What is tried at the start while somebody holds the host and does not answer yet: they may just be starting.
+const START_PATIENCE: Duration = Duration::from_millis(1_500);
+/// What an agent that asked for room gets to take it, and what others get whose screen went on after they left.
+const SUCCESSION_PATIENCE: Duration = Duration::from_secs(5);
+/// How often is looked for them meanwhile.
+const SUCCESSION_EVERY: Duration = Duration::from_millis(60);
+/// How long the screens that stay wait before one of them takes over: an agent that asked for room is faster.
+const SUCCESSION_PAUSE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(700));
+/// How often a screen that only reads looks for somebody to attach to.
+const REJOIN_EVERY: Duration = Duration::from_secs(5);
+/// What a link gets to say how it ended, and to bring the last requests out.
+const ENDED_WAIT: Duration = Duration::from_millis(300);
+
+/// What a connector needs of the world around it.
+pub trait World: Send + 'static {
+    /// A runtime in this process.
+    type Home: Home;
+
+    /// Attaches to whoever holds the host; ends by itself when nobody answers.
+    fn attach(&mut self) -> impl Future<Output = Result<Attachment, NoWay>> + Send;
+
+    /// Begins to hold the host, or says in words who does.
+    fn begin(&mut self) -> impl Future<Output = Result<Self::Home, String>> + Send;
+
+    /// Reads the host without holding it: nobody can be attached to.
+    fn read(&mut self, holder: &str) -> impl Future<Output = Option<Self::Home>> + Send;
+
+    /// Whether this screen may ever hold the host.
+    fn may_begin(&self) -> bool;
+
+    /// Whether nobody holds it now.
+    fn is_free(&mut self) -> bool;
+
+    /// The runtime says that it read its config again.
+    fn configured(&mut self);
+}
+
+/// A runtime in this process.
+pub trait Home: Send + 'static {
+    /// Attaches the screen.
+    fn attach(&self) -> Link;
+
+    /// Resolves when an agent that starts asks for room.
+    fn asked_to_yield(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Ends it in order and gives the host back.
+    fn end(self) -> impl Future<Output = ()> + Send;
+}
+
+/// A runtime of another process that we are attached to.
+pub struct Attachment {
+    /// The host by the name its ids have.
+    pub host: HostId,
+    /// What runs there.
+    pub peer: Peer,
+    /// This screen may change nothing there.
+    pub readonly: bool,
+    /// How far the clock there is ahead of ours, in milliseconds.
+    pub ahead_ms: i64,
+    /// The way there.
+    pub link: Link,
+    /// How it ended, once the link has.
+    pub ended: Pin<Box<dyn Future<Output = Ended> + Send>>,
+}
+
+/// How an attachment ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The runtime ended in order; why, in words.
+    Bye(String),
+    /// It is gone or silent; why, in words.
+    Lost(String),
+    /// It closed the connection on purpose; why and what to do, in words.
+    Refused(String),
+}
+
+/// Why nobody could be attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoWay {
+    /// Nobody listens; in words.
+    Absent(String),
+    /// Somebody listens and says nothing; in words.
+    Silent(String),
+    /// They do not want us, or we do not understand each other; why and what to do, in words.
+    Refused(String),
+}
+
+/// A running connector.
+pub struct Connector {
+    task: JoinHandle<()>,
+}
+
+impl Connector {
+    /// Starts it and returns the screen's link. Needs a tokio runtime around it.
+    ///
+    /// `host` names the host until it has said its own name.
+    pub fn start(host: HostId, world: impl World) -> (Link, Self) {
+        let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
+        let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
+        let desk = Desk { host, inbound_tx, requests_rx, unanswered: Unanswered::default() };
+        let task = tokio::spawn(run(desk, world));
+        (Link { facts_rx, requests_tx }, Self { task })
+    }
+
+    /// Waits until what the screen asked last is out and its runtime, if there is one, has ended in order.
+    ///
+    /// It begins to end by itself when the screen has dropped every sender of requests.
+    pub async fn ended(self) {
+        // A panic of it was written by the hook.
+        let _ = self.task.await;
+    }
+}
+
+/// The screen's end: what it asks comes in, what it is told goes out.
+struct Desk {
+    host: HostId,
+    inbound_tx: mpsc::Sender<Inbound>,
+    requests_rx: mpsc::Receiver<Request>,
+    unanswered: Unanswered,
+}
+
+/// Where the connector stands; each has its function below.
+enum State<H> {
+    Starting,
+    Inside {
+        home: H,
+        watches: bool,
+    },
+    Attached(Attachment),
+    /// The holder left in order: an agent takes its place, or one of us does.
+    Between {
+        until_mine: Duration,
+        why: String,
+    },
+    Lost {
+        since: Timestamp,
+        why: String,
+    },
+    Refused(String),
+    /// The screen is gone.
+    Over,
+}
+
+async fn run<W: World>(mut desk: Desk, mut world: W) {
+    let mut state = State::Starting;
+    loop {
+        state = match state {
+            State::Starting => start(&mut desk, &mut world).await,
+            State::Inside { home, watches } => stay_inside(&mut desk, &mut world, home, watches).await,
+            State::Attached(attachment) => stay_attached(&mut desk, &mut world, attachment).await,
+            State::Between { until_mine, why } => stay_between(&mut desk, &mut world, until_mine, why).await,
+            State::Lost { since, why } => stay_lost(&mut desk, &mut world, since, why).await,
+            State::Refused(why) => stay_refused(&mut desk, why).await,
+            State::Over => return,
+        }
+    }
+}
+
+/// Looks for the holder, else becomes it, else reads.
+async fn start<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
+    let deadline = clock::timer() + START_PATIENCE;
+    let mut holder = String::new();
+    let mut said = false;
+    loop {
+        if world.may_begin() {
+            match world.begin().await {
+                Ok(home) => return State::Inside { home, watches: true },
+                Err(it) => holder = it,
+            }
+        }
+        let asked = timeout(START_PATIENCE, world.attach()).await;
+        let why = match asked.unwrap_or_else(|_| Err(NoWay::Silent("whoever holds this host".into()))) {
+            Ok(attachment) => return State::Attached(attachment),
+            Err(NoWay::Refused(why)) => return State::Refused(why),
+            // Whoever holds the host and is stuck may be so for long: the logs and the notes need not wait.
+            Err(NoWay::Silent(why)) => {
+                holder = if holder.is_empty() { why } else { format!("{holder}, which does not answer,") };
+                break;
+            }
+            Err(NoWay::Absent(why)) => why,
+        };
+        if !world.may_begin() {
+            holder = "nobody".to_string();
+            tracing::info!("nobody to attach to: {why}");
+            break;
+        }
+        if clock::timer() >= deadline {
+            break;
+        }
+        if !std::mem::replace(&mut said, true) {
+            desk.say(Way::Connecting).await;
+        }
+        sleep(SUCCESSION_EVERY).await;
+    }
+    match world.read(&holder).await {
+        Some(home) => State::Inside { home, watches: false },
+        None => State::Lost { since: clock::now(), why: format!("no answer from {holder}") },
+    }
+}
+
+async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home, watches: bool) -> State<W::Home> {
+    let mut link = home.attach();
+    desk.say(Way::Inside).await;
+    loop {
+        let left = if watches {
+            desk.carry(&mut link, world, home.asked_to_yield()).await
+        } else {
+            desk.carry(&mut link, world, sleep(REJOIN_EVERY)).await
+        };
+        match left {
+            Left::Screen => {
+                desk.hand_over(&mut link).await;
+                drop(link);
+                home.end().await;
+                return State::Over;
+            }
+            Left::TakeOver if watches => desk.fail("this screen watches this host already").await,
+            Left::TakeOver => {
+                if let Some(state) = take_over(desk, world).await {
+                    home.end().await;
+                    return state;
+                }
+            }
+            // Our own runtime ended by itself: nothing is left to attach to.
+            Left::Link => {
+                home.end().await;
+                return State::Lost { since: clock::now(), why: "the services of this screen have ended".into() };
+            }
+            Left::Until if watches => {
+                desk.say(Way::Connecting).await;
+                // What was asked before is answered yet.
+                let ((), ()) = tokio::join!(home.end(), desk.drain(&mut link));
+                // Whoever asked for room and does not take it leaves it to us after all.
+                let why = "an agent asked for room and did not take it".to_string();
+                return State::Between { until_mine: SUCCESSION_PATIENCE, why };
+            }
+            Left::Until => {
+                // A reader goes to whoever answers now, or holds the host when nobody does.
+                if let Ok(attachment) = world.attach().await {
+                    home.end().await;
+                    return State::Attached(attachment);
+                }
+                if world.may_begin()
+                    && let Ok(ours) = world.begin().await
+                {
+                    home.end().await;
+                    return State::Inside { home: ours, watches: true };
+                }
+            }
+        }
+    }
+}
+
+async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Attachment) -> State<W::Home> {
+    let Attachment { host, peer, readonly, ahead_ms, mut link, ended } = attachment;
+    desk.host = host;
+    desk.say(Way::Attached { peer: peer.clone(), readonly, ahead_ms }).await;
+    loop {
+        match desk.carry(&mut link, world, std::future::pending::<()>()).await {
+            Left::Screen => {
+                desk.hand_over(&mut link).await;
+                drop(link);
+                // The last drafts are under way to the runtime.
+                let _ = timeout(ENDED_WAIT, ended).await;
+                return State::Over;
+            }
+            Left::TakeOver => desk.fail(&format!("could not take over: {} watches this host", words(&peer))).await,
+            Left::Link | Left::Until => break,
+        }
+    }
+    let ended = timeout(ENDED_WAIT, ended).await.unwrap_or_else(|_| Ended::Lost("the connection ended".into()));
+    desk.give_back().await;
+    let since = clock::now();
+    match (ended, &peer.role) {
+        (Ended::Bye(_), Role::Screen(_)) => {
+            let (least, most) = SUCCESSION_PAUSE;
+            let pause = least + (most - least).mul_f64(fastrand::f64());
+            desk.say(Way::Connecting).await;
+            let why = format!("{} left, and nobody came after", words(&peer));
+            State::Between { until_mine: pause, why }
+        }
+        (Ended::Bye(why), Role::Agent) => State::Lost { since, why: format!("{} ended: {why}", words(&peer)) },
+        (Ended::Lost(why), _) => State::Lost { since, why: format!("{}: {why}", words(&peer)) },
+        (Ended::Refused(why), _) => State::Refused(why),
+    }
+}
+
+/// Waits for whoever comes after a holder that left in order; after `until_mine` this screen may be the one.
+async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Duration, why: String) -> State<W::Home> {
+    let began = clock::timer();
+    loop {
+        match world.attach().await {
+            Ok(attachment) => return State::Attached(attachment),
+            Err(NoWay::Refused(why)) => return State::Refused(why),
+            Err(NoWay::Absent(_) | NoWay::Silent(_)) => {}
+        }
+        let waited = clock::timer() - began;
+        if world.may_begin()
+            && waited >= until_mine
+            && let Ok(home) = world.begin().await
+        {
+            return State::Inside { home, watches: true };
+        }
+        if waited >= SUCCESSION_PATIENCE {
+            return State::Lost { since: clock::now(), why };
+        }
+        if desk.is_closed() {
+            return State::Over;
+        }
+        sleep(SUCCESSION_EVERY).await;
+    }
+}
+
+async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, mut why: String) -> State<W::Home> {
+    tracing::warn!("lost the runtime: {why}");
+    let mut pause = RETRY_FIRST;
+    loop {
+        // Jittered, so that twenty screens do not come back in one instant.
+        let wait = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+        pause = (pause * 2).min(RETRY_MAX);
+        let can_take_over = world.may_begin() && world.is_free();
+        let retry_at = SignedDuration::try_from(wait).ok().and_then(|it| clock::now().checked_add(it).ok());
+        desk.say(Way::Lost { since, why: why.clone(), retry_at, can_take_over }).await;
+        match desk.refuse_while(sleep(wait), &why).await {
+            Waited::Done(()) => {}
+            Waited::Screen => return State::Over,
+            Waited::TakeOver => {
+                if let Some(state) = take_over(desk, world).await {
+                    return state;
+                }
+                continue;
+            }
+        }
+        desk.say(Way::Lost { since, why: why.clone(), retry_at: None, can_take_over }).await;
+        let mut wants_to_take_over = false;
+        let tried = {
+            let attach = world.attach();
+            tokio::pin!(attach);
+            loop {
+                match desk.refuse_while(&mut attach, &why).await {
+                    Waited::Done(it) => break it,
+                    Waited::Screen => return State::Over,
+                    Waited::TakeOver => wants_to_take_over = true,
+                }
+            }
+        };
+        match tried {
+            Ok(attachment) => return State::Attached(attachment),
+            Err(NoWay::Refused(why)) => return State::Refused(why),
+            Err(NoWay::Silent(it)) => why = it,
+            // Why it was lost says more than that it is not back.
+            Err(NoWay::Absent(_)) => {}
+        }
+        if wants_to_take_over && let Some(state) = take_over(desk, world).await {
+            return state;
+        }
+    }
+}
+
+/// Begins to hold the host because a person asks for it, or says why not.
+async fn take_over<W: World>(desk: &mut Desk, world: &mut W) -> Option<State<W::Home>> {
+    if !world.may_begin() {
+        desk.fail("could not take over: this screen is read-only").await;
+        return None;
+    }
+    match world.begin().await {
+        Ok(home) => {
+            desk.tell(Inbound::Done("taken over: this screen watches now".into())).await;
+            Some(State::Inside { home, watches: true })
+        }
+        Err(holder) => {
+            desk.fail(&format!("could not take over: {holder} holds this host, but does not answer")).await;
+            None
+        }
+    }
+}
+
+async fn stay_refused<H>(desk: &mut Desk, why: String) -> State<H> {
+    desk.say(Way::Refused { why: why.clone() }).await;
+    loop {
+        match desk.refuse_while(std::future::pending::<()>(), &why).await {
+            Waited::Screen => return State::Over,
+            Waited::TakeOver => desk.fail(&format!("could not take over: {why}")).await,
+            Waited::Done(()) => {}
+        }
+    }
+}
+
+/// Why carrying between the screen and a link ended.
+enum Left {
+    /// The screen is gone.
+    Screen,
+    /// The link has ended.
+    Link,
+    /// The screen asks to take over.
+    TakeOver,
+    /// What was waited for besides has come.
+    Until,
+}
+
+/// What came first while nobody was there to ask.
+enum Waited<T> {
+    Done(T),
+    Screen,
+    TakeOver,
+}
+
+impl Desk {
+    /// Carries both ways until something ends it. Never keeps more than one message in hand.
+    async fn carry<W: World>(&mut self, link: &mut Link, world: &mut W, until: impl Future<Output = ()>) -> Left {
+        tokio::pin!(until);
+        let mut in_hand: Option<Inbound> = None;
+        let inbound_tx = self.inbound_tx.clone();
+        loop {
+            tokio::select! {
+                biased;
+                request = self.requests_rx.recv() => match request {
+                    None => return Left::Screen,
+                    Some(Request::TakeOver) => return Left::TakeOver,
+                    Some(request) => self.forward(link, request).await,
+                },
+                permit = inbound_tx.reserve(), if in_hand.is_some() => {
+                    // A screen that reads no more gets no more; what it has asked is still carried out.
+                    if let (Ok(permit), Some(inbound)) = (permit, in_hand.take()) {
+                        permit.send(inbound);
+                    }
+                }
+                inbound = link.facts_rx.recv(), if in_hand.is_none() => match inbound {
+                    None => return Left::Link,
+                    Some(inbound) => {
+                        self.unanswered.heard(&inbound);
+                        if says_config(&inbound) {
+                            world.configured();
+                        }
+                        in_hand = Some(inbound);
+                    }
+                },
+                () = &mut until => {
+                    if let Some(inbound) = in_hand.take() {
+                        self.tell(inbound).await;
+                    }
+                    return Left::Until;
+                }
+            }
+        }
+    }
+
+    /// Hands one request on. Never waits for the runtime.
+    async fn forward(&mut self, link: &Link, request: Request) {
+        self.unanswered.sent(&request);
+        match link.requests_tx.try_send(request) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(request)) => {
+                self.refuse(request, "too busy for that; ask again").await;
+            }
+            // How it ended is said in a moment.
+            Err(mpsc::error::TrySendError::Closed(request)) => {
+                self.refuse(request, "the connection has just ended").await;
+            }
+        }
+    }
+
+    /// Hands on what the screen asked last, before it goes.
+    async fn hand_over(&mut self, link: &mut Link) {
+        self.requests_rx.close();
+        while let Some(request) = self.requests_rx.recv().await {
+            // What does not fit any more waits for a runtime that hangs, and waiting would keep the terminal.
+            if link.requests_tx.try_send(request).is_err() {
+                tracing::error!("the runtime took no more requests: a draft may be lost");
+            }
+        }
+    }
+
+    /// Tells the screen what a link that ends still has to say.
+    async fn drain(&mut self, link: &mut Link) {
+        while let Some(inbound) = link.facts_rx.recv().await {
+            self.unanswered.heard(&inbound);
+            self.tell(inbound).await;
+        }
+    }
+
+    /// Waits for something while there is nobody to ask; what is asked meanwhile comes back.
+    async fn refuse_while<T>(&mut self, until: impl Future<Output = T>, why: &str) -> Waited<T> {
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                biased;
+                request = self.requests_rx.recv() => match request {
+                    None => return Waited::Screen,
+                    Some(Request::TakeOver) => return Waited::TakeOver,
+                    Some(request) => self.refuse(request, why).await,
+                },
+                done = &mut until => return Waited::Done(done),
+            }
+        }
+    }
+
+    /// Says that a request was not carried out; one with a person's words comes back whole.
+    async fn refuse(&mut self, request: Request, why: &str) {
+        let inbound = match &request {
+            // Where somebody looks and what they half typed is said again when somebody listens.
+            Request::Attend(_) | Request::LoadNoteDraft | Request::SaveNoteDraft(_) | Request::SaveDraft { .. } => {
+                return;
+            }
+            it if Unanswered::is_worded(it) => {
+                self.unanswered.heard(&Inbound::Refused { request: Box::new(request.clone()), error: String::new() });
+                Inbound::Refused { request: Box::new(request), error: format!("not saved, kept here: {why}") }
+            }
+            Request::Window(_) | Request::History(_) | Request::Explain(_) => {
+                Inbound::Failed(format!("could not be read: {why}"))
+            }
+            _ => Inbound::Failed(format!("not done: {why}")),
+        };
+        self.tell(inbound).await;
+    }
+
+    /// Gives back what the runtime that is gone had not said to be saved.
+    async fn give_back(&mut self) {
+        let back: Vec<Request> = self.unanswered.take().collect();
+        for request in back {
+            let error = "lost before it was said to be saved; look whether it is there before you send it again";
+            self.tell(Inbound::Refused { request: Box::new(request), error: error.into() }).await;
+        }
+    }
+
+    async fn say(&mut self, way: Way) {
+        let news = HostNews { host: self.host.clone(), way };
+        self.tell(Inbound::Host(Box::new(news))).await;
+    }
+
+    async fn fail(&mut self, text: &str) {
+        self.tell(Inbound::Failed(text.to_string())).await;
+    }
+
+    async fn tell(&mut self, inbound: Inbound) {
+        // A screen that is gone needs no answer.
+        let _ = self.inbound_tx.send(inbound).await;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.requests_rx.is_closed() && self.requests_rx.is_empty()
+    }
+}
+
+fn says_config(inbound: &Inbound) -> bool {
+    let Inbound::Fact(envelope) = inbound else { return false };
+    matches!(envelope.fact, Fact::Runtime(RuntimeFact::ConfigLoaded { .. }))
+}
+
+/// A peer in words: `agent pid 4242`, `alice's screen (pid 4711)`.
+pub fn words(peer: &Peer) -> String {
+    match &peer.role {
+        Role::Agent => format!("agent pid {}", peer.pid),
+        Role::Screen(user) => format!("{user}'s screen (pid {})", peer.pid),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use crate::domain::fleet::Fleet;
 use crate::domain::host::Way;
 use crate::domain::ids::HostId;
 use crate::domain::key::{Key, KeyBinding};
+use crate::domain::presence::{ScreenId, You};
 use crate::panes::{Context, PaneId, Panes};
 use crate::theme::Theme;
 use crate::widgets::input::LineInput;
@@ -57,6 +58,8 @@ pub struct Model {
     pub fleet: Fleet,
     /// How this screen is connected with each host.
     pub ways: BTreeMap<HostId, Way>,
+    /// Who this screen is to the runtime of each host.
+    pub you: BTreeMap<HostId, You>,
     /// The panes.
     pub panes: Panes,
     /// The pane that gets keys.
@@ -105,6 +108,7 @@ impl Model {
             board: Board::default(),
             fleet: Fleet::default(),
             ways: BTreeMap::new(),
+            you: BTreeMap::new(),
             panes: Panes::default(),
             focus: setup.focus,
             zoomed: false,
@@ -172,6 +176,27 @@ impl Model {
     /// Where everything stands.
     pub fn areas(&self) -> &Areas {
         &self.areas
+    }
+
+    /// True when this screen looks and changes nothing, wherever it is attached.
+    pub fn readonly(&self) -> bool {
+        let attached = self.ways.values().filter_map(|way| match way {
+            Way::Attached { readonly, .. } => Some(*readonly),
+            Way::Connecting | Way::Inside | Way::Lost { .. } | Way::Refused { .. } => None,
+        });
+        let mut modes = attached.chain(self.you.values().map(|it| it.visitor.readonly)).peekable();
+        modes.peek().is_some() && modes.all(|it| it)
+    }
+
+    /// True for a screen that is this one.
+    pub fn is_me(&self, screen: ScreenId) -> bool {
+        let here = self.board.host.as_ref();
+        here.and_then(|it| self.you.get(it)).is_some_and(|it| it.screen == screen)
+    }
+
+    /// True for the name of the person at this screen.
+    pub fn is_my_name(&self, user: &str) -> bool {
+        self.you.values().any(|it| it.visitor.user == user)
     }
 
     /// True when the focused pane has the whole room, by wish or because it shows something large.

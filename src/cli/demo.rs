@@ -102,7 +102,7 @@ fn play(args: &Args, cx: &Context, root: &Path) -> Result<ExitCode, Failure> {
     };
     let handle = threads.handle().clone();
     let shown = open::show_with(setup, &args.look, cx.color, Some(greeting), move |runtime| {
-        let link = runtime.attach(Visitor::inside("demo"));
+        let link = runtime.attach_unseen(Visitor::inside("demo"));
         handle.spawn(async move {
             if let Err(error) = stage.play(link, host, cancel).await {
                 tracing::error!("the demo ended: {error}");

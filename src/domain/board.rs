@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::Change;
 use crate::domain::alert::policy::AlertBoard;
+use crate::domain::alert::{AlertFact, Change};
 use crate::domain::backup::BackupBoard;
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
-use crate::domain::fact::{Envelope, Fact, RuntimeFact};
+use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::ids::{HostId, IncidentId, ProbeId};
 use crate::domain::incident::board::IncidentBoard;
 use crate::domain::incident::entry::EntryBody;
@@ -81,7 +81,7 @@ impl Board {
     /// `now` is the envelope's time in a replay and the clock's otherwise. A replay discards the effects.
     pub fn apply(&mut self, now: Timestamp, envelope: &Envelope) -> Vec<Effect> {
         self.seq = envelope.seq;
-        let mut entries = Vec::new();
+        let mut entries: Vec<MachineEntry> = self.by_hand(now, envelope).into_iter().collect();
         let mut effects = Vec::new();
         match &envelope.fact {
             Fact::Probe(fact) => {
@@ -102,12 +102,12 @@ impl Board {
             Fact::Log(fact) => self.logs.apply(fact),
             Fact::Backup(fact) => {
                 for news in self.backups.apply(now, fact) {
-                    entries.push(MachineEntry {
-                        at: news.at,
-                        kind: MachineKind::Backup,
-                        subject: news.job.to_string(),
-                        text: news.text,
-                    });
+                    let text = match &envelope.actor {
+                        Actor::Person(by) => format!("{}, asked for by {by}", news.text),
+                        Actor::Runtime => news.text,
+                    };
+                    let subject = news.job.to_string();
+                    entries.push(MachineEntry { at: news.at, kind: MachineKind::Backup, subject, text });
                 }
             }
             Fact::Incident(fact) => {
@@ -148,6 +148,37 @@ impl Board {
     pub fn seen_by(&self, probe: &ProbeId) -> Option<&str> {
         let on_probe = self.probes.get(probe).and_then(|it| it.acked.as_ref()).map(|it| it.by.as_str());
         on_probe.or_else(|| self.alerts.open(probe).find_map(|it| it.acked.as_ref()).map(|it| it.by.as_str()))
+    }
+
+    /// What a person did about probes and alerts, for the timeline; `None` for what was there before.
+    fn by_hand(&self, now: Timestamp, envelope: &Envelope) -> Option<MachineEntry> {
+        if envelope.actor == Actor::Runtime {
+            return None;
+        }
+        let told = |at, subject: &str, text| {
+            Some(MachineEntry { at, kind: MachineKind::Alert, subject: subject.to_string(), text })
+        };
+        match &envelope.fact {
+            // A mark that is read back from the disk at a start was told when it was set.
+            Fact::Probe(ProbeFact::Acknowledged { probe, by, at }) => {
+                let known = self.probes.get(probe).and_then(|it| it.acked.as_ref()).is_some_and(|it| it.by == *by);
+                let is_new = now.duration_since(*at).as_secs().abs() < JUST_DECLARED_S;
+                (is_new && !known).then(|| told(*at, probe.as_str(), format!("acknowledged by {by}")))?
+            }
+            // Without an end the mark on the probe says it.
+            Fact::Alert(AlertFact::Acknowledged { probe, ack }) => {
+                let until = ack.until?;
+                told(ack.at, probe.as_str(), format!("acknowledged by {} until {until:.0}", ack.by))
+            }
+            Fact::Alert(AlertFact::Silenced(it)) => {
+                let comment = if it.comment.is_empty() { String::new() } else { format!(": {}", it.comment) };
+                told(now, &it.id, format!("`{}` silenced by {} until {:.0}{comment}", it.what(), it.by, it.until))
+            }
+            Fact::Alert(AlertFact::Maintained(it)) => {
+                told(now, &it.name, format!("maintenance `{}` planned by {}", it.name, it.by))
+            }
+            _ => None,
+        }
     }
 
     /// True for the first result after a start that is what the timeline says last of this probe.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::ids::HostId;
+
 /// Screens that a runtime names; one more is served, but not shown. A team in an outage is far smaller.
 pub const SCREENS_MAX: usize = 64;
 
@@ -59,6 +61,17 @@ impl Visitor {
     pub fn inside(user: &str) -> Self {
         Self { user: user.to_string(), readonly: false, via: Via::Inside }
     }
+}
+
+/// What a screen is to the runtime it is attached to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct You {
+    /// The host of the runtime.
+    pub host: HostId,
+    /// Its number there.
+    pub screen: ScreenId,
+    /// As whom it is recorded, and whether it may change anything.
+    pub visitor: Visitor,
 }
 
 /// An attached screen.

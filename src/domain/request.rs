@@ -12,7 +12,7 @@ use crate::domain::host::HostNews;
 use crate::domain::ids::{HostId, IncidentId, JobId, ProbeId, RunId};
 use crate::domain::incident::{DeclareRequest, IncidentChange, NoteRequest, PinRequest};
 use crate::domain::log::{Window, WindowRequest};
-use crate::domain::presence::Spot;
+use crate::domain::presence::{Spot, You};
 use crate::domain::probe::history::{History, HistoryRequest};
 
 /// What a screen asks of its runtime.
@@ -144,6 +144,8 @@ pub enum Inbound {
         /// How many.
         facts: u64,
     },
+    /// Who the screen is to the runtime; comes once, behind the first snapshot.
+    You(Box<You>),
     /// How the screen is connected with a host; said by what links the screen, never by a runtime.
     Host(Box<HostNews>),
     /// A host has said its name; before that it was called as on the command line. Said by what links the screen.

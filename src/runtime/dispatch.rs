@@ -15,7 +15,7 @@ use crate::domain::probe::history::HistoryRequest;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::reload::Reloads;
 use crate::runtime::{Active, Services, explain};
-use crate::service::Reply;
+use crate::service::{Asker, Reply};
 
 /// A screen that is attached.
 #[derive(Debug, Clone)]
@@ -90,12 +90,12 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
     match request {
         Request::RunProbe(probe) => {
             if let Some(active) = active(services, "run the probe", &reply) {
-                active.prober.run_now(&probe);
+                active.prober.run_now(&probe, person);
             }
         }
         Request::BurstProbe(probe) => {
             if let Some(active) = active(services, "burst the probe", &reply) {
-                active.prober.burst(&probe);
+                active.prober.burst(&probe, person);
             }
         }
         Request::AcknowledgeProbe(probe) => {
@@ -126,9 +126,7 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
         }
         Request::Silence(mut silence) => {
             // A screen does not know who sits at it.
-            if silence.by.is_empty() {
-                silence.by.clone_from(user);
-            }
+            silence.by.clone_from(user);
             let done = format!("silenced until {:.0}", silence.until);
             decide(services, "silence", AlertFact::Silenced(*silence), done, user, &reply);
         }
@@ -137,9 +135,7 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
             decide(services, "end the silence", fact, "silence ended".into(), user, &reply);
         }
         Request::Maintain(mut maintenance) => {
-            if maintenance.by.is_empty() {
-                maintenance.by.clone_from(user);
-            }
+            maintenance.by.clone_from(user);
             let done = format!("maintenance `{}` is planned", maintenance.name);
             decide(services, "plan the maintenance", AlertFact::Maintained(*maintenance), done, user, &reply);
         }
@@ -152,24 +148,28 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
         Request::Explain(request) => explain(services, request, &reply),
         Request::TestNotifier(name) => {
             if let Some(keeper) = holder(services.keeper.get(), "test the notifier", &reply) {
-                keeper.outbox.test(&name, reply);
+                keeper.outbox.test(&name, user, reply);
             }
         }
-        Request::Declare(declare) => services.incidents.declare(declare, reply),
-        Request::Note(note) => services.incidents.note(note, reply),
-        Request::Pin(pin) => services.incidents.pin(pin, reply),
-        Request::ChangeIncident(incident, change) => services.incidents.change(incident, change, reply),
-        Request::SaveDocument { incident, text, base_sha256 } => {
-            services.incidents.save_document(incident, text, base_sha256, reply);
+        request @ (Request::Declare(_)
+        | Request::Note(_)
+        | Request::Pin(_)
+        | Request::ChangeIncident(..)
+        | Request::SaveDocument { .. }
+        | Request::LoadDocument(_)
+        | Request::SaveDraft { .. }
+        | Request::SaveNoteDraft(_)
+        | Request::LoadNoteDraft) => {
+            let asker = Asker { screen: guest.screen, user: user.clone() };
+            services.incidents.ask(asker, request, reply);
         }
-        Request::LoadDocument(incident) => services.incidents.load_document(incident, reply),
-        Request::SaveDraft { incident, text } => services.incidents.save_draft(incident, text, reply),
-        Request::SaveNoteDraft(text) => services.incidents.save_note_draft(text, reply),
-        Request::LoadNoteDraft => services.incidents.load_note_draft(reply),
         Request::Window(window) => services.logs.request(*window, reply),
-        Request::Export(export) => services.logs.export(*export, reply),
+        Request::Export(export) => {
+            tracing::info!("{user} writes log records into a file: {}", crate::domain::sanitise::text(&export.path));
+            services.logs.export(*export, reply);
+        }
         Request::StopExport => services.logs.stop_export(),
-        Request::ReloadConfig => reloads.ask(reply),
+        Request::ReloadConfig => reloads.ask(person, reply),
         Request::Attend(spot) => {
             // Where somebody looks is news only as long as nothing else is.
             services.facts.try_send_as(person, Fact::Presence(PresenceFact::Moved { screen: guest.screen, spot }));

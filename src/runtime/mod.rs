@@ -28,7 +28,7 @@ use crate::domain::alert::AlertFact;
 use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
-use crate::domain::presence::{PresenceFact, ScreenId, Visitor};
+use crate::domain::presence::{PresenceFact, ScreenId, Visitor, You};
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::dispatch::Guest;
 use crate::runtime::journal::Journal;
@@ -250,25 +250,42 @@ impl Runtime {
         Self { shared, reloads, config_rx, stopping, cancel, finished, serving, folding }
     }
 
-    /// Attaches a screen: it gets a snapshot, then everything after it.
+    /// Attaches a screen: it gets a snapshot, who it is here, then everything after it. Everybody sees it come and go.
     pub fn attach(&self, visitor: Visitor) -> Link {
+        self.link(visitor, true)
+    }
+
+    /// Attaches something that is no person's screen: it is served alike, and nobody sees it.
+    pub fn attach_unseen(&self, visitor: Visitor) -> Link {
+        self.link(visitor, false)
+    }
+
+    fn link(&self, visitor: Visitor, is_seen: bool) -> Link {
         let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
         let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
         let queue = Arc::new(LinkQueue::new());
         self.shared.links().push(Arc::clone(&queue));
         let board = Arc::clone(&self.shared.board);
         self.folding.spawn(Arc::clone(&queue).pump(board, inbound_tx, self.finished.clone()));
-        let reply: Reply = Arc::new(move |inbound| queue.push_answer(inbound));
         let screen = ScreenId(self.shared.screens.fetch_add(1, Ordering::Relaxed));
+        let you = You { host: self.shared.host.clone(), screen, visitor: visitor.clone() };
+        let reply: Reply = Arc::new(move |inbound| queue.push_answer(inbound));
+        // The queue is new: it waits behind the snapshot.
+        let _ = reply(Inbound::You(Box::new(you)));
         let guest = Guest { screen, visitor };
         let (services, reloads) = (Arc::clone(&self.shared.services), self.reloads.clone());
         let stopping = self.stopping.clone();
         self.serving.spawn(async move {
-            let person = || Actor::Person(guest.visitor.user.clone());
-            let came = Fact::Presence(PresenceFact::Came { screen, visitor: guest.visitor.clone() });
-            services.facts.send_as(person(), came).await;
-            dispatch::serve(Arc::clone(&services), reloads, guest.clone(), reply, requests_rx, stopping).await;
-            services.facts.send_as(person(), Fact::Presence(PresenceFact::Went { screen })).await;
+            let person = Actor::Person(guest.visitor.user.clone());
+            if is_seen {
+                let came = PresenceFact::Came { screen, visitor: guest.visitor.clone() };
+                services.facts.send_as(person.clone(), Fact::Presence(came)).await;
+            }
+            dispatch::serve(Arc::clone(&services), reloads, guest, reply, requests_rx, stopping).await;
+            services.incidents.left(screen);
+            if is_seen {
+                services.facts.send_as(person, Fact::Presence(PresenceFact::Went { screen })).await;
+            }
         });
         Link { facts_rx, requests_tx }
     }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::{Config, Loaded};
 use crate::domain::alert::AlertFact;
 use crate::domain::config_error::ConfigError;
-use crate::domain::fact::{Fact, RuntimeFact};
+use crate::domain::fact::{Actor, Fact, RuntimeFact};
 use crate::domain::request::Inbound;
 use crate::runtime::Services;
 use crate::service::{Reply, ServiceSetup};
@@ -34,8 +34,8 @@ const READ_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why the config is read again.
 enum Cause {
-    /// A person asked.
-    Asked(Reply),
+    /// A person asked; who, and whom to answer.
+    Asked(Actor, Reply),
     /// The file changed.
     Changed,
     /// Entries were left out until their commands could be run.
@@ -61,8 +61,9 @@ impl Reloads {
     }
 
     /// Asks for a reload and for a word about it.
-    pub fn ask(&self, reply: Reply) {
-        if let Err(mpsc::error::TrySendError::Full(Cause::Asked(reply))) = self.tx.try_send(Cause::Asked(reply)) {
+    pub fn ask(&self, actor: Actor, reply: Reply) {
+        let asked = self.tx.try_send(Cause::Asked(actor, reply));
+        if let Err(mpsc::error::TrySendError::Full(Cause::Asked(_, reply))) = asked {
             // The reload that waits reads what is there then.
             let _ = reply(Inbound::Done("the config is being read already".into()));
         }
@@ -134,7 +135,7 @@ pub async fn run(
         let read = Arc::clone(&reader);
         let read = tokio::time::timeout(READ_DEADLINE, tokio::task::spawn_blocking(move || read())).await;
         let Ok(Ok(loaded)) = read else {
-            if let Cause::Asked(reply) = cause {
+            if let Cause::Asked(_, reply) = cause {
                 let _ = reply(Inbound::Failed("could not read the config: no answer within 30 s".into()));
             }
             continue;
@@ -144,7 +145,7 @@ pub async fn run(
             continue;
         }
         if let (Some(missing), None) = (&loaded.missing, &running) {
-            if let Cause::Asked(reply) = cause {
+            if let Cause::Asked(_, reply) = cause {
                 let missing = missing.display();
                 let _ = reply(Inbound::Failed(format!("there is no config yet: {missing} (run `hotseat init`)")));
             }
@@ -152,6 +153,10 @@ pub async fn run(
             continue;
         }
         text.clone_from(&loaded.config.text);
+        let actor = match &cause {
+            Cause::Asked(actor, _) => actor.clone(),
+            Cause::Changed | Cause::Deferred => Actor::Runtime,
+        };
         let verdict = match cause {
             // The start took its mistakes along with the good entries; these belong to it.
             Cause::Deferred if loaded.readable => Verdict::Take,
@@ -171,10 +176,10 @@ pub async fn run(
                 };
                 // Before, the start is under way and tells the newest itself.
                 if services.active.get().is_some() {
-                    setup.facts.send(Fact::Alert(AlertFact::Configured { rules })).await;
+                    setup.facts.send_as(actor.clone(), Fact::Alert(AlertFact::Configured { rules })).await;
                 }
                 let fact = RuntimeFact::ConfigLoaded { path, errors: loaded.errors };
-                setup.facts.send(Fact::Runtime(fact)).await;
+                setup.facts.send_as(actor, Fact::Runtime(fact)).await;
                 Inbound::Done(said)
             }
             Verdict::Keep => {
@@ -184,12 +189,12 @@ pub async fn run(
                 }
                 let count = errors.len();
                 let fact = RuntimeFact::ConfigRejected { errors };
-                setup.facts.send(Fact::Runtime(fact)).await;
+                setup.facts.send_as(actor, Fact::Runtime(fact)).await;
                 let mistakes = if count == 1 { "1 mistake".to_string() } else { format!("{count} mistakes") };
                 Inbound::Failed(format!("config not taken into use: {mistakes} (run `hotseat check`)"))
             }
         };
-        if let Cause::Asked(reply) = cause {
+        if let Cause::Asked(_, reply) = cause {
             let _ = reply(answer);
         }
     }

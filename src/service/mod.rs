@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::fact::{Actor, Fact};
 use crate::domain::ids::HostId;
+use crate::domain::presence::ScreenId;
 use crate::domain::request::Inbound;
 
 /// Facts that may wait for the runtime. Services that can wait do; 256 facts are far more than a second of work.
@@ -72,6 +73,15 @@ impl FactSender {
     }
 }
 
+/// Who asks something of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// The screen.
+    pub screen: ScreenId,
+    /// The person at it.
+    pub user: String,
+}
+
 /// Answers one request of one screen; may be called more than once (a window and its fresh counts).
 ///
 /// Returns `false` when the screen is gone and nobody wants the answer.
@@ -82,7 +92,7 @@ pub type Reply = Arc<dyn Fn(Inbound) -> bool + Send + Sync>;
 pub struct ServiceSetup {
     /// The host's name; part of every id.
     pub host: HostId,
-    /// The person at this screen or CLI: `HOTSEAT_USER`, else the ssh or login user.
+    /// The person who started this: `HOTSEAT_USER`, else the ssh or login user. What a screen asks is its own person's.
     pub user: String,
     /// Where state lives (`$XDG_STATE_HOME/hotseat`).
     pub state_dir: PathBuf,

@@ -138,6 +138,9 @@ impl Model {
                     "this screen was too slow for {facts} facts; it shows the newest again"
                 )));
             }
+            Inbound::You(you) => {
+                self.you.insert(you.host.clone(), (**you).clone());
+            }
             Inbound::Host(news) => {
                 self.fleet.heed(&mut self.board, &news.host, &news.way);
                 self.ways.insert(news.host.clone(), news.way.clone());

@@ -357,6 +357,7 @@ impl Pane for IncidentPane {
             Inbound::NoteDraft(text) => self.note_recovered(text),
             Inbound::Snapshot(_)
             | Inbound::Missed { .. }
+            | Inbound::You(_)
             | Inbound::Host(_)
             | Inbound::HostNamed { .. }
             | Inbound::Window(_)

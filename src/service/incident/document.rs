@@ -17,6 +17,7 @@ use crate::domain::incident::fold::Incident;
 use crate::domain::incident::journal::sha256_hex;
 use crate::domain::incident::merge::{Merged, merge};
 use crate::domain::incident::name;
+use crate::domain::presence::ScreenId;
 use crate::service::incident::files::{StoreError, create_dirs, replace};
 use crate::service::incident::journal_file::lock;
 use crate::service::incident::store::IncidentStore;
@@ -26,7 +27,9 @@ pub const FILE: &str = "incident.md";
 /// Longest document: a book of 500 pages.
 pub const DOCUMENT_MAX_BYTES: u64 = 1024 * 1024;
 /// Documents whose text is remembered as the base of a merge: as many as editors may be open at once.
-const BASES_MAX: usize = 8;
+const BASES_MAX: usize = 32;
+/// Bytes of all of them, the newest not counted; a usual document has ten thousand.
+const BASES_MAX_BYTES: usize = 4 << 20;
 /// The draft of the one-line note; no incident has this name.
 const NOTE_DRAFT: &str = "note";
 
@@ -44,15 +47,28 @@ pub struct Document {
 /// What became of a save.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Saved {
-    /// On disk. `merged`: others had saved meanwhile, the text holds both edits.
+    /// On disk.
     Done {
         /// What is on disk now.
         document: Document,
-        /// Edits of others are in it.
-        merged: bool,
+        /// Somebody had saved meanwhile and the text holds both edits; who, when that is known.
+        merged: Option<Option<String>>,
     },
-    /// Not saved: `document` is what others wrote, its `draft` holds both texts between marks.
-    Conflict(Document),
+    /// Not saved: others changed the same lines.
+    Conflict {
+        /// What they wrote; its `draft` holds both texts between marks.
+        document: Document,
+        /// Who, when that is known.
+        by: Option<String>,
+    },
+}
+
+/// A document as it was handed out.
+#[derive(Debug)]
+pub(super) struct Base {
+    /// To which screen, and which incident's.
+    to: (Option<ScreenId>, String),
+    text: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +79,18 @@ struct Draft {
     base: String,
     /// The unsaved text.
     text: String,
+}
+
+impl Draft {
+    /// Its edits on top of a text; both between marks where they meet with others.
+    fn over(&self, text: &str) -> String {
+        if self.text == text {
+            return self.text.clone();
+        }
+        match merge(&self.base, &self.text, text) {
+            Merged::Clean(text) | Merged::Conflict(text) => text,
+        }
+    }
 }
 
 /// The document that a declaration writes.
@@ -96,11 +124,10 @@ impl IncidentStore {
         self.begin(&name, now)?;
         let id = self.load(&name)?.id.clone();
         let text = self.read_document(&name)?;
-        let draft =
-            self.take_draft(&name).filter(|it| it.text != text).map(|it| match merge(&it.base, &it.text, &text) {
-                Merged::Clean(text) | Merged::Conflict(text) => text,
-            });
-        self.remember(&text);
+        let draft = self.take_draft(&name).map(|it| it.over(&text));
+        // What was typed there is on disk by now.
+        let draft = draft.filter(|it| *it != text);
+        self.remember(&name, &text);
         Ok((id, Document { sha256: sha256_hex(text.as_bytes()), text, draft }))
     }
 
@@ -137,15 +164,20 @@ impl IncidentStore {
         let saved = match merged {
             Merged::Clean(text) => {
                 replace(&path, text.as_bytes())?;
-                self.remember(&text);
+                self.remember(&name, &text);
                 self.remove_draft(&name);
+                self.remove_abandoned(&name, |it| it.over(&text) == text);
                 let document = Document { sha256: sha256_hex(text.as_bytes()), text, draft: None };
-                Saved::Done { document, merged: !unchanged }
+                let merged = (!unchanged).then(|| self.saver(&name, &disk));
+                self.savers.insert(name, (document.sha256.clone(), self.user.clone()));
+                Saved::Done { document, merged }
             }
             Merged::Conflict(both) => {
-                self.remember(&disk);
+                self.remember(&name, &disk);
                 self.keep_draft(&name, &both, &disk, now)?;
-                Saved::Conflict(Document { sha256: sha256_hex(disk.as_bytes()), text: disk, draft: Some(both) })
+                let by = self.saver(&name, &disk);
+                let document = Document { sha256: sha256_hex(disk.as_bytes()), text: disk, draft: Some(both) };
+                Saved::Conflict { document, by }
             }
         };
         Ok((id, saved))
@@ -158,9 +190,10 @@ impl IncidentStore {
             self.remove_draft(&name);
             return Ok(());
         }
-        // What this program handed out last is what the edit began from, or what it was merged with.
-        let base = self.bases.last().cloned().unwrap_or_default();
-        self.keep_draft(&name, text, &base, now)
+        // What was handed out to this screen last is what the edit began from, or what it was merged with.
+        let to = (self.screen(), name);
+        let base = self.bases.iter().rev().find(|it| it.to == to).map(|it| it.text.clone()).unwrap_or_default();
+        self.keep_draft(&to.1, text, &base, now)
     }
 
     /// Keeps the half-typed text of the one-line note; empty text removes it.
@@ -190,38 +223,83 @@ impl IncidentStore {
         let _ = fs::remove_file(self.draft_path(name));
     }
 
-    /// `<incident>.<user>@<host>.<pid>.draft`: two screens of one person never overwrite each other's draft.
+    /// Removes drafts of this person that nobody holds and of which nothing would be lost: those of a screen that
+    /// lost its runtime and has saved what it held through another one.
+    fn remove_abandoned(&self, name: &str, is_saved: impl Fn(&Draft) -> bool) {
+        let own = self.draft_path(name);
+        for (path, draft) in self.free_drafts(name) {
+            if path != own && is_saved(&draft) {
+                // One that cannot be removed is offered again, which loses nothing.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// A note was saved: drafts that nobody holds and that it ends are not needed any more.
+    pub(super) fn note_saved(&self, text: &str) {
+        self.remove_abandoned(NOTE_DRAFT, |it| {
+            let typed = it.text.trim();
+            text.starts_with(typed) || typed.ends_with(text)
+        });
+    }
+
+    /// `<incident>.<user>@<host>.<pid>-<screen>.draft`, and without a screen `….<pid>.draft`: two screens of one
+    /// person never overwrite each other's draft.
     fn draft_path(&self, name: &str) -> PathBuf {
-        self.root.join(".drafts").join(format!("{}{}.draft", self.draft_prefix(name), std::process::id()))
+        let screen = self.screen().map_or_else(String::new, |it| format!("-{}", it.0));
+        let file = format!("{}{}{screen}.draft", self.draft_prefix(name), std::process::id());
+        self.root.join(".drafts").join(file)
+    }
+
+    fn screen(&self) -> Option<ScreenId> {
+        self.seat.as_ref().map(|it| it.screen)
+    }
+
+    /// True while somebody else works at the draft with this `<pid>` or `<pid>-<screen>`; `None`: it is no draft of ours.
+    fn is_held(&self, holder: &str) -> Option<bool> {
+        let (pid, screen) = match holder.split_once('-') {
+            Some((pid, screen)) => (pid.parse::<u32>().ok()?, Some(ScreenId(screen.parse().ok()?))),
+            None => (holder.parse().ok()?, None),
+        };
+        if pid != std::process::id() {
+            return Some(is_running(pid));
+        }
+        let own = screen == self.screen();
+        Some(!own && screen.is_some_and(|it| self.seat.as_ref().is_none_or(|seat| seat.taken.contains(&it))))
+    }
+
+    /// Who saved the text that is on disk, when this program did it.
+    fn saver(&self, name: &str, disk: &str) -> Option<String> {
+        let (sha256, user) = self.savers.get(name)?;
+        (*sha256 == sha256_hex(disk.as_bytes()) && *user != self.user).then(|| user.clone())
     }
 
     fn draft_prefix(&self, name: &str) -> String {
         format!("{name}.{}@{}.", name::file_part(&self.user), name::file_part(self.host.as_str()))
     }
 
-    /// The newest draft that no other running program holds. It becomes this program's.
+    /// The newest draft that nobody else holds. It becomes this screen's.
     fn take_draft(&self, name: &str) -> Option<Draft> {
-        let prefix = self.draft_prefix(name);
-        let mut found: Option<(PathBuf, Draft)> = None;
-        for entry in fs::read_dir(self.root.join(".drafts")).ok()?.flatten() {
-            let file = entry.file_name();
-            let pid = file.to_str().and_then(|it| it.strip_prefix(&prefix)).and_then(|it| it.strip_suffix(".draft"));
-            let Some(pid) = pid.and_then(|it| it.parse::<u32>().ok()) else { continue };
-            if pid != std::process::id() && is_running(pid) {
-                continue;
-            }
-            let Some(draft) = fs::read(entry.path()).ok().and_then(|it| serde_json::from_slice::<Draft>(&it).ok())
-            else {
-                continue;
-            };
-            if found.as_ref().is_none_or(|(_, newest)| newest.at < draft.at) {
-                found = Some((entry.path(), draft));
-            }
-        }
-        let (path, draft) = found?;
+        let (path, draft) = self.free_drafts(name).into_iter().max_by_key(|(_, draft)| draft.at)?;
         // If this fails it is found again under its old name.
         let _ = fs::rename(path, self.draft_path(name));
         Some(draft)
+    }
+
+    /// The drafts of this person that nobody else holds.
+    fn free_drafts(&self, name: &str) -> Vec<(PathBuf, Draft)> {
+        let prefix = self.draft_prefix(name);
+        let Ok(entries) = fs::read_dir(self.root.join(".drafts")) else { return Vec::new() };
+        let free = |entry: fs::DirEntry| {
+            let file = entry.file_name();
+            let holder = file.to_str()?.strip_prefix(&prefix)?.strip_suffix(".draft")?;
+            if self.is_held(holder)? {
+                return None;
+            }
+            let draft = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
+            Some((entry.path(), draft))
+        };
+        entries.flatten().filter_map(free).collect()
     }
 
     fn read_document(&self, name: &str) -> Result<String, StoreError> {
@@ -242,16 +320,18 @@ impl IncidentStore {
         fs::read_to_string(&path).map_err(|error| fail(&error))
     }
 
-    fn remember(&mut self, text: &str) {
-        self.bases.retain(|it| it != text);
-        self.bases.push(text.to_string());
-        if self.bases.len() > BASES_MAX {
+    fn remember(&mut self, name: &str, text: &str) {
+        let to = (self.screen(), name.to_string());
+        self.bases.retain(|it| it.to != to || it.text != text);
+        self.bases.push(Base { to, text: text.to_string() });
+        let bytes = |bases: &[Base]| bases.iter().map(|it| it.text.len()).sum::<usize>();
+        while self.bases.len() > BASES_MAX || (self.bases.len() > 1 && bytes(&self.bases[1..]) > BASES_MAX_BYTES) {
             self.bases.remove(0);
         }
     }
 
     fn base(&self, sha256: &str) -> Option<&str> {
-        self.bases.iter().map(String::as_str).find(|it| sha256_hex(it.as_bytes()) == sha256)
+        self.bases.iter().map(|it| it.text.as_str()).find(|it| sha256_hex(it.as_bytes()) == sha256)
     }
 }
 

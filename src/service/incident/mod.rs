@@ -20,12 +20,13 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::domain::ids::IncidentId;
-use crate::domain::incident::{DeclareRequest, IncidentChange, MachineEntry, NoteRequest, PinRequest};
+use crate::domain::incident::MachineEntry;
+use crate::domain::presence::ScreenId;
 use crate::domain::request::{Inbound, Request};
 use crate::service::incident::queue::{Job, Queue};
 use crate::service::incident::store::IncidentStore;
 use crate::service::incident::worker::Worker;
-use crate::service::{Reply, ServiceSetup};
+use crate::service::{Asker, Reply, ServiceSetup};
 
 /// How long a shutdown waits for the disk. A hanging disk must not keep the terminal.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
@@ -61,49 +62,19 @@ impl IncidentService {
         Self { handle: Arc::new(Handle { queue }) }
     }
 
-    /// Opens an incident.
-    pub fn declare(&self, request: DeclareRequest, reply: Reply) {
-        self.ask(Request::Declare(request), reply);
+    /// Carries out one of the requests about incidents in the name of who asks; replies after it is on disk.
+    ///
+    /// What is not about incidents is passed over.
+    pub fn ask(&self, asker: Asker, request: Request, reply: Reply) {
+        if let Err(job) = self.handle.queue.push(Job { asker, request, reply }) {
+            let error = "too much is waiting for the disk: try again in a moment".to_string();
+            (job.reply)(Inbound::Refused { request: Box::new(job.request), error });
+        }
     }
 
-    /// Adds a note; replies after it is on disk.
-    pub fn note(&self, request: NoteRequest, reply: Reply) {
-        self.ask(Request::Note(request), reply);
-    }
-
-    /// Copies log lines into an incident.
-    pub fn pin(&self, request: PinRequest, reply: Reply) {
-        self.ask(Request::Pin(request), reply);
-    }
-
-    /// Changes a field.
-    pub fn change(&self, incident: IncidentId, change: IncidentChange, reply: Reply) {
-        self.ask(Request::ChangeIncident(incident, change), reply);
-    }
-
-    /// Saves the document; an edit of others meanwhile is merged, or comes back beside this one.
-    pub fn save_document(&self, incident: Option<IncidentId>, text: String, base_sha256: String, reply: Reply) {
-        self.ask(Request::SaveDocument { incident, text, base_sha256 }, reply);
-    }
-
-    /// Replies with `Inbound::Document`.
-    pub fn load_document(&self, incident: Option<IncidentId>, reply: Reply) {
-        self.ask(Request::LoadDocument(incident), reply);
-    }
-
-    /// Keeps the unsaved text of an editor.
-    pub fn save_draft(&self, incident: Option<IncidentId>, text: String, reply: Reply) {
-        self.ask(Request::SaveDraft { incident, text }, reply);
-    }
-
-    /// Keeps the half-typed text of the one-line note.
-    pub fn save_note_draft(&self, text: String, reply: Reply) {
-        self.ask(Request::SaveNoteDraft(text), reply);
-    }
-
-    /// Replies with `Inbound::NoteDraft` when an earlier session left one.
-    pub fn load_note_draft(&self, reply: Reply) {
-        self.ask(Request::LoadNoteDraft, reply);
+    /// A screen is gone: what it left unsaved is offered to the next one of the same person.
+    pub fn left(&self, screen: ScreenId) {
+        self.handle.queue.left(screen);
     }
 
     /// Appends what a machine saw. When the disk cannot keep up the oldest waiting ones are dropped and counted.
@@ -117,13 +88,6 @@ impl IncidentService {
         self.handle.queue.push_flush(done_tx);
         // An error means that the thread is gone, and with it everything that could be waited for.
         let _ = tokio::time::timeout(FLUSH_WAIT, done_rx).await;
-    }
-
-    fn ask(&self, request: Request, reply: Reply) {
-        if let Err(job) = self.handle.queue.push(Job { request, reply }) {
-            let error = "too much is waiting for the disk: try again in a moment".to_string();
-            (job.reply)(Inbound::Refused { request: Box::new(job.request), error });
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A queue of its own rather than a channel: what people ask goes before what machines saw, machine entries
 //! are taken in batches, and any number of changes on disk is one look.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::MachineEntry;
+use crate::domain::presence::ScreenId;
 use crate::domain::request::Request;
-use crate::service::Reply;
+use crate::service::{Asker, Reply};
 
 /// Requests that may wait: more than a person types while a disk hangs for a minute.
 const JOBS_MAX: usize = 64;
@@ -23,6 +24,7 @@ const FLUSHES_MAX: usize = 16;
 
 /// One request and whom to answer.
 pub(super) struct Job {
+    pub(super) asker: Asker,
     pub(super) request: Request,
     pub(super) reply: Reply,
 }
@@ -48,6 +50,8 @@ struct State {
     dropped: u64,
     flushes: Vec<oneshot::Sender<()>>,
     look: bool,
+    // Screens that asked for something and are not gone: as many as are attached.
+    here: BTreeSet<ScreenId>,
     closed: bool,
 }
 
@@ -67,6 +71,7 @@ impl Queue {
         if state.closed || state.jobs.len() >= JOBS_MAX {
             return Err(job);
         }
+        state.here.insert(job.asker.screen);
         state.jobs.push_back(job);
         self.news.notify_one();
         Ok(())
@@ -90,6 +95,16 @@ impl Queue {
             state.flushes.push(done_tx);
             self.news.notify_one();
         }
+    }
+
+    /// A screen is gone.
+    pub(super) fn left(&self, screen: ScreenId) {
+        self.lock().here.remove(&screen);
+    }
+
+    /// The screens that asked for something and are not gone.
+    pub(super) fn here(&self) -> BTreeSet<ScreenId> {
+        self.lock().here.clone()
     }
 
     /// Says that something on disk may have changed.

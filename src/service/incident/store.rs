@@ -15,7 +15,7 @@
 //! changed by the program afterwards: the current title, severity and status are folded from entries, so
 //! that nothing is ever regenerated over what a person wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,9 @@ use crate::domain::ids::{HostId, IncidentId};
 use crate::domain::incident::entry::{Declare, Entry, EntryBody, Note};
 use crate::domain::incident::fold::Incident;
 use crate::domain::incident::{DeclareRequest, IncidentChange, MachineEntry, MachineKind, NoteRequest, Severity, name};
+use crate::domain::presence::ScreenId;
 use crate::domain::sanitise;
+use crate::service::incident::document::Base;
 use crate::service::incident::files::{StoreError, create_dirs, write_new};
 use crate::service::incident::journal_file::{JournalFile, NewEntry};
 
@@ -45,16 +47,29 @@ const NAME_TRIES: usize = 8;
 /// The writer of what machines saw.
 pub const AGENT: &str = "agent";
 
-/// The incidents of one state directory, for one person on one host.
+/// The incidents of one state directory, for one person at a time on one host.
 #[derive(Debug)]
 pub struct IncidentStore {
     pub(super) root: PathBuf,
     pub(super) host: HostId,
     pub(super) user: String,
+    // The screen for which it acts, when it acts for one of several.
+    pub(super) seat: Option<Seat>,
     pub(super) zone: TimeZone,
     folders: BTreeMap<String, Folder>,
     // Documents as they were handed out, newest last: the base of a later merge.
-    pub(super) bases: Vec<String>,
+    pub(super) bases: Vec<Base>,
+    // Who saved a document last, and its hash, by the incident's name. One for each document that was saved.
+    pub(super) savers: BTreeMap<String, (String, String)>,
+}
+
+/// The screen for which a store acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// Which.
+    pub screen: ScreenId,
+    /// Screens of this process that are not gone: their drafts are theirs.
+    pub taken: BTreeSet<ScreenId>,
 }
 
 /// A loaded incident and how far its journals were read.
@@ -93,15 +108,22 @@ pub enum Change {
 impl IncidentStore {
     /// Names a store; nothing is read or created yet.
     pub fn new(state_dir: &Path, host: &HostId, user: &str, zone: TimeZone) -> Self {
-        let user = sanitise::text(user.trim());
         Self {
             root: state_dir.join("incidents"),
             host: host.clone(),
-            user: if user.is_empty() { "unnamed".into() } else { user },
+            user: written(user),
+            seat: None,
             zone,
             folders: BTreeMap::new(),
             bases: Vec::new(),
+            savers: BTreeMap::new(),
         }
+    }
+
+    /// Does what follows in the name of a person, at one of several screens.
+    pub fn act_as(&mut self, user: &str, seat: Option<Seat>) {
+        self.user = written(user);
+        self.seat = seat;
     }
 
     /// The directory that holds everything.
@@ -227,7 +249,10 @@ impl IncidentStore {
             return Err(StoreError::new(text));
         }
         let name = self.target(request.incident.as_ref(), now)?;
-        self.append(&name, &[self.personal(request.at, EntryBody::Note(Note { text }))], now)
+        let added =
+            self.append(&name, &[self.personal(request.at, EntryBody::Note(Note { text: text.clone() }))], now)?;
+        self.note_saved(&text);
+        Ok(added)
     }
 
     /// Changes a field.
@@ -432,6 +457,12 @@ impl IncidentStore {
         }
         Ok(changes)
     }
+}
+
+/// A name as it may stand in a journal.
+fn written(user: &str) -> String {
+    let user = sanitise::text(user.trim());
+    if user.is_empty() { "unnamed".into() } else { user }
 }
 
 fn title(text: &str) -> Result<String, StoreError> {

@@ -152,16 +152,16 @@ fn a_document_changed_by_others_is_merged_or_kept_beside_mine() {
     bob.load_document(Some(&id), now()).unwrap();
     let edit = |what: &str| base.text.replace(what, &format!("{what}\nmore about it"));
     let (_, saved) = bob.save_document(Some(&id), &edit("## Impact"), &base.sha256, now()).unwrap();
-    assert!(matches!(saved, Saved::Done { merged: false, .. }));
+    assert!(matches!(saved, Saved::Done { merged: None, .. }));
     let (_, saved) = alice.save_document(Some(&id), &edit("## Follow-up"), &base.sha256, now()).unwrap();
-    let Saved::Done { document, merged: true } = saved else { panic!("{saved:?}") };
+    let Saved::Done { document, merged: Some(None) } = saved else { panic!("{saved:?}") };
     assert_eq!(document.text.matches("more about it").count(), 2);
     // Now both change the same line.
     let path = bob.dir(id.name()).join("incident.md");
     std::fs::write(&path, document.text.replace("## Impact", "## Impact of bob")).unwrap();
     let mine = document.text.replace("## Impact", "## Impact of alice");
     let (_, saved) = alice.save_document(Some(&id), &mine, &document.sha256, now()).unwrap();
-    let Saved::Conflict(conflict) = saved else { panic!("{saved:?}") };
+    let Saved::Conflict { document: conflict, by: None } = saved else { panic!("{saved:?}") };
     let both = conflict.draft.unwrap();
     assert!(both.contains("## Impact of alice") && both.contains("## Impact of bob"), "{both}");
     assert!(std::fs::read_to_string(&path).unwrap().contains("of bob"), "the disk is not overwritten");

@@ -18,7 +18,7 @@ use crate::service::FactSender;
 use crate::service::incident::document::Saved;
 use crate::service::incident::files::StoreError;
 use crate::service::incident::queue::{Job, Next, Queue};
-use crate::service::incident::store::{AGENT, Added, Change, IncidentStore};
+use crate::service::incident::store::{AGENT, Added, Change, IncidentStore, Seat};
 use crate::service::incident::watch::Watch;
 
 /// Shortest time between two looks, so that a writer in a loop costs a look and not a core.
@@ -26,6 +26,8 @@ const LOOK_GAP: Duration = Duration::from_millis(20);
 
 /// Machine entries that a failing disk keeps waiting: as many as the queue holds, so that both overflow alike.
 const UNWRITTEN_MAX: usize = 1_024;
+/// Longest name in the word about a conflict: what to do must not be cut off.
+const OTHER_MAX_CHARS: usize = 16;
 /// How soon what could not be written is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -86,8 +88,9 @@ impl Worker {
     }
 
     fn job(&mut self, job: Job) {
-        let Job { request, reply } = job;
+        let Job { asker, request, reply } = job;
         let now = clock::now();
+        self.store.act_as(&asker.user, Some(Seat { screen: asker.screen, taken: self.queue.here() }));
         let done = match &request {
             Request::Declare(it) => self.store.declare(it, now).map(|added| {
                 let text = format!("declared {} {}", it.severity, added.incident.name());
@@ -108,7 +111,7 @@ impl Worker {
             }),
             Request::SaveDocument { incident, text, base_sha256 } => {
                 match self.store.save_document(incident.as_ref(), text, base_sha256, now) {
-                    Ok((id, saved)) => self.saved(&id, saved, &reply),
+                    Ok((id, saved)) => self.saved(&asker.user, &id, saved, &reply),
                     Err(error) => self.refuse(&reply, request, error),
                 }
                 return;
@@ -167,22 +170,25 @@ impl Worker {
         }
     }
 
-    fn saved(&mut self, id: &IncidentId, saved: Saved, reply: &crate::service::Reply) {
+    fn saved(&mut self, user: &str, id: &IncidentId, saved: Saved, reply: &crate::service::Reply) {
         self.note_trouble(None);
         let (document, words) = match saved {
             Saved::Done { document, merged } => {
                 self.send(
-                    Actor::Runtime,
+                    Actor::Person(user.to_string()),
                     IncidentFact::DocumentChanged { incident: id.clone(), sha256: document.sha256.clone() },
                 );
-                let words =
-                    if merged { "document saved, merged with what others saved meanwhile" } else { "document saved" };
-                (document, Inbound::Done(words.into()))
+                let words = match merged {
+                    Some(by) => format!("document saved, merged with what {} saved meanwhile", other(by.as_deref())),
+                    None => "document saved".to_string(),
+                };
+                (document, Inbound::Done(words))
             }
-            Saved::Conflict(document) => {
+            Saved::Conflict { document, by } => {
                 // Short enough for a narrow screen: what to do must not be cut off.
-                let text = "not saved, others changed the same lines: choose between <<<<<<< and >>>>>>>";
-                (document, Inbound::Failed(text.into()))
+                let by = other(by.as_deref());
+                let text = format!("not saved, {by} changed the same lines: choose between <<<<<<< and >>>>>>>");
+                (document, Inbound::Failed(text))
             }
         };
         reply(Inbound::Document {
@@ -325,6 +331,11 @@ impl Worker {
         }
         wanted
     }
+}
+
+/// Who saved meanwhile, in as many characters as a narrow screen has room for.
+fn other(by: Option<&str>) -> String {
+    by.map_or_else(|| "others".to_string(), |it| it.chars().take(OTHER_MAX_CHARS).collect())
 }
 
 fn described(change: &IncidentChange) -> String {

@@ -121,13 +121,13 @@ impl Prober {
     }
 
     /// Runs a probe now; an unknown id is ignored.
-    pub fn run_now(&self, probe: &ProbeId) {
-        self.inner.ask(probe, Ask::Run);
+    pub fn run_now(&self, probe: &ProbeId, actor: Actor) {
+        self.inner.ask(probe, Ask::Run(actor));
     }
 
     /// Starts or ends a burst of one check a second.
-    pub fn burst(&self, probe: &ProbeId) {
-        self.inner.ask(probe, Ask::Burst);
+    pub fn burst(&self, probe: &ProbeId, actor: Actor) {
+        self.inner.ask(probe, Ask::Burst(actor));
     }
 
     /// True when there is a heartbeat of this name.
@@ -140,7 +140,7 @@ impl Prober {
         for (id, running) in self.inner.tasks().iter() {
             if running.kind == heartbeat::KIND.name && concerns(id.name()) {
                 // A full queue means that it is about to look anyway.
-                let _ = running.asks_tx.try_send(Ask::Run);
+                let _ = running.asks_tx.try_send(Ask::Run(Actor::Runtime));
             }
         }
     }
@@ -381,7 +381,7 @@ mod tests {
         let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 3600)]);
         desk.outcome().await;
         let before = fake.runs.load(Ordering::Relaxed);
-        desk.prober.burst(&id("a"));
+        desk.prober.burst(&id("a"), Actor::Person("alice".into()));
         desk.until(|it| matches!(it, ProbeFact::Burst { until: Some(_), .. })).await;
         desk.until(|it| matches!(it, ProbeFact::Burst { until: None, .. })).await;
         assert_eq!(fake.runs.load(Ordering::Relaxed) - before, 60);
@@ -393,9 +393,9 @@ mod tests {
         let fake = Arc::new(Fake::default());
         let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 3600)]);
         desk.outcome().await;
-        desk.prober.burst(&id("a"));
+        desk.prober.burst(&id("a"), Actor::Person("alice".into()));
         desk.outcome().await;
-        desk.prober.burst(&id("a"));
+        desk.prober.burst(&id("a"), Actor::Person("alice".into()));
         desk.until(|it| matches!(it, ProbeFact::Burst { until: None, .. })).await;
         assert_eq!(fake.runs.load(Ordering::Relaxed), 2);
     }
@@ -407,7 +407,7 @@ mod tests {
         let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 3600)]);
         desk.outcome().await;
         let before = clock::timer();
-        desk.prober.run_now(&id("a"));
+        desk.prober.run_now(&id("a"), Actor::Person("alice".into()));
         assert!(matches!(desk.next().await, ProbeFact::Asked { .. }));
         desk.outcome().await;
         assert_eq!(clock::timer(), before);
@@ -465,11 +465,11 @@ mod tests {
         fake.fails.store(true, Ordering::Relaxed);
         let slow = ProbeSpec { retry: Duration::from_secs(3600), ..spec("a", &fake, 3600) };
         let mut desk = Desk::start(dir.path(), vec![slow]);
-        desk.prober.run_now(&id("a"));
+        desk.prober.run_now(&id("a"), Actor::Person("alice".into()));
         desk.outcome().await;
         // The outcome is announced before the look that follows it; the mark must come after both.
-        desk.prober.burst(&id("a"));
-        desk.prober.burst(&id("a"));
+        desk.prober.burst(&id("a"), Actor::Person("alice".into()));
+        desk.prober.burst(&id("a"), Actor::Person("alice".into()));
         desk.until(|it| matches!(it, ProbeFact::Burst { until: None, .. })).await;
         let runs = fake.runs.load(Ordering::Relaxed);
         acks::record(dir.path(), "a", Ack { by: "bob".into(), at: clock::now() }).expect("written");

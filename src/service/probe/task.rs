@@ -21,12 +21,12 @@ use crate::service::probe::schedule::Schedule;
 use crate::service::probe::{Place, ProbeSpec, acks};
 
 /// What a person asks of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// Run now.
-    Run,
-    /// Begin a burst, or end it.
-    Burst,
+    /// Run now; who asks.
+    Run(Actor),
+    /// Begin a burst, or end it; who asks.
+    Burst(Actor),
     /// Somebody has written marks; one may be for this probe.
     LookForMark,
     /// The screen has set a mark and told everybody.
@@ -167,15 +167,15 @@ impl ProbeTask {
     async fn answer(&mut self, ask: Ask, schedule: &mut Schedule) -> bool {
         let probe = self.id.clone();
         match ask {
-            Ask::Run => {
-                self.fact(ProbeFact::Asked { probe }).await;
+            Ask::Run(actor) => {
+                self.facts.send_as(actor, Fact::Probe(ProbeFact::Asked { probe })).await;
                 true
             }
-            Ask::Burst => {
+            Ask::Burst(actor) => {
                 let now = clock::timer();
                 let until = schedule.toggle_burst(now, self.is_calm());
                 let until = until.and_then(|until| in_wall_time(now, until));
-                self.fact(ProbeFact::Burst { probe, until }).await;
+                self.facts.send_as(actor, Fact::Probe(ProbeFact::Burst { probe, until })).await;
                 false
             }
             Ask::LookForMark => {

@@ -176,8 +176,9 @@ impl Outbox {
         self.inner.touch();
     }
 
-    /// Sends a test message through a notifier, past everything that waits, and answers what came of it.
-    pub fn test(&self, name: &str, reply: Reply) {
+    /// Sends a test message through a notifier in a person's name, past everything that waits, and answers what came
+    /// of it.
+    pub fn test(&self, name: &str, user: &str, reply: Reply) {
         let Some(known) = self.inner.specs().get(name).cloned() else {
             // A screen that is gone needs no answer.
             let _ = reply(Inbound::Failed(format!("there is no notifier `{name}` (run `hotseat check`)")));
@@ -187,7 +188,7 @@ impl Outbox {
             let _ = reply(Inbound::Failed("too many tests are under way; wait for them".into()));
             return;
         }
-        let delivery = test_delivery(&self.inner.setup, name, clock::now());
+        let delivery = test_delivery(&self.inner.setup, name, user, clock::now());
         let inner = Arc::clone(&self.inner);
         self.inner.tests.spawn(async move {
             let deadline = clock::timer() + known.spec.timeout;
@@ -219,10 +220,10 @@ impl Outbox {
 }
 
 /// What a test sends.
-pub fn test_delivery(setup: &ServiceSetup, name: &str, now: Timestamp) -> Delivery {
+pub fn test_delivery(setup: &ServiceSetup, name: &str, user: &str, now: Timestamp) -> Delivery {
     let id = uuid::Uuid::now_v7().simple().to_string();
     let title = format!("hotseat on {}: test of `{name}`", setup.host);
-    let text = format!("{title}\nNothing is wrong. {} asked for this message.", setup.user);
+    let text = format!("{title}\nNothing is wrong. {user} asked for this message.");
     Delivery {
         id: format!("{}/test/{id}", setup.host),
         key: format!("{}/test/{id}", setup.host),
@@ -231,7 +232,7 @@ pub fn test_delivery(setup: &ServiceSetup, name: &str, now: Timestamp) -> Delive
         at: now,
         expires: None,
         message: Message { title, text, severity: Severity::Info, host: setup.host.to_string(), alerts: Vec::new() },
-        because: format!("{} tests `{name}`", setup.user),
+        because: format!("{user} tests `{name}`"),
     }
 }
 

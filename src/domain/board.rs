@@ -80,8 +80,14 @@ impl Board {
     ///
     /// `now` is the envelope's time in a replay and the clock's otherwise. A replay discards the effects.
     pub fn apply(&mut self, now: Timestamp, envelope: &Envelope) -> Vec<Effect> {
+        self.fold(now, envelope).0
+    }
+
+    /// As [`Board::apply`], and what turned, in words: what a timeline says of it.
+    pub fn fold(&mut self, now: Timestamp, envelope: &Envelope) -> (Vec<Effect>, Vec<MachineEntry>) {
         self.seq = envelope.seq;
         let mut entries: Vec<MachineEntry> = self.by_hand(now, envelope).into_iter().collect();
+        let mut told = Vec::new();
         let mut effects = Vec::new();
         match &envelope.fact {
             Fact::Probe(fact) => {
@@ -93,11 +99,11 @@ impl Board {
                         text: flip.text,
                     });
                 }
-                effects.extend(self.after_probe_fact(now, fact));
+                effects.extend(self.after_probe_fact(now, fact, &mut told));
             }
             Fact::Alert(fact) => {
                 let change = self.alerts.apply(now, fact, &self.probes);
-                effects.extend(self.commit(change));
+                effects.extend(self.commit(change, &mut told));
             }
             Fact::Log(fact) => self.logs.apply(fact),
             Fact::Backup(fact) => {
@@ -126,7 +132,8 @@ impl Board {
                 .collect::<Vec<_>>()
         };
         effects.extend(entries.iter().flat_map(effect));
-        effects
+        entries.extend(told);
+        (effects, entries)
     }
 
     /// True on a board that is drawn of several hosts: a row then says its host.
@@ -224,7 +231,7 @@ impl Board {
     }
 
     /// Records an outcome and has the alert policy look at the probe it is about.
-    fn after_probe_fact(&mut self, now: Timestamp, fact: &ProbeFact) -> Vec<Effect> {
+    fn after_probe_fact(&mut self, now: Timestamp, fact: &ProbeFact, told: &mut Vec<MachineEntry>) -> Vec<Effect> {
         let probe = fact.probe();
         let mut effects = Vec::new();
         if let (ProbeFact::Outcome { next, .. }, Some(state)) = (fact, self.probes.get(probe))
@@ -234,26 +241,23 @@ impl Board {
             effects.push(Effect::Record(Box::new(sample)));
         }
         let change = self.alerts.observe(now, probe, &self.probes);
-        effects.extend(self.commit(change));
+        effects.extend(self.commit(change, told));
         effects
     }
 
     /// What a change of the alerts asks of the world: to be kept and sent, and told to the open incidents.
-    fn commit(&self, change: Change) -> Vec<Effect> {
+    fn commit(&self, change: Change, told: &mut Vec<MachineEntry>) -> Vec<Effect> {
         if change.is_empty() {
             return Vec::new();
         }
         let mut effects = Vec::new();
-        for told in &change.told {
+        for it in &change.told {
+            let (subject, text) = (it.subject.clone(), it.text.clone());
+            let entry = MachineEntry { at: it.at, kind: MachineKind::Alert, subject, text };
             for incident in self.incidents.open() {
-                let entry = MachineEntry {
-                    at: told.at,
-                    kind: MachineKind::Alert,
-                    subject: told.subject.clone(),
-                    text: told.text.clone(),
-                };
-                effects.push(Effect::AppendMachineEntry { incident, entry });
+                effects.push(Effect::AppendMachineEntry { incident, entry: entry.clone() });
             }
+            told.push(entry);
         }
         effects.push(Effect::Commit(Box::new(change)));
         effects

@@ -17,6 +17,7 @@ pub mod incident;
 pub mod key;
 pub mod log;
 pub mod log_words;
+pub mod past;
 pub mod presence;
 pub mod probe;
 pub mod query;

@@ -12,6 +12,7 @@ use crate::domain::host::HostNews;
 use crate::domain::ids::{HostId, IncidentId, JobId, ProbeId, RunId};
 use crate::domain::incident::{DeclareRequest, IncidentChange, NoteRequest, PinRequest};
 use crate::domain::log::{Window, WindowRequest};
+use crate::domain::past::{Past, PastRequest};
 use crate::domain::presence::{Spot, You};
 use crate::domain::probe::history::{History, HistoryRequest};
 
@@ -46,6 +47,8 @@ pub enum Request {
     History(Box<HistoryRequest>),
     /// Ask why a probe was paged or not; answered with `Inbound::Explanation`.
     Explain(ExplainRequest),
+    /// Ask for what was known at an earlier instant; answered with `Inbound::Past`.
+    Past(PastRequest),
     /// Send a test message through a notifier, by its name.
     TestNotifier(String),
     /// Run a backup job now.
@@ -102,6 +105,7 @@ impl Request {
         match self {
             Self::History(_)
             | Self::Explain(_)
+            | Self::Past(_)
             | Self::LoadDocument(_)
             | Self::LoadNoteDraft
             | Self::Window(_)
@@ -163,6 +167,8 @@ pub enum Inbound {
     History(Box<History>),
     /// Why a probe was paged or not.
     Explanation(Box<Explanation>),
+    /// What was known at an earlier instant.
+    Past(Box<Past>),
     /// How writing log records into a file goes.
     Export(ExportNews),
     /// An incident's document.

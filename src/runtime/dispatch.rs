@@ -145,6 +145,7 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
             decide(services, "end the maintenance", fact, done, user, &reply);
         }
         Request::History(request) => history(services, *request, &reply),
+        Request::Past(request) => services.past.ask(request, reply),
         Request::Explain(request) => explain(services, request, &reply),
         Request::TestNotifier(name) => {
             if let Some(keeper) = holder(services.keeper.get(), "test the notifier", &reply) {

@@ -6,7 +6,7 @@
 //! The journal is operational data, not evidence: it is flushed, not synced (incidents have their own).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,8 +33,13 @@ const SEGMENTS_MAX: usize = 16;
 const QUEUE_MAX: usize = 512;
 /// A written fact is in the file this soon; the writer sleeps while nothing is written.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// What a reader waits for a flush at most; a person stands behind it.
+const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
 /// A longer line is no line of ours.
 const LINE_MAX_BYTES: usize = 64 << 20;
+
+/// Read at once.
+const READ_BYTES: usize = 256 << 10;
 
 /// A line of a segment.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +56,7 @@ const VERSION: u32 = 1;
 enum Item {
     Line(Box<Line>),
     Close(oneshot::Sender<()>),
+    Flush(SyncSender<()>),
 }
 
 /// Writes the journal on a thread of its own; recording never waits.
@@ -80,20 +86,39 @@ impl Journal {
         Self { host: host.clone(), tx, wants_snapshot }
     }
 
-    /// Records a fact that was folded into `board`.
+    /// Records a fact that is about to be folded into `board`.
+    ///
+    /// Before, so that a segment begins with what was known and the fact that began it is not lost among the rest.
     pub fn record(&self, envelope: &Envelope, board: &Board) {
         if !envelope.fact.is_journalled() {
             return;
         }
-        let line = if self.wants_snapshot.swap(false, Ordering::Relaxed) {
+        if self.wants_snapshot.swap(false, Ordering::Relaxed) {
             let board = Box::new(board.clone());
-            Line::Snapshot { version: VERSION, host: self.host.clone(), at: envelope.at, board }
-        } else {
-            Line::Fact(Box::new(envelope.clone()))
-        };
-        if let Err(TrySendError::Full(_)) = self.tx.try_send(Item::Line(Box::new(line))) {
+            let snapshot = Line::Snapshot { version: VERSION, host: self.host.clone(), at: envelope.at, board };
+            if !self.send(snapshot) {
+                return;
+            }
+        }
+        self.send(Line::Fact(Box::new(envelope.clone())));
+    }
+
+    /// Says that the last fact recorded was not folded in after all: what comes next begins anew.
+    pub fn forget_last(&self) {
+        self.wants_snapshot.store(true, Ordering::Relaxed);
+    }
+
+    fn send(&self, line: Line) -> bool {
+        let is_sent = !matches!(self.tx.try_send(Item::Line(Box::new(line))), Err(TrySendError::Full(_)));
+        if !is_sent {
             self.wants_snapshot.store(true, Ordering::Relaxed);
         }
+        is_sent
+    }
+
+    /// Brings what was recorded into the file, for one who is about to read it.
+    pub fn flusher(&self) -> Flusher {
+        Flusher { tx: self.tx.clone() }
     }
 
     /// Waits until everything recorded is in the file.
@@ -101,6 +126,22 @@ impl Journal {
         let (done_tx, done_rx) = oneshot::channel();
         if self.tx.try_send(Item::Close(done_tx)).is_ok() {
             let _ = done_rx.await;
+        }
+    }
+}
+
+/// Has a [`Journal`] write what it was given so far.
+pub struct Flusher {
+    tx: SyncSender<Item>,
+}
+
+impl Flusher {
+    /// Waits until that is in the file, or until the disk has taken too long. Blocks.
+    pub fn flush(&self) {
+        let (done_tx, done_rx) = sync_channel(1);
+        if self.tx.try_send(Item::Flush(done_tx)).is_ok() {
+            // A journal that does not answer is read as far as it is written.
+            let _ = done_rx.recv_timeout(FLUSH_DEADLINE);
         }
     }
 }
@@ -149,6 +190,11 @@ impl Writer {
                     self.flush();
                     dirty = false;
                     let _ = done_tx.send(());
+                }
+                Item::Flush(done_tx) => {
+                    self.flush();
+                    dirty = false;
+                    let _ = done_tx.try_send(());
                 }
             }
         }
@@ -211,7 +257,7 @@ fn open_segment(folder: &Path, at: Timestamp, seq: u64) -> io::Result<Segment> {
 }
 
 /// The segments, oldest first.
-fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -287,21 +333,15 @@ pub fn facts(
 }
 
 fn replay_segment(path: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
-    let mut reader = BufReader::new(File::open(path)?);
-    let mut text = Vec::new();
+    let mut lines = Lines::open(path, 0)?;
     let mut replay: Option<Replay> = None;
     let mut skipped_lines = 0;
-    loop {
-        text.clear();
-        let length = io::Read::take(&mut reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut text)?;
-        if length == 0 {
-            break;
-        }
-        match (serde_json::from_slice(&text), &mut replay) {
-            (Ok(Line::Snapshot { version: VERSION, at, board, .. }), None) if at <= until => {
+    while let Some(entry) = lines.next_entry()? {
+        match (entry, &mut replay) {
+            (Entry::Snapshot { at, board }, None) if at <= until => {
                 replay = Some(Replay { board: *board, at, skipped_lines: 0 });
             }
-            (Ok(Line::Fact(envelope)), Some(replay)) => {
+            (Entry::Fact(envelope), Some(replay)) => {
                 if envelope.at > until {
                     break;
                 }
@@ -310,9 +350,56 @@ fn replay_segment(path: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
                 replay.at = envelope.at;
             }
             // A segment without a snapshot of its own, or one that begins later, says nothing.
-            (Ok(_), None) | (Err(_), None) => return Ok(None),
-            (Ok(_) | Err(_), Some(_)) => skipped_lines += 1,
+            (_, None) => return Ok(None),
+            (Entry::Snapshot { .. } | Entry::Odd | Entry::Torn, Some(_)) => skipped_lines += 1,
         }
     }
     Ok(replay.map(|replay| Replay { skipped_lines, ..replay }))
+}
+
+/// What a line of a segment says.
+pub(super) enum Entry {
+    /// What was known when the segment began.
+    Snapshot { at: Timestamp, board: Box<Board> },
+    /// What came after.
+    Fact(Box<Envelope>),
+    /// Nothing that can be read.
+    Odd,
+    /// The beginning of a line: a crash tore it, or the rest is still being written.
+    Torn,
+}
+
+/// The lines of a segment from a place on.
+pub(super) struct Lines {
+    reader: BufReader<File>,
+    text: Vec<u8>,
+    /// Where the next line begins, in bytes.
+    pub offset: u64,
+}
+
+impl Lines {
+    /// Opens a segment at the beginning of one of its lines.
+    pub fn open(path: &Path, offset: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Self { reader: BufReader::with_capacity(READ_BYTES, file), text: Vec::new(), offset })
+    }
+
+    /// Reads the next line; `None` at the end.
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        self.text.clear();
+        let length = io::Read::take(&mut self.reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut self.text)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        if self.text.last() != Some(&b'\n') {
+            return Ok(Some(Entry::Torn));
+        }
+        self.offset += length as u64;
+        Ok(Some(match serde_json::from_slice(&self.text) {
+            Ok(Line::Snapshot { version: VERSION, at, board, .. }) => Entry::Snapshot { at, board },
+            Ok(Line::Fact(envelope)) => Entry::Fact(envelope),
+            Ok(Line::Snapshot { .. }) | Err(_) => Entry::Odd,
+        }))
+    }
 }

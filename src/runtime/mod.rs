@@ -7,6 +7,7 @@ mod dispatch;
 pub mod explain;
 pub mod journal;
 pub mod lock;
+pub mod past;
 mod queue;
 mod reload;
 mod state;
@@ -33,6 +34,7 @@ use crate::domain::request::{Inbound, Request};
 use crate::runtime::dispatch::Guest;
 use crate::runtime::journal::Journal;
 use crate::runtime::lock::{Acquired, StateLock};
+use crate::runtime::past::PastDesk;
 use crate::runtime::queue::LinkQueue;
 pub use crate::runtime::reload::ConfigReader;
 use crate::runtime::reload::Reloads;
@@ -130,6 +132,8 @@ struct Services {
     facts: FactSender,
     logs: LogService,
     incidents: IncidentService,
+    /// Reads the journal.
+    past: PastDesk,
     /// Reads the history; of the runtime that writes it also what is not on disk yet.
     history: OnceLock<Desk>,
     /// Missing while another runtime holds the state directory.
@@ -213,6 +217,7 @@ impl Runtime {
             facts: service_setup.facts.clone(),
             logs: LogService::start(&service_setup, config.logs.clone()),
             incidents: IncidentService::start(&service_setup),
+            past: PastDesk::new(&service_setup.state_dir, &setup.host),
             history: OnceLock::new(),
             keeper: OnceLock::new(),
             active: OnceLock::new(),
@@ -401,11 +406,17 @@ impl Shared {
         let at = clock::now();
         let mut board = self.board();
         let envelope = Envelope { host: self.host.clone(), seq: board.seq + 1, at, actor, fact };
+        if let Some(journal) = self.journal.get() {
+            journal.record(&envelope, &board);
+        }
         // A mistake in a rule must not blind the person on call: the fact is skipped and said so.
         let applied = catch_unwind(AssertUnwindSafe(|| board.apply(at, &envelope)));
         let effects = match applied {
             Ok(effects) => effects,
             Err(panic) => {
+                if let Some(journal) = self.journal.get() {
+                    journal.forget_last();
+                }
                 drop(board);
                 let error = panic_text(panic.as_ref());
                 // The fold itself has no room to wait for; without room the next fact tells.
@@ -419,9 +430,6 @@ impl Shared {
                 return;
             }
         };
-        if let Some(journal) = self.journal.get() {
-            journal.record(&envelope, &board);
-        }
         drop(board);
         for effect in effects {
             dispatch::perform(&self.services, effect);

@@ -56,7 +56,9 @@ pub fn activate(
     let (opened_tx, opened_rx) = oneshot::channel();
     let store = lock.map(|lock| {
         let _ = shared.lock.set(lock);
-        let _ = shared.journal.set(Journal::start(setup, &shared.host));
+        let journal = Journal::start(setup, &shared.host);
+        services.past.flush_with(journal.flusher());
+        let _ = shared.journal.set(journal);
         let news = news_sink(setup, Arc::downgrade(services));
         Store::start(&setup.state_dir, Limits::default(), news, move |opened| {
             // Too late: the probes run without it.

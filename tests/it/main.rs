@@ -16,6 +16,7 @@ mod nagios;
 mod notifiers;
 mod outbox;
 mod pages;
+mod past;
 mod probe_kinds;
 mod probe_peers;
 mod probes;

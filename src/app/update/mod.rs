@@ -129,6 +129,7 @@ impl Model {
             }
             Inbound::Window(_)
             | Inbound::History(_)
+            | Inbound::Past(_)
             | Inbound::Export(_)
             | Inbound::Document { .. }
             | Inbound::NoteDraft(_) => {}

@@ -363,6 +363,7 @@ impl Pane for IncidentPane {
             | Inbound::Window(_)
             | Inbound::History(_)
             | Inbound::Explanation(_)
+            | Inbound::Past(_)
             | Inbound::Export(_)
             | Inbound::Done(_) => Vec::new(),
         }

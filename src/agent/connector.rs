@@ -20,7 +20,8 @@ use tokio::time::{sleep, timeout};
 use crate::agent::unanswered::Unanswered;
 use crate::clock;
 use crate::domain::fact::{Fact, RuntimeFact};
-use crate::domain::host::{HostNews, Peer, Role, Way};
+use crate::domain::format;
+use crate::domain::host::{HostNews, NOBODY, Peer, Role, Way};
 use crate::domain::ids::HostId;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
@@ -211,7 +212,7 @@ async fn start<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
             Err(NoWay::Absent(why)) => why,
         };
         if !world.may_begin() {
-            holder = "nobody".to_string();
+            holder = NOBODY.to_string();
             tracing::info!("nobody to attach to: {why}");
             break;
         }
@@ -284,7 +285,10 @@ async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home
 
 async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Attachment) -> State<W::Home> {
     let Attachment { host, peer, readonly, ahead_ms, mut link, ended } = attachment;
-    desk.host = host;
+    if desk.host != host {
+        let was = std::mem::replace(&mut desk.host, host.clone());
+        desk.tell(Inbound::HostNamed { was, host }).await;
+    }
     desk.say(Way::Attached { peer: peer.clone(), readonly, ahead_ms }).await;
     loop {
         match desk.carry(&mut link, world, std::future::pending::<()>()).await {
@@ -321,7 +325,11 @@ async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Dura
     let began = clock::timer();
     loop {
         match world.attach().await {
-            Ok(attachment) => return State::Attached(attachment),
+            Ok(attachment) => {
+                let words = words(&attachment.peer);
+                desk.tell(Inbound::Done(format!("handed over: {words} watches now"))).await;
+                return State::Attached(attachment);
+            }
             Err(NoWay::Refused(why)) => return State::Refused(why),
             Err(NoWay::Absent(_) | NoWay::Silent(_)) => {}
         }
@@ -330,6 +338,7 @@ async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Dura
             && waited >= until_mine
             && let Ok(home) = world.begin().await
         {
+            desk.tell(Inbound::Done("nobody else is left who watches: this screen does now".into())).await;
             return State::Inside { home, watches: true };
         }
         if waited >= SUCCESSION_PATIENCE {
@@ -376,7 +385,12 @@ async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, m
             }
         };
         match tried {
-            Ok(attachment) => return State::Attached(attachment),
+            Ok(attachment) => {
+                let gap = format::ago(clock::now(), since);
+                let words = words(&attachment.peer);
+                desk.tell(Inbound::Done(format!("attached to {words} again, after a loss {gap}"))).await;
+                return State::Attached(attachment);
+            }
             Err(NoWay::Refused(why)) => return State::Refused(why),
             Err(NoWay::Silent(it)) => why = it,
             // Why it was lost says more than that it is not back.

@@ -114,6 +114,7 @@ commands! {
         CommandLine = "command-line", "Run a command by typing its name", [":"], "";
         Theme = "theme", "Choose a theme with a live preview", ["T"], "";
         Mouse = "mouse", "Switch the mouse on or off", ["M"], "";
+        TakeOver = "takeover", "Watch this host from this screen, because its agent is lost", ["W"], "";
         Reload = "reload", "Read the config again", ["ctrl-r"], "";
         Redraw = "redraw", "Paint the whole screen again", ["ctrl-l"], "";
         Suspend = "suspend", "Suspend to the shell (`fg` comes back)", ["ctrl-z"], "";

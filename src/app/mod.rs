@@ -14,3 +14,4 @@ pub mod overlay;
 pub mod summary;
 pub mod update;
 pub mod view;
+pub mod ways;

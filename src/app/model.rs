@@ -12,6 +12,7 @@ use crate::app::layout::{Areas, Needs};
 use crate::app::notice::Notices;
 use crate::app::overlay::Overlay;
 use crate::app::summary;
+use crate::app::ways;
 use crate::domain::board::Board;
 use crate::domain::config_error::ConfigError;
 use crate::domain::fleet::Fleet;
@@ -226,7 +227,7 @@ impl Model {
     /// When the screen must be woken though nothing happens: a notice grows old, a clock on it moves on.
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let panes = PaneId::ALL.iter().filter_map(|it| self.panes.next_wake(*it, &self.context(*it)));
-        let tick = summary::ticks(&self.board).then(|| next_second(now));
+        let tick = (summary::ticks(&self.board) || ways::is_lost(self)).then(|| next_second(now));
         panes.chain(self.notices.next_wake()).chain(tick).min()
     }
 

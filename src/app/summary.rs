@@ -2,6 +2,7 @@
 //! is wrong with the config.
 
 use crate::app::model::Model;
+use crate::app::ways;
 use crate::domain::board::Board;
 use crate::domain::format::{moment, stopwatch};
 use crate::domain::incident::Severity;
@@ -124,6 +125,10 @@ pub fn ticks(board: &Board) -> bool {
 
 /// What stands in the way of doing all that the config says, in one line.
 pub fn banner(model: &Model) -> Option<String> {
+    // Whatever else is said here is old by then.
+    if let Some(text) = ways::banner(model) {
+        return Some(text);
+    }
     // What is red may be no one's fault but ours: that comes before everything.
     if model.board.probes.is_cut_off() {
         return Some("cut off: every canary fails, so what is far away cannot be known and is not told".to_string());
@@ -142,8 +147,7 @@ pub fn banner(model: &Model) -> Option<String> {
             if let Some((service, error)) = model.board.failures.first_key_value() {
                 return Some(format!("{service} failed: {error}"));
             }
-            let holder = model.board.standby.as_ref()?;
-            Some(format!("reading only: {holder} probes and backs up here; notes work"))
+            model.board.standby.as_deref().map(ways::reading).or_else(|| ways::remark(model))
         }
     }
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::HostId;
 
+/// Who holds a state directory that nobody holds, for [`crate::domain::fact::RuntimeFact::Standby`].
+pub const NOBODY: &str = "nobody";
+
 /// What is known of the way to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostNews {

@@ -151,3 +151,75 @@ fn the_services_with_groups_details_and_forms() {
         check(name, &desk, ascii);
     }
 }
+
+fn way(desk: &mut Desk, way: hotseat::domain::host::Way) {
+    use hotseat::domain::host::HostNews;
+    use hotseat::domain::request::Inbound;
+    let host = hotseat::domain::ids::HostId::new("prod-1");
+    desk.event(hotseat::app::event::Event::Inbound(Inbound::Host(Box::new(HostNews { host, way }))));
+}
+
+fn agent(version: &str) -> hotseat::domain::host::Peer {
+    use hotseat::domain::host::{Peer, Role};
+    let since = jiff::Timestamp::UNIX_EPOCH;
+    Peer { role: Role::Agent, version: version.into(), pid: 4242, since }
+}
+
+/// The outage three seconds after the agent died.
+fn lost(width: u16, height: u16, can_take_over: bool) -> Desk {
+    use jiff::SignedDuration;
+    let mut desk = Desk::outage(width, height);
+    let (since, retry_at) = (desk.now - SignedDuration::from_secs(3), Some(desk.now + SignedDuration::from_secs(1)));
+    let why = "agent pid 4242: the connection was closed".to_string();
+    way(&mut desk, hotseat::domain::host::Way::Lost { since, why, retry_at, can_take_over });
+    desk
+}
+
+#[test]
+fn a_lost_agent_is_said_in_words_at_every_size_and_nothing_looks_live() {
+    for (width, height) in [(80, 24), (40, 12), (200, 60)] {
+        let desk = lost(width, height, true);
+        check(&format!("lost-{width}x{height}"), &desk, false);
+        let (buf, _) = desk.draw(true);
+        let text = rows(&buf).join("\n");
+        assert!(text.contains("LOST 3s ago") && text.contains("W take over"), "{text}");
+        assert!(text.contains("as of "), "{text}");
+    }
+}
+
+#[test]
+fn taking_over_is_asked_for_and_only_where_it_can_be() {
+    use hotseat::app::effect::Effect;
+    use hotseat::domain::request::Request;
+    let mut desk = lost(80, 24, true);
+    desk.press("W");
+    assert_eq!(desk.effects, [], "a person is asked first");
+    desk.press("y");
+    assert_eq!(desk.effects, [Effect::Request(Request::TakeOver)]);
+
+    let mut desk = lost(80, 24, false);
+    desk.press("W y");
+    assert_eq!(desk.effects, []);
+    let (buf, _) = desk.draw(true);
+    assert!(!rows(&buf).join("\n").contains("W take over"));
+
+    let mut desk = Desk::outage(80, 24);
+    desk.press(": \"takeover\" enter");
+    assert!(rows(&desk.draw(true).0).join("\n").contains("nothing is lost"));
+}
+
+#[test]
+fn who_watches_stands_in_the_corner_and_another_version_is_said() {
+    use hotseat::domain::host::Way;
+    let ours = env!("CARGO_PKG_VERSION");
+    let mut desk = Desk::outage(120, 40);
+    way(&mut desk, Way::Attached { peer: agent(ours), readonly: false, ahead_ms: 0 });
+    let text = rows(&desk.draw(true).0).join("\n");
+    assert!(text.contains("agent pid 4242") && !text.contains("some things may be missing"), "{text}");
+    way(&mut desk, Way::Attached { peer: agent("9.9.9"), readonly: true, ahead_ms: 0 });
+    let text = rows(&desk.draw(true).0).join("\n");
+    assert!(text.contains("read-only, agent pid 4242"), "{text}");
+    assert!(text.contains(&format!("agent 9.9.9, screen {ours}: attached, some things may be missing")), "{text}");
+    way(&mut desk, Way::Inside);
+    assert!(rows(&desk.draw(true).0).join("\n").contains("no agent: watches while open"));
+}

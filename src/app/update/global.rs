@@ -10,6 +10,7 @@ use crate::app::overlay::help::Help;
 use crate::app::overlay::palette::Palette;
 use crate::app::overlay::problems::Problems;
 use crate::app::overlay::themes::ThemePicker;
+use crate::domain::host::Way;
 use crate::domain::request::Request;
 use crate::panes::PaneId;
 
@@ -38,6 +39,7 @@ impl Model {
                 self.open(Overlay::Themes(picker));
             }
             GlobalCommand::Mouse => return self.switch_mouse(),
+            GlobalCommand::TakeOver => return self.take_over(),
             GlobalCommand::Reload => return vec![Effect::Request(Request::ReloadConfig)],
             GlobalCommand::Redraw => return vec![Effect::Redraw],
             GlobalCommand::Suspend => return vec![Effect::Suspend],
@@ -102,6 +104,26 @@ impl Model {
         let question = format!("{}. Quit?", reasons.join("; "));
         self.overlays.push(Overlay::Confirm(Confirm { question, then: vec![Effect::Quit] }));
         Vec::new()
+    }
+
+    /// Asks whether this screen shall watch from now on; says why it need not or cannot.
+    fn take_over(&mut self) -> Vec<Effect> {
+        let lost = self.ways.iter().find(|(_, way)| matches!(way, Way::Lost { .. }));
+        match lost {
+            Some((host, Way::Lost { can_take_over: true, .. })) => {
+                let question =
+                    format!("watch `{host}` from this screen? It then probes, pages and backs up until it closes.");
+                let then = vec![Effect::Request(Request::TakeOver)];
+                self.overlays.push(Overlay::Confirm(Confirm { question, then }));
+                Vec::new()
+            }
+            Some((host, _)) => {
+                vec![Notice::warn(format!(
+                    "`{host}` cannot be taken over: whoever held it still does, or it cannot be done from here"
+                ))]
+            }
+            None => vec![Notice::info("nothing is lost: there is nothing to take over")],
+        }
     }
 
     fn switch_mouse(&mut self) -> Vec<Effect> {

@@ -6,6 +6,7 @@ use ratatui::layout::{Position, Rect};
 use crate::app::command::{Command, GlobalCommand};
 use crate::app::effect::NoticeSeverity;
 use crate::app::model::Model;
+use crate::app::ways;
 use crate::domain::key::print_sequence;
 use crate::domain::sanitise;
 use crate::theme::Theme;
@@ -57,11 +58,12 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
     let help = hint(model, Command::Global(GlobalCommand::Help));
     let of_pane = Command::all().into_iter().filter(|it| it.pane() == Some(model.focus));
     let global = Command::all().into_iter().filter(|it| it.pane().is_none());
-    let all: Vec<(String, String)> = of_pane
-        .chain(global)
-        .filter(|it| *it != Command::Global(GlobalCommand::Help))
-        .filter_map(|it| hint(model, it))
-        .collect();
+    let take_over = Command::Global(GlobalCommand::TakeOver);
+    let urgent = model.keymap.label(take_over).filter(|_| ways::can_take_over(model));
+    let urgent = urgent.map(|it| (it, "take over".to_string()));
+    let of_tables =
+        of_pane.chain(global).filter(|it| *it != Command::Global(GlobalCommand::Help)).filter_map(|it| hint(model, it));
+    let all: Vec<(String, String)> = urgent.into_iter().chain(of_tables).collect();
     hints::draw(theme, &all, help.as_ref(), area, buf);
     None
 }

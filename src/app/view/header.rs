@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::app::model::Model;
 use crate::app::summary::{self, Piece};
+use crate::app::ways;
 use crate::domain::sanitise;
 use crate::theme::Theme;
 use crate::theme::role::Role;
@@ -14,17 +15,31 @@ use crate::widgets::wrap::cut;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let (incident, services) = (summary::incident(model), summary::services(model));
-    let banner = summary::banner(model).filter(|_| area.height > 1);
-    let room = area.height - u16::from(banner.is_some());
+    let is_lost = ways::is_lost(model);
+    // On a low screen there is one row; what is lost needs it more than what was red then.
+    let banner = summary::banner(model).filter(|_| area.height > 1 || is_lost);
+    let room = area.height.saturating_sub(u16::from(banner.is_some()));
+    let mut corner = ways::corner(model);
     let mut rows = area.rows();
     let mut draw = |pieces: &[Piece], role: Role, buf: &mut Buffer| {
         if let Some(row) = rows.next() {
             buf.set_style(row, theme.style(role));
-            buf.set_line(row.x, row.y, &line(theme, pieces, row.width, role), row.width);
+            let line = line(theme, pieces, row.width, role);
+            buf.set_line(row.x, row.y, &line, row.width);
+            if let Some(text) = corner.take() {
+                let (text, used) = (sanitise::text(&text), line.width());
+                // Whole or not at all: it is no news.
+                if usize::from(row.width) > used + text.width() {
+                    let x = row.right() - text.width() as u16 - 1;
+                    buf.set_string(x, row.y, &text, theme.style(role));
+                }
+            }
         }
     };
     let opening = if incident.is_empty() { vec![(Role::HeaderStrong, "hotseat".to_string())] } else { incident };
-    if room > 1 {
+    if room == 0 {
+        // The banner has it all.
+    } else if room > 1 {
         draw(&opening, if model.board.incidents.open().is_empty() { Role::Header } else { Role::HeaderIncident }, buf);
         draw(&services, Role::Header, buf);
     } else {
@@ -37,9 +52,11 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         draw(&all, Role::Header, buf);
     }
     if let (Some(row), Some(text)) = (rows.next(), banner) {
-        let style = theme.style(Role::NoticeWarn);
+        let (role, mark) = if is_lost { (Role::NoticeError, 'x') } else { (Role::NoticeWarn, '!') };
+        let style = theme.style(role);
         buf.set_style(row, style);
-        let text = cut(&format!(" ! {}", sanitise::text(&text)), usize::from(row.width), theme.ascii);
+        let text = if theme.ascii { text.replace('·', "|") } else { text };
+        let text = cut(&format!(" {mark} {}", sanitise::text(&text)), usize::from(row.width), theme.ascii);
         buf.set_string(row.x, row.y, text, style);
     }
 }

@@ -9,6 +9,7 @@ use ratatui::text::{Line, Span};
 
 use crate::app::layout::PaneArea;
 use crate::app::model::Model;
+use crate::app::ways;
 use crate::panes::PaneId;
 use crate::theme::Theme;
 use crate::theme::role::Role;
@@ -75,6 +76,9 @@ fn title(model: &Model, theme: &Theme, area: &PaneArea, buf: &mut Buffer) {
     let room = tag_x.saturating_sub(row.x + 2);
     let mut line = Line::from(Span::styled(format!(" {} ", area.pane.title()), style));
     let mut about = model.panes.title(area.pane, &model.context(area.pane), theme);
+    if let Some(as_of) = ways::as_of(model) {
+        about.spans.insert(0, Span::styled(format!("{as_of}  "), theme.style(Role::NoticeWarn)));
+    }
     if theme.ascii {
         for span in &mut about.spans {
             span.content = span.content.replace('·', "|").into();

@@ -1,0 +1,120 @@
+//! How the screen is connected, in words: what is lost and what can be done about it, who watches.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::app::command::{Command, GlobalCommand};
+use crate::app::model::Model;
+use crate::domain::format::{age, ago, clock, since};
+use crate::domain::host::{NOBODY, Role, Way};
+use crate::domain::ids::HostId;
+
+/// The version of this screen, to compare with what it is attached to.
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// True while a host is lost: what the banner says counts seconds.
+pub fn is_lost(model: &Model) -> bool {
+    lost(model).next().is_some()
+}
+
+/// True while a person can take a lost host over.
+pub fn can_take_over(model: &Model) -> bool {
+    model.ways.values().any(|it| matches!(it, Way::Lost { can_take_over: true, .. }))
+}
+
+/// How old everything on the screen is, when the only host is lost: `as of 14:43:52`.
+///
+/// Of several hosts each row says it for itself.
+pub fn as_of(model: &Model) -> Option<String> {
+    if model.fleet.is_of_several() {
+        return None;
+    }
+    let (_, at) = lost(model).next()?;
+    Some(format!("as of {}", clock(at, &model.zone)))
+}
+
+fn lost(model: &Model) -> impl Iterator<Item = (&HostId, Timestamp)> {
+    model.ways.iter().filter_map(|(host, way)| match way {
+        Way::Lost { since, .. } => Some((host, *since)),
+        _ => None,
+    })
+}
+
+/// What is lost, since when, what the person can do, when it is tried again, why. What matters most comes first: on
+/// a narrow screen the end is cut off.
+pub fn banner(model: &Model) -> Option<String> {
+    let several = model.fleet.is_of_several();
+    let away: Vec<&HostId> = lost(model).map(|(host, _)| host).collect();
+    if let [_, _, ..] = away.as_slice() {
+        let names: Vec<&str> = away.iter().map(|it| it.as_str()).collect();
+        return Some(format!("LOST {} hosts: {}", names.len(), names.join(", ")));
+    }
+    for (host, way) in &model.ways {
+        let of = if several { format!(" {host}") } else { String::new() };
+        match way {
+            Way::Lost { since: at, why, retry_at, can_take_over } => {
+                let mut parts = vec![format!("LOST{of} {}", ago(model.now, *at))];
+                if *can_take_over {
+                    let key = model.keymap.label(Command::Global(GlobalCommand::TakeOver));
+                    parts.push(format!("{} take over", key.unwrap_or_else(|| ":takeover to".into())));
+                }
+                parts.push(match retry_at {
+                    Some(at) if *at > model.now => {
+                        // Rounded up: what is shown for the last second is not "in 0s".
+                        format!("retry in {}", age(since(*at, model.now) + Duration::from_millis(999)))
+                    }
+                    _ => "retrying".to_string(),
+                });
+                parts.push(why.clone());
+                return Some(parts.join(" · "));
+            }
+            Way::Refused { why } => return Some(format!("not attached{of}: {why}")),
+            Way::Connecting | Way::Inside | Way::Attached { .. } => {}
+        }
+    }
+    None
+}
+
+/// What is good to know and stands in nobody's way: versions that differ.
+pub fn remark(model: &Model) -> Option<String> {
+    model.ways.iter().find_map(|(host, way)| match way {
+        Way::Attached { peer, .. } if peer.version != OURS => {
+            let of = if model.fleet.is_of_several() { format!(" of `{host}`") } else { String::new() };
+            let there = if peer.role == Role::Agent { "agent" } else { "the other screen" };
+            Some(format!("{there}{of} {}, screen {OURS}: attached, some things may be missing", peer.version))
+        }
+        _ => None,
+    })
+}
+
+/// Who watches, for the corner of the header: `agent pid 4242`. Nothing while nothing is there to watch.
+pub fn corner(model: &Model) -> Option<String> {
+    if model.fleet.is_of_several() {
+        return None;
+    }
+    match model.ways.values().next()? {
+        Way::Connecting => Some("connecting".to_string()),
+        Way::Attached { peer, readonly, .. } => {
+            let who = match &peer.role {
+                Role::Agent => format!("agent pid {}", peer.pid),
+                Role::Screen(user) => format!("at {user}'s screen, pid {}", peer.pid),
+            };
+            Some(if *readonly { format!("read-only, {who}") } else { who })
+        }
+        Way::Inside => {
+            let board = &model.board;
+            let watches = board.standby.is_none() && (!board.probes.is_empty() || !board.backups.jobs.is_empty());
+            watches.then(|| "no agent: watches while open".to_string())
+        }
+        Way::Lost { .. } | Way::Refused { .. } => None,
+    }
+}
+
+/// Why a screen that only reads does no more, for the banner.
+pub fn reading(holder: &str) -> String {
+    if holder == NOBODY {
+        return "nobody watches this host: no probe runs, nobody is paged, no backup is made".to_string();
+    }
+    format!("reading only: {holder} probes and backs up here; notes work")
+}

@@ -15,6 +15,8 @@ use crate::domain::alert::{Concern, Severity};
 ///
 /// Long enough for probes at a retry pace of 5 s to fall together, short enough not to be felt.
 pub const WAIT: Duration = Duration::from_secs(10);
+/// Messages of one limit: each is remembered for as long as it counts, and what a person cannot read needs no limit.
+pub const LIMIT_MAX: u32 = 1_000;
 /// How long a message may stay undelivered before the fallback takes over, when nothing is said.
 pub const FALLBACK_AFTER: Duration = Duration::from_secs(60);
 
@@ -106,10 +108,10 @@ impl NotifierRule {
     }
 }
 
-/// So many messages in a time: a bucket that holds `count` and gets one more every `per / count`.
+/// So many messages in a time, wherever that time begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    /// How many; at least 1.
+    /// How many; at least 1, at most [`LIMIT_MAX`].
     pub count: u32,
     /// In how long.
     pub per: Duration,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::alert::Severity;
-use crate::domain::alert::rules::{Limit, NotifierRule};
+use crate::domain::alert::rules::{LIMIT_MAX, Limit, NotifierRule};
 use crate::domain::config_error::did_you_mean;
 use crate::domain::sanitise;
 use crate::registry;
@@ -127,11 +127,13 @@ fn read_limit(node: &Node<'_>) -> Option<Limit> {
     let text = node.string()?;
     let parts = text.split_once('/').map(|(count, per)| (count.trim().parse(), value::parse_duration(per.trim())));
     match parts {
-        Some((Ok(count @ 1..), Ok(per))) if (PACE_MIN..=PACE_MAX).contains(&per) => Some(Limit { count, per }),
+        Some((Ok(count @ 1..=LIMIT_MAX), Ok(per))) if (PACE_MIN..=PACE_MAX).contains(&per) => {
+            Some(Limit { count, per })
+        }
         _ => {
             node.error_with_hint(
                 format!("`{}` is no limit", sanitise::text(&text)),
-                "write how many in how long, as in `\"5 / 10m\"`; the time is from 1 s to 7 d",
+                format!("write how many in how long, as in `\"5 / 10m\"`: at most {LIMIT_MAX}, in 1 s to 7 d"),
             );
             None
         }
@@ -250,7 +252,7 @@ mod tests {
         check(
             &format!("{SMALL}limit = 'many'\n"),
             &[
-                "c.toml:4:9: `many` is no limit (write how many in how long, as in `\"5 / 10m\"`; the time is from 1 s to 7 d)",
+                "c.toml:4:9: `many` is no limit (write how many in how long, as in `\"5 / 10m\"`: at most 1000, in 1 s to 7 d)",
             ],
         );
     }

@@ -90,9 +90,8 @@ impl AlertBoard {
                 entry.queued = now;
             }
         }
-        if lane.last.is_some_and(|it| it > now) {
-            lane.last = None;
-            lane.full_at = None;
+        if lane.set_back(now) {
+            run.keep(Row::Lane(name.to_string()));
         }
         if lane.due(&rule).is_none_or(|it| it > now) {
             return false;

@@ -1,5 +1,6 @@
 //! What waits for one notifier, and when it may go: several things in one message, never too many messages.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -36,8 +37,10 @@ pub struct Lane {
     pub last: Option<Timestamp>,
     /// Alerts told in messages that followed each other closely.
     pub run: usize,
-    /// When the bucket of the limit is full again.
-    pub full_at: Option<Timestamp>,
+    /// When the last messages under a limit went, in milliseconds since the epoch, rounded up; oldest first, at most
+    /// as many as the limit lets through.
+    #[serde(default)]
+    pub sent: VecDeque<i64>,
     /// Deliveries so far: part of their ids.
     pub number: u64,
 }
@@ -52,10 +55,32 @@ impl Lane {
         {
             at = at.max(last + STORM_PACE);
         }
-        if let (Some(limit), Some(full_at)) = (rule.limit, self.full_at) {
-            at = at.max(full_at - signed(burst(limit)));
+        if let Some(free_at) = rule.limit.and_then(|it| self.free_at(it)) {
+            at = at.max(free_at);
         }
         Some(at)
+    }
+
+    /// When the limit lets another message through; `None` when it always has.
+    ///
+    /// The message `count` before the next must be `per` old by then: so no stretch of `per`, wherever it
+    /// begins, holds more than `count`. A bucket that fills up meanwhile would let nearly twice as many through.
+    fn free_at(&self, limit: Limit) -> Option<Timestamp> {
+        let before = self.sent.len().checked_sub(usize::try_from(limit.count.max(1)).unwrap_or(usize::MAX))?;
+        let sent = Timestamp::from_millisecond(*self.sent.get(before)?).ok()?;
+        sent.checked_add(signed(limit.per)).ok()
+    }
+
+    /// Makes nothing that went lie ahead of a clock that was set back: a page waits no longer than the limit says.
+    pub fn set_back(&mut self, now: Timestamp) -> bool {
+        let last = self.last.filter(|it| *it > now);
+        let ahead = rounded_up(now);
+        let is_ahead = last.is_some() || self.sent.back().is_some_and(|it| *it > ahead);
+        if is_ahead {
+            self.last = self.last.filter(|it| *it <= now);
+            self.sent.iter_mut().for_each(|it| *it = (*it).min(ahead));
+        }
+        is_ahead
     }
 
     /// Notes that a message about `count` alerts went.
@@ -65,8 +90,10 @@ impl Lane {
         self.last = Some(now);
         self.number += 1;
         if let Some(limit) = limit {
-            let full_at = self.full_at.unwrap_or(now).max(now);
-            self.full_at = Some(full_at + signed(one(limit)));
+            self.sent.push_back(rounded_up(now));
+            while self.sent.len() > usize::try_from(limit.count.max(1)).unwrap_or(usize::MAX) {
+                self.sent.pop_front();
+            }
         }
     }
 
@@ -92,14 +119,11 @@ impl Lane {
     }
 }
 
-/// How long it takes until the bucket holds one more.
-fn one(limit: Limit) -> Duration {
-    limit.per / limit.count.max(1)
-}
-
-/// How far ahead of full the bucket may be when a message still goes.
-fn burst(limit: Limit) -> Duration {
-    limit.per.saturating_sub(one(limit))
+/// Milliseconds since the epoch; what is between two counts as the later, so that a limit holds exactly.
+fn rounded_up(at: Timestamp) -> i64 {
+    let whole = at.as_millisecond();
+    // Before the epoch the division rounds up already.
+    if at.as_nanosecond() > i128::from(whole) * 1_000_000 { whole + 1 } else { whole }
 }
 
 /// A clock that was set back must not hold a page back longer than its own wait.
@@ -109,6 +133,9 @@ pub fn signed(it: Duration) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -119,28 +146,70 @@ mod tests {
         Entry { key: key.into(), action: Action::Trigger, queued: at(seconds), due: at(seconds) }
     }
 
-    #[test]
-    fn a_bucket_lets_a_burst_through_and_then_one_at_a_time() {
-        let rule = NotifierRule {
-            limit: Some(Limit { count: 5, per: Duration::from_secs(600) }),
-            ..NotifierRule::new("sms", "twilio")
-        };
+    fn limited(count: u32, per_s: u64) -> NotifierRule {
+        let limit = Some(Limit { count, per: Duration::from_secs(per_s) });
+        NotifierRule { limit, ..NotifierRule::new("sms", "twilio") }
+    }
+
+    /// Something to tell every `pace` seconds for an hour; when it went.
+    fn sent(rule: &NotifierRule, pace: usize) -> Vec<i64> {
         let mut lane = Lane::default();
         let mut sent = Vec::new();
-        // Far enough apart to be no storm.
-        for second in (0..1200).step_by(61) {
+        for second in (0..3600_i64).step_by(pace) {
             lane.put(entry(&second.to_string(), second));
-            while let Some(due) = lane.due(&rule).filter(|it| *it <= at(second)) {
+            if lane.due(rule).is_some_and(|it| it <= at(second)) {
                 lane.waiting.clear();
-                lane.spend(due, 1, rule.limit);
+                lane.spend(at(second), 1, rule.limit);
                 sent.push(second);
             }
         }
-        let in_any_ten_minutes =
-            sent.iter().map(|from| sent.iter().filter(|it| (*from..*from + 600).contains(*it)).count()).max();
-        assert_eq!(sent[..5], [0, 61, 122, 183, 244]);
-        assert!(in_any_ten_minutes <= Some(9), "{sent:?}");
-        assert!(sent.len() < 16, "{sent:?}");
+        sent
+    }
+
+    #[test]
+    fn a_limit_lets_a_burst_through_and_holds_in_every_stretch_of_its_time() {
+        let sent = sent(&limited(5, 600), 61);
+        assert_eq!(sent[..6], [0, 61, 122, 183, 244, 610]);
+        assert_eq!(sent.len(), 30, "as many as the limit allows: {sent:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_wait_longer_than_the_limit() {
+        let rule = limited(1, 600);
+        let mut lane = Lane::default();
+        lane.spend(at(5000), 1, rule.limit);
+        lane.put(entry("a", 100));
+        assert!(lane.set_back(at(100)) && !lane.set_back(at(100)));
+        assert_eq!(lane.due(&rule), Some(at(700)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_stretch_of_its_time_holds_more_than_a_limit_says(
+            count in 1_u32..6,
+            per in 60_u64..900,
+            pauses in vec(0_i64..400_000, 1..80),
+        ) {
+            let rule = limited(count, per);
+            let (mut lane, mut now, mut sent) = (Lane::default(), at(0), Vec::new());
+            for pause in pauses {
+                now += SignedDuration::from_micros(pause * 1003);
+                lane.put(Entry { due: now, ..entry("a", 0) });
+                // As kept over a restart.
+                lane = serde_json::from_str(&serde_json::to_string(&lane).expect("plain")).expect("the same");
+                if lane.due(&rule).is_some_and(|it| it <= now) {
+                    lane.waiting.clear();
+                    lane.spend(now, 1, rule.limit);
+                    sent.push(now);
+                }
+            }
+            let span = signed(Duration::from_secs(per));
+            for from in &sent {
+                let within = sent.iter().filter(|it| *from <= **it && **it < *from + span).count();
+                prop_assert!(within <= count as usize, "{within} of {count} from {from}");
+            }
+            prop_assert!(lane.sent.len() <= count as usize);
+        }
     }
 
     #[test]

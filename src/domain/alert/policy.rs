@@ -8,6 +8,8 @@
 pub mod alert;
 pub mod common;
 mod deliver;
+mod forward;
+mod handover;
 mod join;
 mod keep;
 pub mod lane;
@@ -31,6 +33,7 @@ use crate::domain::alert::policy::lane::Lane;
 use crate::domain::alert::policy::trail::Trail;
 use crate::domain::alert::quiet::{self, Maintenance, Matcher, Silence};
 use crate::domain::alert::rules::AlertRules;
+use crate::domain::alert::rota::Turn;
 use crate::domain::alert::{Acknowledgement, AlertFact, Change, Concern, ConcernState, Severity};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::Health;
@@ -73,6 +76,8 @@ struct Run<'a> {
     dirty: BTreeSet<Row>,
     quiets: OnceCell<Vec<Quiet>>,
     // Keys of alerts of which a message was settled: there may be nothing more to hear of them.
+    // Who is on call now, by rotation, as far as it was asked.
+    turns: BTreeMap<String, Option<Turn>>,
     settled: BTreeSet<String>,
 }
 
@@ -206,6 +211,7 @@ impl AlertBoard {
         self.configured = true;
         if std::mem::take(&mut self.restored) {
             self.orphans_at = Some(run.now + ORPHAN_AFTER);
+        run.turns.clear();
         }
         let probes = run.probes;
         for (probe, _) in probes.iter() {
@@ -374,6 +380,7 @@ impl AlertBoard {
             contacts: BTreeMap::new(),
             wake: None,
         };
+            turns: BTreeMap::new(),
         let lead = SignedDuration::from_secs(run.now.duration_since(alert.since).as_secs());
         self.note(
             run,
@@ -501,6 +508,7 @@ impl<'a> Run<'a> {
             settled: BTreeSet::new(),
         }
     }
+            turns: BTreeMap::new(),
 
     fn keep(&mut self, row: Row) {
         self.dirty.insert(row);

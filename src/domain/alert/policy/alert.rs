@@ -50,6 +50,9 @@ pub struct Alert {
     pub named: BTreeSet<String>,
     /// How far each ladder was climbed.
     pub climbed: BTreeMap<String, Climb>,
+    /// Who was on call when it was told, by rotation.
+    #[serde(default)]
+    pub turns: BTreeMap<String, String>,
     /// Who is told, by notifier.
     pub contacts: BTreeMap<String, Contact>,
     /// When it must be looked at again without news.
@@ -173,6 +176,9 @@ pub struct Contact {
     pub pending: Option<String>,
     /// It has taken something about this alert.
     pub reached: bool,
+    /// The person went off call: reminders go to whoever came.
+    #[serde(default)]
+    pub relieved: bool,
     /// When it took the last of that; `None` before, and of what an older version wrote.
     #[serde(default)]
     pub taken: Option<Timestamp>,

@@ -462,6 +462,7 @@ impl AlertBoard {
             let lane = self.lanes.entry(next.name.clone()).or_default();
             lane.put(Entry { key: key.clone(), action, queued: run.now, due });
             run.keep(Row::Lane(next.name.clone()));
+                relieved: false,
             self.note_about(
                 run,
                 key,

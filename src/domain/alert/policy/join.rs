@@ -63,6 +63,7 @@ impl AlertBoard {
             begun: None,
             named: BTreeSet::new(),
             climbed: BTreeMap::new(),
+            turns: BTreeMap::new(),
             contacts: BTreeMap::new(),
             wake: None,
         };

@@ -2,6 +2,7 @@
 
 mod after;
 mod explained;
+mod handover;
 mod lasting;
 mod quiet;
 mod storm;

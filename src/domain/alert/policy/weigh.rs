@@ -94,6 +94,9 @@ impl AlertBoard {
                 alert.named.insert(name);
             }
         }
+        if !is_cut_off {
+            self.hand_over(run, alert, notes);
+        }
         self.speak(run, alert, is_cut_off);
     }
 
@@ -148,7 +151,7 @@ impl AlertBoard {
         }
     }
 
-    fn contact(
+    pub(super) fn contact(
         &self,
         alert: &mut Alert,
         targets: Vec<Target>,
@@ -176,6 +179,7 @@ impl AlertBoard {
                 heard: 0,
                 pending: None,
                 reached: false,
+                relieved: false,
                 taken: None,
             };
             alert.contacts.insert(target.notifier, contact);
@@ -198,7 +202,7 @@ impl AlertBoard {
                     lane.put(Entry { key: alert.key.clone(), action: Action::Trigger, queued: now, due });
                     run.keep(Row::Lane(name.clone()));
                 }
-                Stage::Told if lane.get(&alert.key).is_none() && contact.pending.is_none() => {
+                Stage::Told if lane.get(&alert.key).is_none() && contact.pending.is_none() && !contact.relieved => {
                     let reminder = rule.remind_after(contact.reminders).map(|it| contact.last + signed(it));
                     let update = (children > contact.heard).then(|| contact.last + STORM_PACE);
                     let Some(due) = [reminder, update].into_iter().flatten().min() else { continue };

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::alert::delivery::{Delivery, DeliveryNews, DeliveryState, Message};
 use crate::domain::alert::policy::AlertBoard;
 use crate::domain::alert::quiet::{Maintenance, MaintenanceWindow, Silence};
+use crate::domain::alert::rota::Rotation;
 use crate::domain::alert::rules::{AlertRules, Ladder, NotifierRule, Person, Rung};
 use crate::domain::alert::{AlertFact, Change};
 use crate::domain::ids::{HostId, ProbeId};
@@ -76,6 +77,18 @@ impl World {
             notify: notify.iter().map(ToString::to_string).collect(),
         };
         self.rules.ladders.push(Ladder { name: name.into(), steps: steps.iter().map(step).collect() });
+    }
+
+    /// People who take turns of so many hours; the first one's began at nine in the morning of the day.
+    pub fn rotation(&mut self, name: &str, people: &[&str], hours: u64) {
+        self.rules.rotations.push(Rotation {
+            name: name.into(),
+            people: people.iter().map(ToString::to_string).collect(),
+            every: Duration::from_secs(hours * 3600),
+            from: "2023-11-14T09:00".parse().expect("civil"),
+            zone: "UTC".into(),
+            overrides: Vec::new(),
+        });
     }
 
     pub fn configure(&mut self) {

@@ -78,7 +78,11 @@ fn read_alerts(table: &Node<'_>, rules: &mut AlertRules) {
     rules.apart = table.get("common").and_then(|it| it.boolean()).is_some_and(|it| !it);
     if let Some(tell) = table.get("tell") {
         let words: Vec<(&str, Concern)> = Concern::ALL.iter().map(|it| (it.word(), *it)).collect();
-        let told: Vec<Concern> = tell.one_or_many().iter().filter_map(|it| it.one_of(&words)).collect();
+        let mut told: Vec<Concern> = tell.one_or_many().iter().filter_map(|it| it.one_of(&words)).collect();
+        if told.contains(&Concern::Burn) {
+            // The slow one is the same trouble, told as a warning.
+            told.push(Concern::SlowBurn);
+        }
         rules.untold = Concern::ALL.iter().copied().filter(|it| !told.contains(it)).collect();
     }
     table.finish(&[]);
@@ -519,6 +523,7 @@ mod tests {
         assert_eq!((zone.as_str(), *length_s), ("Asia/Shanghai", 7200));
         assert!(rules.untold.contains(&Concern::Degraded) && !rules.untold.contains(&Concern::Burn));
     }
+        assert!(!rules.untold.contains(&Concern::SlowBurn));
 
     #[test]
     fn mistakes_are_said_where_they_are() {

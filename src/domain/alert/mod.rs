@@ -48,11 +48,13 @@ impl Concern {
             Self::Broken => "broken",
             Self::Flapping => "flapping",
             Self::Burn => "burn",
+            Self::SlowBurn => "slow-burn",
         }
     }
 
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::Down, Self::Degraded, Self::Broken, Self::Flapping, Self::Burn];
+    pub const ALL: &'static [Self] =
+        &[Self::Down, Self::Degraded, Self::Broken, Self::Flapping, Self::Burn, Self::SlowBurn];
 }
 
 impl Severity {
@@ -79,8 +81,10 @@ pub enum Concern {
     Broken,
     /// It turns to and fro; the turns themselves are not told meanwhile.
     Flapping,
-    /// It spends its error budget too fast.
+    /// It spends its error budget so fast that somebody must look now.
     Burn,
+    /// It spends its error budget faster than it lasts: worth a look these days.
+    SlowBurn,
 }
 
 /// A concern that holds now.

@@ -338,7 +338,7 @@ impl AlertBoard {
         trail.number += 1;
         let key = key(probe, trail.number);
         trail.open.insert(concern.concern, key.clone());
-        let trouble = state.last_trouble().filter(|_| concern.concern != Concern::Burn);
+        let trouble = state.last_trouble().filter(|_| !matches!(concern.concern, Concern::Burn | Concern::SlowBurn));
         let why = match trouble.and_then(|it| it.trouble.as_ref()) {
             Some(trouble) if matches!(concern.concern, Concern::Down | Concern::Degraded | Concern::Broken) => {
                 trouble.text.clone()
@@ -540,8 +540,9 @@ fn mark(alert: &Alert, state: &ProbeState) -> Option<Acknowledgement> {
 fn severity(of_probe: Severity, concern: Concern) -> Severity {
     match concern {
         Concern::Down => of_probe,
-        Concern::Burn => of_probe.min(Severity::Error),
-        Concern::Degraded | Concern::Broken | Concern::Flapping => of_probe.min(Severity::Warning),
+        // The page and the ticket of the Site Reliability Workbook.
+        Concern::Burn => of_probe,
+        Concern::SlowBurn | Concern::Degraded | Concern::Broken | Concern::Flapping => of_probe.min(Severity::Warning),
     }
 }
 

@@ -232,6 +232,7 @@ fn state(alert: &Alert) -> &'static str {
         (_, Concern::Burn) => "burning its error budget",
     }
 }
+        (_, Concern::SlowBurn) => "slowly burning its error budget",
 
 fn span(alert: &Alert, now: Timestamp) -> String {
     format::duration(Duration::try_from(alert.lasted(now)).unwrap_or_default())

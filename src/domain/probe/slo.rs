@@ -30,9 +30,21 @@ const SPANS_MAX: usize = 640;
 /// Spans between two looks at what has become old.
 const TIDY_EVERY: usize = 64;
 
-/// Long window, short window, and the share of the budget that is gone when the alarm rings.
-const WINDOWS: [(i64, i64, f64); 3] =
-    [(HOUR_MS, 5 * MINUTE_MS, 0.02), (6 * HOUR_MS, 30 * MINUTE_MS, 0.05), (72 * HOUR_MS, 6 * HOUR_MS, 0.10)];
+/// Long window, short window, the share of the budget that is gone when the alarm rings, and how loud it is.
+const WINDOWS: [(i64, i64, f64, Alarm); 3] = [
+    (HOUR_MS, 5 * MINUTE_MS, 0.02, Alarm::Page),
+    (6 * HOUR_MS, 30 * MINUTE_MS, 0.05, Alarm::Page),
+    (72 * HOUR_MS, 6 * HOUR_MS, 0.10, Alarm::Ticket),
+];
+
+/// How loud an alarm is, in the words of the Workbook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// Somebody must look now: the budget is gone in days.
+    Page,
+    /// Somebody should look these days: it will not last.
+    Ticket,
+}
 
 /// What came of a promise lately.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +57,9 @@ pub struct SloLog {
     open: Option<Open>,
     #[serde(default)]
     burning: Option<Timestamp>,
+    // The same of the slow alarm.
+    #[serde(default)]
+    smouldering: Option<Timestamp>,
 }
 
 /// A stretch of time, in milliseconds since the epoch.
@@ -109,6 +124,8 @@ pub struct Burn {
     pub over_short: Option<f64>,
     /// Bad results in the long window.
     pub count: u32,
+    /// How loud the alarm is.
+    pub alarm: Alarm,
     /// The alarm rings.
     pub fires: bool,
 }
@@ -207,11 +224,11 @@ impl SloLog {
             bad: duration(whole.bad),
             known: duration(whole.known),
             left: 1.0 - whole.bad / budget_ms,
-            burns: burns.map(|(long, short, spent)| self.burn(slo, *long, *short, *spent)).collect(),
+            burns: burns.map(|it| self.burn(slo, *it)).collect(),
         }
     }
 
-    fn burn(&self, slo: Slo, long: i64, short: i64, spent: f64) -> Burn {
+    fn burn(&self, slo: Slo, (long, short, spent, alarm): (i64, i64, f64, Alarm)) -> Burn {
         let allowed = 1.0 - slo.share;
         // Slower than is sustainable is no alarm, however short the promise is.
         let factor = (spent * millis(slo.over) as f64 / long as f64).max(1.0);
@@ -230,25 +247,30 @@ impl SloLog {
             over_long,
             over_short,
             count: count as u32,
+            alarm,
             fires: above(over_long) && above(over_short) && count >= BAD_MIN,
         }
     }
 
-    /// Takes notice of whether an alarm rings; returns it with what it says.
-    pub fn look(&mut self, now: Timestamp, slo: Slo) -> Option<(Timestamp, String)> {
+    /// Takes notice of which alarms ring.
+    ///
+    /// What rings loudly does not begin to ring softly as well: one trouble, one alarm. The other way round the soft
+    /// one goes on, because that it is over would not be true.
+    pub fn look(&mut self, now: Timestamp, slo: Slo) {
         self.forget_before(slo);
         let report = self.report(slo);
-        let Some(burn) = report.burns.iter().find(|it| it.fires) else {
-            self.burning = None;
-            return None;
-        };
-        let since = *self.burning.get_or_insert(now);
-        Some((since, report.words(burn)))
+        let rings = |alarm| report.burns.iter().any(|it| it.alarm == alarm && it.fires);
+        let (page, ticket) = (rings(Alarm::Page), rings(Alarm::Ticket));
+        self.burning = self.burning.or(Some(now)).filter(|_| page);
+        self.smouldering = self.smouldering.or((!page).then_some(now)).filter(|_| ticket);
     }
 
     /// Since when an alarm rings.
-    pub fn burning(&self) -> Option<Timestamp> {
-        self.burning
+    pub fn ringing(&self, alarm: Alarm) -> Option<Timestamp> {
+        match alarm {
+            Alarm::Page => self.burning,
+            Alarm::Ticket => self.smouldering,
+        }
     }
 }
 
@@ -264,9 +286,9 @@ impl SloReport {
         )
     }
 
-    /// What the alarm that rings says; `None` when none does.
-    pub fn alarm(&self) -> Option<String> {
-        self.burns.iter().find(|it| it.fires).map(|it| self.words(it))
+    /// What an alarm that rings says; `None` when it does not.
+    pub fn alarm(&self, alarm: Alarm) -> Option<String> {
+        self.burns.iter().find(|it| it.alarm == alarm && it.fires).map(|it| self.words(it))
     }
 }
 
@@ -342,7 +364,7 @@ mod tests {
 
     /// The least number of bad results above the factor, over the long and over the short window.
     fn least(percent: f64, interval: i64, row: usize) -> (i64, i64) {
-        let (long, short, _) = WINDOWS[row];
+        let (long, short, ..) = WINDOWS[row];
         let find = |window: i64, pick: fn(&Burn) -> Option<f64>| {
             let exceeds = |bad: &i64| {
                 let burn = log(interval, window / 1000, *bad).report(slo(percent)).burns[row];
@@ -378,9 +400,9 @@ mod tests {
         for (bad, rings) in [(1, false), (2, false), (3, true)] {
             let report = log(30, 3600, bad).report(slo(99.9));
             assert_eq!(report.burns[0].count, bad as u32);
-            assert_eq!(report.alarm().is_some(), rings, "{bad}");
+            assert_eq!(report.alarm(Alarm::Page).is_some(), rings, "{bad}");
         }
-        let words = log(30, 3600, 3).report(slo(99.9)).alarm().expect("it rings");
+        let words = log(30, 3600, 3).report(slo(99.9)).alarm(Alarm::Page).expect("it rings");
         assert_eq!(words, "spends its error budget 25.0 times too fast (over 1h00m and 5m00s), 97 % of 43m12s left");
     }
 
@@ -420,13 +442,40 @@ mod tests {
     #[test]
     fn an_alarm_keeps_its_beginning_and_ends_with_the_short_window() {
         let mut log = log(30, 3600, 10);
-        let (since, _) = log.look(at(3600), slo(99.9)).expect("it rings");
-        assert_eq!(since, at(3600));
+        log.look(at(3600), slo(99.9));
+        assert_eq!(log.ringing(Alarm::Page), Some(at(3600)));
         for index in 0..12 {
             log.push(at(3600 + index * 30), false, Some(at(3630 + index * 30)), Duration::from_secs(30));
-            let rings = log.look(at(3600 + index * 30), slo(99.9));
-            assert_eq!(rings.map(|(since, _)| since), (index < 9).then_some(at(3600)), "{index}");
+            log.look(at(3600 + index * 30), slo(99.9));
+            assert_eq!(log.ringing(Alarm::Page), (index < 9).then_some(at(3600)), "{index}");
         }
+    }
+
+    /// Six days of a result a minute, of which from a day on every so many is bad; which alarms rang when, in minutes.
+    fn rings(every: i64, from: i64, until: i64) -> [Vec<i64>; 2] {
+        let (mut log, mut seen) = (SloLog::default(), [Vec::new(), Vec::new()]);
+        for minute in 0..6 * 1440 {
+            let bad = (from..until).contains(&minute) && minute % every == 0;
+            log.push(at(minute * 60), bad, Some(at((minute + 1) * 60)), Duration::from_secs(60));
+            log.look(at(minute * 60), slo(99.0));
+            for (alarm, seen) in [Alarm::Page, Alarm::Ticket].into_iter().zip(&mut seen) {
+                if log.ringing(alarm) == Some(at(minute * 60)) {
+                    seen.push(minute);
+                }
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn what_spends_slowly_is_a_ticket_and_what_spends_fast_a_page_and_no_ticket_beside_it() {
+        // 4 % bad where 1 % is promised: never six times too fast, but it does not last.
+        let [pages, tickets] = rings(25, 1440, 6 * 1440);
+        assert_eq!((pages.len(), tickets.len()), (0, 1), "{pages:?} {tickets:?}");
+        // All bad for two hours: the page rings first, the ticket only when the page is over and the budget still goes.
+        let [pages, tickets] = rings(1, 2 * 1440, 2 * 1440 + 120);
+        assert_eq!(pages.len(), 1, "{pages:?}");
+        assert!(tickets.len() == 1 && tickets[0] > 2 * 1440 + 120, "{tickets:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::domain::probe::flap::FlapWindow;
 use crate::domain::probe::health::{Health, HealthMachine, Turn};
 use crate::domain::probe::holding::CanaryPart;
 use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
-use crate::domain::probe::slo::{SloLog, SloReport};
+use crate::domain::probe::slo::{Alarm, SloLog, SloReport};
 use crate::domain::probe::{OUTCOMES_MAX, ProbeKept, ProbeSetup, ProbeState};
 
 impl ProbeState {
@@ -92,9 +92,11 @@ impl ProbeState {
             };
             concerns.push(ConcernState { concern: Concern::Flapping, since, text });
         }
-        if let (Some(slo), Some(since)) = (self.setup.rules.slo, self.slo.burning()) {
-            let text = self.slo.report(slo).alarm().unwrap_or_default();
-            concerns.push(ConcernState { concern: Concern::Burn, since, text });
+        for (alarm, concern) in [(Alarm::Page, Concern::Burn), (Alarm::Ticket, Concern::SlowBurn)] {
+            if let (Some(slo), Some(since)) = (self.setup.rules.slo, self.slo.ringing(alarm)) {
+                let text = self.slo.report(slo).alarm(alarm).unwrap_or_default();
+                concerns.push(ConcernState { concern, since, text });
+            }
         }
         concerns
     }

@@ -237,7 +237,7 @@ fn tags(cx: &Context<'_>, id: &ProbeId, state: &ProbeState, first_red: bool) -> 
     if state.flapping().is_some() {
         tags.push(("flapping".to_string(), Role::ProbeDegraded));
     }
-    if cx.board.alerts.open(id).any(|it| it.concern() == Concern::Burn) {
+    if cx.board.alerts.open(id).any(|it| matches!(it.concern(), Concern::Burn | Concern::SlowBurn)) {
         tags.push(("burns".to_string(), Role::ProbeDegraded));
     }
     if let Some(why) = withheld(cx, id) {

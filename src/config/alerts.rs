@@ -311,6 +311,7 @@ fn read_rotation(entry: &Node<'_>, file: &str, zone: &str, known: &[String]) -> 
     let Some(path) = node.string() else { return (None, Vec::new()) };
     let beside = Path::new(file).parent().unwrap_or(Path::new("")).join(&path);
     let shown = beside.display().to_string();
+    node.note_file(&shown);
     let text = match reference::read_file(&shown) {
         Ok(text) => text,
         Err(error) => {
@@ -522,8 +523,8 @@ mod tests {
         };
         assert_eq!((zone.as_str(), *length_s), ("Asia/Shanghai", 7200));
         assert!(rules.untold.contains(&Concern::Degraded) && !rules.untold.contains(&Concern::Burn));
-    }
         assert!(!rules.untold.contains(&Concern::SlowBurn));
+    }
 
     #[test]
     fn mistakes_are_said_where_they_are() {

@@ -16,7 +16,7 @@ use crate::domain::query::Query;
 use crate::domain::query::saved::{self, SavedQuery};
 use crate::domain::sanitise;
 use crate::logstore::format::user::UserFormat;
-use crate::registry::node::{Commands, Node, Source};
+use crate::registry::node::{Commands, Node, ReadFile, Source};
 use crate::service::backup::JobSpec;
 use crate::service::log::LogSpec;
 use crate::service::notify::NotifierSpec;
@@ -37,6 +37,8 @@ pub struct Config {
     pub path: Option<String>,
     /// The file's text, to tell a change from a mere touch.
     pub text: String,
+    /// Other files that were read for it: rotations, `${file:…}`. A change of one is a change of the config.
+    pub files: Vec<ReadFile>,
     /// `[host] name`: what the ids begin with, when it is not to be the host's own name.
     pub host: Option<String>,
     /// `[[probe]]`.
@@ -204,6 +206,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
         defaults.finish(&[DEFAULTS, probe::read::rules::DEFAULTS].concat());
     }
     root.finish(&[]);
+    config.files = source.files();
     let errors = [source.errors(), alerts.errors].concat();
     Loaded { config, errors, readable: true, deferred: source.is_deferred(), missing: None }
 }

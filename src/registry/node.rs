@@ -5,7 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::domain::config_error::{ConfigError, did_you_mean};
-use crate::registry::value;
+use crate::registry::{reference, value};
 
 /// What is said of a secret that is refused because of who can read the file.
 pub const EXPOSED: &str = "is written out and every user of this host can read the file";
@@ -27,6 +29,30 @@ pub enum Commands {
     Defer,
 }
 
+/// Other files of one config that are remembered: more secrets than one team has. What is more is read and not watched.
+const FILES_MAX: usize = 256;
+
+/// A file that was read besides the config itself: a rotation, a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// A number that is another one when the content is; `None` when it could not be read. Of this process only.
+    pub content: Option<u64>,
+}
+
+impl ReadFile {
+    /// Looks at a file. It must be looked at before it is read: a change in between is then seen later, not never.
+    fn look(path: &str) -> Self {
+        let content = reference::read_file(path).ok().map(|text| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            text.hash(&mut hasher);
+            hasher.finish()
+        });
+        Self { path: PathBuf::from(path), content }
+    }
+}
+
 /// A file's text and the mistakes found in it.
 pub struct Source {
     file: String,
@@ -38,6 +64,8 @@ pub struct Source {
     /// Values that no message and no shown line may hold, as they are written.
     hidden: RefCell<Vec<String>>,
     errors: RefCell<Vec<ConfigError>>,
+    /// Other files that were read for it, and what was in them then.
+    files: RefCell<Vec<ReadFile>>,
     /// Entries that others may refer to: what they are, their names and values.
     known: RefCell<BTreeMap<&'static str, Vec<(String, String)>>>,
 }
@@ -53,6 +81,7 @@ impl Source {
             exposed: false,
             hidden: RefCell::default(),
             errors: RefCell::default(),
+            files: RefCell::default(),
             known: RefCell::default(),
         }
     }
@@ -74,6 +103,19 @@ impl Source {
     pub fn with_exposed(mut self, exposed: bool) -> Self {
         self.exposed = exposed;
         self
+    }
+
+    /// Remembers a file that is about to be read for this one.
+    pub fn note_file(&self, path: &str) {
+        let mut files = self.files.borrow_mut();
+        if files.len() < FILES_MAX && !files.iter().any(|it| it.path == Path::new(path)) {
+            files.push(ReadFile::look(path));
+        }
+    }
+
+    /// The other files that were read so far.
+    pub fn files(&self) -> Vec<ReadFile> {
+        self.files.borrow().clone()
     }
 
     /// True when a value was left out because of [`Commands::Defer`].
@@ -236,6 +278,11 @@ impl<'a> Node<'a> {
         self.point(self.span()).line
     }
 
+    /// Remembers a file that is about to be read because of this value; a change of it is a change of the config.
+    pub fn note_file(&self, path: &str) {
+        self.source.note_file(path);
+    }
+
     /// Makes an error without words at a byte range of the file, for whoever checks the value later.
     pub fn point(&self, span: Range<usize>) -> ConfigError {
         ConfigError::at(&self.source.file, &self.source.text, span, String::new())
@@ -330,6 +377,7 @@ impl<'a> Node<'a> {
             self.source.deferred.set(true);
             return None;
         }
+        value::files(&text).for_each(|it| self.source.note_file(it));
         match value::interpolate(&text) {
             Ok(text) => Some(text),
             Err(error) => {

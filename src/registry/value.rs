@@ -71,6 +71,14 @@ pub fn interpolate(text: &str) -> Result<String, ValueError> {
     Ok(result)
 }
 
+/// The paths of the `${file:…}` in a text.
+pub fn files(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("${file:").filter(|(at, _)| !text[..*at].ends_with('$')).filter_map(|(at, found)| {
+        let rest = &text[at + found.len()..];
+        rest.find('}').map(|end| &rest[..end])
+    })
+}
+
 fn resolve(reference: &str, range: Range<usize>) -> Result<String, ValueError> {
     let fail = |message: String, hint: &str| Err(ValueError { range: range.clone(), message, hint: hint.into() });
     match reference.split_once(':') {
@@ -148,5 +156,11 @@ mod tests {
         assert!(interpolate("${env:HOTSEAT_SURELY_NOT_SET}").is_err());
         assert!(has_command("x${cmd:pass show db}"));
         assert!(!has_command("x$${cmd:pass show db} ${env:X}"));
+    }
+
+    #[test]
+    fn the_files_of_a_text_are_those_that_are_read() {
+        let text = "${file:/a b}:$${file:/not}${env:X}${file:/c} ${file:/open";
+        assert_eq!(files(text).collect::<Vec<_>>(), ["/a b", "/c"]);
     }
 }

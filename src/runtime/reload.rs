@@ -2,7 +2,8 @@
 //!
 //! A reload that brings mistakes the running config did not have is refused as a whole: a slip of the
 //! fingers in one entry must not stop a probe that was running. Mistakes that were there before stay what
-//! they were, so that they can be mended one by one. A config that is not there yet is waited for, and one
+//! they were, so that they can be mended one by one. The files that it names, a rotation or a secret, are watched
+//! as it is. A config that is not there yet is waited for, and one
 //! that went away keeps running: an editor, a mount or a slip may have taken it.
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use crate::domain::alert::AlertFact;
 use crate::domain::config_error::ConfigError;
 use crate::domain::fact::{Actor, Fact, RuntimeFact};
 use crate::domain::request::Inbound;
+use crate::registry::node::ReadFile;
 use crate::runtime::Services;
 use crate::service::{Reply, ServiceSetup};
 
@@ -100,11 +102,12 @@ pub async fn run(
     let mut errors = start.errors;
     let mut watched = config_tx.borrow().path.as_ref().map(PathBuf::from).or(start.missing);
     let mut watch: Option<FileWatch> = None;
-    let mut text = config_tx.borrow().text.clone();
+    let mut read = as_read(&config_tx.borrow());
     loop {
         // Each time: folders on the way to the file may have come, gone or been replaced meanwhile.
         if let Some(path) = &watched {
-            let places = places(path);
+            // Those of a config that was refused as well: one of them may be what is missing.
+            let places = all_places(path, read.1.iter().chain(&config_tx.borrow().files));
             if watch.as_ref().is_none_or(|it| it.places != places) {
                 let failed_before = watch.as_ref().is_some_and(|it| it.watcher.is_none());
                 let (watcher, failure) = match watch_places(&places, reloads.tx.clone()) {
@@ -132,16 +135,16 @@ pub async fn run(
         if matches!(cause, Cause::Changed) {
             tokio::time::sleep(SETTLE).await;
         }
-        let read = Arc::clone(&reader);
-        let read = tokio::time::timeout(READ_DEADLINE, tokio::task::spawn_blocking(move || read())).await;
-        let Ok(Ok(loaded)) = read else {
+        let reader = Arc::clone(&reader);
+        let answer = tokio::time::timeout(READ_DEADLINE, tokio::task::spawn_blocking(move || reader())).await;
+        let Ok(Ok(loaded)) = answer else {
             if let Cause::Asked(_, reply) = cause {
                 let _ = reply(Inbound::Failed("could not read the config: no answer within 30 s".into()));
             }
             continue;
         };
         let running = config_tx.borrow().path.clone();
-        if matches!(cause, Cause::Changed) && loaded.config.text == text && loaded.config.path == running {
+        if matches!(cause, Cause::Changed) && as_read(&loaded.config) == read && loaded.config.path == running {
             continue;
         }
         if let (Some(missing), None) = (&loaded.missing, &running) {
@@ -152,7 +155,7 @@ pub async fn run(
             watched.clone_from(&loaded.missing);
             continue;
         }
-        text.clone_from(&loaded.config.text);
+        read = as_read(&loaded.config);
         let actor = match &cause {
             Cause::Asked(actor, _) => actor.clone(),
             Cause::Changed | Cause::Deferred => Actor::Runtime,
@@ -200,6 +203,11 @@ pub async fn run(
     }
 }
 
+/// What was read: the config's text and the files besides it.
+fn as_read(config: &Config) -> (String, Vec<ReadFile>) {
+    (config.text.clone(), config.files.clone())
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Take,
@@ -245,6 +253,17 @@ fn places(path: &Path) -> Vec<Place> {
     }
     places.dedup();
     places
+}
+
+/// The same for the config and the files that it names.
+fn all_places<'a>(path: &Path, files: impl Iterator<Item = &'a ReadFile>) -> Vec<Place> {
+    let mut all = places(path);
+    for place in files.flat_map(|it| places(&it.path)) {
+        if !all.contains(&place) {
+            all.push(place);
+        }
+    }
+    all
 }
 
 fn watch_places(places: &[Place], tx: mpsc::Sender<Cause>) -> notify::Result<notify::RecommendedWatcher> {

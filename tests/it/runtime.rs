@@ -196,6 +196,53 @@ async fn a_change_of_the_file_is_taken_into_use_by_itself() {
 }
 
 #[tokio::test]
+async fn a_change_of_a_rotation_or_a_secret_beside_the_config_is_taken_into_use_by_itself() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (file, secret) = (dir.path().join("config.toml"), dir.path().join("slack.url"));
+    let rotation = dir.path().join("oncall.toml");
+    let people = |first: &str, second: &str| format!("people = ['{first}', '{second}']\nevery = '1w'\n");
+    std::fs::write(&rotation, people("alice", "bob")).expect("written");
+    std::fs::write(&secret, "http://127.0.0.1:1/first").expect("written");
+    let text = format!(
+        "[[notifier]]\nname = 'chat'\nslack = '${{file:{}}}'\n[[person]]\nname = 'alice'\nnotify = 'chat'\n\
+         [[person]]\nname = 'bob'\nnotify = 'chat'\n[[rotation]]\nname = 'primary'\nfile = 'oncall.toml'\n",
+        secret.display()
+    );
+    std::fs::write(&file, text).expect("written");
+    let path = file.clone();
+    let reader: ConfigReader = Arc::new(move || hotseat::config::load(Some(&path), Commands::Run));
+    let mut setup = setup(&dir.path().join("state"));
+    setup.loaded = reader();
+    assert!(setup.loaded.errors.is_empty(), "{:?}", setup.loaded.errors);
+    setup.reader = Some(reader);
+    let runtime = Runtime::start(setup);
+    let mut config = runtime.config();
+    let mut screen = Screen::attach(&runtime).await;
+    screen.until(|board| board.config.path.is_some()).await;
+    // The watch starts beside the first facts; asking once makes sure that it stands.
+    screen.ask(Request::ReloadConfig).await;
+    while !matches!(screen.next().await, Inbound::Done(_)) {}
+
+    std::fs::write(&rotation, people("bob", "alice")).expect("written");
+    config.wait_for(|config| config.alerts.rotations[0].people == ["bob", "alice"]).await.expect("the runtime runs");
+    screen.until(|board| board.alerts.rules().rotations[0].people == ["bob", "alice"]).await;
+
+    // A mistake in it keeps what runs, and says so.
+    std::fs::write(&rotation, "people = ['bob', 'nobody']\n").expect("written");
+    screen.until(|board| !board.config.rejected.is_empty()).await;
+    assert!(screen.board.config.rejected[0].message.contains("nobody"), "{:?}", screen.board.config.rejected);
+    assert_eq!(config.borrow_and_update().alerts.rotations[0].people, ["bob", "alice"]);
+    std::fs::write(&rotation, people("alice", "bob")).expect("written");
+    screen.until(|board| board.config.rejected.is_empty()).await;
+
+    let shown = |config: &Config| config.notifiers[0].fingerprint();
+    let before = shown(&config.borrow_and_update());
+    std::fs::write(&secret, "http://127.0.0.1:1/second").expect("written");
+    config.wait_for(|config| shown(config) != before).await.expect("the runtime runs");
+    runtime.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_journal_folds_back_to_the_board_that_was() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let text = Arc::new(std::sync::Mutex::new(String::new()));

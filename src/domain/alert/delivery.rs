@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Severity;
+use crate::domain::alert::quiet::Silence;
 
 /// Bytes of a dedup key: PagerDuty refuses longer ones.
 pub const KEY_MAX_BYTES: usize = 255;
@@ -26,6 +27,10 @@ pub enum Action {
     Digest,
     /// A person tries the notifier.
     Test,
+    /// A person silences something: for channels that have silences of their own.
+    Silence,
+    /// A person ends a silence.
+    Unsilence,
 }
 
 impl Action {
@@ -38,6 +43,8 @@ impl Action {
             Self::Resolve => "resolve",
             Self::Digest => "digest",
             Self::Test => "test",
+            Self::Silence => "silence",
+            Self::Unsilence => "unsilence",
         }
     }
 }
@@ -95,6 +102,9 @@ pub struct Delivery {
     pub expires: Option<Timestamp>,
     /// What it says.
     pub message: Message,
+    /// What is silenced, or is not any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Box<Silence>>,
     /// Why this notifier gets it, in words, for `explain`.
     pub because: String,
 }

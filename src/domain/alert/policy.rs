@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::alert::{Alert, Subject, Why};
 pub use crate::domain::alert::policy::deliver::NotifierState;
 use crate::domain::alert::policy::deliver::Out;
@@ -32,8 +33,8 @@ use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::Lane;
 use crate::domain::alert::policy::trail::Trail;
 use crate::domain::alert::quiet::{self, Maintenance, Matcher, Silence};
-use crate::domain::alert::rules::AlertRules;
 use crate::domain::alert::rota::Turn;
+use crate::domain::alert::rules::AlertRules;
 use crate::domain::alert::{Acknowledgement, AlertFact, Change, Concern, ConcernState, Severity};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::Health;
@@ -75,9 +76,9 @@ struct Run<'a> {
     change: Change,
     dirty: BTreeSet<Row>,
     quiets: OnceCell<Vec<Quiet>>,
-    // Keys of alerts of which a message was settled: there may be nothing more to hear of them.
     // Who is on call now, by rotation, as far as it was asked.
     turns: BTreeMap<String, Option<Turn>>,
+    // Keys of alerts of which a message was settled: there may be nothing more to hear of them.
     settled: BTreeSet<String>,
 }
 
@@ -106,12 +107,14 @@ impl AlertBoard {
             AlertFact::Silenced(silence) => {
                 run.keep(Row::Silence(silence.id.clone()));
                 self.silences.insert(silence.id.clone(), silence.clone());
+                self.forward(&mut run, silence, Action::Silence);
                 self.weigh_all(&mut run);
             }
             AlertFact::Unsilenced { id, by, .. } => {
                 if let Some(silence) = self.silences.remove(id) {
                     run.keep(Row::Silence(id.clone()));
                     run.tell(id, format!("silence `{}` ended by {by}", silence.what()));
+                    self.forward(&mut run, &silence, Action::Unsilence);
                     self.weigh_all(&mut run);
                 }
             }
@@ -208,10 +211,10 @@ impl AlertBoard {
 
     fn configure(&mut self, run: &mut Run<'_>, rules: &AlertRules) {
         self.rules.clone_from(rules);
+        run.turns.clear();
         self.configured = true;
         if std::mem::take(&mut self.restored) {
             self.orphans_at = Some(run.now + ORPHAN_AFTER);
-        run.turns.clear();
         }
         let probes = run.probes;
         for (probe, _) in probes.iter() {
@@ -377,10 +380,10 @@ impl AlertBoard {
             begun: None,
             named: BTreeSet::new(),
             climbed: BTreeMap::new(),
+            turns: BTreeMap::new(),
             contacts: BTreeMap::new(),
             wake: None,
         };
-            turns: BTreeMap::new(),
         let lead = SignedDuration::from_secs(run.now.duration_since(alert.since).as_secs());
         self.note(
             run,
@@ -505,10 +508,10 @@ impl<'a> Run<'a> {
             change: Change::default(),
             dirty: BTreeSet::new(),
             quiets: OnceCell::new(),
+            turns: BTreeMap::new(),
             settled: BTreeSet::new(),
         }
     }
-            turns: BTreeMap::new(),
 
     fn keep(&mut self, row: Row) {
         self.dirty.insert(row);
@@ -536,7 +539,7 @@ fn mark(alert: &Alert, state: &ProbeState) -> Option<Acknowledgement> {
     counts.then(|| Acknowledgement { by: ack.by.clone(), at: ack.at, sticky: false, until: None })
 }
 
-/// A probe is as bad as it says when it is down; what is less than down is never worth more than a warning.
+/// A probe is as bad as it says when it is down or its error budget will be gone in days; what is less than down is never worth more than a warning.
 fn severity(of_probe: Severity, concern: Concern) -> Severity {
     match concern {
         Concern::Down => of_probe,

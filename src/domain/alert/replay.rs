@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::delivery::{Delivery, DeliveryNews, DeliveryState};
+use crate::domain::alert::delivery::{Action, Delivery, DeliveryNews, DeliveryState};
 use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::alert::policy::AlertBoard;
 use crate::domain::alert::rules::AlertRules;
@@ -228,7 +228,9 @@ impl Replay {
                 state,
                 durable: true,
             };
-            self.pages.push(delivery);
+            if !matches!(delivery.action, Action::Silence | Action::Unsilence) {
+                self.pages.push(delivery);
+            }
             self.fact(&AlertFact::Delivery(Box::new(news)));
         }
     }

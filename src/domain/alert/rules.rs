@@ -96,6 +96,12 @@ impl NotifierRule {
         !matches!(self.kind.as_str(), "twilio" | "smtp" | "alertmanager")
     }
 
+    /// True for a channel that has silences of its own: it goes on telling others what it was told before, unless it is
+    /// silenced there too.
+    pub fn takes_silences(&self) -> bool {
+        matches!(self.kind.as_str(), "alertmanager")
+    }
+
     /// True for a channel that works without a network: told also when this host is cut off.
     pub fn is_local(&self) -> bool {
         matches!(self.kind.as_str(), "terminal")

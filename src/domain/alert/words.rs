@@ -77,7 +77,9 @@ fn headline(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
             format!("{name} acknowledged by {by}: {state} since {since}")
         }
         Action::Remind => format!("{name} still {state} since {since} ({lasted}){why}"),
-        Action::Trigger | Action::Digest | Action::Test => format!("{name} {state} since {since}{why}"),
+        Action::Trigger | Action::Digest | Action::Test | Action::Silence | Action::Unsilence => {
+            format!("{name} {state} since {since}{why}")
+        }
     }
 }
 
@@ -230,9 +232,9 @@ fn state(alert: &Alert) -> &'static str {
         (_, Concern::Broken) => "not checked (the probe is broken)",
         (_, Concern::Flapping) => "flapping",
         (_, Concern::Burn) => "burning its error budget",
+        (_, Concern::SlowBurn) => "slowly burning its error budget",
     }
 }
-        (_, Concern::SlowBurn) => "slowly burning its error budget",
 
 fn span(alert: &Alert, now: Timestamp) -> String {
     format::duration(Duration::try_from(alert.lasted(now)).unwrap_or_default())

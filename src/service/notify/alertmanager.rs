@@ -2,7 +2,8 @@
 //!
 //! Its routing, grouping and silences then apply. It forgets an alert that is not told again before its end
 //! and loses all of them when it restarts, so a keeper tells every firing alert again each `RESEND`, with an
-//! end four times as far away, and what is over for another five minutes, as Prometheus does.
+//! end four times as far away, and what is over for another five minutes, as Prometheus does. A silence that
+//! a person makes here is made there too.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -10,18 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::domain::alert::delivery::{Action, AlertLine, Delivery};
+use crate::domain::alert::quiet::Silence;
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
-use crate::service::notify::http::{self, Call, Endpoint};
+use crate::service::notify::http::{self, Answer, Call, Endpoint};
 use crate::service::notify::{Attempt, Notifier, Receipt, SendError, Sending, text};
 
 /// How often a firing alert is told again when nothing is said; Prometheus does it each minute.
@@ -38,6 +40,9 @@ const KEEP_DEADLINE: Duration = Duration::from_secs(15);
 const KEPT_MAX: usize = 10_000;
 /// Bytes of an annotation or a label's value.
 const VALUE_MAX: usize = 4 << 10;
+/// What all our alerts are called there, as a pattern.
+const ALERT_NAMES: &str = "Probe.+";
+const JSON: &str = "application/json";
 /// How long a test alert lasts.
 const TEST_FOR: SignedDuration = SignedDuration::from_secs(60);
 
@@ -77,6 +82,13 @@ struct Told {
     /// Without `endsAt`.
     alert: Value,
     ended: Option<(Timestamp, Instant)>,
+}
+
+/// A silence as it is there.
+struct There {
+    id: String,
+    /// When it began, as it says so; `None` when it has not.
+    began: Option<Value>,
 }
 
 fn build(node: &Node<'_>) -> Option<Box<dyn Notifier>> {
@@ -126,6 +138,9 @@ impl Notifier for Alertmanager {
             if delivery.action == Action::Acknowledge {
                 return Ok(Receipt { id: None, text: "an Alertmanager knows no acknowledging".into() });
             }
+            if let (Action::Silence | Action::Unsilence, Some(silence)) = (delivery.action, &delivery.silence) {
+                return self.inner.silence(delivery, silence, attempt.deadline).await;
+            }
             if delivery.action == Action::Test {
                 let now = clock::now();
                 let mut alert = self.inner.alert(&line_of(delivery), delivery);
@@ -150,7 +165,7 @@ impl Notifier for Alertmanager {
     }
 
     fn resume(&self, delivery: &Delivery) {
-        if !matches!(delivery.action, Action::Test | Action::Acknowledge) {
+        if matches!(delivery.action, Action::Trigger | Action::Remind | Action::Resolve | Action::Digest) {
             self.inner.keep(delivery);
             self.start();
         }
@@ -251,13 +266,104 @@ impl Inner {
         json!({ "labels": labels, "annotations": annotations, "startsAt": line.since.to_string() })
     }
 
-    async fn post(&self, alerts: Vec<Value>, deadline: Instant) -> Result<Receipt, SendError> {
-        let count = alerts.len();
-        let mut call = Call::post(self.endpoint.url.clone(), "application/json", Value::Array(alerts).to_string());
+    /// Makes, changes or ends the silence there that stands for one of ours. It is found by its comment, so that an
+    /// attempt which is made again, also after a restart, makes no second one.
+    async fn silence(&self, delivery: &Delivery, silence: &Silence, deadline: Instant) -> Result<Receipt, SendError> {
+        let matchers = self.matchers(&delivery.message.host, silence);
+        let mark = format!("[hotseat {}]", delivery.key);
+        let found = self.silences_of(&matchers, &mark, deadline).await?;
+        if delivery.action == Action::Unsilence {
+            for it in &found {
+                let place = self.place(&["silence", &it.id]);
+                let call = Call { method: Method::DELETE, ..Call::post(place, JSON, String::new()) };
+                self.call(call, deadline).await?;
+            }
+            let text = format!("{} ended there", crate::domain::format::plural(found.len() as u64, "silence"));
+            return Ok(Receipt { id: found.into_iter().next().map(|it| self.endpoint.clean(&it.id)), text });
+        }
+        let comment = text::cut_bytes(&sanitise::text(&silence.comment), VALUE_MAX);
+        let mut body = json!({
+            "matchers": matchers,
+            "startsAt": silence.from.to_string(),
+            "endsAt": silence.until.to_string(),
+            "createdBy": sanitise::text(&silence.by),
+            "comment": format!("{comment} {mark}").trim_start(),
+        });
+        if let Some(there) = found.into_iter().next() {
+            body["id"] = json!(there.id);
+            // One that has begun keeps its beginning: with another it would be ended and a new one made.
+            if let Some(began) = there.began {
+                body["startsAt"] = began;
+            }
+        }
+        let answer = self.call(Call::post(self.place(&["silences"]), JSON, body.to_string()), deadline).await?;
+        let id = serde_json::from_str::<Value>(&answer.body).ok();
+        let id = id.and_then(|it| it.get("silenceID")?.as_str().map(|it| self.endpoint.clean(it)));
+        Ok(Receipt { id, text: "silenced there too".into() })
+    }
+
+    /// Ours alone: others may use the same labels. `Probe…` is what our alerts are called, the host is this one unless
+    /// the silence says otherwise, and what the config adds to our alerts is added here.
+    fn matchers(&self, host: &str, silence: &Silence) -> Vec<Value> {
+        let matcher = |name: &str, value: &str, is_regex: bool, is_equal: bool| {
+            let name = label_name(name);
+            json!({ "name": name, "value": value, "isRegex": is_regex, "isEqual": is_equal })
+        };
+        let mut matchers = vec![matcher("alertname", ALERT_NAMES, true, true)];
+        if !silence.matchers.iter().any(|it| it.name == "host") {
+            matchers.push(matcher("host", host, false, true));
+        }
+        let own = self.labels.iter().filter(|(_, value)| !value.is_empty());
+        matchers.extend(own.map(|(name, value)| matcher(name, value, false, true)));
+        matchers.extend(silence.matchers.iter().map(|it| matcher(&it.name, &it.value, it.is_regex, it.is_equal)));
+        matchers
+    }
+
+    /// The silences there that bear a mark and are not over.
+    async fn silences_of(&self, matchers: &[Value], mark: &str, deadline: Instant) -> Result<Vec<There>, SendError> {
+        let mut url = self.place(&["silences"]);
+        // Only those that can be ours: all of them may be more than an answer may hold.
+        // It compares a matcher with those of the silence, and not with what they match.
+        url.query_pairs_mut().append_pair("filter", &format!("alertname=~{}", json!(ALERT_NAMES)));
+        let is_plain = |it: &&Value| it["name"] == "host" && it["isEqual"] == true && it["isRegex"] == false;
+        if let Some(host) = matchers.iter().find(is_plain) {
+            url.query_pairs_mut().append_pair("filter", &format!("host={}", host["value"]));
+        }
+        let call = Call { method: Method::GET, ..Call::post(url, JSON, String::new()) };
+        let answer = self.call(call, deadline).await?;
+        let Ok(Value::Array(all)) = serde_json::from_str(&answer.body) else {
+            return Err(SendError::transient("its list of silences is no list, or is too long"));
+        };
+        let is_ours = |it: &&Value| {
+            it["comment"].as_str().is_some_and(|it| it.ends_with(mark)) && it["status"]["state"] != "expired"
+        };
+        let there = |it: &Value| {
+            let began = (it["status"]["state"] == "active").then(|| it["startsAt"].clone());
+            Some(There { id: it["id"].as_str()?.to_string(), began })
+        };
+        Ok(all.iter().filter(is_ours).filter_map(there).collect())
+    }
+
+    /// A place of its API beside that of the alerts.
+    fn place(&self, path: &[&str]) -> Url {
+        let mut url = self.endpoint.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop().extend(path);
+        }
+        url
+    }
+
+    async fn call(&self, mut call: Call, deadline: Instant) -> Result<Answer, SendError> {
         if let Some(authorization) = &self.authorization {
             call = call.with_secret(AUTHORIZATION, authorization);
         }
-        let answer = self.endpoint.send(call, deadline).await?;
+        self.endpoint.send(call, deadline).await
+    }
+
+    async fn post(&self, alerts: Vec<Value>, deadline: Instant) -> Result<Receipt, SendError> {
+        let count = alerts.len();
+        let call = Call::post(self.endpoint.url.clone(), JSON, Value::Array(alerts).to_string());
+        let answer = self.call(call, deadline).await?;
         let host = self.endpoint.url.host_str().unwrap_or_default();
         Ok(Receipt { id: None, text: format!("{host} answered {} to {count} alerts", answer.status) })
     }

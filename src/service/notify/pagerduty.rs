@@ -84,6 +84,8 @@ impl Notifier for PagerDuty {
                 Action::Resolve => &["resolve"],
                 // A test leaves nothing open.
                 Action::Test => &["trigger", "resolve"],
+                // It has none; the policy sends it none.
+                Action::Silence | Action::Unsilence => &[],
             };
             let mut receipt = Receipt::default();
             for action in actions {

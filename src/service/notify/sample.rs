@@ -24,6 +24,7 @@ pub fn test(notifier: &str, host: &str, person: &str, now: Timestamp) -> Deliver
             host: host.to_string(),
             alerts: Vec::new(),
         },
+        silence: None,
         because: format!("{person} tries it"),
     }
 }
@@ -58,6 +59,7 @@ pub fn delivery(action: Action) -> Delivery {
                     .collect::<BTreeMap<_, _>>(),
             }],
         },
+        silence: None,
         because: "it is down".into(),
     }
 }

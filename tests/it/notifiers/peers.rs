@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use hotseat::domain::alert::delivery::Action;
+use hotseat::domain::alert::delivery::{Action, Delivery};
+use hotseat::domain::alert::quiet::Silence;
 use hotseat::service::notify::sample;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -328,4 +329,66 @@ async fn an_alertmanager_shows_what_lasts_also_after_its_restart_and_until_it_is
     resolve.message.alerts[0].ended = Some(hotseat::clock::now());
     send(&spec, &resolve, &[], PATIENCE).await.unwrap();
     wait_for("the end of the alert", async || alerts().await?.is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_silence_is_made_changed_and_ended_in_an_alertmanager_once_however_often_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let Some(_peer) = alertmanager(folder.path(), port).await else { return };
+    let spec = spec(&format!(
+        "[[notifier]]\nname = 'team'\nalertmanager = {{ url = 'http://127.0.0.1:{port}', labels = {{ env = 'prod' }} }}\n"
+    ));
+    let list = async |what: &str| serde_json::from_str::<Vec<Value>>(&get(port, what).await?).ok();
+    let mut trigger = sample::delivery(Action::Trigger);
+    trigger.message.alerts[0].since = hotseat::clock::now();
+    send(&spec, &trigger, &[], PATIENCE).await.unwrap();
+    let state = async || Some(list("/api/v2/alerts").await?.first()?["status"]["state"].clone());
+    wait_for("the alert", async || state().await.filter(|it| *it == json!("active"))).await;
+    let silence = |minutes: i64| {
+        let now = hotseat::clock::now();
+        let silence = Silence {
+            id: "s1".into(),
+            matchers: vec!["group=edge".parse().unwrap(), "team!=infra".parse().unwrap()],
+            from: now,
+            until: now + jiff::SignedDuration::from_mins(minutes),
+            by: "alice".into(),
+            comment: "known".into(),
+        };
+        Delivery {
+            key: "host/silence/s1".into(),
+            silence: Some(Box::new(silence)),
+            ..sample::delivery(Action::Silence)
+        }
+    };
+    let first = silence(60);
+    let receipt = send(&spec, &first, &[], PATIENCE).await.unwrap();
+    let alive = async || {
+        let all = list("/api/v2/silences").await.unwrap();
+        all.into_iter().filter(|it| it["status"]["state"] != "expired").collect::<Vec<Value>>()
+    };
+    let there = alive().await;
+    assert_eq!(there.len(), 1);
+    assert_eq!((there[0]["id"].as_str(), &there[0]["createdBy"]), (receipt.id.as_deref(), &json!("alice")));
+    assert_eq!(there[0]["comment"], "known [hotseat host/silence/s1]");
+    let matchers: Vec<String> =
+        there[0]["matchers"].as_array().unwrap().iter().map(|it| it["name"].to_string()).collect();
+    assert_eq!(matchers.len(), 5, "{matchers:?}");
+    wait_for("the alert to be silenced", async || state().await.filter(|it| *it == json!("suppressed"))).await;
+
+    // Sent again, as after an answer that was lost, and changed: there is still one.
+    send(&spec, &first, &[], PATIENCE).await.unwrap();
+    let longer = silence(120);
+    send(&spec, &longer, &[], PATIENCE).await.unwrap();
+    let there = alive().await;
+    let ends: jiff::Timestamp = there[0]["endsAt"].as_str().unwrap().parse().unwrap();
+    let wanted = longer.silence.as_ref().unwrap().until;
+    assert!(there.len() == 1 && ends.duration_since(wanted).as_secs().abs() <= 1, "{there:?}");
+
+    let end = Delivery { action: Action::Unsilence, ..longer };
+    for _ in 0..2 {
+        send(&spec, &end, &[], PATIENCE).await.unwrap();
+        assert_eq!(alive().await.len(), 0);
+    }
+    wait_for("the alert to be active", async || state().await.filter(|it| *it == json!("active"))).await;
 }

@@ -163,7 +163,9 @@ impl AlertBoard {
                 .max()
                 .map(|it| now + signed(it)),
             Action::Acknowledge => Some(now + ACKNOWLEDGE_EXPIRES),
-            Action::Trigger | Action::Resolve | Action::Digest | Action::Test => None,
+            Action::Trigger | Action::Resolve | Action::Digest | Action::Test | Action::Silence | Action::Unsilence => {
+                None
+            }
         };
         for entry in entries {
             let (is_over, heard) =
@@ -187,7 +189,7 @@ impl AlertBoard {
                     contact.last = now;
                     contact.pending = Some(id);
                 }
-                Action::Acknowledge | Action::Digest | Action::Test => {}
+                Action::Acknowledge | Action::Digest | Action::Test | Action::Silence | Action::Unsilence => {}
             }
         }
         for entry in entries {
@@ -217,6 +219,7 @@ impl AlertBoard {
             at: now,
             expires,
             message,
+            silence: None,
             because,
         });
         // The next reminder is counted from here.
@@ -270,6 +273,12 @@ impl AlertBoard {
     /// Hears what became of a delivery.
     pub(super) fn hear(&mut self, run: &mut Run<'_>, news: &DeliveryNews) {
         self.hear_of_notifier(run.now, news);
+        if matches!(news.action, Action::Silence | Action::Unsilence) {
+            if let DeliveryState::Failed { error, .. } = &news.state {
+                run.tell(&news.notifier, format!("could not be told of a silence ({}): {error}", news.action.word()));
+            }
+            return;
+        }
         let Some(out) = self.outs.get_mut(&news.id) else { return };
         let (name, what) = (out.notifier.clone(), out.action.word());
         match &news.state {
@@ -396,7 +405,7 @@ impl AlertBoard {
             Action::Remind => "reminded",
             Action::Acknowledge => "told of the acknowledgement:",
             Action::Resolve => "told that it is over:",
-            Action::Test => return,
+            Action::Test | Action::Silence | Action::Unsilence => return,
         };
         let Some(first) = out.keys.first().and_then(|it| self.alerts.get(it)) else { return };
         let person = first.contacts.get(&out.notifier).and_then(|it| it.person.clone());
@@ -453,6 +462,7 @@ impl AlertBoard {
                 heard: 0,
                 pending: None,
                 reached: false,
+                relieved: false,
                 taken: None,
             };
             alert.contacts.insert(next.name.clone(), contact);
@@ -462,7 +472,6 @@ impl AlertBoard {
             let lane = self.lanes.entry(next.name.clone()).or_default();
             lane.put(Entry { key: key.clone(), action, queued: run.now, due });
             run.keep(Row::Lane(next.name.clone()));
-                relieved: false,
             self.note_about(
                 run,
                 key,

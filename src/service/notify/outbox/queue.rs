@@ -240,7 +240,7 @@ impl Queue {
             Action::Resolve => {
                 self.lasting.remove(&place);
             }
-            Action::Digest | Action::Test => {}
+            Action::Digest | Action::Test | Action::Silence | Action::Unsilence => {}
         }
     }
 

@@ -112,3 +112,26 @@ fn an_acknowledgement_with_an_end_lets_reminders_go_on_after_it() {
     world.pass(2);
     assert_eq!(world.sent(), ["remind sms h/api/1"]);
 }
+
+#[test]
+fn a_silence_of_a_person_and_its_end_go_to_channels_with_silences_of_their_own() {
+    let mut world = World::new();
+    world.notifier("team", "alertmanager", |_| {});
+    world.configure();
+    world.silence("nobody", "probe=api", 600);
+    assert_eq!(world.sent(), [] as [String; 0], "nothing is watched");
+    world.probe("api", |it| it.notify = vec!["team".into()]);
+    world.silence("s1", "probe=api", 600);
+    assert_eq!(world.sent(), ["silence team h/silence/s1"]);
+    let delivery = world.all.last().expect("one").clone();
+    assert_eq!(delivery.silence.map(|it| it.what()).as_deref(), Some("probe=api"));
+    assert_eq!(delivery.expires, Some(world.now + jiff::SignedDuration::from_secs(600)));
+    world.restart();
+    world.silence("s1", "probe=api", 900);
+    world.fact(&AlertFact::Unsilenced { id: "s1".into(), by: "alice".into(), at: world.now });
+    assert_eq!(world.sent(), ["silence team h/silence/s1", "unsilence team h/silence/s1"]);
+    let ids: std::collections::BTreeSet<&String> = world.all.iter().map(|it| &it.id).collect();
+    assert_eq!(ids.len(), 3, "an id is never used twice: {ids:?}");
+    world.silence("s2", "phase=dns", 600);
+    assert_eq!(world.sent(), [] as [String; 0], "alerts there have no phase");
+}

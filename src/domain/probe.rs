@@ -149,6 +149,10 @@ pub struct ProbeRules {
     pub labels: BTreeMap<String, String>,
     /// Looks at something that fails only when this host is cut off.
     pub canary: bool,
+    /// Looked at without leaving this host or its network, so that it counts also while this host is cut off; `None`
+    /// goes by the kind and the address.
+    #[serde(default)]
+    pub near: Option<bool>,
     /// What is promised of it.
     pub slo: Option<Slo>,
     /// Degraded when slower than this hour of the week usually is.

@@ -16,8 +16,11 @@ use crate::domain::probe::health::Health;
 use crate::domain::probe::outcome::ProbeResult;
 use crate::domain::probe::{ProbeBoard, ProbeSetup, ProbeState};
 
-/// Kinds that look at this host itself: they need no network.
-const OF_THIS_HOST: &[&str] = &["host", "logs"];
+/// Kinds that look at this host itself: they need no network. Jobs report here; one that does so from far away, by HTTP,
+/// is told apart by `near = false`.
+const OF_THIS_HOST: &[&str] = &["host", "logs", "heartbeat"];
+/// Programs: near unless one of their words is a place that is far.
+const PROGRAM: &str = "command";
 
 /// Intervals after a cut-off for which a canary that still fails is believed to recover from it.
 const RECOVERY_INTERVALS: u32 = 2;
@@ -148,9 +151,37 @@ impl ProbeState {
 }
 
 /// True when a probe is looked at without leaving this host or its network: it counts also while this host
-/// is cut off. `address` is what a run spoke to, when it came that far.
+/// is cut off. `address` is what a run spoke to, when it came that far. What the config says of it stands above both.
 pub fn is_near(setup: &ProbeSetup, address: Option<&str>) -> bool {
-    OF_THIS_HOST.contains(&setup.kind.as_str()) || is_near_place(address.unwrap_or(&setup.target))
+    if let Some(is_near) = setup.rules.near {
+        return is_near;
+    }
+    match setup.kind.as_str() {
+        kind if OF_THIS_HOST.contains(&kind) => true,
+        // `check_disk -p /` looks here, `check_http -H example.com` does not.
+        PROGRAM => !setup.target.split_whitespace().skip(1).any(names_far_place),
+        _ => is_near_place(address.unwrap_or(&setup.target)),
+    }
+}
+
+/// True for a word of a command line that names a host which is not near: an address, a URL, `example.com`.
+fn names_far_place(word: &str) -> bool {
+    // `--host=example.com`, `-Hexample.com`
+    let word = word.rsplit('=').next().unwrap_or_default().trim_matches(['"', '\'', '[', ']']);
+    if word.contains("://") {
+        return !is_near_place(word);
+    }
+    let host = if word.matches(':').count() == 1 { word.split(':').next().unwrap_or_default() } else { word };
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return !is_near_address(address);
+    }
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let last = host.rsplit('.').next().unwrap_or_default();
+    host.contains('.')
+        && host.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '.'))
+        && last.len() >= 2
+        && last.chars().all(|it| it.is_ascii_alphabetic())
+        && last != "localhost"
 }
 
 /// True for an address or a place written with one that is on this host or in its network.

@@ -274,7 +274,33 @@ fn places_of_this_host_and_its_network_are_near() {
     }
     assert!(is("http", "https://intranet.example/", Some("10.0.0.8:443")), "what was spoken to counts");
     assert!(is("host", "disk /", None), "this host itself");
-    assert!(!is("command", "check_http -H example.com", None), "nobody knows where a command looks");
+    assert!(is("heartbeat", "every 24h, grace 1h", None), "jobs report here");
+    for far in [
+        "-H example.com",
+        "-Hwww.example.com",
+        "--host=203.0.113.7",
+        "https://example.com/",
+        "2001:db8::1",
+        "db.example.com:5432",
+    ] {
+        assert!(!is("command", &format!("check_it {far} -w 5"), None), "{far}");
+    }
+    for near in [
+        "",
+        "-w 10% -c 5% -p /",
+        "-H localhost -p 80",
+        "-H 10.0.0.7",
+        "http://127.0.0.1:1/x",
+        "-C 2.5 ./run.sh",
+        "/srv/a.b/c.sh",
+    ] {
+        assert!(is("command", &format!("/opt/check.sh {near}"), None), "{near}");
+    }
+    let said = |near: bool, kind: &str, target: &str| {
+        let rules = ProbeRules { near: Some(near), ..ProbeRules::default() };
+        holding::is_near(&ProbeSetup { kind: kind.into(), ..setup(target, rules) }, Some("203.0.113.7:443"))
+    };
+    assert!(said(true, "http", "https://example.com/") && !said(false, "heartbeat", "every 24h, grace 1h"));
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(super) fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<Prob
     let labels = read_labels(entry, defaults);
     let after = entry.get("after").map_or(Some(Vec::new()), |it| names(&it));
     let canary = entry.get("canary").map_or(Some(false), |it| it.boolean());
+    let near = entry.get("near").map_or(Some(None), |it| it.boolean().map(Some));
     Some(ProbeRules {
         group: group?,
         after: after?,
@@ -43,6 +44,7 @@ pub(super) fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<Prob
         severity: severity?,
         labels: labels?,
         canary: canary?,
+        near: near?,
         slo: slo?,
         baseline: baseline?,
     })

@@ -205,6 +205,14 @@ impl Beats {
         }
     }
 
+    /// When they are judged otherwise next, if no other comes; `None` when they are not.
+    pub fn turns_at(&self, rhythm: &Rhythm, now: Timestamp) -> Option<Timestamp> {
+        let after_grace = |it: Timestamp| it.checked_add(rhythm.grace).ok();
+        let due = rhythm.pace.due(self.good.or(self.configured)?);
+        let turns = [self.running_since.and_then(after_grace), due, due.and_then(after_grace)];
+        turns.into_iter().flatten().filter(|it| *it >= now).min()
+    }
+
     /// Judges them at a time.
     pub fn pulse(&self, rhythm: &Rhythm, now: Timestamp) -> Pulse {
         let after_grace = |it: Timestamp| it.checked_add(rhythm.grace).unwrap_or(Timestamp::MAX);
@@ -287,6 +295,28 @@ mod tests {
         ] {
             assert_eq!(pulse(list, now), wanted, "{list:?} at {now}");
         }
+    }
+
+    #[test]
+    fn what_is_judged_otherwise_by_time_alone_is_so_right_after_the_time_that_is_named() {
+        use Signal::{Configured, Start, Success};
+        let grace = Duration::from_secs(10 * 60);
+        let rhythm = Rhythm { pace: Pace::Every(Duration::from_secs(3600)), grace };
+        for list in [&[(0, Configured)][..], &[(0, Success)], &[(0, Success), (3, Start)], &[(0, Success), (55, Start)]]
+        {
+            let beats = beats(list);
+            let mut now = at(list.last().expect("one").0);
+            let mut turns = 0;
+            while let Some(turn) = beats.turns_at(&rhythm, now) {
+                assert_eq!(beats.pulse(&rhythm, now), beats.pulse(&rhythm, turn), "{list:?}: not before");
+                now = turn + jiff::SignedDuration::from_millis(1);
+                turns += 1;
+            }
+            assert!((2..=3).contains(&turns), "{list:?}");
+            let last = beats.pulse(&rhythm, now);
+            assert!(matches!(last, Pulse::Missing { .. } | Pulse::Stuck { .. }), "{last:?}");
+        }
+        assert_eq!(beats(&[]).turns_at(&rhythm, at(0)), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Observation {
     pub evidence: Evidence,
     /// Time spent waiting for our own resources (the turn to shake hands).
     pub queued: Duration,
+    /// It is to be looked at again after this time, whatever the pace: it turns by time alone.
+    pub again: Option<Duration>,
     /// The same looked at in several places, each by its name: the worst of them stands for the whole.
     pub members: Vec<(String, Observation)>,
 }

@@ -15,6 +15,11 @@ const OVERRUN_MAX: Duration = Duration::from_secs(2);
 
 /// Runs a probe once, `lag` late. Dropping the future ends the run.
 pub async fn run_once(spec: &ProbeSpec, place: &Place, lag: Duration) -> Outcome {
+    run_and_ask(spec, place, lag).await.0
+}
+
+/// The same, and says after which time it is to be looked at again whatever the pace, where that is known.
+pub async fn run_and_ask(spec: &ProbeSpec, place: &Place, lag: Duration) -> (Outcome, Option<Duration>) {
     let at = clock::now();
     let deadline = clock::timer() + spec.timeout;
     let probe = Arc::clone(&spec.probe);
@@ -39,9 +44,10 @@ pub async fn run_once(spec: &ProbeSpec, place: &Place, lag: Duration) -> Outcome
         seen.verdict = None;
     }
     let lag = lag + under_way.map(|it| it.delay()).unwrap_or_default();
+    let again = seen.again;
     let (mut outcome, values) = weigh(at, lag, seen, &spec.expect, &spec.prefer);
     if outcome.result != ProbeResult::Ok {
         spec.probe.testify(&values, &mut outcome.evidence);
     }
-    outcome
+    (outcome, again)
 }

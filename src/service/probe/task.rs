@@ -16,7 +16,7 @@ use crate::domain::probe::holding::is_near;
 use crate::domain::probe::outcome::{Outcome, ProbeResult};
 use crate::service::FactSender;
 use crate::service::probe::canary::{Canaries, SPACING};
-use crate::service::probe::run::run_once;
+use crate::service::probe::run::run_and_ask;
 use crate::service::probe::schedule::Schedule;
 use crate::service::probe::{Place, ProbeSpec, acks};
 
@@ -89,13 +89,16 @@ impl ProbeTask {
             let begun_at = clock::timer();
             last_begun = Some(begun_at);
             let lag = if asked { Duration::ZERO } else { self.begin(&schedule, begun_at).await };
-            let Some(outcome) = self.one_run(lag, &mut schedule).await else { return };
+            let Some((outcome, again)) = self.one_run(lag, &mut schedule).await else { return };
             self.health().fold(&outcome);
             if self.spec.rules.canary {
                 self.canaries.saw(&self.id, begun_at, outcome.result);
             }
             let now = clock::timer();
             schedule.end(begun_at, now, self.is_calm());
+            if let Some(again) = again {
+                schedule.hasten(now + again);
+            }
             let next = in_wall_time(now, schedule.due());
             let fact = ProbeFact::Outcome { probe: self.id.clone(), outcome: Box::new(outcome), next };
             self.fact(fact).await;
@@ -134,20 +137,20 @@ impl ProbeTask {
         begun.lag
     }
 
-    /// Runs once and listens meanwhile; `None` when it was cancelled.
-    async fn one_run(&mut self, lag: Duration, schedule: &mut Schedule) -> Option<Outcome> {
+    /// Runs once and listens meanwhile; `None` when it was cancelled. Says as well when it is to be looked at again.
+    async fn one_run(&mut self, lag: Duration, schedule: &mut Schedule) -> Option<(Outcome, Option<Duration>)> {
         let spec = self.spec.clone();
         let place = self.place.clone();
         let canaries = Arc::clone(&self.canaries);
         let run = async {
-            let mut outcome = run_once(&spec, &place, lag).await;
+            let (mut outcome, again) = run_and_ask(&spec, &place, lag).await;
             let counts = outcome.result != ProbeResult::Fail
                 || spec.rules.canary
                 || is_near(&spec.setup(), outcome.evidence.address.as_deref());
             if !counts && canaries.find_cut_off().await {
                 outcome.disown();
             }
-            outcome
+            (outcome, again)
         };
         tokio::pin!(run);
         loop {

@@ -33,6 +33,10 @@ const GRACE: Duration = Duration::from_secs(3600);
 /// Shortest grace time that is not written down.
 const GRACE_MIN: Duration = Duration::from_secs(60);
 
+/// A look that waits for a deadline comes this much behind it, and never sooner: the clock on the wall may be behind
+/// the one that is waited by.
+const AGAIN_MIN: Duration = Duration::from_millis(50);
+
 /// `heartbeat` in the config.
 pub const KIND: Kind<dyn Probe> = Kind {
     name: "heartbeat",
@@ -131,7 +135,11 @@ impl Probe for HeartbeatProbe {
             let now = clock::now();
             let reading = tokio::task::spawn_blocking(move || read_or_begin(&state_dir, &name, now));
             seen.verdict = match tokio::time::timeout_at(run.deadline, reading).await {
-                Ok(Ok(Ok(beats))) => self.judge(&beats, now, &mut seen),
+                Ok(Ok(Ok(beats))) => {
+                    let turns_at = beats.turns_at(&self.rhythm, now);
+                    seen.again = turns_at.map(|it| format::since(it, now).max(AGAIN_MIN) + AGAIN_MIN);
+                    self.judge(&beats, now, &mut seen)
+                }
                 Ok(Ok(Err(error))) => Some(unread(&error.to_string())),
                 Ok(Err(_)) => Some(unread("reading panicked: this is a bug in hotseat")),
                 Err(_) => Some(unread("the state directory does not answer")),

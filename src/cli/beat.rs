@@ -14,7 +14,7 @@ use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::domain::config_error::did_you_mean;
 use crate::domain::probe::heartbeat::{Beat, OUTPUT_MAX, Signal};
 use crate::domain::sanitise;
@@ -73,6 +73,13 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     // A config that cannot be read is no reason to lose a beat; a name that it does not have is a mistake.
     if loaded.readable && !loaded.deferred && loaded.errors.is_empty() {
         check_name(&loaded.config, &args.name)?;
+    } else if !heartbeats(&loaded.config).any(|it| it == args.name) {
+        let (name, why) = (sanitise::text(&args.name), doubt(&loaded));
+        writeln!(
+            out.stderr,
+            "warning: {why}, so whether there is a heartbeat `{name}` is not known; the beat is kept until there is one \
+             (run `hotseat check`)"
+        )?;
     }
     let text = match &args.message {
         Some(message) => message.clone().into_bytes(),
@@ -96,8 +103,24 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why the heartbeats that were read may not be all.
+fn doubt(loaded: &Loaded) -> String {
+    let file = loaded.config.path.as_deref().map(sanitise::text).unwrap_or_default();
+    match loaded.errors.len() {
+        _ if loaded.missing.is_some() => "there is no config".to_string(),
+        _ if !loaded.readable => format!("`{file}` could not be read"),
+        0 => format!("entries of `{file}` wait for a command"),
+        1 => format!("`{file}` has a mistake"),
+        count => format!("`{file}` has {count} mistakes"),
+    }
+}
+
+fn heartbeats(config: &Config) -> impl Iterator<Item = &str> {
+    config.probes.iter().filter(|it| it.kind == heartbeat::KIND.name).map(|it| it.name.as_str())
+}
+
 fn check_name(config: &Config, name: &str) -> Result<(), Failure> {
-    let names = || config.probes.iter().filter(|it| it.kind == heartbeat::KIND.name).map(|it| it.name.as_str());
+    let names = || heartbeats(config);
     if names().any(|it| it == name) {
         return Ok(());
     }

@@ -55,8 +55,12 @@ async fn until(runtime: &Runtime, holds: impl Fn(&Outcome) -> bool) -> Outcome {
 }
 
 fn beat(directory: &Path, arguments: &[&str], input: Option<&[u8]>) -> (Option<i32>, String) {
+    beat_with(&config(None), directory, arguments, input)
+}
+
+fn beat_with(config: &str, directory: &Path, arguments: &[&str], input: Option<&[u8]>) -> (Option<i32>, String) {
     let file = directory.join("c.toml");
-    std::fs::write(&file, config(None)).unwrap();
+    std::fs::write(&file, config).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
     command.arg("--config").arg(file).arg("--state-dir").arg(directory.join("state")).args(["-v", "beat"]);
     let mut child = command
@@ -135,6 +139,24 @@ fn a_name_that_is_no_heartbeat_is_a_mistake_of_the_caller() {
         "{said}"
     );
     assert!(!file::path(&directory.path().join("state"), "nightly jobb").exists());
+}
+
+#[test]
+fn a_beat_under_a_config_with_mistakes_is_kept_and_its_name_doubted() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = config(None);
+    for (config, why) in [
+        (format!("{good}odd = 1\n"), "c.toml` has a mistake, so whether there is a heartbeat `nightly jobb`"),
+        (format!("{good}[[probe\n"), "c.toml` could not be read, so whether there is a heartbeat `nightly jobb`"),
+    ] {
+        let (code, said) = beat_with(&config, directory.path(), &["nightly jobb"], None);
+        assert!(code == Some(0) && said.contains(why), "{said}");
+    }
+    assert!(file::path(&directory.path().join("state"), "nightly jobb").exists());
+    // One that can be read among the mistakes is known.
+    let config = format!("{good}[[probe]]\nname = 'x'\n");
+    let (code, said) = beat_with(&config, directory.path(), &["nightly job"], None);
+    assert!(code == Some(0) && !said.contains("warning"), "{said}");
 }
 
 fn ask(address: SocketAddr, head: &str, body: &str) -> std::io::Result<String> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -44,6 +44,27 @@ struct Inner {
     overload: Arc<Overload>,
 }
 
+/// The two clocks that tell a sleep: one goes on while the machine sleeps, the other does not.
+#[derive(Debug, Clone, Copy)]
+struct Clocks {
+    since_boot: Duration,
+    awake: Instant,
+}
+
+impl Clocks {
+    /// Reads both; `None` where a host does not tell one of them.
+    fn read() -> Option<Self> {
+        Some(Self { since_boot: clock::since_boot()?, awake: clock::monotonic() })
+    }
+
+    /// How long the machine slept between two readings; `None` when it did not.
+    fn slept_since(&self, before: &Self) -> Option<Duration> {
+        let awake = self.awake.saturating_duration_since(before.awake);
+        let slept = self.since_boot.saturating_sub(before.since_boot).saturating_sub(awake);
+        (slept >= SLEEP_MIN).then_some(slept)
+    }
+}
+
 struct Running {
     kind: &'static str,
     fingerprint: u64,
@@ -76,7 +97,7 @@ impl Prober {
         let prober = Self { inner: Arc::new(inner) };
         prober.reload(specs);
         tokio::spawn(prober.inner.clone().pass_on_marks());
-        tokio::spawn(prober.inner.clone().notice_sleep());
+        tokio::spawn(prober.inner.clone().notice_sleep(Clocks::read));
         prober
     }
 
@@ -222,20 +243,18 @@ impl Inner {
     }
 
     /// Tells the probes when the machine has slept, until the service is cancelled.
-    async fn notice_sleep(self: Arc<Self>) {
-        let read = || Some((clock::since_boot()?, clock::monotonic()));
-        let Some((mut boot, mut awake)) = read() else { return };
+    async fn notice_sleep(self: Arc<Self>, clocks: impl Fn() -> Option<Clocks> + Send) {
+        let Some(mut before) = clocks() else { return };
         loop {
             tokio::select! {
                 () = self.setup.cancel.cancelled() => return,
                 () = tokio::time::sleep(SLEEP_PACE) => {}
             }
-            let Some((boot_now, awake_now)) = read() else { return };
-            let slept = boot_now.saturating_sub(boot).saturating_sub(awake_now - awake);
-            (boot, awake) = (boot_now, awake_now);
-            if slept >= SLEEP_MIN {
+            let Some(now) = clocks() else { return };
+            if let Some(slept) = now.slept_since(&before) {
                 self.slept(slept);
             }
+            before = now;
         }
     }
 
@@ -536,6 +555,33 @@ mod tests {
         assert!(clock::timer() - before < Duration::from_secs(1));
         desk.outcome().await;
         assert!(clock::timer() - before > Duration::from_secs(60), "then it goes on as before");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleep_is_what_one_clock_is_ahead_of_the_other_and_is_noticed_soon_after() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 600)]);
+        desk.outcome().await;
+        // The clock that stands still while the machine sleeps is the one that tests pause; the other is ahead of it.
+        let ahead = Arc::new(Mutex::new(Duration::from_secs(100)));
+        let (begun, monotonic, told) = (clock::timer(), clock::monotonic(), Arc::clone(&ahead));
+        let clocks = move || {
+            let awake = clock::timer() - begun;
+            Some(Clocks { since_boot: awake + *told.lock().expect("alone"), awake: monotonic + awake })
+        };
+        tokio::spawn(Arc::clone(&desk.prober.inner).notice_sleep(clocks));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        // The two are read one after the other, which is no sleep.
+        *ahead.lock().expect("alone") += Duration::from_millis(900);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        *ahead.lock().expect("alone") += Duration::from_secs(1900);
+        let woken = clock::timer();
+        // The first of them: while it was awake all the time nothing was missed.
+        let missed = desk.until(|it| matches!(it, ProbeFact::Missed { .. })).await;
+        assert!(matches!(missed, ProbeFact::Missed { count: 3, .. }), "{missed:?}");
+        desk.outcome().await;
+        assert!(clock::timer() - woken <= SLEEP_PACE + Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,6 +49,8 @@ pub struct Capabilities {
     pub remote: bool,
     /// Between us and the terminal stands tmux or screen, which by default swallows OSC 52.
     pub multiplexed: bool,
+    /// It is tmux.
+    pub tmux: bool,
 }
 
 impl Capabilities {
@@ -62,6 +64,7 @@ impl Capabilities {
             glyphs: glyphs(&term, is_utf8(var), ascii),
             remote: has("SSH_CONNECTION") || has("SSH_TTY") || has("MOSH_CONNECTION") || has("MOSH_IP"),
             multiplexed: has("TMUX") || has("STY"),
+            tmux: has("TMUX"),
         })
     }
 }

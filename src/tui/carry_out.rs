@@ -28,7 +28,7 @@ impl EventLoop<'_> {
                 self.painter.forget();
                 self.due = Due::Now;
             }
-            Effect::Ring(ring) => self.send(&bell::bytes(&ring)),
+            Effect::Ring(ring) => self.send(&bell::bytes(&ring, self.options.capabilities.tmux)),
             Effect::Mouse(on) => {
                 self.mouse = on;
                 self.send(terminal::mouse_bytes(on));

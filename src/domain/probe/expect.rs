@@ -91,7 +91,7 @@ pub enum Subjects {
     Http,
     /// `total`, the phases, `cert.days` and its like, `answer`.
     Tcp,
-    /// `exit`, `total`, `output`, `perf.LABEL`, `json.PATH`.
+    /// `exit`, `total`, `output`, `perf.LABEL`, `crits`, `warns`, `json.PATH`.
     Command,
     /// `total`, and these.
     Fields(&'static [Field]),
@@ -119,7 +119,7 @@ impl Subjects {
             Self::Tcp => {
                 &["total", "dns", "connect", "tls", "wait", "cert.days", "cert.issuer", "cert.subject", "answer"]
             }
-            Self::Command => &["exit", "total", "output", "perf.LABEL", "json.PATH"],
+            Self::Command => &["exit", "total", "output", "perf.LABEL", "crits", "warns", "json.PATH"],
             Self::Fields(fields) => {
                 return std::iter::once("total").chain(fields.iter().map(|it| it.name)).collect();
             }
@@ -136,6 +136,11 @@ pub const CERT_SUBJECT: Field = Field { name: "cert.subject", kind: FieldKind::T
 pub const ANSWER: Field = Field { name: "answer", kind: FieldKind::Text };
 /// Days until the first certificate of the chain ends.
 pub const CERT_DAYS: Field = Field { name: "cert.days", kind: FieldKind::Number };
+
+/// How many values of a plugin are in their critical range.
+pub const CRITS: Field = Field { name: "crits", kind: FieldKind::Number };
+/// How many are in their warning range or worse.
+pub const WARNS: Field = Field { name: "warns", kind: FieldKind::Number };
 
 /// A field that is a phase's time, by the phase's word: `tls`.
 pub const fn phase_field(name: &'static str) -> Field {
@@ -647,6 +652,8 @@ impl Parser<'_> {
                 Some(Subject::Json(path.split('.').map(str::to_string).collect()))
             }
             (Subjects::Command, "exit", None) => Some(Subject::Exit),
+            (Subjects::Command, "crits", None) => Some(Subject::Field(CRITS)),
+            (Subjects::Command, "warns", None) => Some(Subject::Field(WARNS)),
             (Subjects::Fields(fields), ..) => fields.iter().find(|it| it.name == word).map(|it| Subject::of(*it)),
             (Subjects::Command, "perf", Some(label)) if !label.is_empty() => Some(Subject::Perf(label.to_string())),
             _ => None,
@@ -889,6 +896,7 @@ mod tests {
     fn a_kind_knows_only_its_own_subjects() {
         assert!(Expression::parse("status == 200", Subjects::Tcp).is_err());
         assert!(Expression::parse("perf.load < 4", Subjects::Command).is_ok());
+        assert!(Expression::parse("crits == 0", Subjects::Command).is_ok());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::domain::probe::expect::{Subjects, shorten};
+use crate::domain::probe::expect::{CRITS, FieldValue, Subjects, WARNS, shorten};
 use crate::domain::probe::judge::Observation;
 use crate::domain::probe::outcome::{Cause, Phase, ProbeResult, Trouble};
 use crate::domain::probe::perfdata::{self, take_apart};
@@ -150,6 +150,12 @@ impl CommandProbe {
         seen.evidence.body_bytes = output.total;
         seen.evidence.cut = output.total > output.bytes.len() as u64;
         seen.evidence.parts = perfdata::parts(&perf);
+        // What the plugin's own ranges say, for `expect` and `prefer`; the exit code stands above it where neither asks.
+        let count = |what: &dyn Fn(ProbeResult) -> bool| {
+            FieldValue::Number(seen.evidence.parts.iter().filter(|it| what(it.result)).count() as f64)
+        };
+        let (crits, warns) = (count(&|it| it == ProbeResult::Fail), count(&|it| it != ProbeResult::Ok));
+        seen.values.fields.extend([(CRITS.name, crits), (WARNS.name, warns)]);
         seen.evidence.perf.clone_from(&perf);
         seen.values.perf = perf;
         seen.values.text = text;

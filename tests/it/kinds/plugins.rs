@@ -32,6 +32,17 @@ fn is_gone(word: &str) -> bool {
 }
 
 #[tokio::test]
+async fn the_ranges_decide_where_the_config_asks_for_them() {
+    let script = "echo 'all is well | load=3;2;9 heat=99;70;90'";
+    assert_eq!(run(script, "").await.result, ProbeResult::Ok, "the exit code says so");
+    let outcome = run(script, "expect = ['crits == 0']").await;
+    assert_eq!(outcome.result, ProbeResult::Fail);
+    assert_eq!(outcome.trouble.expect("why").text, "crits is 1, expected crits == 0");
+    assert_eq!(run(script, "prefer = ['warns < 2']").await.result, ProbeResult::Degraded);
+    assert_eq!(run(script, "expect = ['perf.load < 4', 'warns == 2']").await.result, ProbeResult::Ok);
+}
+
+#[tokio::test]
 async fn the_ranges_of_real_plugins_say_what_their_exit_codes_say() {
     for (name, arguments, wanted) in [
         ("check_load", "'-w', '0,0,0', '-c', '9000,9000,9000'", None),

@@ -102,6 +102,27 @@ pub fn count_short(it: u64) -> String {
     }
 }
 
+/// Writes a measured value in at most seven characters: `0.00074`, `3.9`, `17.8G`, `-12.5k`.
+pub fn amount(it: f64) -> String {
+    const STEPS: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    let size = it.abs();
+    if size >= 999.5e12 || (size > 0.0 && size < 0.000_095) {
+        return format!("{it:.0e}");
+    }
+    // What would be rounded up to the next step is written in it.
+    let (scale, unit) = STEPS.into_iter().find(|(step, _)| size >= step * 0.999_95).unwrap_or((1.0, ""));
+    let scaled = it / scale;
+    let decimals = match scaled.abs() {
+        it if !unit.is_empty() || it >= 99.95 => 1,
+        it if it >= 0.1 => 2,
+        _ => 5,
+    };
+    let text = format!("{scaled:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text = if text == "-0" { "0" } else { text };
+    format!("{text}{unit}")
+}
+
 /// Writes how much `new` differs from `old`: `+0.4%`, `-12%`, `0%`; `None` when there is nothing to compare with.
 pub fn change(old: u64, new: u64) -> Option<String> {
     if old == 0 {
@@ -250,6 +271,27 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_amount_is_short_whatever_its_size() {
+        for (value, text) in [
+            (0.0, "0"),
+            (3.9, "3.9"),
+            (3.0, "3"),
+            (0.000_741, "0.00074"),
+            (0.000_01, "1e-5"),
+            (99.97, "100"),
+            (999.96, "1k"),
+            (121.0, "121"),
+            (-12_480.0, "-12.5k"),
+            (17_826_840_576.0, "17.8G"),
+            (5e20, "5e20"),
+            (-0.000_001, "-1e-6"),
+        ] {
+            assert_eq!(amount(value), text);
+            assert!(amount(value).len() <= 7);
+        }
     }
 
     #[test]

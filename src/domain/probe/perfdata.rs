@@ -39,6 +39,12 @@ impl Range {
         (start <= end).then_some(Self { start, end, inside })
     }
 
+    /// Above which value, or from which on, there is an alert; `None` where there is none upwards.
+    pub fn upper(&self) -> Option<f64> {
+        let edge = if self.inside { self.start } else { self.end };
+        edge.is_finite().then_some(edge)
+    }
+
     /// True when a value raises an alert.
     pub fn alerts(&self, value: f64) -> bool {
         (self.start..=self.end).contains(&value) == self.inside

@@ -12,7 +12,9 @@ use crate::domain::fact::{Actor, Envelope, Fact};
 use crate::domain::ids::HostId;
 use crate::domain::probe::health::Thresholds;
 use crate::domain::probe::history::{Day, History, Point};
-use crate::domain::probe::outcome::{Cause, Certificate, Evidence, Outcome, Part, Phase, Phases, ProbeResult, Trouble};
+use crate::domain::probe::outcome::{
+    Cause, Certificate, Evidence, Outcome, Part, Perf, Phase, Phases, ProbeResult, Trouble,
+};
 use crate::domain::probe::{ProbeFact, ProbeRules, ProbeSetup};
 
 pub(super) struct World {
@@ -367,6 +369,41 @@ fn the_evidence_of_the_failing_run_is_shown_whole() {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
     assert!(!shown.contains('\u{1b}'));
+}
+
+#[test]
+fn performance_data_is_drawn_over_the_runs_with_the_end_of_its_range() {
+    let mut world = World::new(80, 60);
+    world.configured("disk");
+    for at in 0..40 {
+        let perf = |label: &str, value: f64, warn: Option<&str>| Perf {
+            warn: warn.map(ToString::to_string),
+            ..Perf::plain(label, value, if label == "load" { "" } else { "B" })
+        };
+        world.now += SignedDuration::from_secs(30);
+        let evidence = Evidence {
+            perf: vec![perf("/srv", 1e9 * f64::from(at), Some("20000000000")), perf("load", 0.25, None)],
+            ..Evidence::default()
+        };
+        let outcome = Outcome {
+            at: world.now,
+            result: ProbeResult::Ok,
+            phases: Phases::default(),
+            trouble: None,
+            evidence,
+            lag: Duration::ZERO,
+            latency_suspect: false,
+        };
+        world.fact(ProbeFact::Outcome { probe: probe("disk"), outcome: Box::new(outcome), next: None });
+    }
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Detail);
+    let shown = world.shown(&pane);
+    let at = shown.iter().position(|it| it.starts_with("values over the last 40 runs, 19m")).expect("a heading");
+    assert_eq!(shown[at + 1].trim_end(), "! /srv  39GB, from 0 to 39G");
+    assert!(shown[at + 2].starts_with("    39G "), "{:#?}", &shown[at..]);
+    assert!(shown[at + 3].starts_with("    20G "), "the warning begins there: {:#?}", &shown[at..]);
+    assert_eq!(shown[at + 5].trim_end(), "load  0.25, from 0.25 to 0.25");
 }
 
 #[test]

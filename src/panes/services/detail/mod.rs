@@ -3,6 +3,7 @@
 //! `run` writes what one run found, `history` what is known of many. On a wide screen they stand side by side.
 
 mod history;
+mod perf;
 mod promise;
 mod run;
 
@@ -100,6 +101,7 @@ pub fn columns(cx: &Context<'_>, theme: &Theme, subject: &Subject<'_>) -> Column
         history::past(cx, &mut one, subject);
         promise::promise(cx, &mut one, subject.state);
         run::evidence(cx, &mut one, subject.state);
+        perf::graphs(cx, &mut one, subject.state);
         settings(cx, &mut one, subject.state);
         history::outcomes(cx, &mut one, subject.state);
         return Columns { left: one.lines, right: Vec::new() };
@@ -108,6 +110,7 @@ pub fn columns(cx: &Context<'_>, theme: &Theme, subject: &Subject<'_>) -> Column
     settings(cx, &mut one, subject.state);
     let mut other = page(right);
     history::past(cx, &mut other, subject);
+    perf::graphs(cx, &mut other, subject.state);
     promise::promise(cx, &mut other, subject.state);
     history::outcomes(cx, &mut other, subject.state);
     Columns { left: one.lines, right: other.lines }

@@ -1,7 +1,7 @@
 //! What probes cost, and whether a thousand of them run on time.
 //!
 //! `cargo bench --bench probes [-- NAME…]` runs all or the named ones: `cost`, `beside` (needs nginx and
-//! blackbox_exporter), `scale` (a minute long). The server of the others is this program again in a process of
+//! blackbox_exporter), `policy`, `scale` (a minute long). The server of the others is this program again in a process of
 //! its own, so that its processor time can be told apart.
 
 mod measure;
@@ -17,11 +17,14 @@ use std::time::Duration;
 
 use hotseat::clock;
 use hotseat::config;
+use hotseat::domain::alert::AlertFact;
+use hotseat::domain::alert::delivery::{DeliveryNews, DeliveryState};
 use hotseat::domain::board::Board;
-use hotseat::domain::fact::{Envelope, Fact};
+use hotseat::domain::effect::Effect;
+use hotseat::domain::fact::{Actor, Envelope, Fact};
 use hotseat::domain::ids::{HostId, ProbeId};
 use hotseat::domain::probe::health::Health;
-use hotseat::domain::probe::outcome::ProbeResult;
+use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
 use hotseat::domain::probe::{ProbeFact, ProbeState};
 use hotseat::service::probe::run::run_once;
 use hotseat::service::probe::{Place, ProbeSpec, Prober};
@@ -31,7 +34,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use measure::{process_cpu_s, report, share, time};
+use jiff::{SignedDuration, Timestamp};
+use measure::{process_cpu_s, report, share, thread_cpu_s, time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +54,7 @@ fn main() {
         runtime().block_on(serve());
         return;
     }
-    measure::run(&[("cost", cost), ("beside", beside), ("scale", scale)]);
+    measure::run(&[("cost", cost), ("beside", beside), ("policy", policy), ("scale", scale)]);
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -128,6 +132,115 @@ fn beside() {
             measure(&format!("hotseat, fresh {kind}, 64 at once"), &runtime, runs, AT_ONCE, [("nginx", web)], ours);
             let of_both = [("blackbox_exporter", theirs), ("nginx", web)];
             measure(&format!("the asker of blackbox_exporter, {kind}"), &runtime, runs, AT_ONCE, of_both, asked);
+        }
+    }
+}
+
+/// What folding a result costs, and all that the alerts decide by it, with 1,000 probes up, falling and down.
+fn policy() {
+    const PROBES: usize = 1_000;
+    const ROUNDS: usize = 40;
+    const PACE_S: i64 = 30;
+    let mut text = String::from(
+        "[[notifier]]\nname = \"sms\"\nwebhook = \"http://127.0.0.1:1/\"\nremind = [\"10m\"]\nlimit = \"5 / 10m\"\n\
+         [[notifier]]\nname = \"chat\"\nslack = \"http://127.0.0.1:1/services/T/B/x\"\n\
+         [[person]]\nname = \"alice\"\nnotify = [\"sms\"]\n[[person]]\nname = \"bob\"\nnotify = [\"sms\"]\n\
+         [[rotation]]\nname = \"primary\"\npeople = [\"alice\", \"bob\"]\n\
+         [defaults]\nnotify = [\"primary\", \"chat\"]\nslo = \"99.9% / 30d\"\n",
+    );
+    for number in 0..PROBES {
+        let (group, parent) = (number % 20, number / 50 * 50);
+        text.push_str(&format!(
+            "[[probe]]\nname = \"probe-{number:04}\"\ntcp = \"203.0.113.{}:{}\"\n",
+            number % 250,
+            number + 1
+        ));
+        text.push_str(&format!("group = \"group-{group}\"\n"));
+        if number != parent {
+            text.push_str(&format!("after = [\"probe-{parent:04}\"]\n"));
+        }
+    }
+    let (config, errors) = config::parse("c.toml", &text);
+    assert!(errors.is_empty(), "{errors:?}");
+    let host = HostId::new("bench");
+    let ids: Vec<ProbeId> = config.probes.iter().map(|it| ProbeId::new(&host, &it.name)).collect();
+    let mut folded = Folded { board: Board::default(), host, at: Timestamp::UNIX_EPOCH, rows: 0, deliveries: 0 };
+    folded.fact(Fact::Alert(AlertFact::Configured { rules: Box::new(config.alerts.clone()) }));
+    for (probe, spec) in ids.iter().zip(&config.probes) {
+        folded.fact(Fact::Probe(ProbeFact::Configured { probe: probe.clone(), setup: spec.setup() }));
+    }
+    let start = Timestamp::from_second(1_800_000_000).expect("a time");
+    for (name, result, rounds) in [
+        ("1,000 probes that are up", ProbeResult::Ok, ROUNDS),
+        ("1,000 probes that fall", ProbeResult::Fail, 2),
+        ("1,000 probes that are down", ProbeResult::Fail, ROUNDS),
+        ("1,000 probes that recover", ProbeResult::Ok, 2),
+    ] {
+        let (before, rows, deliveries) = (thread_cpu_s(), folded.rows, folded.deliveries);
+        for _ in 0..rounds {
+            folded.at = folded.at.max(start) + SignedDuration::from_secs(PACE_S);
+            for probe in &ids {
+                let trouble = Trouble::new(Cause::Timeout(Phase::Connect), "timeout", "no answer within 5 s");
+                let outcome = Outcome {
+                    at: folded.at,
+                    result,
+                    phases: Phases::default(),
+                    trouble: (result == ProbeResult::Fail).then_some(trouble),
+                    evidence: Evidence::default(),
+                    lag: Duration::ZERO,
+                    latency_suspect: false,
+                };
+                let fact = ProbeFact::Outcome { probe: probe.clone(), outcome: Box::new(outcome), next: None };
+                folded.fact(Fact::Probe(fact));
+            }
+        }
+        let each = time(Duration::from_secs_f64((thread_cpu_s() - before) / (rounds * PROBES) as f64));
+        let (rows, deliveries) = (folded.rows - rows, folded.deliveries - deliveries);
+        let share = (thread_cpu_s() - before) / (rounds as i64 * PACE_S) as f64 * 100.0;
+        report(
+            name,
+            &format!("{each} CPU a result, {share:.2} % of a core at 30 s, {rows} rows kept, {deliveries} messages"),
+        );
+    }
+}
+
+/// A board that is told facts, and notifiers that take everything.
+struct Folded {
+    board: Board,
+    host: HostId,
+    at: Timestamp,
+    rows: usize,
+    deliveries: usize,
+}
+
+impl Folded {
+    fn fact(&mut self, fact: Fact) {
+        while let Some(wake) = self.board.alerts.next_wake().filter(|it| *it <= self.at) {
+            self.fold(Fact::Alert(AlertFact::Tick { at: wake }));
+        }
+        self.fold(fact);
+    }
+
+    fn fold(&mut self, fact: Fact) {
+        let (host, seq, at) = (self.host.clone(), self.board.seq + 1, self.at);
+        let envelope = Envelope { host, seq, at, actor: Actor::Runtime, fact };
+        for effect in self.board.apply(at, &envelope) {
+            let Effect::Commit(change) = effect else { continue };
+            self.rows += change.rows.len();
+            self.deliveries += change.deliveries.len();
+            for it in change.deliveries {
+                let state = DeliveryState::Sent { receipt: None, attempts: 1 };
+                let news = DeliveryNews {
+                    id: it.id,
+                    key: it.key,
+                    notifier: it.notifier,
+                    action: it.action,
+                    at,
+                    state,
+                    durable: true,
+                };
+                self.fold(Fact::Alert(AlertFact::Delivery(Box::new(news))));
+            }
         }
     }
 }

@@ -33,6 +33,13 @@ pub fn since_boot() -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// Returns the monotonic clock in microseconds, as the service manager reads it (`CLOCK_MONOTONIC`).
+pub fn monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or_default(), u64::try_from(now.tv_nsec).unwrap_or_default());
+    seconds * 1_000_000 + nanos / 1_000
+}
+
 /// Returns a reading of the clock that tokio's timers run by, which tests can pause.
 pub fn timer() -> tokio::time::Instant {
     tokio::time::Instant::now()

@@ -3,10 +3,12 @@
 //! One task owns the order of facts: it stamps them, folds them into the board, carries out what the board
 //! asks and leaves them for every attached screen and for the journal. It never waits for any of these.
 
+mod chronicle;
 mod dispatch;
 pub mod explain;
 pub mod journal;
 pub mod lock;
+pub mod observer;
 pub mod past;
 mod queue;
 mod reload;
@@ -18,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +36,7 @@ use crate::domain::request::{Inbound, Request};
 use crate::runtime::dispatch::Guest;
 use crate::runtime::journal::Journal;
 use crate::runtime::lock::{Acquired, StateLock};
+use crate::runtime::observer::{Observer, PINGS_MAX};
 use crate::runtime::past::PastDesk;
 use crate::runtime::queue::LinkQueue;
 pub use crate::runtime::reload::ConfigReader;
@@ -118,6 +121,8 @@ struct Shared {
     links: Mutex<Vec<Arc<LinkQueue>>>,
     /// The number of the next screen.
     screens: AtomicU64,
+    /// Answered by the fold.
+    pings_tx: mpsc::Sender<oneshot::Sender<()>>,
     services: Arc<Services>,
     /// The journal is kept by the runtime that holds the state directory.
     journal: OnceLock<Journal>,
@@ -224,11 +229,13 @@ impl Runtime {
             started: CancellationToken::new(),
         });
         let (config_tx, config_rx) = watch::channel(Arc::new(config));
+        let (pings_tx, pings_rx) = mpsc::channel(PINGS_MAX);
         let shared = Arc::new(Shared {
             host: setup.host,
             board: Arc::clone(&services.board),
             links: Mutex::default(),
             screens: AtomicU64::new(1),
+            pings_tx,
             services: Arc::clone(&services),
             journal: OnceLock::new(),
             lock: OnceLock::new(),
@@ -244,7 +251,7 @@ impl Runtime {
             }
         }
         let (serving, folding) = (TaskTracker::new(), TaskTracker::new());
-        folding.spawn(fold(Arc::clone(&shared), facts_rx, finished.clone()));
+        folding.spawn(fold(Arc::clone(&shared), facts_rx, pings_rx, finished.clone()));
         let (reloads, reload_queue) = Reloads::channel();
         if let Some(reader) = setup.reader {
             let reload_queue = if deferred { reload_queue.with_deferred(&reloads) } else { reload_queue };
@@ -313,6 +320,27 @@ impl Runtime {
     /// Returns what is known now.
     pub fn board(&self) -> Board {
         self.shared.board().clone()
+    }
+
+    /// Has the config read again and says what came of it.
+    ///
+    /// # Errors
+    /// When it could not be taken into use, in words.
+    pub async fn reload(&self) -> Result<String, String> {
+        self.reloads.asked().await
+    }
+
+    /// Looks at the runtime from outside, also from tasks that outlive it.
+    pub fn observer(&self) -> Observer {
+        Observer::new(&self.shared)
+    }
+
+    /// Begins no other backup and waits for the one that runs; everything else goes on. After it, [`Runtime::shutdown`].
+    pub async fn backups_ended(&self) {
+        if let Some(active) = self.shared.services.active.get() {
+            active.backups.close();
+            active.backups.stopped().await;
+        }
     }
 
     /// Ends everything in order: requests that were sent are served, what was accepted is brought to disk,
@@ -395,17 +423,10 @@ impl Shared {
 
     /// Stamps a fact, folds it in, carries out what follows and leaves it for everybody.
     fn take_in(&self, actor: Actor, fact: Fact) {
-        // Mistakes of a config quote its lines, and those may hold a secret: they are not logged.
-        match &fact {
-            Fact::Runtime(RuntimeFact::ServiceFailed { service, error, .. }) => {
-                tracing::error!("{service} failed: {error}");
-            }
-            Fact::Runtime(RuntimeFact::Standby { holder }) => tracing::info!("standing by: {holder}"),
-            _ => {}
-        }
         let at = clock::now();
         let mut board = self.board();
         let envelope = Envelope { host: self.host.clone(), seq: board.seq + 1, at, actor, fact };
+        let before = chronicle::Before::of(&board, &envelope.fact);
         if let Some(journal) = self.journal.get() {
             journal.record(&envelope, &board);
         }
@@ -430,6 +451,7 @@ impl Shared {
                 return;
             }
         };
+        chronicle::tell(&before, &board, &envelope);
         drop(board);
         for effect in effects {
             dispatch::perform(&self.services, effect);
@@ -439,7 +461,12 @@ impl Shared {
 }
 
 /// Folds facts until the runtime is finished; then what still waits.
-async fn fold(shared: Arc<Shared>, mut facts_rx: mpsc::Receiver<(Actor, Fact)>, finished: CancellationToken) {
+async fn fold(
+    shared: Arc<Shared>,
+    mut facts_rx: mpsc::Receiver<(Actor, Fact)>,
+    mut pings_rx: mpsc::Receiver<oneshot::Sender<()>>,
+    finished: CancellationToken,
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut ticked = clock::timer();
     loop {
@@ -453,6 +480,11 @@ async fn fold(shared: Arc<Shared>, mut facts_rx: mpsc::Receiver<(Actor, Fact)>, 
         tokio::select! {
             biased;
             () = finished.cancelled() => break,
+            // Before the facts, which may not come to an end.
+            Some(ping) = pings_rx.recv() => {
+                // Who asked may have stopped waiting.
+                let _ = ping.send(());
+            }
             count = facts_rx.recv_many(&mut batch, BATCH_MAX) => {
                 if count == 0 {
                     break;

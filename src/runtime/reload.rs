@@ -8,11 +8,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Loaded};
 use crate::domain::alert::AlertFact;
@@ -68,6 +68,27 @@ impl Reloads {
         if let Err(mpsc::error::TrySendError::Full(Cause::Asked(_, reply))) = asked {
             // The reload that waits reads what is there then.
             let _ = reply(Inbound::Done("the config is being read already".into()));
+        }
+    }
+}
+
+impl Reloads {
+    /// Asks for a reload and waits for the word about it.
+    ///
+    /// # Errors
+    /// The word, when the config could not be taken into use.
+    pub async fn asked(&self) -> Result<String, String> {
+        let (said_tx, said_rx) = oneshot::channel();
+        let said_tx = Mutex::new(Some(said_tx));
+        self.ask(Arc::new(move |inbound| {
+            let said_tx = said_tx.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // The first answer is the only one, and who asked may be gone.
+            said_tx.is_some_and(|it| it.send(inbound).is_ok())
+        }));
+        match said_rx.await {
+            Ok(Inbound::Done(said)) => Ok(said),
+            Ok(Inbound::Failed(why)) => Err(why),
+            _ => Err("there is nothing that the config could be read from".into()),
         }
     }
 }

@@ -42,6 +42,8 @@ const ASKS_MAX: usize = 32;
 pub struct BackupService {
     asks_tx: SyncSender<Ask>,
     specs: Arc<Mutex<Option<Vec<JobSpec>>>>,
+    /// Nothing more is begun.
+    closing: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -49,9 +51,14 @@ impl BackupService {
     /// Rebuilds the history from the manifests and starts the schedule. Needs a tokio runtime around it.
     pub fn start(setup: &ServiceSetup, specs: Vec<JobSpec>) -> Self {
         let (asks_tx, asks_rx) = sync_channel(ASKS_MAX);
-        let ended = CancellationToken::new();
+        let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
         let waiting = Arc::new(Mutex::new(None));
-        let service = Self { asks_tx: asks_tx.clone(), specs: Arc::clone(&waiting), ended: ended.clone() };
+        let service = Self {
+            asks_tx: asks_tx.clone(),
+            specs: Arc::clone(&waiting),
+            closing: closing.clone(),
+            ended: ended.clone(),
+        };
         let cancel = setup.cancel.clone();
         // A sleeping worker hears nothing but its channel.
         tokio::spawn(async move {
@@ -59,7 +66,7 @@ impl BackupService {
             // A full channel means that it is awake.
             let _ = asks_tx.try_send(Ask::Nudge);
         });
-        let worker = Worker::new(setup.clone(), specs, waiting);
+        let worker = Worker::new(setup.clone(), specs, waiting, closing);
         let guard = ended.drop_guard();
         let started = std::thread::Builder::new().name("backups".into()).spawn(move || {
             let _guard = guard;
@@ -91,7 +98,15 @@ impl BackupService {
         self.ask(Ask::Verify { run: run.clone(), actor, reply: Arc::clone(&reply) }, &failed, &reply);
     }
 
-    /// Waits until a running backup is finished or cleanly abandoned (after `ServiceSetup::cancel`).
+    /// Begins no other backup; one that runs goes on to its end, which [`BackupService::stopped`] waits for.
+    pub fn close(&self) {
+        self.closing.cancel();
+        // A full channel means that it is awake.
+        let _ = self.asks_tx.try_send(Ask::Nudge);
+    }
+
+    /// Waits until a running backup is finished or cleanly abandoned (after `ServiceSetup::cancel`),
+    /// or is at its end after [`BackupService::close`].
     pub async fn stopped(&self) {
         self.ended.cancelled().await;
     }

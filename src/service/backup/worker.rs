@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::backup::BackupFact;
@@ -60,6 +61,8 @@ pub struct Worker {
     specs: Vec<JobSpec>,
     /// Specs that wait to be taken into use.
     waiting: Arc<Mutex<Option<Vec<JobSpec>>>>,
+    /// Nothing more is begun.
+    closing: CancellationToken,
     histories: BTreeMap<String, History>,
     /// Slots are not tried before this.
     refused: BTreeMap<String, Instant>,
@@ -69,11 +72,17 @@ pub struct Worker {
 
 impl Worker {
     /// Takes what it works with; nothing happens yet.
-    pub fn new(setup: ServiceSetup, specs: Vec<JobSpec>, waiting: Arc<Mutex<Option<Vec<JobSpec>>>>) -> Self {
+    pub fn new(
+        setup: ServiceSetup,
+        specs: Vec<JobSpec>,
+        waiting: Arc<Mutex<Option<Vec<JobSpec>>>>,
+        closing: CancellationToken,
+    ) -> Self {
         Self {
             setup,
             specs,
             waiting,
+            closing,
             histories: BTreeMap::new(),
             refused: BTreeMap::new(),
             planned: BTreeMap::new(),
@@ -93,7 +102,7 @@ impl Worker {
         }
         let specs = std::mem::take(&mut self.specs);
         self.configure(state.as_ref(), specs);
-        while !self.setup.cancel.is_cancelled() {
+        while !self.setup.cancel.is_cancelled() && !self.closing.is_cancelled() {
             let specs = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(specs) = specs {
                 self.configure(state.as_ref(), specs);

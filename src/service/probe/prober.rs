@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -72,6 +73,8 @@ struct Running {
     health: Arc<Mutex<HealthMachine>>,
     asks_tx: mpsc::Sender<Ask>,
     cancel: CancellationToken,
+    // When it should have ended its next run.
+    deadline: Arc<Mutex<Instant>>,
     task: JoinHandle<()>,
 }
 
@@ -166,6 +169,17 @@ impl Prober {
         }
     }
 
+    /// How long ago the latest of all probes should have ended its run; a probe whose task is gone counts from its
+    /// last deadline. With its name.
+    pub fn overdue(&self) -> Option<(Duration, String)> {
+        let now = clock::timer();
+        let late = |(id, running): (&ProbeId, &Running)| {
+            let deadline = *running.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+            Some((now.checked_duration_since(deadline)?, id.name().to_string()))
+        };
+        self.inner.tasks().iter().filter_map(late).max()
+    }
+
     /// Records that a person has seen the failure.
     pub fn acknowledge(&self, probe: &ProbeId, actor: Actor) {
         if !self.inner.tasks().contains_key(probe) {
@@ -202,6 +216,7 @@ impl Inner {
         let health = Arc::new(Mutex::new(health));
         let (asks_tx, asks_rx) = mpsc::channel(ASKS_MAX);
         let cancel = self.setup.cancel.child_token();
+        let deadline = Arc::new(Mutex::new(clock::timer() + spec.interval + spec.timeout));
         let kind = spec.kind;
         let task = ProbeTask {
             id,
@@ -217,9 +232,10 @@ impl Inner {
             health: Arc::clone(&health),
             asks_rx,
             acked_at: None,
+            deadline: Arc::clone(&deadline),
             cancel: cancel.clone(),
         };
-        Running { kind, fingerprint, health, asks_tx, cancel, task: tokio::spawn(task.run()) }
+        Running { kind, fingerprint, health, asks_tx, cancel, deadline, task: tokio::spawn(task.run()) }
     }
 
     /// Has the probes look whenever somebody has written marks, until the service is cancelled.

@@ -48,6 +48,8 @@ pub(super) struct ProbeTask {
     pub canaries: Arc<Canaries>,
     /// Time of the mark that was told last; `None` again when the probe is up.
     pub acked_at: Option<jiff::Timestamp>,
+    /// When it should have ended its next run, for whoever looks whether it still runs.
+    pub deadline: Arc<Mutex<Instant>>,
     pub cancel: CancellationToken,
 }
 
@@ -64,6 +66,7 @@ impl ProbeTask {
         let mut wanted_rx = self.canaries.wanted();
         let mut last_begun: Option<Instant> = None;
         loop {
+            self.promise(schedule.wake_at());
             let asked = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return,
@@ -88,6 +91,7 @@ impl ProbeTask {
             }
             let begun_at = clock::timer();
             last_begun = Some(begun_at);
+            self.promise(begun_at);
             let lag = if asked { Duration::ZERO } else { self.begin(&schedule, begun_at).await };
             let Some((outcome, again)) = self.one_run(lag, &mut schedule).await else { return };
             self.health().fold(&outcome);
@@ -113,6 +117,11 @@ impl ProbeTask {
     fn health(&self) -> MutexGuard<'_, HealthMachine> {
         // Nothing panics while it is held; should it, the next result is counted all the same.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A run that begins by then ends within its deadline.
+    fn promise(&self, begins: Instant) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = begins + self.spec.timeout;
     }
 
     fn is_up(&self) -> bool {

@@ -31,6 +31,7 @@ use crate::domain::fact::Fact;
 use crate::domain::request::Inbound;
 use crate::service::notify::NotifierSpec;
 use crate::service::notify::outbox::fault::Step;
+pub use crate::service::notify::outbox::queue::Pulse;
 use crate::service::notify::outbox::queue::Queue;
 use crate::service::supervise::supervise;
 use crate::service::{Reply, ServiceSetup};
@@ -208,6 +209,11 @@ impl Outbox {
             inner.told.notify_one();
             let _ = reply(answer);
         });
+    }
+
+    /// How it is doing.
+    pub fn pulse(&self) -> Pulse {
+        self.inner.queue().pulse(clock::timer())
     }
 
     /// Waits until no attempt is under way any more; after `ServiceSetup::cancel` none begins.

@@ -60,7 +60,38 @@ enum Phase {
     Sending,
 }
 
+/// How the outbox is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Deliveries that are neither sent nor given up.
+    pub open: usize,
+    /// When the oldest of them was decided.
+    pub oldest: Option<Timestamp>,
+    /// How long ago an attempt should have begun that nothing stands in the way of.
+    pub overdue: Duration,
+}
+
 impl Queue {
+    /// How it is doing.
+    pub fn pulse(&self, timer: Instant) -> Pulse {
+        let mut busy: HashMap<&str, usize> = HashMap::new();
+        for waiting in self.open.values().filter(|it| it.phase == Phase::Sending) {
+            *busy.entry(&waiting.delivery.notifier).or_default() += 1;
+        }
+        let mut before: HashSet<(&str, &str)> = HashSet::new();
+        let mut overdue = Duration::ZERO;
+        for waiting in self.open.values() {
+            let notifier = waiting.delivery.notifier.as_str();
+            let is_first = before.insert((notifier, &waiting.delivery.key));
+            let has_turn = busy.get(notifier).is_none_or(|it| *it < AT_ONCE_MAX);
+            if is_first && has_turn && waiting.phase != Phase::Sending {
+                let due = self.pauses.get(notifier).map_or(waiting.due, |it| waiting.due.max(*it));
+                overdue = overdue.max(timer.saturating_duration_since(due));
+            }
+        }
+        Pulse { open: self.open.len(), oldest: self.open.values().map(|it| it.delivery.at).min(), overdue }
+    }
+
     /// Puts a new delivery in; it may start once it is committed, at `latest` in any case.
     pub fn push(&mut self, delivery: Delivery, now: Timestamp, latest: Instant, timer: Instant) {
         let expires = delivery.expires.map(|it| timer_at(it, now, timer, Duration::MAX));

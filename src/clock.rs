@@ -36,7 +36,8 @@ pub fn since_boot() -> Option<Duration> {
 /// Returns the monotonic clock in microseconds, as the service manager reads it (`CLOCK_MONOTONIC`).
 pub fn monotonic_us() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or_default(), u64::try_from(now.tv_nsec).unwrap_or_default());
+    let (seconds, nanos) =
+        (u64::try_from(now.tv_sec).unwrap_or_default(), u64::try_from(now.tv_nsec).unwrap_or_default());
     seconds * 1_000_000 + nanos / 1_000
 }
 

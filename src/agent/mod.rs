@@ -1,8 +1,15 @@
 //! The runtime without a screen, and the socket by which screens attach to it.
 //!
 //! Whoever holds the state directory serves the socket, an agent as well as a screen that runs its own runtime, so
-//! that every other screen attaches and shows the same. [`protocol`] says what is spoken.
+//! that every other screen attaches and shows the same. [`protocol`] says what is spoken. What only an agent does
+//! is in [`duties`]: metrics ([`metrics`], [`expose`]), beats to a dead man's switch ([`selfbeat`]), and the service
+//! manager ([`manager`]).
 
 pub mod connector;
+pub mod duties;
+pub mod expose;
+pub mod manager;
+pub mod metrics;
 pub mod protocol;
+pub mod selfbeat;
 mod unanswered;

@@ -32,21 +32,25 @@ pub fn set_verbose(count: u8) {
 /// # Errors
 /// When the file cannot be written. Everything works without it but finding out why something did not.
 pub fn start(state_dir: &Path) -> io::Result<()> {
-    let level = match VERBOSE.load(Ordering::Relaxed) {
-        0 => "info",
-        1 => "info,hotseat=debug",
-        _ => "info,hotseat=trace",
-    };
-    let filter = EnvFilter::try_from_env("HOTSEAT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let file = open(state_dir)?;
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter())
         .with_ansi(false)
         // On a full disk it would complain on stderr, into the middle of the screen.
         .log_internal_errors(false)
         .with_writer(Mutex::new(file))
         .try_init()
         .map_err(io::Error::other)
+}
+
+/// What is logged: `HOTSEAT_LOG`, else by how often `-v` was given.
+pub fn filter() -> EnvFilter {
+    let level = match VERBOSE.load(Ordering::Relaxed) {
+        0 => "info",
+        1 => "info,hotseat=debug",
+        _ => "info,hotseat=trace",
+    };
+    EnvFilter::try_from_env("HOTSEAT_LOG").unwrap_or_else(|_| EnvFilter::new(level))
 }
 
 fn open(state_dir: &Path) -> io::Result<File> {

@@ -1,6 +1,7 @@
 //! Sub-commands: they parse, call and format.
 
 pub mod ack;
+pub mod agent;
 pub mod alerts;
 pub mod backup;
 pub mod beat;
@@ -107,6 +108,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Keep watch without a screen: probes, alerts, backups, logs
+    Agent(agent::Args),
     /// Show probes, backups and open incidents in one page
     Status(status::Args),
     /// Run a probe once and print its phases; exits like a Nagios plugin
@@ -224,6 +227,7 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             open::run(&cli.open, cx, out)
         }
         Some(command) => match command {
+            Command::Agent(args) => agent::run(args, cx, out),
             Command::Status(args) => status::run(args, cx, out),
             Command::Probe(args) => probe::run(args, cx, out),
             Command::Logs(args) => logs::run(args, cx, out),

@@ -1,5 +1,6 @@
 //! `load() -> Loaded`: the config and everything that is wrong with it; one bad entry does not stop the others.
 
+pub mod agent;
 pub mod alerts;
 pub mod paths;
 pub mod secrets;
@@ -9,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::agent::Agent;
 use crate::domain::alert::rules::AlertRules;
 use crate::domain::config_error::ConfigError;
 use crate::domain::key::KeyBinding;
@@ -61,6 +63,8 @@ pub struct Config {
     pub refused_notifiers: Vec<String>,
     /// `[beat]`: where heartbeats are taken by HTTP.
     pub beat: Option<Listen>,
+    /// `[agent]`: what only `hotseat agent` does.
+    pub agent: Agent,
     /// `[screen]`.
     pub screen: Screen,
     /// `[keys]`: the keymap is built from it by the screen, which knows the commands.
@@ -192,6 +196,9 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     let alerts = alerts::read(file, &root, rules);
     config.alerts = alerts.rules;
     config.beat = root.get("beat").filter(|it| it.expect_table()).and_then(|it| read_listen(&it));
+    if let Some(agent) = root.get("agent").filter(|it| it.expect_table()) {
+        config.agent = agent::read(&agent);
+    }
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
         config.screen = read_screen(&screen);
     }

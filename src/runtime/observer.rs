@@ -87,8 +87,7 @@ impl Vitals {
     /// What is wrong, in one line; `None` when nothing is.
     pub fn trouble(&self) -> Option<String> {
         let parts = self.parts();
-        let words: Vec<String> =
-            parts.iter().filter_map(|(name, it)| Some(format!("{name}: {}", it.why()?))).collect();
+        let words: Vec<String> = parts.iter().filter_map(|(name, it)| Some(format!("{name}: {}", it.why()?))).collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
 }

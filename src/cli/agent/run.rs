@@ -1,0 +1,243 @@
+//! The agent itself: from the lock of the state directory to the last word.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::duties;
+use crate::agent::manager::Manager;
+use crate::cli::Context;
+use crate::cli::agent::RunArgs;
+use crate::cli::agent::log::Log;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::clock;
+use crate::config::agent::GRACE;
+use crate::config::{self, Loaded, paths};
+use crate::registry::node::Commands;
+use crate::runtime::lock::{Acquired, StateLock};
+use crate::runtime::{Runtime, RuntimeSetup};
+
+/// Threads that serve probes, logs, backups, notes and screens; waiting is most of what they do.
+const SERVICE_THREADS: usize = 2;
+/// How often is looked whether another runtime has left the state directory.
+const CLAIM_RETRY: Duration = Duration::from_millis(500);
+/// What the runtime may take beyond the grace of a backup: it has deadlines of its own, well below a second.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Runs the agent until it is stopped.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: &RunArgs, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    let log = Log::start(args.log.clone(), args.log_json).map_err(|error| {
+        let path = args.log.as_deref().unwrap_or(Path::new("standard error"));
+        Failure::usage(format!("could not write the log: {}", path.display())).caused_by(error)
+    })?;
+    let named = cx.config.clone();
+    let read = move || config::load(named.as_deref(), Commands::Run);
+    let loaded = read();
+    if let (false, Some(error)) = (loaded.readable, loaded.errors.first()) {
+        return Err(Failure::usage("could not use the config")
+            .caused_by(error)
+            .hint("run `hotseat check` to see where and why"));
+    }
+    let services = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVICE_THREADS)
+        .thread_name("service")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("could not start the services").caused_by(error))?;
+    let setup = RuntimeSetup {
+        host: cx.host(&loaded.config),
+        user: paths::user_name(),
+        state_dir: cx.state_dir(),
+        loaded,
+        reader: Some(Arc::new(read)),
+    };
+    let grace = args.grace;
+    let code = services.block_on(async {
+        let signals = Signals::new().map_err(|error| Failure::internal("could not take signals").caused_by(error))?;
+        Agent { log, manager: Arc::new(Manager::of_environment()), signals, grace }.run(setup, args.wait).await
+    });
+    // Threads that hang in a disk are not waited for.
+    services.shutdown_background();
+    code
+}
+
+struct Agent {
+    log: Log,
+    manager: Arc<Manager>,
+    signals: Signals,
+    grace: Option<Duration>,
+}
+
+/// What came of asking for the state directory.
+enum Claimed {
+    Held(StateLock),
+    /// It cannot be locked; the runtime says what follows from it.
+    Unlockable,
+    /// Stopped while it was waited for.
+    Stopped,
+}
+
+impl Agent {
+    async fn run(mut self, setup: RuntimeSetup, wait: bool) -> Result<ExitCode, Failure> {
+        let lock = match self.claim(&setup.state_dir, wait).await? {
+            Claimed::Held(lock) => Some(lock),
+            Claimed::Unlockable => None,
+            Claimed::Stopped => return Ok(ExitCode::SUCCESS),
+        };
+        let since = clock::now();
+        say_what_is_watched(&setup.loaded, &setup.state_dir);
+        let runtime = match lock {
+            Some(lock) => Runtime::start_holding(setup, lock),
+            None => Runtime::start(setup),
+        };
+        let cancel = CancellationToken::new();
+        tokio::spawn(duties::run(runtime.observer(), runtime.config(), since, cancel.clone()));
+        tokio::select! {
+            () = runtime.active().cancelled_owned() => {}
+            // The runtime reads what an earlier run left for seconds at most; a stop is not kept waiting.
+            () = self.signals.stop() => return self.stop(runtime, cancel).await,
+        }
+        self.manager.ready(&runtime.observer().look(duties::status).unwrap_or_default());
+        tracing::info!(pid = std::process::id(), "the agent watches");
+        tokio::spawn(duties::keep_alive(runtime.observer(), Arc::clone(&self.manager), cancel.clone()));
+        loop {
+            match self.signals.next().await {
+                Asked::Stop => return self.stop(runtime, cancel).await,
+                Asked::Reload => self.reload(&runtime).await,
+            }
+        }
+    }
+
+    /// Asks for the state directory, and waits for it when that is wanted.
+    async fn claim(&mut self, state_dir: &Path, wait: bool) -> Result<Claimed, Failure> {
+        let mut said = false;
+        loop {
+            let made = paths::make_private_dir(state_dir);
+            match made.and_then(|()| StateLock::acquire(state_dir, clock::now())) {
+                Ok(Acquired::Held(lock)) => return Ok(Claimed::Held(lock)),
+                Err(_) => return Ok(Claimed::Unlockable),
+                Ok(Acquired::Taken(holder)) if !wait => {
+                    return Err(Failure::internal(format!(
+                        "another hotseat watches this state directory: {holder} ({})",
+                        state_dir.display()
+                    ))
+                    .hint("`hotseat agent status` says what runs; `--wait` takes over when it ends"));
+                }
+                Ok(Acquired::Taken(holder)) => {
+                    if !said {
+                        said = true;
+                        tracing::info!(holder, "standing by until the state directory is free");
+                        self.manager.ready(&format!("stands by: {holder}"));
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.signals.stop() => return Ok(Claimed::Stopped),
+                () = tokio::time::sleep(CLAIM_RETRY) => {}
+            }
+            // Who stands by is well.
+            self.manager.alive();
+        }
+    }
+
+    async fn reload(&self, runtime: &Runtime) {
+        self.manager.reloading();
+        if let Err(error) = self.log.reopen() {
+            tracing::error!(%error, "could not open the log anew; the one before is written on");
+        }
+        // What it took or refused is logged by the runtime and shown by every screen.
+        let said = match runtime.reload().await {
+            Ok(_) => runtime.observer().look(duties::status).unwrap_or_default(),
+            Err(why) => {
+                tracing::error!(why, "reload refused");
+                why
+            }
+        };
+        self.manager.ready(&said);
+    }
+
+    /// Ends in order: first a running backup as far as its grace goes, while everything else goes on.
+    async fn stop(mut self, runtime: Runtime, cancel: CancellationToken) -> Result<ExitCode, Failure> {
+        let grace = self.grace.or(runtime.config().borrow().agent.grace).unwrap_or(GRACE);
+        let at_work =
+            runtime.observer().look(|board| board.backups.at_work().map(|it| it.name().to_string())).flatten();
+        let job = at_work.as_deref().unwrap_or_default();
+        tracing::info!(waits_for = job, grace_s = grace.as_secs(), "stopping");
+        let said = at_work.as_ref().map_or_else(|| "stops".to_string(), |job| format!("lets backup `{job}` end"));
+        self.manager.stopping(&said, grace + SHUTDOWN_DEADLINE);
+        let began = clock::monotonic();
+        tokio::select! {
+            () = runtime.backups_ended() => {}
+            () = tokio::time::sleep(grace) => tracing::warn!(job, "the backup is abandoned: its grace is over"),
+            () = self.signals.stop() => tracing::warn!(job, "stopping at once: a second signal came"),
+        }
+        cancel.cancel();
+        if tokio::time::timeout(SHUTDOWN_DEADLINE, runtime.shutdown()).await.is_err() {
+            tracing::error!("something hangs and is left behind");
+        }
+        tracing::info!(took_ms = clock::monotonic().duration_since(began).as_millis() as u64, "stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What a signal asks.
+enum Asked {
+    Stop,
+    Reload,
+}
+
+/// The signals that an agent obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Asked::Stop) {}
+    }
+}
+
+fn say_what_is_watched(loaded: &Loaded, state_dir: &Path) {
+    let config = &loaded.config;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = config.path.as_deref().unwrap_or("none"),
+        state_dir = %state_dir.display(),
+        probes = config.probes.len(),
+        logs = config.logs.len(),
+        backups = config.backups.len(),
+        notifiers = config.notifiers.len(),
+        mistakes = loaded.errors.len(),
+        "starting"
+    );
+    if let Some(missing) = &loaded.missing {
+        tracing::warn!(path = %missing.display(), "there is no config yet: run `hotseat init`; it is waited for");
+    }
+}

@@ -70,9 +70,7 @@ impl Reloads {
             let _ = reply(Inbound::Done("the config is being read already".into()));
         }
     }
-}
 
-impl Reloads {
     /// Asks for a reload and waits for the word about it.
     ///
     /// # Errors
@@ -80,11 +78,12 @@ impl Reloads {
     pub async fn asked(&self) -> Result<String, String> {
         let (said_tx, said_rx) = oneshot::channel();
         let said_tx = Mutex::new(Some(said_tx));
-        self.ask(Arc::new(move |inbound| {
+        let reply: Reply = Arc::new(move |inbound| {
             let said_tx = said_tx.lock().unwrap_or_else(PoisonError::into_inner).take();
             // The first answer is the only one, and who asked may be gone.
             said_tx.is_some_and(|it| it.send(inbound).is_ok())
-        }));
+        });
+        self.ask(Actor::Runtime, reply);
         match said_rx.await {
             Ok(Inbound::Done(said)) => Ok(said),
             Ok(Inbound::Failed(why)) => Err(why),

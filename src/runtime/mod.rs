@@ -48,7 +48,7 @@ use crate::service::log::LogService;
 use crate::service::probe::Prober;
 use crate::service::probe::heartbeat::serve::BeatServer;
 use crate::service::supervise::{panic_text, supervise};
-use crate::service::{FACTS_MAX, FactSender, Reply, ServiceSetup};
+use crate::service::{FACTS_MAX, FactSender, HEAD_START, Reply, ServiceSetup};
 use crate::store::reader::{Desk, Reader};
 
 /// Messages under way to a screen. Few: what waits behind them is replaced by newer things.
@@ -209,6 +209,11 @@ impl Runtime {
             facts,
             cancel: cancel.clone(),
         };
+        // Without a screen there is nothing to open with.
+        let head_start = match part {
+            Part::Whichever if !config.logs.is_empty() => HEAD_START,
+            _ => Duration::ZERO,
+        };
         let (claim, waits) = match part {
             Part::Whichever => (claim(&service_setup), true),
             Part::Holder(lock) => (Claim::Held(lock), false),
@@ -221,7 +226,7 @@ impl Runtime {
             board: Arc::new(Mutex::new(Board { host: Some(setup.host.clone()), ..Board::default() })),
             facts: service_setup.facts.clone(),
             logs: LogService::start(&service_setup, config.logs.clone()),
-            incidents: IncidentService::start(&service_setup),
+            incidents: IncidentService::start_after(head_start, &service_setup),
             past: PastDesk::new(&service_setup.state_dir, &setup.host),
             history: OnceLock::new(),
             keeper: OnceLock::new(),
@@ -241,8 +246,8 @@ impl Runtime {
             lock: OnceLock::new(),
         });
         match claim {
-            Claim::Held(lock) => state::activate(&shared, &service_setup, &config_rx, Some(lock)),
-            Claim::Unlocked => state::activate(&shared, &service_setup, &config_rx, None),
+            Claim::Held(lock) => state::activate(head_start, &shared, &service_setup, &config_rx, Some(lock)),
+            Claim::Unlocked => state::activate(head_start, &shared, &service_setup, &config_rx, None),
             Claim::Standby => {
                 let _ = services.history.set(Desk::start(Reader::new(&service_setup.state_dir, None)));
                 if waits {
@@ -257,7 +262,11 @@ impl Runtime {
             let reload_queue = if deferred { reload_queue.with_deferred(&reloads) } else { reload_queue };
             let (reloads, services) = (reloads.clone(), Arc::clone(&services));
             let start = reload::Start { errors, missing };
-            tokio::spawn(reload::run(service_setup, services, reader, config_tx, start, reloads, reload_queue));
+            tokio::spawn(async move {
+                // A change meanwhile is seen with the first watch.
+                tokio::time::sleep(head_start).await;
+                reload::run(service_setup, services, reader, config_tx, start, reloads, reload_queue).await;
+            });
         }
         Self { shared, reloads, config_rx, stopping, cancel, finished, serving, folding }
     }
@@ -557,7 +566,7 @@ fn stand_by(setup: &ServiceSetup, shared: &Arc<Shared>, config: &watch::Receiver
                 }
                 let Some(shared) = shared.upgrade() else { return };
                 if let Ok(Acquired::Held(lock)) = StateLock::acquire(&setup.state_dir, clock::now()) {
-                    state::activate(&shared, &setup, &config, Some(lock));
+                    state::activate(Duration::ZERO, &shared, &setup, &config, Some(lock));
                     setup.facts.send(Fact::Runtime(RuntimeFact::Active)).await;
                     return;
                 }

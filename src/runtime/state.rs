@@ -45,8 +45,10 @@ impl Keeper {
     }
 }
 
-/// Starts what only the holder of the state directory does. Never waits: the rest follows in a task.
+/// Starts what only the holder of the state directory does. Never waits: the rest follows in a task. The store is opened
+/// after `head_start`.
 pub fn activate(
+    head_start: Duration,
     shared: &Arc<Shared>,
     setup: &ServiceSetup,
     config_rx: &watch::Receiver<Arc<Config>>,
@@ -60,7 +62,7 @@ pub fn activate(
         services.past.flush_with(journal.flusher());
         let _ = shared.journal.set(journal);
         let news = news_sink(setup, Arc::downgrade(services));
-        Store::start(&setup.state_dir, Limits::default(), news, move |opened| {
+        Store::start_after(head_start, &setup.state_dir, Limits::default(), news, move |opened| {
             // Too late: the probes run without it.
             let _ = opened_tx.send(opened);
         })

@@ -11,6 +11,7 @@ pub mod supervise;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,10 @@ use crate::domain::request::Inbound;
 
 /// Facts that may wait for the runtime. Services that can wait do; 256 facts are far more than a second of work.
 pub const FACTS_MAX: usize = 256;
+
+/// What a screen that opens on logs gets for its first rows before the store, the incidents and what watches files use the
+/// disk and the cores: four times what it needs, and far less than anything that would page waits.
+pub const HEAD_START: Duration = Duration::from_millis(40);
 
 /// Where services put what they observe.
 #[derive(Debug, Clone)]

@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -102,6 +103,18 @@ impl Store {
         news: NewsSink,
         opened: impl FnOnce(Opened) + Send + 'static,
     ) -> Self {
+        Self::start_after(Duration::ZERO, state_dir, limits, news, opened)
+    }
+
+    /// As [`Store::start`], but leaves the disk and the processor to others for so long: making a new file takes some
+    /// milliseconds and five waits for the disk.
+    pub fn start_after(
+        head_start: Duration,
+        state_dir: &Path,
+        limits: Limits,
+        news: NewsSink,
+        opened: impl FnOnce(Opened) + Send + 'static,
+    ) -> Self {
         // One is enough: whoever is woken looks at everything.
         let (wake_tx, wake_rx) = sync_channel(1);
         let shared = Arc::new(Shared {
@@ -122,6 +135,7 @@ impl Store {
             chores: std::collections::VecDeque::new(),
         };
         let run = move || {
+            std::thread::sleep(head_start);
             opened(writer.open());
             writer.run(&wake_rx);
         };

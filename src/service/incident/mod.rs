@@ -49,12 +49,16 @@ impl Drop for Handle {
 }
 
 impl IncidentService {
-    /// Reads what is there and starts watching it.
-    pub fn start(setup: &ServiceSetup) -> Self {
+    /// Reads what is there and starts watching it, but leaves the disk to others for so long. What is asked meanwhile
+    /// waits.
+    pub fn start_after(head_start: Duration, setup: &ServiceSetup) -> Self {
         let queue = Arc::new(Queue::default());
         let store = IncidentStore::new(&setup.state_dir, &setup.host, &setup.user, clock::zone());
         let worker = Worker::new(store, setup.facts.clone(), setup.cancel.clone(), queue.clone());
-        let started = std::thread::Builder::new().name("incidents".into()).spawn(move || worker.run());
+        let started = std::thread::Builder::new().name("incidents".into()).spawn(move || {
+            std::thread::sleep(head_start);
+            worker.run();
+        });
         if started.is_err() {
             // Without the thread nothing would ever answer: a closed queue refuses at once and says so.
             queue.close();

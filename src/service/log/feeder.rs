@@ -22,6 +22,7 @@ use crate::logstore::segment::lock;
 use crate::logstore::source::{GapMark, Source, Unfinished};
 use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::logstore::tail::FileTail;
+use crate::service::HEAD_START;
 use crate::service::log::files::{self, LogFile, absolute, is_fifo, links_above, raise_file_limit, unique};
 use crate::service::log::glob;
 use crate::service::log::pipe::StreamReader;
@@ -171,6 +172,11 @@ impl Feeder {
         self.scan(&mut state, &waker);
         self.look(&mut state, &News::default());
         first_look();
+        // Setting up a watch in a directory of many files takes milliseconds.
+        if self.follow && hints.wait(Some(HEAD_START)) {
+            // Whoever woke it is heard below.
+            waker.wake();
+        }
         let (mut news, mut is_stale, mut hears) = (News::default(), true, false);
         while !self.cancel.is_cancelled() {
             self.start_histories(&mut state);

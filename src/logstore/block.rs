@@ -206,6 +206,12 @@ impl Block {
         Some(self.sum_up(hits, detail, arrival, collector))
     }
 
+    /// Counts the records that pass and says where they begin, when that takes no split of the block.
+    pub fn count_near(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> Option<Summary> {
+        let hits = self.near_hits(matcher, Detail::Count, arrival)?;
+        Some(Summary::counted(hits.records).with_starts(hits.starts))
+    }
+
     fn sum_up(
         &self,
         hits: Hits,
@@ -286,6 +292,36 @@ impl Block {
             }
         }
         Some(hits)
+    }
+
+    /// The records that pass, copied out of the block, and the offsets where they begin in their segment. Neither
+    /// splits the block nor keeps the rest of it in memory. `None` when the lines around the hits do not tell.
+    pub fn gather(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> Option<(Self, Vec<u64>)> {
+        let wanted = Detail::Groups { phase: 0, stripe: None };
+        let mut spans = self.near_hits(matcher, wanted, arrival)?.spans;
+        let is_whole = self.next == self.base + self.bytes.len() as u64;
+        if !is_whole && spans.last().is_some_and(|it| it.end as usize == self.bytes.len()) {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(spans.iter().map(|it| self.bytes_of(it).len()).sum());
+        let mut starts = Vec::with_capacity(spans.len());
+        for span in &mut spans {
+            starts.push(self.base + u64::from(span.start));
+            let start = offset(bytes.len());
+            bytes.extend_from_slice(self.bytes_of(span));
+            (span.start, span.end) = (start, offset(bytes.len()));
+        }
+        let gathered = Self {
+            base: 0,
+            next: bytes.len() as u64,
+            bytes,
+            spans: OnceLock::from(spans),
+            zone: self.zone.clone(),
+            reference: self.reference,
+            reading: self.reading.clone(),
+            asides: Vec::new(),
+        };
+        Some((gathered, starts))
     }
 
     /// Where the nearest line with a timestamp begins: the line `start..end`, or one that it continues as so

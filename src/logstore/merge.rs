@@ -2,11 +2,13 @@
 //!
 //! A walk whose next match is not known yet is searched no further than to the time of the next match that is
 //! known: what lies behind that can not go first. Walks that have to read are stepped on all cores, and where matches are rare the blocks ahead of them are
-//! searched on all cores as well, the nearest first.
+//! searched on all cores as well, the nearest first. On a long way through everything what is found there is kept.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::scout;
+use crate::logstore::segment::lock;
+use crate::logstore::walk::stretches::StretchId;
 use crate::logstore::walk::{Direction, Ground, Placed, Step, Walk};
 
 /// Walks that have to read before it is worth another thread.
@@ -25,6 +29,10 @@ const FIRST_BLOCKS: usize = 16;
 const MAX_BLOCKS: usize = 256;
 /// A search ahead ends after so long, so that what was found before it is shown soon.
 const MAX_LOOK: Duration = Duration::from_millis(8);
+/// Blocks of a long way that are read ahead at first, and at most: 16 MiB, which take many times as long as starting
+/// a thread does. So much is held where every record passes.
+const FIRST_READ: usize = 4;
+const MAX_READ: usize = 64;
 /// Matches that end a search ahead: more than a screen.
 const ENOUGH_MATCHES: u32 = 256;
 
@@ -45,6 +53,10 @@ pub struct Merge<'a> {
     help: Option<Help<'a>>,
     barren: u32,
     ahead: usize,
+    /// Blocks to read ahead of a walk next time.
+    read: usize,
+    /// Memory that the threads read blocks into, one time after the other.
+    buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 /// What it takes to use all cores.
@@ -111,7 +123,19 @@ impl<'a> Merge<'a> {
         let (queue, later) = (queue(), queue());
         let heads = walks.iter().map(|_| None).collect();
         let unknown = (0..walks.len()).rev().collect();
-        Self { walks, heads, queue, unknown, later, direction, help: None, barren: 0, ahead: FIRST_BLOCKS }
+        Self {
+            walks,
+            heads,
+            queue,
+            unknown,
+            later,
+            direction,
+            help: None,
+            barren: 0,
+            ahead: FIRST_BLOCKS,
+            read: FIRST_READ,
+            buffers: Mutex::default(),
+        }
     }
 
     /// Uses all cores.
@@ -136,11 +160,12 @@ impl<'a> Merge<'a> {
     pub fn step(&mut self) -> Step {
         self.recall();
         if let Some(help) = self.help {
-            if self.unknown.len() >= MIN_SHARED_WALKS {
+            if self.reads_ahead() {
+                self.read_ahead(help);
+            } else if self.unknown.len() >= MIN_SHARED_WALKS {
                 self.step_all(help);
                 return Step::Pending;
-            }
-            if self.barren >= BARREN_STRETCHES {
+            } else if self.barren >= BARREN_STRETCHES {
                 self.barren = 0;
                 self.look_ahead(help);
             }
@@ -215,10 +240,16 @@ impl<'a> Merge<'a> {
         let mut walks: Vec<(usize, &mut Walk<'a>)> =
             self.walks.iter_mut().enumerate().filter(|(index, _)| is_unknown[*index]).collect();
         let step = |(index, walk): &mut (usize, &mut Walk<'a>)| {
-            // A stretch is read with the first step, and its first match met with the second.
-            let step = guarded(walk, |walk| match walk.step() {
-                Step::Pending if !(help.stop)() => walk.step(),
-                step => step,
+            // A block is searched with the first step, a stretch of it read with the second, and its first match met
+            // with the third.
+            let step = guarded(walk, |walk| {
+                let mut step = walk.step();
+                for _ in 0..2 {
+                    if matches!(step, Step::Pending) && !(help.stop)() {
+                        step = walk.step();
+                    }
+                }
+                step
             });
             (*index, step)
         };
@@ -248,6 +279,49 @@ impl<'a> Merge<'a> {
         if self.barren >= BARREN_STRETCHES {
             self.barren = 0;
             self.look_ahead(help);
+        }
+    }
+
+    /// True when there is a long way to go, and few walks: what is read ahead of all of them is held in memory.
+    fn reads_ahead(&self) -> bool {
+        self.walks.len() * FIRST_READ <= MAX_READ && self.walks.iter().any(Walk::is_long)
+    }
+
+    /// Reads and searches the next blocks of the walks that have nothing left, on all cores.
+    fn read_ahead(&mut self, help: Help<'_>) {
+        let each = self.read.min(MAX_READ / self.walks.len().max(1));
+        let stretches = |walk: usize| self.walks[walk].to_read(each).into_iter().map(move |it| (walk, it));
+        let tasks: Vec<(usize, StretchId)> = self.unknown.iter().copied().flat_map(stretches).collect();
+        if tasks.len() < 2 {
+            return;
+        }
+        self.read = (self.read * 2).min(MAX_READ);
+        let (walks, buffers, next) = (&self.walks, &self.buffers, AtomicUsize::new(0));
+        let work = || {
+            let (mut done, mut buffer) = (Vec::new(), lock(buffers).pop().unwrap_or_default());
+            while !(help.stop)() {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((walk, stretch)) = tasks.get(index) else { break };
+                // What panics is read again when it is its turn, and is said then.
+                let search = || walks[*walk].search(*stretch, &mut buffer);
+                let Ok(searched) = catch_unwind(AssertUnwindSafe(search)) else { break };
+                done.push((index, searched));
+            }
+            lock(buffers).push(buffer);
+            done
+        };
+        let helpers = help.threads.min(tasks.len()) - 1;
+        let mut done = std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+            let mut done = work();
+            // No thread panics: what it searches is guarded.
+            done.extend(helpers.into_iter().filter_map(|it| it.join().ok()).flatten());
+            done
+        });
+        done.sort_unstable_by_key(|(index, _)| *index);
+        for (index, searched) in done {
+            let (walk, stretch) = tasks[index];
+            self.walks[walk].keep_ahead(stretch, searched);
         }
     }
 

@@ -9,6 +9,7 @@ mod stores;
 pub mod tally;
 pub mod totals;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -257,6 +258,24 @@ pub fn scout(
         }
         work();
     });
+}
+
+/// Searches one block, unless that took a split of it, and keeps how many records pass and where they begin. Times and
+/// levels are left to a count.
+pub fn search((reader, goal): (&BlockReader, &Goal), snapshot: &Snapshot, part: &Part, block: u64) {
+    thread_local! {
+        // Fresh memory for every block would cost as much as the search.
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let id = id(part, block);
+    let Ok(read) = reader.block_once(&part.segment, part.size_bytes, block, BUFFER.take()) else { return };
+    if let Some(summary) = read.count_near(&goal.matcher, &|offset| snapshot.arrival(part, offset)) {
+        goal.counts.put(id, BlockReader::is_closed(&part.segment, block), summary);
+    }
+    // That of a block with a giant record is not kept.
+    if read.bytes.capacity() as u64 <= 2 * BLOCK_BYTES {
+        BUFFER.set(read.bytes);
+    }
 }
 
 /// The block at work, with memory that serves one block after the other.

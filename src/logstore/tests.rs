@@ -19,6 +19,7 @@ use crate::logstore::source::Source;
 use crate::logstore::tail::FileTail;
 
 mod ends;
+mod far;
 mod torture;
 mod ugly;
 

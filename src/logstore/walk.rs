@@ -3,6 +3,9 @@
 //! Nothing is sorted globally: each source is walked in its own order, and of several the walk with the next
 //! time goes first (`merge`). A source whose clock jumps keeps its order.
 
+pub mod stretches;
+
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -14,10 +17,11 @@ use crate::logstore::block::reader::BlockReader;
 use crate::logstore::block::{BLOCK_BYTES, Block, PAGE_BYTES};
 use crate::logstore::place::{nanos_of, time_of};
 use crate::logstore::scan::goal::{BlockId, Goal};
-use crate::logstore::source::{GapMark, Part, Snapshot};
+use crate::logstore::source::{GapMark, Snapshot};
 use crate::logstore::store::StoreError;
 use crate::logstore::store::pages::Pages;
 use crate::logstore::store::reader::Leaf;
+use crate::logstore::walk::stretches::{Searched, StretchId, place_in};
 
 /// A place between records of a source: index of the part, offset in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,6 +162,12 @@ pub struct Walk<'a> {
     /// Forward: records at or behind this place are not wanted.
     ceiling: Place,
     loaded: Option<Arc<Block>>,
+    /// See [`Searched::starts`].
+    starts: Option<Vec<u64>>,
+    /// The block that was searched last, and the part it is in.
+    searched: Option<(usize, u64)>,
+    /// Stretches that were read ahead, the next one first.
+    ahead: VecDeque<(StretchId, io::Result<Searched>)>,
     /// Matches of the loaded stretch still to be met with their times, the next one last.
     hits: Vec<(u32, Option<Timestamp>)>,
     /// The gap between this part and the next one in the direction was met.
@@ -193,6 +203,9 @@ impl<'a> Walk<'a> {
             floor: Place::START,
             ceiling: Place::STORE_END,
             loaded: None,
+            starts: None,
+            searched: None,
+            ahead: VecDeque::new(),
             hits: Vec::new(),
             gap_met: direction == Direction::Forward,
             tail_met: direction == Direction::Backward,
@@ -258,28 +271,21 @@ impl<'a> Walk<'a> {
             return None;
         }
         let part = self.snapshot.parts.get(self.part)?;
-        let (per_block, stretches) = (self.per_block(), self.stretches());
-        let mut stretch = self.stretch;
+        let stretch = self.next_stretch();
         match self.direction {
             Direction::Forward => {
-                while stretch < stretches && self.rules_out(stretch / per_block) {
-                    stretch = (stretch / per_block + 1) * per_block;
-                }
                 let offset = stretch.saturating_mul(self.ground.unit);
                 if !self.gap_met || (Place { part: self.part, offset }) >= self.ceiling {
                     return None;
                 }
             }
             Direction::Backward => {
-                while stretch > 0 && self.rules_out((stretch - 1) / per_block) {
-                    stretch = (stretch - 1) / per_block * per_block;
-                }
                 if !self.tail_met || stretch == 0 {
                     return None;
                 }
             }
         }
-        if stretch >= stretches {
+        if stretch >= self.stretches() {
             return None;
         }
         self.ground.reader.stamp_of_page(part, stretch * self.ground.unit / PAGE_BYTES)
@@ -323,50 +329,6 @@ impl<'a> Walk<'a> {
         BlockId { segment: part.segment.uid, size: part.size_bytes, block }
     }
 
-    fn rules_out(&self, block: u64) -> bool {
-        self.ground.known.is_some_and(|it| it.has_none(self.block_id(self.part, block)))
-    }
-
-    /// The next blocks of which nothing is known, the nearest first; none when something is known of the next one.
-    pub fn unknown(&self, at_most: usize) -> Vec<(&'a Snapshot, &'a Part, u64)> {
-        let mut found = Vec::new();
-        let Some(goal) = self.ground.known.filter(|_| self.hits.is_empty() && self.pages.is_none() && !self.ended)
-        else {
-            return found;
-        };
-        let snapshot = self.snapshot;
-        let parts: Vec<usize> = match self.direction {
-            Direction::Forward => (self.part..snapshot.parts.len()).collect(),
-            Direction::Backward => (self.floor.part..=self.part).rev().collect(),
-        };
-        for index in parts {
-            let Some(part) = snapshot.parts.get(index) else { continue };
-            let all = BlockReader::blocks(part.size_bytes);
-            let is_first = index == self.part;
-            let mut blocks: Box<dyn Iterator<Item = u64>> = match self.direction {
-                Direction::Forward => Box::new(if is_first { self.stretch / self.per_block() } else { 0 }..all),
-                Direction::Backward => {
-                    let end = if is_first { self.stretch.div_ceil(self.per_block()).min(all) } else { all };
-                    let floor = if index == self.floor.part { self.floor.offset / BLOCK_BYTES } else { 0 };
-                    Box::new((floor..end).rev())
-                }
-            };
-            while found.len() < at_most
-                && let Some(block) = blocks.next()
-            {
-                let id = self.block_id(index, block);
-                if goal.has_none(id) {
-                    continue;
-                }
-                if goal.is_counted(id) {
-                    return found;
-                }
-                found.push((snapshot, part, block));
-            }
-        }
-        found
-    }
-
     /// Goes on to the next item, through at most one block.
     ///
     /// A block that can not be read is met as a gap and ends the walk: other sources go on without this one.
@@ -404,15 +366,14 @@ impl<'a> Walk<'a> {
                 return Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false));
             }
         }
-        let (per_block, stretches) = (self.per_block(), self.stretches());
-        while self.stretch < stretches && self.rules_out(self.stretch / per_block) {
-            self.stretch = (self.stretch / per_block + 1) * per_block;
-        }
-        if self.stretch < stretches {
+        self.stretch = self.next_stretch();
+        if self.stretch < self.stretches() {
+            if self.search_block(self.stretch) {
+                return Step::Pending;
+            }
             if let Err(error) = self.load(self.stretch) {
                 return self.unreadable(&error);
             }
-            self.hits.reverse();
             self.stretch += 1;
             return Step::Pending;
         }
@@ -433,13 +394,13 @@ impl<'a> Walk<'a> {
     }
 
     fn step_backward(&mut self) -> Step {
-        let per_block = self.per_block();
-        while self.stretch > 0 && self.rules_out((self.stretch - 1) / per_block) {
-            self.stretch = (self.stretch - 1) / per_block * per_block;
-        }
+        self.stretch = self.next_stretch();
         let offset = self.stretch.saturating_mul(self.ground.unit);
         let below_floor = (Place { part: self.part, offset }) <= self.floor;
         if self.stretch > 0 && !below_floor {
+            if self.search_block(self.stretch - 1) {
+                return Step::Pending;
+            }
             self.stretch -= 1;
             if let Err(error) = self.load(self.stretch) {
                 return self.unreadable(&error);
@@ -537,32 +498,13 @@ impl<'a> Walk<'a> {
         Step::Item(self.gap(mark, Place { part: self.part, offset }, false))
     }
 
-    fn load(&mut self, stretch: u64) -> io::Result<()> {
-        let part = &self.snapshot.parts[self.part];
-        // Matches are looked for before the records are split: most stretches of a rare match end here.
-        let loaded = self.ground.reader.stretch(&part.segment, part.size_bytes, stretch, self.ground.unit)?;
-        let mut hits = loaded.matches(self.ground.matcher, &|offset| self.snapshot.arrival(part, offset));
-        if !hits.is_empty() {
-            let (index, from, floor, ceiling) = (self.part, self.from, self.floor, self.ceiling);
-            let place =
-                |it: u32| Place { part: index, offset: loaded.base + u64::from(loaded.spans()[it as usize].start) };
-            match self.direction {
-                Direction::Forward => hits.retain(|it| place(*it) >= from && place(*it) < ceiling),
-                Direction::Backward => hits.retain(|it| place(*it) < from && place(*it) >= floor),
-            }
-        }
-        self.hits = loaded.clock_of(&hits);
-        self.loaded = Some(loaded);
-        Ok(())
-    }
-
     fn next_hit(&mut self) -> Option<Placed> {
         let (index, at) = self.hits.pop()?;
         let index = index as usize;
         let block = self.loaded.clone()?;
         let place = match &self.leaf {
             Some(leaf) => leaf.places[index],
-            None => Place { part: self.part, offset: block.base + u64::from(block.spans()[index].start) },
+            None => place_in(self.part, &block, self.starts.as_deref(), index),
         };
         self.last_clock = at.or(self.last_clock);
         let at = at.unwrap_or_else(|| {

@@ -224,6 +224,14 @@ impl BlockReader {
         size.div_ceil(BLOCK_BYTES)
     }
 
+    /// Where the first record of a block begins.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn start_of_block(&self, part: &Part, block: u64) -> io::Result<u64> {
+        self.first_record(&part.segment, part.size_bytes, block * BLOCK_BYTES)
+    }
+
     /// True when nothing that comes can change the records of a block.
     pub fn is_closed(segment: &Segment, block: u64) -> bool {
         segment.boundary((block + 1) * BLOCK_PAGES).is_some()

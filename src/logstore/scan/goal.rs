@@ -103,6 +103,11 @@ impl Goal {
         self.wider.iter().find_map(|it| it.with(id, |summary| summary.starts().map(Box::from)).flatten())
     }
 
+    /// Where in the block the records begin that pass, when it was counted and they are few.
+    pub fn starts(&self, id: BlockId) -> Option<Box<[u32]>> {
+        self.counts.with(id, |it| it.starts().map(Box::from)).flatten()
+    }
+
     /// True when its matches in the block were counted.
     pub fn is_counted(&self, id: BlockId) -> bool {
         self.counts.with(id, |_| ()).is_some()

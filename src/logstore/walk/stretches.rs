@@ -1,0 +1,250 @@
+//! The stretches of a source that a walk reads: which of them may hold a match, and what they hold.
+//!
+//! What a count or a search knows of a block is used to pass over its pages. On a window's way blocks are searched
+//! before pages of them are read, on a long way they are read ahead, by whoever has a core to spare.
+
+use std::io;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::logstore::block::reader::BlockReader;
+use crate::logstore::block::{BLOCK_BYTES, Block};
+use crate::logstore::scan;
+use crate::logstore::scan::goal::Goal;
+use crate::logstore::source::{Part, Snapshot};
+use crate::logstore::walk::{Direction, Place, Walk};
+
+/// What is known of the stretches of a block without reading it.
+enum Barren {
+    /// No record that passes begins in it.
+    All,
+    /// None but in these stretches, a bit each.
+    AllBut(u64),
+    /// Nothing.
+    Unknown,
+}
+
+/// A stretch that was read and searched.
+pub struct Searched {
+    /// What holds the matches; missing when there are none.
+    block: Option<Arc<Block>>,
+    /// Matches with their times, in the walk's order, the next one last.
+    hits: Vec<(u32, Option<Timestamp>)>,
+    /// Where its records begin in their segment, when the block holds only those that pass.
+    starts: Option<Vec<u64>>,
+}
+
+/// A part of a source, and a stretch of that.
+pub type StretchId = (usize, u64);
+
+impl<'a> Walk<'a> {
+    /// The first stretch from here on that may hold a match (backward: the one behind the last), or the end.
+    pub(super) fn next_stretch(&self) -> u64 {
+        let (per_block, stretches) = (self.per_block(), self.stretches());
+        let mut stretch = self.stretch;
+        match self.direction {
+            Direction::Forward => {
+                while stretch < stretches {
+                    let end = (stretch / per_block + 1) * per_block;
+                    let found = match self.barren(stretch / per_block) {
+                        Barren::All => None,
+                        Barren::AllBut(pages) => (stretch..end).find(|it| pages & 1 << (it % per_block) != 0),
+                        Barren::Unknown => Some(stretch),
+                    };
+                    match found {
+                        Some(found) => return found,
+                        None => stretch = end,
+                    }
+                }
+            }
+            Direction::Backward => {
+                while stretch > 0 {
+                    let start = (stretch - 1) / per_block * per_block;
+                    let found = match self.barren(start / per_block) {
+                        Barren::All => None,
+                        Barren::AllBut(pages) => (start..stretch).rfind(|it| pages & 1 << (it % per_block) != 0),
+                        Barren::Unknown => Some(stretch - 1),
+                    };
+                    match found {
+                        Some(found) => return found + 1,
+                        None => stretch = start,
+                    }
+                }
+            }
+        }
+        stretch
+    }
+
+    /// What is known of a block of this part.
+    fn barren(&self, block: u64) -> Barren {
+        let Some(goal) = self.ground.known else { return Barren::Unknown };
+        let id = self.block_id(self.part, block);
+        if goal.has_none(id) {
+            return Barren::All;
+        }
+        let starts = if self.per_block() > 1 { goal.starts(id) } else { None };
+        let part = &self.snapshot.parts[self.part];
+        match starts.map(|it| (it, self.ground.reader.start_of_block(part, block))) {
+            Some((starts, Ok(base))) => {
+                // A record longer than a block begins in it.
+                let page =
+                    |it: &u32| ((base + u64::from(*it)) / self.ground.unit).checked_sub(block * self.per_block());
+                Barren::AllBut(starts.iter().filter_map(page).fold(0, |pages, it| pages | 1 << (it % 64)))
+            }
+            _ => Barren::Unknown,
+        }
+    }
+
+    /// Searches the block of a stretch, when nothing is known of it and a pattern leads: what it holds is known to the
+    /// windows around as well. Returns true when it did.
+    pub(super) fn search_block(&mut self, stretch: u64) -> bool {
+        let Some(goal) = self.ground.known.filter(|it| it.matcher.lead().is_some() && !it.matcher.asks_for_groups())
+        else {
+            return false;
+        };
+        let block = stretch / self.per_block();
+        let here = Some((self.part, block));
+        if self.per_block() == 1 || self.searched == here || goal.is_counted(self.block_id(self.part, block)) {
+            return false;
+        }
+        self.searched = here;
+        scan::search((self.ground.reader, goal), self.snapshot, &self.snapshot.parts[self.part], block);
+        true
+    }
+
+    /// The next blocks of which nothing is known, the nearest first; none when something is known of the next one.
+    pub fn unknown(&self, at_most: usize) -> Vec<(&'a Snapshot, &'a Part, u64)> {
+        let mut found = Vec::new();
+        let Some(goal) = self.ground.known.filter(|_| self.hits.is_empty() && self.pages.is_none() && !self.ended)
+        else {
+            return found;
+        };
+        let snapshot = self.snapshot;
+        let parts: Vec<usize> = match self.direction {
+            Direction::Forward => (self.part..snapshot.parts.len()).collect(),
+            Direction::Backward => (self.floor.part..=self.part).rev().collect(),
+        };
+        for index in parts {
+            let Some(part) = snapshot.parts.get(index) else { continue };
+            let all = BlockReader::blocks(part.size_bytes);
+            let is_first = index == self.part;
+            let mut blocks: Box<dyn Iterator<Item = u64>> = match self.direction {
+                Direction::Forward => Box::new(if is_first { self.stretch / self.per_block() } else { 0 }..all),
+                Direction::Backward => {
+                    let end = if is_first { self.stretch.div_ceil(self.per_block()).min(all) } else { all };
+                    let floor = if index == self.floor.part { self.floor.offset / BLOCK_BYTES } else { 0 };
+                    Box::new((floor..end).rev())
+                }
+            };
+            while found.len() < at_most
+                && let Some(block) = blocks.next()
+            {
+                let id = self.block_id(index, block);
+                if goal.has_none(id) {
+                    continue;
+                }
+                if goal.is_counted(id) {
+                    return found;
+                }
+                found.push((snapshot, part, block));
+            }
+        }
+        found
+    }
+
+    /// True when all of the source is gone through, a block at a time.
+    pub fn is_long(&self) -> bool {
+        self.ground.unit == BLOCK_BYTES && self.direction == Direction::Forward && self.pages.is_none()
+    }
+
+    /// The next stretches that have to be read, the nearest first; none while something that was read is left.
+    pub fn to_read(&self, at_most: usize) -> Vec<StretchId> {
+        let mut found = Vec::new();
+        if !self.is_long() || self.ended || !self.hits.is_empty() || !self.ahead.is_empty() {
+            return found;
+        }
+        for (index, part) in self.snapshot.parts.iter().enumerate().skip(self.part) {
+            let first = if index == self.part { self.stretch } else { 0 };
+            for stretch in first..part.size_bytes.div_ceil(self.ground.unit) {
+                let place = Place { part: index, offset: stretch * self.ground.unit };
+                if found.len() >= at_most || place >= self.ceiling {
+                    return found;
+                }
+                let is_out = |it: &Goal| it.has_none(self.block_id(index, stretch / self.per_block()));
+                if !self.ground.known.is_some_and(is_out) {
+                    found.push((index, stretch));
+                }
+            }
+        }
+        found
+    }
+
+    /// Keeps what was read ahead, in order. What is missing between is read when it is its turn, and what follows again.
+    pub fn keep_ahead(&mut self, stretch: StretchId, searched: io::Result<Searched>) {
+        self.ahead.push_back((stretch, searched));
+    }
+    pub(super) fn load(&mut self, stretch: u64) -> io::Result<()> {
+        let wanted = (self.part, stretch);
+        let mut found = None;
+        while found.is_none()
+            && let Some((at, searched)) = self.ahead.pop_front()
+        {
+            // What is known by now to hold no match was passed.
+            found = (at == wanted).then_some(searched);
+        }
+        let searched = match found {
+            Some(searched) => searched?,
+            None => self.search(wanted, &mut Vec::new())?,
+        };
+        (self.loaded, self.hits, self.starts) = (searched.block, searched.hits, searched.starts);
+        Ok(())
+    }
+
+    /// Reads and searches a stretch; `buffer` is memory that serves one after the other.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub fn search(&self, (index, stretch): StretchId, buffer: &mut Vec<u8>) -> io::Result<Searched> {
+        let (part, reader) = (&self.snapshot.parts[index], self.ground.reader);
+        let arrival = |offset| self.snapshot.arrival(part, offset);
+        let mut starts = None;
+        let block = if self.is_long() {
+            let block = reader.block_once(&part.segment, part.size_bytes, stretch, std::mem::take(buffer))?;
+            match block.gather(self.ground.matcher, &arrival) {
+                Some((gathered, its_starts)) => {
+                    *buffer = block.bytes;
+                    starts = Some(its_starts);
+                    Arc::new(gathered)
+                }
+                None => Arc::new(block),
+            }
+        } else {
+            reader.stretch(&part.segment, part.size_bytes, stretch, self.ground.unit)?
+        };
+        // Matches are looked for before the records are split: most stretches of a rare match end here.
+        let mut hits = match &starts {
+            Some(starts) => (0..u32::try_from(starts.len()).unwrap_or(u32::MAX)).collect(),
+            None => block.matches(self.ground.matcher, &arrival),
+        };
+        if hits.is_empty() {
+            return Ok(Searched { block: None, hits: Vec::new(), starts: None });
+        }
+        let place = |it: u32| place_in(index, &block, starts.as_deref(), it as usize);
+        match self.direction {
+            Direction::Forward => hits.retain(|it| place(*it) >= self.from && place(*it) < self.ceiling),
+            Direction::Backward => hits.retain(|it| place(*it) < self.from && place(*it) >= self.floor),
+        }
+        let mut hits = block.clock_of(&hits);
+        if self.direction == Direction::Forward {
+            hits.reverse();
+        }
+        Ok(Searched { block: Some(block), hits, starts })
+    }
+}
+
+/// The place of a record of a block; `starts` says where its records begin when it holds only some of them.
+pub(super) fn place_in(part: usize, block: &Block, starts: Option<&[u64]>, index: usize) -> Place {
+    let own = || block.base + u64::from(block.spans()[index].start);
+    Place { part, offset: starts.and_then(|it| it.get(index).copied()).unwrap_or_else(own) }
+}

@@ -298,3 +298,22 @@ fn the_fields_that_the_engine_knows_stand_below_a_line_of_text() {
     desk.press("G enter");
     assert_eq!(desk.pane.chips.query(), "status=502");
 }
+
+#[test]
+fn rows_of_another_day_say_milliseconds_where_there_is_room() {
+    let screen = |width: u16, days: i64, millis: i64| {
+        let mut desk = Desk::new(width, 4, &["INFO one", "INFO two"]);
+        for row in &mut desk.rows {
+            if let Row::Record(record) = row {
+                let age = jiff::SignedDuration::from_hours(24 * days) - jiff::SignedDuration::from_millis(millis);
+                record.position.time = record.position.time.map(|it| it - age);
+            }
+        }
+        desk.with(|pane, cx| pane.requery(cx));
+        desk.screen()
+    };
+    assert!(screen(120, 2, 250).contains("08-17 14:51:29.250 I"), "{}", screen(120, 2, 250));
+    assert!(screen(80, 2, 250).contains("08-17 14:51:29 I"), "{}", screen(80, 2, 250));
+    assert!(screen(120, 2, 0).contains("08-17 14:51:29 I"), "{}", screen(120, 2, 0));
+    assert!(screen(120, 0, 250).contains("14:51:29 I"), "{}", screen(120, 0, 250));
+}

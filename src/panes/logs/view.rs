@@ -25,6 +25,11 @@ use crate::widgets::input;
 const TIME_CELLS: u16 = 8;
 /// `MM-DD HH:MM:SS`
 const DATE_CELLS: u16 = 14;
+/// `MM-DD HH:MM:SS.mmm`
+const DATE_MILLIS_CELLS: u16 = 18;
+/// Columns of a pane that has room for milliseconds. Rows of today go without: they are looked at while they come in,
+/// and every digit more is sent with every row.
+const MILLIS_COLUMNS: u16 = 100;
 
 /// Draws the pane's body.
 pub fn draw(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Cell> {
@@ -88,18 +93,27 @@ fn draw_above(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf:
     buf.set_stringn(x, y, "message", usize::from(area.right().saturating_sub(x)), style);
 }
 
-/// Cells of the time column: none when no loaded record has a time, more when one is of another day.
+/// Cells of the time column: none when no loaded record has a time, more when one is of another day, and more again
+/// when such records say milliseconds and there is room.
 pub fn time_cells(pane: &LogsPane, cx: &Context<'_>) -> u16 {
     if pane.look.columns == Columns::LevelOnly {
         return 0;
     }
-    let mut times = pane.rows().rows.iter().filter_map(|row| match row {
-        Row::Record(record) => record.position.time,
-        Row::Gap(_) | Row::Break => None,
-    });
-    let Some(first) = times.next() else { return 0 };
+    let times = || {
+        pane.rows().rows.iter().filter_map(|row| match row {
+            Row::Record(record) => record.position.time,
+            Row::Gap(_) | Row::Break => None,
+        })
+    };
+    if times().next().is_none() {
+        return 0;
+    }
     let today = today(cx);
-    if today.contains(&first) && times.all(|it| today.contains(&it)) { TIME_CELLS } else { DATE_CELLS }
+    if times().all(|it| today.contains(&it)) {
+        return TIME_CELLS;
+    }
+    let says_millis = cx.width >= MILLIS_COLUMNS && times().any(|it| it.subsec_nanosecond() != 0);
+    if says_millis { DATE_MILLIS_CELLS } else { DATE_CELLS }
 }
 
 fn today(cx: &Context<'_>) -> Range<Timestamp> {
@@ -258,7 +272,11 @@ impl Painter<'_> {
                 (false, true) => Role::LogContext,
                 (false, false) => Role::LogTime,
             };
-            let form = if cells == TIME_CELLS { "%H:%M:%S" } else { "%m-%d %H:%M:%S" };
+            let form = match cells {
+                TIME_CELLS => "%H:%M:%S",
+                DATE_CELLS => "%m-%d %H:%M:%S",
+                _ => "%m-%d %H:%M:%S%.3f",
+            };
             let time = record.position.time.map(|it| it.to_zoned(self.cx.zone.clone()).strftime(form).to_string());
             put(&time.unwrap_or_default(), cells, self.style(role));
         }

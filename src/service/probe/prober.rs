@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -49,7 +49,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy)]
 struct Clocks {
     since_boot: Duration,
-    awake: Instant,
+    awake: std::time::Instant,
 }
 
 impl Clocks {

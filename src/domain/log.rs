@@ -3,6 +3,8 @@
 //! Bytes stay on disk. A pane asks for a window around a position; what it gets is owned, sanitised and
 //! serialisable, so the answer may come from a file of this host, a store or another host's agent.
 
+pub mod merge;
+
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -203,7 +205,7 @@ impl Row {
 }
 
 /// Names one log view of one screen; a newer request for the same view cancels the older.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ViewId(pub u64);
 
 /// Where a window is wanted.
@@ -324,6 +326,13 @@ pub struct HistogramRequest {
 
 /// Buckets of a histogram: one for each column of the widest terminal.
 pub const MAX_BUCKETS: u16 = 1000;
+
+/// Lengths of a bucket in seconds, all round: seconds, minutes, hours, then days.
+pub fn bucket_lengths() -> impl Iterator<Item = i64> {
+    const SHORT: [i64; 17] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200];
+    let days = (0..5).flat_map(|power| [1, 2, 5].map(|it| it * 10_i64.pow(power) * 86_400));
+    SHORT.into_iter().chain(days)
+}
 
 /// Records that pass the query, by time and level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

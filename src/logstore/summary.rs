@@ -6,7 +6,7 @@
 //! are sums of stripes. Only where a histogram is finer than the stripes are blocks read again, and of
 //! those there are few, because each spans many buckets.
 
-use crate::domain::log::{Bucket, Level, MAX_BUCKETS};
+use crate::domain::log::{Bucket, Level, MAX_BUCKETS, bucket_lengths};
 
 /// Different stripes kept of one block: with four levels each, 770 bytes for 1,800 lines, and mostly far less.
 const MAX_STRIPES: usize = 24;
@@ -228,13 +228,6 @@ impl Collector {
         };
         STRIPE_SECONDS.into_iter().find(fits).unwrap_or(coarsest)
     }
-}
-
-/// Lengths of a bucket in seconds, all round: seconds, minutes, hours, then days.
-pub fn bucket_lengths() -> impl Iterator<Item = i64> {
-    const SHORT: [i64; 17] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200];
-    let days = (0..5).flat_map(|power| [1, 2, 5].map(|it| it * 10_i64.pow(power) * DAY));
-    SHORT.into_iter().chain(days)
 }
 
 /// Counts by time: what becomes a `Histogram`.

@@ -10,6 +10,7 @@ pub mod duties;
 pub mod expose;
 pub mod manager;
 pub mod metrics;
+pub mod hub;
 pub mod protocol;
 pub mod selfbeat;
 mod unanswered;

@@ -5,7 +5,7 @@
 //! and a lost connection goes on at the very byte where it stopped.
 
 mod frame;
-mod script;
+pub mod script;
 
 use std::time::Duration;
 

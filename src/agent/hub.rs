@@ -1,0 +1,319 @@
+//! Several hosts behind the one link of a screen.
+//!
+//! Facts and snapshots pass through; a request goes to the host that its ids name, one without an id to the first
+//! host, and what holds everywhere, as a silence does, to all. A request for log rows is split: each host searches its
+//! own files, and only the rows and counts it finds come back, to be merged in [`windows`].
+
+mod route;
+mod windows;
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use crate::agent::hub::route::Route;
+use crate::agent::hub::windows::Windows;
+use crate::clock;
+use crate::domain::export::ExportNews;
+use crate::domain::host::{HostNews, Way};
+use crate::domain::ids::HostId;
+use crate::domain::request::{Inbound, Request};
+use crate::domain::sanitise;
+use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
+
+/// Hosts of one screen: each has a process of `ssh`, and a header names them.
+pub const HOSTS_MAX: usize = 64;
+/// What came of the hosts and waits for the screen; past that they wait, and their own queues throw away what is old.
+const OUTBOX_MAX: usize = 64;
+
+/// A host of a screen.
+pub struct Member {
+    /// What it is called on the command line; its ids may have another name.
+    pub called: HostId,
+    /// The way there. It outlives losses and says of them.
+    pub link: Link,
+}
+
+/// Puts several hosts behind one link. Needs a tokio runtime around it.
+///
+/// The first member takes what no id names: new incidents, the log-book, drafts.
+pub fn start(members: Vec<Member>) -> Link {
+    let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
+    let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
+    // One each in hand: what waits behind them is replaced by something newer where it is.
+    let (heard_tx, heard_rx) = mpsc::channel(members.len().max(1));
+    let mut nodes = Vec::new();
+    for (index, Member { called, link }) in members.into_iter().enumerate() {
+        let Link { mut facts_rx, requests_tx } = link;
+        let heard_tx = heard_tx.clone();
+        tokio::spawn(async move {
+            while let Some(inbound) = facts_rx.recv().await {
+                if heard_tx.send((index, inbound)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        nodes.push(Node { called, host: None, requests_tx: Some(requests_tx), way: Way::Connecting });
+    }
+    let hub = Hub { windows: Windows::new(), nodes, outbox: VecDeque::new(), is_gone: false };
+    tokio::spawn(hub.run(inbound_tx, requests_rx, heard_rx));
+    Link { facts_rx, requests_tx }
+}
+
+/// A host as the hub sees it.
+struct Node {
+    called: HostId,
+    /// Its name in ids, once it has said it.
+    host: Option<HostId>,
+    /// `None` once it turned out to be one that cannot be shown beside the others.
+    requests_tx: Option<mpsc::Sender<Request>>,
+    way: Way,
+}
+
+impl Node {
+    fn name(&self) -> &HostId {
+        self.host.as_ref().unwrap_or(&self.called)
+    }
+
+    /// True when it can be asked now.
+    fn is_there(&self) -> bool {
+        self.host.is_some() && self.requests_tx.is_some() && matches!(self.way, Way::Inside | Way::Attached { .. })
+    }
+
+    /// Why it cannot be asked, in words.
+    fn absence(&self) -> String {
+        match &self.way {
+            Way::Lost { why, .. } => format!("lost: {why}"),
+            Way::Refused { why } => why.clone(),
+            Way::Connecting | Way::Inside | Way::Attached { .. } => "not attached yet".to_string(),
+        }
+    }
+}
+
+struct Hub {
+    nodes: Vec<Node>,
+    windows: Windows,
+    /// What goes to the screen next.
+    outbox: VecDeque<Inbound>,
+    /// The screen reads no more; what it asked is still handed on.
+    is_gone: bool,
+}
+
+impl Hub {
+    async fn run(
+        mut self,
+        inbound_tx: mpsc::Sender<Inbound>,
+        mut requests_rx: mpsc::Receiver<Request>,
+        mut heard_rx: mpsc::Receiver<(usize, Inbound)>,
+    ) {
+        for index in 0..self.nodes.len() {
+            self.say_way(index);
+        }
+        loop {
+            self.show_windows();
+            let deadline = self.windows.deadline();
+            let late = async {
+                match deadline {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                request = requests_rx.recv() => match request {
+                    Some(request) => self.asked(request),
+                    None => return,
+                },
+                permit = inbound_tx.reserve(), if !self.outbox.is_empty() => match (permit, self.outbox.pop_front()) {
+                    (Ok(permit), Some(inbound)) => permit.send(inbound),
+                    _ => {
+                        self.is_gone = true;
+                        self.outbox.clear();
+                    }
+                },
+                Some((index, inbound)) = heard_rx.recv(), if self.outbox.len() < OUTBOX_MAX => {
+                    self.heard(index, inbound);
+                }
+                () = late => {}
+            }
+        }
+    }
+
+    /// Puts the newest windows out, once what went before them is: a slow screen gets fewer, not older ones.
+    fn show_windows(&mut self) {
+        if self.outbox.is_empty() && !self.is_gone {
+            let Self { windows, nodes, outbox, .. } = self;
+            let asked = windows.go_on(clock::timer(), nodes);
+            outbox.extend(windows.news(nodes).into_iter().map(|it| Inbound::Window(Box::new(it))));
+            for (index, request) in asked {
+                self.ask(index, Request::Window(Box::new(request)));
+            }
+        }
+    }
+
+    fn tell(&mut self, inbound: Inbound) {
+        if !self.is_gone {
+            self.outbox.push_back(inbound);
+        }
+    }
+
+    fn say_way(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let news = HostNews { host: node.name().clone(), way: node.way.clone() };
+        self.tell(Inbound::Host(Box::new(news)));
+    }
+
+    /// Takes in what came of a host.
+    fn heard(&mut self, index: usize, inbound: Inbound) {
+        if self.nodes[index].requests_tx.is_none() {
+            return;
+        }
+        let named = |hub: &Self, text: &str| match hub.nodes.len() {
+            1 => text.to_string(),
+            _ => format!("{}: {text}", sanitise::text(hub.nodes[index].name().as_str())),
+        };
+        match inbound {
+            Inbound::Host(news) => {
+                self.nodes[index].way = news.way;
+                let is_there = self.nodes[index].is_there();
+                self.windows.mark(index, is_there, clock::now());
+                self.say_way(index);
+            }
+            Inbound::Snapshot(board) => {
+                if let Some(host) = &board.host
+                    && !self.learn_name(index, host.clone())
+                {
+                    return;
+                }
+                self.tell(Inbound::Snapshot(board));
+                // What the screen looks at is asked of one that has just come, or come back.
+                if self.nodes[index].is_there() {
+                    for request in self.windows.ask_again(index, &self.nodes) {
+                        self.ask(index, Request::Window(Box::new(request)));
+                    }
+                }
+            }
+            Inbound::Window(window) => self.windows.take(index, *window),
+            Inbound::Done(text) => self.tell(Inbound::Done(named(self, &text))),
+            Inbound::Failed(text) => self.tell(Inbound::Failed(named(self, &text))),
+            Inbound::Refused { request, error } => {
+                self.tell(Inbound::Refused { request, error: named(self, &error) });
+            }
+            // What speaks of its host by itself.
+            other => self.tell(other),
+        }
+    }
+
+    /// Takes note of a host's own name. `false` when another host has it: then it cannot be shown.
+    fn learn_name(&mut self, index: usize, host: HostId) -> bool {
+        if self.nodes[index].host.as_ref() == Some(&host) {
+            return true;
+        }
+        let twin = self.nodes.iter().enumerate().find(|(at, it)| *at != index && it.host.as_ref() == Some(&host));
+        if let Some((_, twin)) = twin {
+            let why = format!(
+                "`{}` calls itself `{host}`, as `{}` does (is it the same host? else set `[host] name` in its config)",
+                self.nodes[index].called, twin.called
+            );
+            let news = HostNews { host: self.nodes[index].called.clone(), way: Way::Refused { why } };
+            let node = &mut self.nodes[index];
+            node.way.clone_from(&news.way);
+            node.requests_tx = None;
+            // Of two that were called alike the one that is there is what that name shows.
+            if news.host != host {
+                self.tell(Inbound::Host(Box::new(news)));
+            } else if let Way::Refused { why } = news.way {
+                self.tell(Inbound::Failed(why));
+            }
+            return false;
+        }
+        let was = self.nodes[index].name().clone();
+        self.nodes[index].host = Some(host.clone());
+        if was != host {
+            self.tell(Inbound::HostNamed { was, host });
+            // Another host may be called as this one was.
+            for index in 0..self.nodes.len() {
+                if self.nodes[index].requests_tx.is_some() {
+                    self.say_way(index);
+                }
+            }
+        }
+        true
+    }
+
+    /// Hands a request to those whom it is for.
+    fn asked(&mut self, request: Request) {
+        match route::of(&request) {
+            Route::Host(host) => match self.nodes.iter().position(|it| it.name().as_str() == host) {
+                Some(index) => self.ask(index, request),
+                None => {
+                    let error = format!("`{}` is none of the hosts of this screen", sanitise::text(&host));
+                    self.tell(Inbound::Failed(error));
+                }
+            },
+            Route::First => self.ask(0, request),
+            Route::All => (0..self.nodes.len()).for_each(|index| self.ask(index, request.clone())),
+            Route::Notifier(name) => {
+                let of_host = |(index, it): (usize, &Node)| {
+                    let own = name.strip_prefix(it.name().as_str())?.strip_prefix(':')?;
+                    Some((index, own.to_string()))
+                };
+                let (index, own) = self.nodes.iter().enumerate().find_map(of_host).unwrap_or((0, name.clone()));
+                self.ask(index, Request::TestNotifier(own));
+            }
+            Route::Window(window) => {
+                for (index, request) in self.windows.begin(clock::timer(), clock::now(), window, &self.nodes) {
+                    self.ask(index, Request::Window(Box::new(request)));
+                }
+            }
+            Route::Export(hosts) => self.export(&hosts, request),
+            Route::TakeOver => {
+                let may = |it: &Node| matches!(it.way, Way::Lost { can_take_over: true, .. });
+                match self.nodes.iter().position(may) {
+                    Some(index) => self.ask(index, request),
+                    None => self.tell(Inbound::Failed(
+                        "could not take over: only this host can be watched from here, and it is".into(),
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Records are written by the host that has them, into a file of its own.
+    fn export(&mut self, hosts: &[String], request: Request) {
+        let here = |it: &Node| hosts.is_empty() || hosts.iter().any(|host| it.name().as_str() == host);
+        let meant: Vec<usize> = (0..self.nodes.len()).filter(|it| here(&self.nodes[*it])).collect();
+        match meant.as_slice() {
+            [index] => self.ask(*index, request),
+            _ => self.tell(Inbound::Export(ExportNews::Failed(
+                "could not write the records of several hosts into one file: each host writes its own (choose \
+                 sources of one host in the list of sources, or run `hotseat logs` there)"
+                    .into(),
+            ))),
+        }
+    }
+
+    /// Hands a request to a host. Never waits for it.
+    fn ask(&mut self, index: usize, request: Request) {
+        let Some(requests_tx) = &self.nodes[index].requests_tx else { return };
+        if let Err(error) = requests_tx.try_send(request) {
+            let name = sanitise::text(self.nodes[index].name().as_str());
+            let (why, request) = match error {
+                mpsc::error::TrySendError::Full(it) => ("too busy for that; ask again", it),
+                mpsc::error::TrySendError::Closed(it) => ("the connection has ended", it),
+            };
+            let error = format!("{name}: not done: {why}");
+            self.tell(match request {
+                // What a person wrote comes back.
+                Request::Declare(_) | Request::Note(_) | Request::Pin(_) | Request::SaveDocument { .. } => {
+                    Inbound::Refused { request: Box::new(request), error }
+                }
+                _ => Inbound::Failed(error),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

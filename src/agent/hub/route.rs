@@ -1,0 +1,60 @@
+//! Which host a request is for.
+
+use crate::domain::ids::IncidentId;
+use crate::domain::log::WindowRequest;
+use crate::domain::request::Request;
+
+/// Whom a request is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Route {
+    /// The host of this name.
+    Host(String),
+    /// The first one: the local one where it is among them.
+    First,
+    /// Every one.
+    All,
+    /// The host that a notifier's name begins with.
+    Notifier(String),
+    /// Every one that has a source of it, each its part.
+    Window(WindowRequest),
+    /// The only host that has these; empty is all.
+    Export(Vec<String>),
+    /// The one that can be taken over.
+    TakeOver,
+}
+
+/// Decides whom a request is for.
+pub fn of(request: &Request) -> Route {
+    let of_incident = |it: &Option<IncidentId>| it.as_ref().map_or(Route::First, |it| Route::Host(it.host().into()));
+    match request {
+        Request::RunProbe(probe)
+        | Request::BurstProbe(probe)
+        | Request::AcknowledgeProbe(probe)
+        | Request::Acknowledge { probe, .. } => Route::Host(probe.host().into()),
+        Request::History(request) => Route::Host(request.probe.host().into()),
+        Request::Explain(request) => Route::Host(request.probe.host().into()),
+        Request::Past(past) => past.host.as_ref().map_or(Route::All, |it| Route::Host(it.to_string())),
+        Request::RunBackup(job) => Route::Host(job.host().into()),
+        Request::VerifyBackup(run) => Route::Host(run.host().into()),
+        Request::ChangeIncident(incident, _) => Route::Host(incident.host().into()),
+        Request::Note(note) => of_incident(&note.incident),
+        Request::Pin(pin) => of_incident(&pin.incident),
+        Request::SaveDocument { incident, .. }
+        | Request::LoadDocument(incident)
+        | Request::SaveDraft { incident, .. } => of_incident(incident),
+        // An incident is one, wherever it shows: it is kept by the first host.
+        Request::Declare(_) | Request::SaveNoteDraft(_) | Request::LoadNoteDraft => Route::First,
+        // What they fit is a matter of each host.
+        Request::Silence(_) | Request::Unsilence(_) | Request::Maintain(_) | Request::EndMaintenance(_) => Route::All,
+        Request::StopExport | Request::ReloadConfig | Request::Attend(_) => Route::All,
+        Request::TestNotifier(name) => Route::Notifier(name.clone()),
+        Request::Window(window) => Route::Window((**window).clone()),
+        Request::Export(export) => {
+            let mut hosts: Vec<String> = export.sources.iter().map(|it| it.host().to_string()).collect();
+            hosts.sort_unstable();
+            hosts.dedup();
+            Route::Export(hosts)
+        }
+        Request::TakeOver => Route::TakeOver,
+    }
+}

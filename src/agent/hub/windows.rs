@@ -1,0 +1,401 @@
+//! One window of several hosts: who was asked what, who has answered, and what is shown meanwhile.
+//!
+//! A slow host holds nobody up: after [`PATIENCE`] what the others have is shown, and a row says who is missing. A
+//! jump is made in two steps: every host looks for its nearest hit, then all show the rows around the nearest of them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use crate::agent::hub::Node;
+use crate::domain::ids::SourceId;
+use crate::domain::log::merge::{self, Part};
+use crate::domain::log::{
+    Anchor, ChipCount, Counts, Cursor, Gap, GapKind, Histogram, Position, Row, ViewId, Window, WindowRequest,
+};
+use crate::domain::query::{ChipKind, Query};
+
+/// How long the others are waited for before what is there is shown: longer than a fast host takes, and not yet a wait
+/// for a person.
+const PATIENCE: Duration = Duration::from_millis(120);
+/// How long a jump waits for hosts that have not found anything yet; the next one finds what they would have had.
+const JUMP_PATIENCE: Duration = Duration::from_secs(3);
+/// Views of one screen; it has a handful.
+const VIEWS_MAX: usize = 16;
+
+/// The views of a screen.
+pub struct Windows {
+    views: BTreeMap<ViewId, View>,
+    /// Numbers what hosts are asked: an answer to anything older is not taken.
+    ticket: u64,
+}
+
+struct View {
+    /// As the screen asks.
+    request: WindowRequest,
+    ticket: u64,
+    /// Where all hosts look; while a jump is made, from where.
+    anchor: Anchor,
+    /// Every host still looks for its own nearest hit.
+    is_jump: bool,
+    /// What a jump did not find, in words.
+    missing: Option<String>,
+    asked: Instant,
+    asked_at: Timestamp,
+    /// Nobody is waited for any more.
+    is_late: bool,
+    /// By host; `None` for those that are not asked.
+    answers: Vec<Option<Answer>>,
+    rows_are_news: bool,
+    counts_are_news: bool,
+    /// The query cannot be run, and that was said.
+    is_refused: bool,
+}
+
+/// What a host has answered.
+#[derive(Debug, Clone, Default)]
+struct Answer {
+    /// Rows have come.
+    is_there: bool,
+    /// Since when it is lost.
+    lost: Option<Timestamp>,
+    rows: Vec<Row>,
+    anchor_row: Option<usize>,
+    at_head: bool,
+    at_tail: bool,
+    missing: Option<String>,
+    counts: Counts,
+    chip_counts: Vec<ChipCount>,
+    histogram: Option<Histogram>,
+    error: Option<String>,
+}
+
+impl Answer {
+    /// True when it knows where it stands: not an answer in parts.
+    fn is_settled(&self) -> bool {
+        self.is_there && (self.anchor_row.is_some() || self.missing.is_some() || self.at_head || self.at_tail)
+    }
+}
+
+impl Windows {
+    /// Nothing was asked so far.
+    pub fn new() -> Self {
+        Self { views: BTreeMap::new(), ticket: 0 }
+    }
+
+    /// Begins a request and says what is asked of whom.
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        at: Timestamp,
+        request: WindowRequest,
+        nodes: &[Node],
+    ) -> Vec<(usize, WindowRequest)> {
+        let view = request.view;
+        self.ticket += 1;
+        let mut anchor = request.anchor.clone();
+        if let Anchor::At(position) | Anchor::Find { from: Some(position), .. } = &mut anchor {
+            // Other hosts find a place by its time alone.
+            position.time = position.time.or_else(|| self.clock_of(position));
+        }
+        // A record is wanted, nothing around it: nobody but its host is asked.
+        let only = match &anchor {
+            Anchor::At(position) if request.before == 0 && request.after <= 1 => Some(position.source.host()),
+            _ => None,
+        };
+        let is_meant = |host: &str| {
+            only.is_none_or(|it| it == host)
+                && (request.sources.is_empty() || request.sources.iter().any(|it| it.host() == host))
+        };
+        let answer = |node: &Node| {
+            let lost = (!node.is_there()).then_some(at);
+            (node.requests_tx.is_some() && is_meant(node.name().as_str())).then(|| Answer { lost, ..Answer::default() })
+        };
+        let it = View {
+            ticket: self.ticket,
+            is_jump: matches!(anchor, Anchor::Find { .. }),
+            anchor: anchor.clone(),
+            missing: None,
+            asked: now,
+            asked_at: at,
+            is_late: false,
+            answers: nodes.iter().map(answer).collect(),
+            rows_are_news: true,
+            counts_are_news: false,
+            is_refused: false,
+            request,
+        };
+        let asked = it.requests(nodes);
+        if self.views.len() >= VIEWS_MAX && !self.views.contains_key(&view) {
+            self.views.pop_first();
+        }
+        self.views.insert(view, it);
+        asked
+    }
+
+    /// What to ask of a host that has just come, or come back.
+    pub fn ask_again(&mut self, index: usize, nodes: &[Node]) -> Vec<WindowRequest> {
+        let mut asked = Vec::new();
+        for view in self.views.values_mut() {
+            let host = nodes[index].name().as_str();
+            let sources = &view.request.sources;
+            if sources.is_empty() || sources.iter().any(|it| it.host() == host) {
+                // What it said before stays until it has answered.
+                view.answers[index].get_or_insert_default().lost = None;
+                asked.push(view.request_for(index, nodes));
+            }
+        }
+        asked
+    }
+
+    /// Takes note that a host is there or lost.
+    pub fn mark(&mut self, index: usize, is_there: bool, now: Timestamp) {
+        for view in self.views.values_mut() {
+            if let Some(answer) = &mut view.answers[index] {
+                let was = answer.lost.is_some();
+                answer.lost = (!is_there).then(|| answer.lost.unwrap_or(now));
+                view.rows_are_news |= was != answer.lost.is_some();
+            }
+        }
+    }
+
+    /// Takes a host's answer in.
+    pub fn take(&mut self, index: usize, window: Window) {
+        let Some(view) = self.views.get_mut(&window.view).filter(|it| it.ticket == window.generation) else { return };
+        let Some(answer) = &mut view.answers[index] else { return };
+        if window.rows.is_none() || window.counts != Counts::default() {
+            answer.counts = window.counts;
+            view.counts_are_news = true;
+        }
+        if !window.chip_counts.is_empty() {
+            answer.chip_counts = window.chip_counts;
+            view.counts_are_news = true;
+        }
+        if window.histogram.is_some() {
+            answer.histogram = window.histogram;
+            view.counts_are_news = true;
+        }
+        answer.error = window.query_error;
+        if let Some(rows) = window.rows {
+            answer.is_there = true;
+            answer.rows = rows;
+            answer.anchor_row = window.anchor_row.filter(|it| *it < answer.rows.len());
+            (answer.at_head, answer.at_tail) = (window.at_head, window.at_tail);
+            answer.missing = window.missing;
+            view.rows_are_news = true;
+        }
+    }
+
+    /// When somebody has been waited for long enough.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.views.values().filter(|it| !it.is_late).map(View::patience_ends).min()
+    }
+
+    /// Goes on where time or answers allow it, and says what is asked of whom for that.
+    pub fn go_on(&mut self, now: Instant, nodes: &[Node]) -> Vec<(usize, WindowRequest)> {
+        let mut asked = Vec::new();
+        for view in self.views.values_mut() {
+            let is_done = view.awaited() == 0;
+            view.is_late |= is_done || now >= view.patience_ends();
+            if view.is_jump && view.is_late {
+                self.ticket += 1;
+                view.land(self.ticket, now);
+                asked.extend(view.requests(nodes));
+            }
+        }
+        asked
+    }
+
+    /// What is news for the screen.
+    pub fn news(&mut self, nodes: &[Node]) -> Vec<Window> {
+        self.views.values_mut().filter_map(|it| it.window(nodes)).collect()
+    }
+
+    /// The time by which a row without a time of its own was put in order.
+    fn clock_of(&self, position: &Position) -> Option<Timestamp> {
+        let answers = self.views.values().flat_map(|it| it.answers.iter().flatten());
+        answers.filter_map(|it| merge::clock_of(&it.rows, position)).next()
+    }
+}
+
+impl View {
+    fn patience_ends(&self) -> Instant {
+        self.asked + if self.is_jump { JUMP_PATIENCE } else { PATIENCE }
+    }
+
+    /// How many hosts that could answer have not, or only in part.
+    fn awaited(&self) -> usize {
+        self.answers.iter().flatten().filter(|it| it.lost.is_none() && !it.is_settled()).count()
+    }
+
+    /// What is asked of every host that is there.
+    fn requests(&self, nodes: &[Node]) -> Vec<(usize, WindowRequest)> {
+        let is_asked = |index: &usize| self.answers[*index].as_ref().is_some_and(|it| it.lost.is_none());
+        (0..self.answers.len()).filter(is_asked).map(|index| (index, self.request_for(index, nodes))).collect()
+    }
+
+    /// The part of the request that a host can answer.
+    fn request_for(&self, index: usize, nodes: &[Node]) -> WindowRequest {
+        let host = nodes[index].name().as_str();
+        let mut request = self.request.clone();
+        request.generation = self.ticket;
+        request.query = query_for(host, &request.query);
+        request.sources.retain(|it| it.host() == host);
+        request.muted.retain(|it| it.host() == host);
+        request.anchor = self.anchor.clone();
+        if let Anchor::At(position) | Anchor::Find { from: Some(position), .. } = &mut request.anchor {
+            let of = nodes.iter().position(|it| it.name().as_str() == position.source.host());
+            // Of one time, hosts go in their order: what an earlier one has at this very time is older.
+            if of.is_some_and(|of| index < of) {
+                let next = |it: Timestamp| it.checked_add(SignedDuration::from_nanos(1)).unwrap_or(it);
+                position.time = position.time.map(next);
+            }
+        }
+        request
+    }
+
+    /// Ends a jump: all show what stands around the nearest hit, or where it began when there is none.
+    fn land(&mut self, ticket: u64, now: Instant) {
+        let Anchor::Find { from, backwards, .. } = &self.anchor else { return };
+        let hit = |(index, answer): (usize, &Option<Answer>)| {
+            let answer = answer.as_ref().filter(|it| it.missing.is_none())?;
+            let Row::Record(record) = answer.rows.get(answer.anchor_row?)? else { return None };
+            let mut position = record.position.clone();
+            position.time = position.time.or_else(|| merge::clock_of(&answer.rows, &position));
+            Some(((position.time, index), position))
+        };
+        let hits = self.answers.iter().enumerate().filter_map(hit);
+        let nearest = if *backwards { hits.max_by_key(|it| it.0) } else { hits.min_by_key(|it| it.0) };
+        self.missing = match nearest {
+            Some(_) => None,
+            None => self.answers.iter().flatten().find_map(|it| it.missing.clone()),
+        };
+        self.anchor = match (nearest, from) {
+            (Some((_, position)), _) => Anchor::At(position),
+            (None, Some(from)) => Anchor::At(from.clone()),
+            (None, None) => Anchor::Tail,
+        };
+        (self.is_jump, self.is_late, self.ticket, self.asked) = (false, false, ticket, now);
+        for answer in self.answers.iter_mut().flatten() {
+            *answer = Answer { lost: answer.lost, ..Answer::default() };
+        }
+        self.rows_are_news = true;
+    }
+
+    /// The window of all hosts, when there is news to show.
+    fn window(&mut self, nodes: &[Node]) -> Option<Window> {
+        if self.is_jump || self.is_refused || !(self.rows_are_news || self.counts_are_news) {
+            return None;
+        }
+        let answers = || self.answers.iter().flatten();
+        let error = answers().find_map(|it| it.error.clone());
+        // Before that the first rows would be those of whoever is fastest.
+        let shows_rows = self.rows_are_news && self.is_late;
+        if !shows_rows && !self.counts_are_news && error.is_none() {
+            return None;
+        }
+        self.is_refused = error.is_some();
+        let is_whole = answers().all(|it| it.lost.is_none() && it.is_settled());
+        let chips: Vec<&[ChipCount]> = answers().map(|it| it.chip_counts.as_slice()).collect();
+        let has_chips = chips.iter().any(|it| !it.is_empty());
+        let histograms: Vec<&Histogram> = answers().filter_map(|it| it.histogram.as_ref()).collect();
+        let all_counted = is_whole && histograms.len() == answers().count();
+        let wanted = self.request.histogram.as_ref().map(|it| it.buckets);
+        let merged = shows_rows.then(|| self.merged(nodes));
+        let window = Window {
+            view: self.request.view,
+            generation: self.request.generation,
+            anchor_row: merged.as_ref().and_then(|it| it.anchor_row),
+            at_head: merged.as_ref().is_some_and(|it| it.at_head),
+            at_tail: merged.as_ref().is_some_and(|it| it.at_tail),
+            missing: self.missing.clone().filter(|_| merged.is_some()),
+            counts: merge::counts(answers().map(|it| it.counts), is_whole),
+            query_error: error,
+            chip_counts: if has_chips { merge::chip_counts(chips.into_iter(), is_whole) } else { Vec::new() },
+            histogram: wanted.and_then(|wanted| merge::histogram(&histograms, wanted, all_counted)),
+            rows: merged.map(|it| it.rows),
+        };
+        self.counts_are_news = false;
+        self.rows_are_news &= !shows_rows;
+        Some(window)
+    }
+
+    /// The rows of all, and a row for each host whose rows are not among them.
+    fn merged(&self, nodes: &[Node]) -> merge::Merged {
+        let is_tail = self.anchor == Anchor::Tail;
+        let mut notes: Vec<(usize, String)> = Vec::new();
+        let mut rows: Vec<(Cow<'_, [Row]>, &Answer)> = Vec::new();
+        for (index, answer) in self.answers.iter().enumerate() {
+            let Some(answer) = answer else { continue };
+            // Of the newest rows those that were found first can be shown; around a place they may be far from it.
+            let shown = if answer.is_settled() || is_tail { answer.rows.as_slice() } else { &[] };
+            let absence = match answer.lost {
+                Some(since) => Some((since, nodes[index].absence())),
+                None if !answer.is_there => Some((self.asked_at, "has not answered yet".to_string())),
+                None if shown.is_empty() && !answer.rows.is_empty() => {
+                    Some((self.asked_at, "is still searched".to_string()))
+                }
+                None => None,
+            };
+            let of_host = match absence {
+                // It stands where its rows end: what others say later comes behind it.
+                Some((since, why)) if is_tail => {
+                    let mut all = shown.to_vec();
+                    all.push(note(&nodes[index], Some(since), &why));
+                    Cow::Owned(all)
+                }
+                Some((_, why)) => {
+                    notes.push((index, why));
+                    Cow::Borrowed(shown)
+                }
+                None => Cow::Borrowed(shown),
+            };
+            rows.push((of_host, answer));
+        }
+        let parts: Vec<Part<'_>> = rows
+            .iter()
+            .map(|it| Part {
+                rows: &it.0,
+                anchor_row: it.1.anchor_row,
+                // One without rows of its own hides nothing of the others.
+                at_head: it.1.at_head || !it.1.is_there || it.0.is_empty(),
+                at_tail: it.1.at_tail || !it.1.is_there || it.0.is_empty(),
+            })
+            .collect();
+        let request = WindowRequest { anchor: self.anchor.clone(), ..self.request.clone() };
+        let mut merged = merge::rows(&request, &parts);
+        let first = merged.rows.first().and_then(|it| it.position()?.time).unwrap_or(self.asked_at);
+        merged.anchor_row = merged.anchor_row.map(|it| it + notes.len());
+        merged.rows.splice(0..0, notes.iter().map(|(index, why)| note(&nodes[*index], Some(first), why)));
+        merged
+    }
+}
+
+/// A row that says that a host's rows are not here.
+fn note(node: &Node, time: Option<Timestamp>, why: &str) -> Row {
+    let source = SourceId::new(node.name(), node.name().as_str());
+    let nanos = time.map_or(0, |it| i64::try_from(it.as_nanosecond()).unwrap_or(i64::MAX));
+    let position = Position { time, source, cursor: Cursor::Store { nanos, tie: String::new() } };
+    Row::Gap(Gap { position, kind: GapKind::Failed(format!("{why}; its lines are not here")) })
+}
+
+/// A query as a host understands it: there a source is called `syslog`, here `db1:syslog`.
+fn query_for(host: &str, text: &str) -> String {
+    // Most queries name no source, and one that cannot be read is refused by every host in its own words.
+    if !text.contains("source:") {
+        return text.to_string();
+    }
+    let Ok(mut query) = Query::parse(text) else { return text.to_string() };
+    for chip in &mut query.chips {
+        if let ChipKind::Source(name) = &mut chip.kind
+            && let Some((of, own)) = name.split_once(':')
+            && (of == host || of == "*")
+        {
+            *name = own.to_string();
+        }
+    }
+    query.to_string()
+}

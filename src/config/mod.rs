@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod alerts;
 pub mod paths;
+pub mod remotes;
 pub mod secrets;
 
 use std::fs::File;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::agent::Agent;
+use crate::config::remotes::Remote;
 use crate::domain::alert::rules::AlertRules;
 use crate::domain::config_error::ConfigError;
 use crate::domain::key::KeyBinding;
@@ -61,6 +63,8 @@ pub struct Config {
     /// The entries of `[[notifier]]` that are not among them because of a mistake, by name or else by number. Without
     /// sense as long as entries wait for a command.
     pub refused_notifiers: Vec<String>,
+    /// `[[remote]]`: other hosts that a screen can attach to.
+    pub remotes: Vec<Remote>,
     /// `[beat]`: where heartbeats are taken by HTTP.
     pub beat: Option<Listen>,
     /// `[agent]`: what only `hotseat agent` does.
@@ -195,6 +199,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     let rules = config.notifiers.iter().map(|it| it.rule.clone()).collect();
     let alerts = alerts::read(file, &root, rules);
     config.alerts = alerts.rules;
+    config.remotes = entries(&root, "remote", remotes::read);
     config.beat = root.get("beat").filter(|it| it.expect_table()).and_then(|it| read_listen(&it));
     if let Some(agent) = root.get("agent").filter(|it| it.expect_table()) {
         config.agent = agent::read(&agent);

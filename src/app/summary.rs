@@ -4,7 +4,9 @@
 use crate::app::model::Model;
 use crate::app::ways;
 use crate::domain::board::Board;
-use crate::domain::format::{moment, stopwatch};
+use crate::domain::format::{age, moment, since, stopwatch};
+use crate::domain::host::Way;
+use crate::domain::ids::HostId;
 use crate::domain::incident::Severity;
 use crate::domain::probe::health::Health;
 use crate::theme::role::Role;
@@ -29,7 +31,10 @@ pub fn services(model: &Model) -> Vec<Piece> {
         let brief = state.last_trouble().map_or("", |it| it.brief());
         let since = state.since().map(|it| moment(model.now, it, &model.zone)).unwrap_or_default();
         let first = if down == 1 { "" } else { "first " };
-        pieces.push((Role::HeaderStrong, format!("{first}{} {brief} {since}", id.name())));
+        pieces.push((
+            Role::HeaderStrong,
+            format!("{first}{} {brief} {since}", model.board.row_name(id.host(), id.name())),
+        ));
         if let Some(by) = model.board.seen_by(id) {
             pieces.push((Role::Header, format!("seen by {by}")));
         }
@@ -105,7 +110,28 @@ pub fn incident(model: &Model) -> Vec<Piece> {
     pieces
 }
 
-/// Rows of the header: the counts, one more for the open incident, one more for a banner.
+/// Hosts that are named one by one while they are well; of more their number is enough.
+const HOSTS_NAMED: usize = 8;
+
+/// How each of several hosts is: `db1 ok  web1 LOST 12s`. Those that are not well come first where many are.
+pub fn hosts(model: &Model) -> Vec<Piece> {
+    let piece = |(host, way): (&HostId, &Way)| match way {
+        Way::Inside | Way::Attached { readonly: false, .. } => (Role::ProbeUp, format!("{host} ok")),
+        Way::Attached { readonly: true, .. } => (Role::ProbeUp, format!("{host} ok, read-only")),
+        Way::Connecting => (Role::ProbeUnknown, format!("{host} connecting")),
+        Way::Lost { since: at, .. } => (Role::ProbeDown, format!("{host} LOST {}", age(since(model.now, *at)))),
+        Way::Refused { .. } => (Role::ProbeDown, format!("{host} refused")),
+    };
+    let pieces: Vec<Piece> = model.ways.iter().map(piece).collect();
+    if pieces.len() <= HOSTS_NAMED {
+        return pieces;
+    }
+    let (well, mut other): (Vec<Piece>, Vec<Piece>) = pieces.into_iter().partition(|it| it.0 == Role::ProbeUp);
+    other.push((Role::ProbeUp, format!("{} of {} hosts ok", well.len(), model.ways.len())));
+    other
+}
+
+/// Rows of the header: the counts, one more for the open incident, for several hosts and for a banner.
 ///
 /// On a low screen the rows belong to the panes, and the header says it all in one.
 pub fn header_rows(model: &Model) -> u16 {
@@ -114,7 +140,7 @@ pub fn header_rows(model: &Model) -> u16 {
     match height {
         0..14 => 1,
         14..20 => 1 + banner.min(1),
-        _ => 1 + banner + u16::from(ticks(&model.board)),
+        _ => 1 + banner + u16::from(ticks(&model.board)) + u16::from(model.fleet.is_of_several()),
     }
 }
 
@@ -132,6 +158,9 @@ pub fn banner(model: &Model) -> Option<String> {
     // What is red may be no one's fault but ours: that comes before everything.
     if model.board.probes.is_cut_off() {
         return Some("cut off: every canary fails, so what is far away cannot be known and is not told".to_string());
+    }
+    if let Some((host, _)) = model.fleet.boards().find(|(_, it)| it.probes.is_cut_off()) {
+        return Some(format!("{host} is cut off: every canary fails there, so what it says of far away is not told"));
     }
     if let Some(why) = &model.board.not_durable {
         return Some(format!("not durable: {why}; pages go out, a restart would forget them"));

@@ -223,3 +223,18 @@ fn who_watches_stands_in_the_corner_and_another_version_is_said() {
     way(&mut desk, Way::Inside);
     assert!(rows(&desk.draw(true).0).join("\n").contains("no agent: watches while open"));
 }
+
+#[test]
+fn every_row_of_several_hosts_says_its_host_and_a_lost_one_is_marked() {
+    for (width, height) in [(80, 24), (200, 60)] {
+        let mut desk = Desk::fleet(width, height);
+        let text = rows(&desk.draw(true).0).join("\n");
+        assert!(text.contains("bastion ok") && text.contains("web-1 LOST 12s"), "{text}");
+        check(&format!("fleet-{width}x{height}"), &desk, false);
+        desk.press("1 / \"host=bastion\" enter");
+        let text = rows(&desk.draw(true).0).join("\n");
+        assert!(text.contains("bastion:") && !text.contains("? web-1:storage"), "{text}");
+        desk.press("3");
+        check(&format!("fleet-backups-{width}x{height}"), &desk, false);
+    }
+}

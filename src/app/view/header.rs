@@ -36,12 +36,22 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
             }
         }
     };
-    let opening = if incident.is_empty() { vec![(Role::HeaderStrong, "hotseat".to_string())] } else { incident };
+    // Several hosts stand behind the name of the program, or in a row of their own while an incident is open.
+    let hosts = if model.fleet.is_of_several() { summary::hosts(model) } else { Vec::new() };
+    let has_incident = !incident.is_empty();
+    let opening = match has_incident {
+        true => incident,
+        false if room > 1 => [vec![(Role::HeaderStrong, "hotseat".to_string())], hosts.clone()].concat(),
+        false => vec![(Role::HeaderStrong, "hotseat".to_string())],
+    };
     if room == 0 {
         // The banner has it all.
     } else if room > 1 {
         draw(&opening, if model.board.incidents.open().is_empty() { Role::Header } else { Role::HeaderIncident }, buf);
         draw(&services, Role::Header, buf);
+        if has_incident && room > 2 {
+            draw(&hosts, Role::Header, buf);
+        }
     } else {
         // One row for everything: what is red comes before how the incident is called.
         let few = opening.into_iter().take(2);

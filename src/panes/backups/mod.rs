@@ -148,7 +148,7 @@ impl Pane for BackupsPane {
             return None;
         }
         let (selected, first) = (self.selected_index(&rows), self.first_visible(cx, &rows));
-        let names = rows::name_width(&rows);
+        let names = rows::name_width(cx, &rows);
         for (offset, row) in rows.iter().skip(first).take(usize::from(area.height)).enumerate() {
             let y = area.y + cast_row(offset);
             let line = rows::line(cx, theme, row, names, area.width);

@@ -55,9 +55,15 @@ impl Row<'_> {
         }
     }
 
-    fn name(&self) -> &str {
+    fn name(&self, cx: &Context<'_>) -> String {
         match self {
-            Row::Run(job, _) | Row::Never(job) => job.info.id.name(),
+            Row::Run(job, _) | Row::Never(job) => cx.board.row_name(job.info.id.host(), job.info.id.name()),
+        }
+    }
+
+    fn is_lost(&self, cx: &Context<'_>) -> bool {
+        match self {
+            Row::Run(job, _) | Row::Never(job) => cx.board.lost_since(job.info.id.host()).is_some(),
         }
     }
 }
@@ -78,14 +84,17 @@ pub fn list<'a>(cx: &Context<'a>) -> Vec<Row<'a>> {
 }
 
 /// Cells that the names need.
-pub fn name_width(rows: &[Row<'_>]) -> usize {
-    rows.iter().map(|row| row.name().width()).max().unwrap_or(0).min(NAME_CELLS_MAX)
+pub fn name_width(cx: &Context<'_>, rows: &[Row<'_>]) -> usize {
+    rows.iter().map(|row| row.name(cx).width()).max().unwrap_or(0).min(NAME_CELLS_MAX)
 }
 
 /// Draws a row.
 pub fn line(cx: &Context<'_>, theme: &Theme, row: &Row<'_>, names: usize, width: u16) -> Line<'static> {
-    let name: String = row.name().chars().take(NAME_CELLS_MAX).collect();
+    let name: String = row.name(cx).chars().take(NAME_CELLS_MAX).collect();
     let name = format!("{name:<names$}  ");
+    // What a host last said stays, marked and in a colour that says nothing about now.
+    let is_lost = row.is_lost(cx);
+    let name_role = if is_lost { Role::TextDim } else { Role::Text };
     match row {
         Row::Never(job) => {
             let next =
@@ -97,9 +106,9 @@ pub fn line(cx: &Context<'_>, theme: &Theme, row: &Row<'_>, names: usize, width:
             ])
         }
         Row::Run(job, run) => {
-            let (mark, role) = mark(run);
+            let (mark, role) = if is_lost { ('?', Role::TextDim) } else { mark(run) };
             let mut spans =
-                vec![Span::styled(format!("{mark} "), theme.style(role)), Span::styled(name, theme.style(Role::Text))];
+                vec![Span::styled(format!("{mark} "), theme.style(role)), Span::styled(name, theme.style(name_role))];
             match run.state {
                 RunState::Running => running(theme, job, &mut spans),
                 RunState::Ok | RunState::Partial | RunState::Inconsistent => {

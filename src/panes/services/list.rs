@@ -39,16 +39,18 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(width: usize, longest_name: usize) -> Self {
+    fn of(width: usize, longest_name: usize, several: bool) -> Self {
+        // The host stands before the name.
+        let host = if several { 8 } else { 0 };
         match width {
             // On a narrow screen the mark stands for the word, and what is wrong for the sparkline.
             0..60 => {
                 let name = longest_name.min(width.saturating_sub(SINCE_CELLS + 4) / 2);
                 Self { name, word: 0, brief: width.saturating_sub(name + SINCE_CELLS + 4), spark: 0 }
             }
-            60..100 => Self { name: longest_name.clamp(8, 16), word: WORD_CELLS, brief: 0, spark: 10 },
-            100..160 => Self { name: longest_name.clamp(8, 24), word: WORD_CELLS, brief: 0, spark: 20 },
-            _ => Self { name: longest_name.clamp(8, 32), word: WORD_CELLS, brief: 0, spark: 40 },
+            60..100 => Self { name: longest_name.clamp(8, 16 + host), word: WORD_CELLS, brief: 0, spark: 10 },
+            100..160 => Self { name: longest_name.clamp(8, 24 + host), word: WORD_CELLS, brief: 0, spark: 20 },
+            _ => Self { name: longest_name.clamp(8, 32 + host), word: WORD_CELLS, brief: 0, spark: 40 },
         }
     }
 }
@@ -78,9 +80,11 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &
         buf.set_stringn(area.x, area.y, text, area.width as usize, theme.style(Role::TextDim));
         return;
     }
-    let longest = cx.board.probes.iter().map(|(id, _)| id.name().width()).max().unwrap_or_default();
+    let several = cx.board.is_of_several();
+    let longest = cx.board.probes.iter().map(|(id, _)| cx.board.row_name(id.host(), id.name()).width());
+    let longest = longest.max().unwrap_or_default();
     let indent = usize::from(rows.iter().any(|it| matches!(it, Row::Probe { below_group: true, .. })));
-    let columns = Columns::of((area.width as usize).saturating_sub(indent), longest);
+    let columns = Columns::of((area.width as usize).saturating_sub(indent), longest, several);
     let first_red = cx.board.probes.first_red();
     let top = list.top.min(rows.len().saturating_sub(area.height as usize));
     for (offset, it) in rows.iter().skip(top).take(area.height as usize).enumerate() {
@@ -148,23 +152,31 @@ fn row(
     width: usize,
 ) -> Line<'static> {
     let health = state.health();
-    let style = theme.style(role(health));
     let dim = theme.style(Role::TextDim);
+    // What a host last said stays, in a colour that says nothing about now.
+    let is_lost = cx.board.lost_since(id.host()).is_some();
+    let style = if is_lost { dim } else { theme.style(role(health)) };
     let cell = |text: &str, cells: usize| {
         let text = wrap::cut(text, cells, theme.ascii);
         let pad = cells.saturating_sub(text.width());
         format!("{text}{} ", " ".repeat(pad))
     };
-    let name_style = if health == Health::Up { theme.style(Role::Text) } else { theme.style(Role::TextStrong) };
+    let name_style = match health {
+        _ if is_lost => dim,
+        Health::Up => theme.style(Role::Text),
+        _ => theme.style(Role::TextStrong),
+    };
+    let name = cx.board.row_name(id.host(), id.name());
     let mut spans = vec![
-        Span::styled(format!("{} ", mark(health)), style),
-        Span::styled(cell(id.name(), columns.name), name_style),
+        Span::styled(if is_lost { "? ".to_string() } else { format!("{} ", mark(health)) }, style),
+        Span::styled(cell(&name, columns.name), name_style),
     ];
     if columns.word > 0 {
-        spans.push(Span::styled(cell(health.word(), columns.word), style));
+        spans.push(Span::styled(cell(if is_lost { "lost" } else { health.word() }, columns.word), style));
     }
     if columns.brief > 0 {
-        spans.push(Span::styled(cell(&brief(state), columns.brief), if health == Health::Up { dim } else { style }));
+        let brief = if is_lost { "lost".to_string() } else { brief(state) };
+        spans.push(Span::styled(cell(&brief, columns.brief), if health == Health::Up { dim } else { style }));
     }
     let since = state.since().map_or_else(String::new, |it| moment(cx, it));
     spans.push(Span::styled(cell(&since, SINCE_CELLS), dim));

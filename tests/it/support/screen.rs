@@ -9,7 +9,10 @@ use hotseat::app::view::view;
 use hotseat::domain::backup::manifest::{Manifest, SCHEMA};
 use hotseat::domain::backup::run::{CopyRow, CopyState, Run, RunState};
 use hotseat::domain::backup::{BackupFact, JobInfo};
+use hotseat::domain::board::Board;
 use hotseat::domain::fact::{Actor, Envelope, Fact};
+use hotseat::domain::fleet::Fleet;
+use hotseat::domain::host::{HostNews, Peer, Role, Way};
 use hotseat::domain::ids::{HostId, IncidentId, JobId, ProbeId, RunId, SourceId};
 use hotseat::domain::incident::entry::{Declare, Entry, EntryBody, Note};
 use hotseat::domain::incident::fold::Incident;
@@ -95,6 +98,40 @@ impl Desk {
         if let Some(window) = desk.asked.clone().map(|it| log_engine::answer(&desk.log, &it, desk.now)) {
             desk.event(Event::Inbound(Inbound::Window(Box::new(window))));
         }
+        desk.effects.clear();
+        desk
+    }
+
+    /// The outage as two hosts see it, of which `web-1` was lost twelve seconds ago.
+    pub fn fleet(width: u16, height: u16) -> Self {
+        let alone = Self::outage(width, height);
+        let mut first = alone.model.board.clone();
+        first.host = Some(host());
+        let twin = serde_json::to_string(&first).expect("JSON").replace(host().as_str(), "web-1");
+        let second: Board = serde_json::from_str(&twin).expect("a board");
+        let mut desk = Self::new(width, height);
+        desk.model.fleet = Fleet::of_several();
+        desk.log = alone.log;
+        for (at, row) in desk.log.iter_mut().enumerate() {
+            if let (1, Row::Record(record)) = (at % 2, row) {
+                record.position.source = SourceId::new(&HostId::new("web-1"), record.position.source.name());
+            }
+        }
+        let since = Timestamp::UNIX_EPOCH;
+        let peer = Peer { role: Role::Agent, version: env!("CARGO_PKG_VERSION").into(), pid: 4242, since };
+        let attached = Way::Attached { peer, readonly: false, ahead_ms: 0 };
+        for board in [first, second] {
+            let news = HostNews { host: board.host.clone().expect("named"), way: attached.clone() };
+            desk.event(Event::Inbound(Inbound::Host(Box::new(news))));
+            desk.event(Event::Inbound(Inbound::Snapshot(Box::new(board))));
+        }
+        let way = Way::Lost {
+            since: desk.now - SignedDuration::from_secs(12),
+            why: "Connection to web-1 closed by remote host".into(),
+            retry_at: Some(desk.now + SignedDuration::from_secs(2)),
+            can_take_over: false,
+        };
+        desk.event(Event::Inbound(Inbound::Host(Box::new(HostNews { host: HostId::new("web-1"), way }))));
         desk.effects.clear();
         desk
     }

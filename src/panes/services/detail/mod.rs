@@ -175,7 +175,7 @@ fn head(cx: &Context<'_>, page: &mut Page<'_>, id: &ProbeId, state: &ProbeState)
     let word = if state.is_broken() { "unknown: the probe is broken" } else { health.word() };
     page.lines.push(Line::from(vec![
         Span::styled(format!("{} ", mark(health)), theme.style(role(health))),
-        Span::styled(id.name().to_string(), theme.style(Role::TextStrong)),
+        Span::styled(cx.board.row_name(id.host(), id.name()), theme.style(Role::TextStrong)),
         Span::styled(format!("  {word}{since}"), theme.style(role(health))),
     ]));
     page.field(&setup.kind, &setup.target, Role::Text);

@@ -11,6 +11,7 @@ use crate::app::keymap::Keymap;
 use crate::app::layout::{Areas, Needs};
 use crate::app::notice::Notices;
 use crate::app::overlay::Overlay;
+use crate::app::people::Attention;
 use crate::app::summary;
 use crate::app::ways;
 use crate::domain::board::Board;
@@ -19,7 +20,7 @@ use crate::domain::fleet::Fleet;
 use crate::domain::host::Way;
 use crate::domain::ids::HostId;
 use crate::domain::key::{Key, KeyBinding};
-use crate::domain::presence::{ScreenId, You};
+use crate::domain::presence::You;
 use crate::panes::{Context, PaneId, Panes};
 use crate::theme::Theme;
 use crate::widgets::input::LineInput;
@@ -96,6 +97,7 @@ pub struct Model {
     areas: Areas,
     // The areas that the panes were told of.
     told: Areas,
+    pub(super) attention: Attention,
     dirty: bool,
 }
 
@@ -129,6 +131,7 @@ impl Model {
             size: setup.size,
             areas: Areas::default(),
             told: Areas::default(),
+            attention: Attention::default(),
             dirty: true,
         };
         model.divide_again();
@@ -179,27 +182,6 @@ impl Model {
         &self.areas
     }
 
-    /// True when this screen looks and changes nothing, wherever it is attached.
-    pub fn readonly(&self) -> bool {
-        let attached = self.ways.values().filter_map(|way| match way {
-            Way::Attached { readonly, .. } => Some(*readonly),
-            Way::Connecting | Way::Inside | Way::Lost { .. } | Way::Refused { .. } => None,
-        });
-        let mut modes = attached.chain(self.you.values().map(|it| it.visitor.readonly)).peekable();
-        modes.peek().is_some() && modes.all(|it| it)
-    }
-
-    /// True for a screen that is this one.
-    pub fn is_me(&self, screen: ScreenId) -> bool {
-        let here = self.board.host.as_ref();
-        here.and_then(|it| self.you.get(it)).is_some_and(|it| it.screen == screen)
-    }
-
-    /// True for the name of the person at this screen.
-    pub fn is_my_name(&self, user: &str) -> bool {
-        self.you.values().any(|it| it.visitor.user == user)
-    }
-
     /// True when the focused pane has the whole room, by wish or because it shows something large.
     pub fn is_zoomed(&self) -> bool {
         self.zoomed || self.panes.wants_zoom(self.focus)
@@ -228,7 +210,7 @@ impl Model {
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let panes = PaneId::ALL.iter().filter_map(|it| self.panes.next_wake(*it, &self.context(*it)));
         let tick = (summary::ticks(&self.board) || ways::is_lost(self)).then(|| next_second(now));
-        panes.chain(self.notices.next_wake()).chain(tick).min()
+        panes.chain(self.notices.next_wake()).chain(tick).chain(self.attend_due()).min()
     }
 
     /// What a pane may look at.
@@ -241,6 +223,7 @@ impl Model {
             width: body.width,
             height: body.height,
             focused: self.focus == pane && self.overlays.is_empty(),
+            me: me(&self.board, &self.you),
         }
     }
 
@@ -254,6 +237,7 @@ impl Model {
             width: body.width,
             height: body.height,
             focused: self.focus == pane && self.overlays.is_empty(),
+            me: me(&self.board, &self.you),
         };
         change(&mut self.panes, &cx)
     }
@@ -320,6 +304,12 @@ impl Model {
         };
         Areas::divide(Rect::new(0, 0, self.size.0, self.size.1), &needs)
     }
+}
+
+/// The name under which what this screen asks is recorded; empty until it is known.
+fn me<'a>(board: &Board, you: &'a BTreeMap<HostId, You>) -> &'a str {
+    let of_host = board.host.as_ref().and_then(|it| you.get(it));
+    of_host.or_else(|| you.values().next()).map_or("", |it| it.visitor.user.as_str())
 }
 
 /// The next whole second: clocks on the screen move when a wall clock does.

@@ -115,8 +115,8 @@ impl Fact {
     /// True when the journal of transitions keeps it.
     ///
     /// How far a log has grown comes up to 20 times a second and source and says nothing about the past
-    /// that the log itself does not say better.
+    /// that the log itself does not say better. Where somebody looked matters only while they do.
     pub fn is_journalled(&self) -> bool {
-        !matches!(self, Fact::Log(LogFact::Grew { .. }))
+        !matches!(self, Fact::Log(LogFact::Grew { .. }) | Fact::Presence(PresenceFact::Moved { .. }))
     }
 }

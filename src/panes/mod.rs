@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub height: u16,
     /// The pane gets the keys.
     pub focused: bool,
+    /// The name under which what this screen asks is recorded; empty until it is known.
+    pub me: &'a str,
 }
 
 /// A part of the screen with its own state, commands and view.

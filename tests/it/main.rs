@@ -31,3 +31,4 @@ mod stores;
 mod support;
 mod tidy;
 mod timeline;
+mod together;

@@ -12,6 +12,7 @@ pub mod queries;
 pub mod quiets;
 pub mod themes;
 pub mod verbs;
+pub mod who;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -31,6 +32,7 @@ use crate::app::overlay::problems::Problems;
 use crate::app::overlay::queries::QueryPicker;
 use crate::app::overlay::quiets::Quiets;
 use crate::app::overlay::themes::ThemePicker;
+use crate::app::overlay::who::Who;
 use crate::domain::key::{Key, KeyCode};
 use crate::theme::Theme;
 
@@ -59,6 +61,8 @@ pub enum Overlay {
     Quiets(Quiets),
     /// How the notifiers are doing.
     Notifiers(Notifiers),
+    /// Who is here.
+    Who(Who),
 }
 
 /// What an overlay makes of a key.
@@ -103,6 +107,7 @@ impl Overlay {
             Overlay::Explain(it) => it.key(model, key),
             Overlay::Quiets(it) => it.key(model, key),
             Overlay::Notifiers(it) => it.key(model, key),
+            Overlay::Who(it) => it.key(model, key),
         }
     }
 
@@ -120,7 +125,8 @@ impl Overlay {
             | Overlay::Confirm(_)
             | Overlay::Problems(_)
             | Overlay::Quiets(_)
-            | Overlay::Notifiers(_) => {}
+            | Overlay::Notifiers(_)
+            | Overlay::Who(_) => {}
         }
     }
 
@@ -128,7 +134,7 @@ impl Overlay {
     pub fn wheel(&self, kind: MouseKind) -> Option<Key> {
         let scrolls = match self {
             Overlay::Help(_) | Overlay::Problems(_) | Overlay::Palette(_) | Overlay::Themes(_) => true,
-            Overlay::Queries(_) | Overlay::Quiets(_) | Overlay::Notifiers(_) => true,
+            Overlay::Queries(_) | Overlay::Quiets(_) | Overlay::Notifiers(_) | Overlay::Who(_) => true,
             Overlay::Explain(it) => !it.is_typing(),
             Overlay::CommandLine(_) | Overlay::Confirm(_) | Overlay::AlertForm(_) => false,
         };
@@ -149,7 +155,7 @@ impl Overlay {
             Overlay::Themes(_) => &[("j k", "try"), ("enter", "keep"), ("esc", "as before")],
             Overlay::Queries(_) => &[("enter", "use"), ("up down", "choose"), ("tab", "add"), ("esc", "close")],
             Overlay::Confirm(_) => &[("y", "yes"), ("n", "no")],
-            Overlay::Problems(_) => &[("j k", "scroll"), ("esc", "close")],
+            Overlay::Problems(_) | Overlay::Who(_) => &[("j k", "scroll"), ("esc", "close")],
             Overlay::AlertForm(_) => &[("enter", "do it"), ("tab", "next field"), ("esc", "leave it")],
             Overlay::Explain(it) if it.is_typing() => &[("enter", "explain that time"), ("esc", "back")],
             Overlay::Explain(_) => &[("j k", "scroll"), ("t", "another time"), ("n", "now"), ("esc", "close")],
@@ -172,6 +178,7 @@ impl Overlay {
             Overlay::Explain(it) => it.view(model, theme, area, buf),
             Overlay::Quiets(it) => it.view(model, theme, area, buf),
             Overlay::Notifiers(it) => it.view(model, theme, area, buf),
+            Overlay::Who(it) => it.view(model, theme, area, buf),
         }
     }
 }

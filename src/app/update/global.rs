@@ -10,6 +10,7 @@ use crate::app::overlay::help::Help;
 use crate::app::overlay::palette::Palette;
 use crate::app::overlay::problems::Problems;
 use crate::app::overlay::themes::ThemePicker;
+use crate::app::overlay::who::Who;
 use crate::domain::host::Way;
 use crate::domain::request::Request;
 use crate::panes::PaneId;
@@ -43,6 +44,7 @@ impl Model {
             GlobalCommand::Reload => return vec![Effect::Request(Request::ReloadConfig)],
             GlobalCommand::Redraw => return vec![Effect::Redraw],
             GlobalCommand::Suspend => return vec![Effect::Suspend],
+            GlobalCommand::Who => self.open(Overlay::Who(Who::default())),
             GlobalCommand::Problems => return self.show_problems(),
             GlobalCommand::Back => {
                 return self.close_innermost().unwrap_or_else(|| self.dismiss_notice());

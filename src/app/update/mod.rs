@@ -46,11 +46,15 @@ impl Model {
         let mut effects = self.absorb(effects);
         let resized = self.arrange();
         effects.extend(self.absorb(resized));
+        effects.extend(self.attend());
         effects
     }
 
     /// Carries out a command, whoever named it: keys, palette or command line.
     pub(crate) fn run(&mut self, command: Command) -> Vec<Effect> {
+        if let Some(refusal) = self.refusal(command) {
+            return vec![refusal];
+        }
         match command {
             Command::Global(command) => self.run_global(command),
             Command::Pane(command) => {
@@ -75,6 +79,14 @@ impl Model {
     fn absorb(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         let mut out = Vec::new();
         for effect in effects {
+            if let Some(instead) = self.withhold(&effect) {
+                for effect in instead {
+                    if let Effect::Notice(notice) = effect {
+                        self.notify(notice);
+                    }
+                }
+                continue;
+            }
             match effect {
                 Effect::Notice(notice) => self.notify(notice),
                 Effect::Focus(pane) => self.go_to(pane),
@@ -99,6 +111,7 @@ impl Model {
             Inbound::Snapshot(board) => self.fleet.take(&mut self.board, board),
             Inbound::Fact(envelope) => {
                 self.fleet.fold(self.now, &mut self.board, envelope);
+                effects.extend(self.done_by_others(envelope));
                 if let Fact::Alert(AlertFact::Rang(ring)) = &envelope.fact {
                     effects.push(Effect::Ring(ring.clone()));
                 }
@@ -141,6 +154,7 @@ impl Model {
             }
             Inbound::You(you) => {
                 self.you.insert(you.host.clone(), (**you).clone());
+                self.forget_attention();
             }
             Inbound::Host(news) => {
                 self.fleet.heed(&mut self.board, &news.host, &news.way);

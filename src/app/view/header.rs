@@ -39,27 +39,31 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     // Several hosts stand behind the name of the program, or in a row of their own while an incident is open.
     let hosts = if model.fleet.is_of_several() { summary::hosts(model) } else { Vec::new() };
     let has_incident = !incident.is_empty();
-    let opening = match has_incident {
+    let mut opening = match has_incident {
         true => incident,
         false if room > 1 => [vec![(Role::HeaderStrong, "hotseat".to_string())], hosts.clone()].concat(),
         false => vec![(Role::HeaderStrong, "hotseat".to_string())],
     };
+    if model.readonly() {
+        opening.insert(0, (Role::NoticeWarn, "read-only".to_string()));
+    }
+    let width = area.width;
     if room == 0 {
         // The banner has it all.
     } else if room > 1 {
         draw(&opening, if model.board.incidents.open().is_empty() { Role::Header } else { Role::HeaderIncident }, buf);
-        draw(&services, Role::Header, buf);
+        draw(&with_company(model, services, width), Role::Header, buf);
         if has_incident && room > 2 {
             draw(&hosts, Role::Header, buf);
         }
     } else {
         // One row for everything: what is red comes before how the incident is called.
-        let few = opening.into_iter().take(2);
+        let few = opening.into_iter().take(2 + usize::from(model.readonly()));
         let all: Vec<Piece> = match services.is_empty() {
             true => few.chain([(Role::Header, "no probes are configured".to_string())]).collect(),
             false => few.chain(services).collect(),
         };
-        draw(&all, Role::Header, buf);
+        draw(&with_company(model, all, width), Role::Header, buf);
     }
     if let (Some(row), Some(text)) = (rows.next(), banner) {
         let (role, mark) = if is_lost { (Role::NoticeError, 'x') } else { (Role::NoticeWarn, '!') };
@@ -69,6 +73,20 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let text = cut(&format!(" {mark} {}", sanitise::text(&text)), usize::from(row.width), theme.ascii);
         buf.set_string(row.x, row.y, text, style);
     }
+}
+
+/// The pieces, and who else is here: by name where there is room, else how many; never in place of what is red.
+fn with_company(model: &Model, mut pieces: Vec<Piece>, width: u16) -> Vec<Piece> {
+    let Some(company) = model.company() else { return pieces };
+    let taken: usize = 1 + pieces.iter().map(|(_, text)| sanitise::text(text).width() + 2).sum::<usize>();
+    let room = usize::from(width).saturating_sub(taken);
+    // What is left out before it is left out is how many are well.
+    let text = if company.names.width() <= room { company.names } else { company.count };
+    if text.width() > room && pieces.last().is_some_and(|(role, _)| *role == Role::ProbeUp) {
+        pieces.pop();
+    }
+    pieces.push((Role::HeaderStrong, text));
+    pieces
 }
 
 /// The pieces that fit, with two blanks between; the one that does not fit any more is cut.

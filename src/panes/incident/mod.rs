@@ -327,6 +327,8 @@ impl Pane for IncidentPane {
             Inbound::Fact(envelope) => {
                 if let Fact::Incident(IncidentFact::EntryAppended { entry, .. }) = &envelope.fact
                     && let EntryBody::Note(note) = &entry.body
+                    // Another person may write the same words.
+                    && (cx.me.is_empty() || entry.by == cx.me)
                 {
                     return self.note.saved(&note.text).map(Effect::Request).into_iter().collect();
                 }

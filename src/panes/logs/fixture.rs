@@ -137,6 +137,7 @@ impl Desk {
             width: self.size.0,
             height: self.size.1,
             focused: true,
+            me: "alice",
         };
         for effect in run(&mut self.pane, &cx) {
             match effect {
@@ -219,6 +220,7 @@ impl Desk {
             width: self.size.0,
             height: self.size.1,
             focused: true,
+            me: "alice",
         };
         let theme = Theme::mono();
         let area = Rect::new(0, 0, self.size.0, self.size.1);

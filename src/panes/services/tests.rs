@@ -158,6 +158,7 @@ impl World {
             width: self.width,
             height: self.height,
             focused: true,
+            me: "alice",
         }
     }
 

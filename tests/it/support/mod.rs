@@ -5,6 +5,7 @@ use hotseat as host;
 pub mod elasticsearch;
 pub mod faults;
 // The pane's own tests use it as well.
+pub mod link;
 #[path = "../../../src/panes/logs/fixture/engine.rs"]
 mod log_engine;
 pub mod loki;

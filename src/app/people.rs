@@ -1,0 +1,375 @@
+//! The other people: who is here, what they have just done, where this screen looks, and what one that only reads
+//! leaves alone.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::app::command::{Command, GlobalCommand};
+use crate::app::effect::{Effect, Notice, Sheet};
+use crate::app::model::Model;
+use crate::domain::alert::AlertFact;
+use crate::domain::backup::BackupFact;
+use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
+use crate::domain::format;
+use crate::domain::host::Way;
+use crate::domain::incident::IncidentFact;
+use crate::domain::incident::entry::EntryBody;
+use crate::domain::presence::{Here, Spot};
+use crate::domain::probe::ProbeFact;
+use crate::domain::request::Request;
+use crate::domain::sanitise;
+use crate::panes::backups::BackupsCommand;
+use crate::panes::incident::IncidentCommand;
+use crate::panes::logs::LogsCommand;
+use crate::panes::services::ServicesCommand;
+use crate::panes::{PaneCommand, PaneId};
+
+/// Shortest time between two words about where this screen looks: whoever steps through the panes passes most by.
+const ATTEND_GAP: SignedDuration = SignedDuration::from_millis(250);
+/// What was done longer ago is no news: it was read from the disk, or comes from a clock that is wrong.
+const NEWS_S: i64 = 30;
+/// Longest name in the header.
+const NAME_MAX_CHARS: usize = 20;
+/// What a screen says that may change nothing.
+const READ_ONLY: &str = "read-only: this screen changes nothing";
+
+/// What was last said of where this screen looks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Attention {
+    said: Option<(Spot, Timestamp)>,
+}
+
+/// Who is here, in the long and the short form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Company {
+    /// `2 here: alice, bob(logs)`; who sits at this screen comes first.
+    pub names: String,
+    /// `2 here`.
+    pub count: String,
+}
+
+impl Model {
+    /// True when this screen looks and changes nothing, wherever it is attached.
+    pub fn readonly(&self) -> bool {
+        let attached = self.ways.values().filter_map(|way| match way {
+            Way::Attached { readonly, .. } => Some(*readonly),
+            Way::Connecting | Way::Inside | Way::Lost { .. } | Way::Refused { .. } => None,
+        });
+        let mut modes = attached.chain(self.you.values().map(|it| it.visitor.readonly)).peekable();
+        modes.peek().is_some() && modes.all(|it| it)
+    }
+
+    /// True for the name of the person at this screen.
+    pub fn is_my_name(&self, user: &str) -> bool {
+        self.you.values().any(|it| it.visitor.user == user)
+    }
+
+    /// Who is here beside this screen; `None` when nobody is.
+    pub fn company(&self) -> Option<Company> {
+        let mut people: Vec<(&str, Vec<&Here>)> = Vec::new();
+        for (_, here) in self.board.presence.iter() {
+            let user = here.visitor.user.as_str();
+            match people.iter_mut().find(|(it, _)| *it == user) {
+                Some((_, screens)) => screens.push(here),
+                None => people.push((user, vec![here])),
+            }
+        }
+        let named = |user: &str| sanitise::text(user).chars().take(NAME_MAX_CHARS).collect::<String>();
+        if let [(user, screens)] = people.as_slice() {
+            let count = format!("{} screens", screens.len());
+            return (screens.len() > 1).then(|| Company { names: format!("{count}: {}", named(user)), count });
+        }
+        // Stable: the others stand in the order they came.
+        people.sort_by_key(|(user, _)| !self.is_my_name(user));
+        let words = people.iter().map(|(user, screens)| match screens.as_slice() {
+            _ if self.is_my_name(user) => named(user),
+            [Here { spot: Some(spot), .. }] => format!("{}({})", named(user), word(*spot)),
+            [_] => named(user),
+            many => format!("{} x{}", named(user), many.len()),
+        });
+        let names = words.collect::<Vec<_>>().join(", ");
+        let count = format!("{} here", people.len());
+        (!people.is_empty()).then(|| Company { names: format!("{count}: {names}"), count })
+    }
+
+    /// What somebody else has just done, in one line.
+    pub(super) fn done_by_others(&self, envelope: &Envelope) -> Option<Effect> {
+        let Actor::Person(user) = &envelope.actor else { return None };
+        if self.is_my_name(user) || self.you.is_empty() {
+            return None;
+        }
+        let recent = |at: Timestamp| self.now.duration_since(at).as_secs().abs() < NEWS_S;
+        let text = match &envelope.fact {
+            Fact::Probe(ProbeFact::Acknowledged { probe, at, .. }) if recent(*at) => {
+                format!("acknowledged {}", probe.name())
+            }
+            Fact::Alert(AlertFact::Acknowledged { probe, ack }) => {
+                // Without an end the mark on the probe says it.
+                format!("acknowledged {} until {:.0}", probe.name(), ack.until?)
+            }
+            Fact::Alert(AlertFact::Silenced(it)) => format!("silenced {} until {:.0}", it.what(), it.until),
+            Fact::Alert(AlertFact::Unsilenced { .. }) => "ended a silence".to_string(),
+            Fact::Alert(AlertFact::Maintained(it)) => format!("planned the maintenance `{}`", it.name),
+            Fact::Alert(AlertFact::MaintenanceEnded { name, .. }) => format!("ended the maintenance `{name}`"),
+            Fact::Backup(BackupFact::Started { run }) => format!("runs the backup `{}`", run.job.name()),
+            Fact::Incident(IncidentFact::EntryAppended { incident, entry }) if recent(entry.rec) => {
+                let name = incident.name();
+                match &entry.body {
+                    EntryBody::Declare(it) => format!("declared {} {}", it.severity, it.title),
+                    EntryBody::Status { status } => format!("set {name} to {status}"),
+                    EntryBody::Severity { severity } => format!("made {name} {severity}"),
+                    _ => return None,
+                }
+            }
+            Fact::Incident(IncidentFact::DocumentChanged { incident, .. }) => {
+                format!("saved the document of {}", incident.name())
+            }
+            Fact::Runtime(RuntimeFact::ConfigLoaded { .. }) => "had the config read again".to_string(),
+            _ => return None,
+        };
+        let text = format::local_times(&text, self.now, &self.zone);
+        Some(Notice::info(sanitise::text(&format!("{user} {text}"))))
+    }
+
+    /// Says where this screen looks when that is not known yet, at most a few times a second.
+    pub(super) fn attend(&mut self) -> Option<Effect> {
+        let due = self.attend_due()?;
+        (due <= self.now).then(|| {
+            let spot = spot(self.focus);
+            self.attention.said = Some((spot, self.now));
+            Effect::Request(Request::Attend(spot))
+        })
+    }
+
+    /// When it is to be said where this screen looks; `None` when that is known, or there is nobody to say it to.
+    pub(super) fn attend_due(&self) -> Option<Timestamp> {
+        if self.you.is_empty() {
+            return None;
+        }
+        match self.attention.said {
+            None => Some(self.now),
+            Some((said, _)) if said == spot(self.focus) => None,
+            Some((_, at)) => Some(at.checked_add(ATTEND_GAP).unwrap_or(at)),
+        }
+    }
+
+    /// This screen is attached anew: nobody there knows where it looks.
+    pub(super) fn forget_attention(&mut self) {
+        self.attention = Attention::default();
+    }
+
+    /// What is said instead of a command that a screen must not begin which changes nothing.
+    pub(super) fn refusal(&self, command: Command) -> Option<Effect> {
+        (changes(command) && self.readonly()).then(|| Notice::warn(READ_ONLY))
+    }
+
+    /// What is let out instead of an effect that would change something from a screen that only reads.
+    pub(super) fn withhold(&self, effect: &Effect) -> Option<Vec<Effect>> {
+        let is_meant = |it: &Effect| matches!(it, Effect::Request(it) if it.changes());
+        let is_refused = match effect {
+            // Drafts are kept by themselves: there is nothing to say.
+            Effect::Request(Request::SaveDraft { .. } | Request::SaveNoteDraft(_) | Request::StopExport) => {
+                return self.readonly().then(Vec::new);
+            }
+            Effect::Request(request) => request.changes(),
+            Effect::Confirm { then, .. } => then.iter().any(is_meant),
+            Effect::OpenEditor { .. } => true,
+            Effect::Show(Sheet::Silence(_) | Sheet::Maintenance(_) | Sheet::Acknowledge(_)) => true,
+            _ => false,
+        };
+        (is_refused && self.readonly()).then(|| vec![Notice::warn(READ_ONLY)])
+    }
+}
+
+/// The word for what somebody looks at.
+pub fn word(spot: Spot) -> &'static str {
+    match spot {
+        Spot::Services => PaneId::Services.name(),
+        Spot::Logs => PaneId::Logs.name(),
+        Spot::Backups => PaneId::Backups.name(),
+        Spot::Incident => PaneId::Incident.name(),
+    }
+}
+
+fn spot(pane: PaneId) -> Spot {
+    match pane {
+        PaneId::Services => Spot::Services,
+        PaneId::Logs => Spot::Logs,
+        PaneId::Backups => Spot::Backups,
+        PaneId::Incident => Spot::Incident,
+    }
+}
+
+/// True for a command that only changes something or opens a prompt to do so.
+fn changes(command: Command) -> bool {
+    match command {
+        Command::Global(it) => matches!(
+            it,
+            GlobalCommand::Acknowledge
+                | GlobalCommand::Note
+                | GlobalCommand::Editor
+                | GlobalCommand::Declare
+                | GlobalCommand::Reload
+        ),
+        Command::Pane(PaneCommand::Services(it)) => matches!(
+            it,
+            ServicesCommand::RunNow
+                | ServicesCommand::Burst
+                | ServicesCommand::AcknowledgeFor
+                | ServicesCommand::Silence
+                | ServicesCommand::Maintain
+        ),
+        Command::Pane(PaneCommand::Logs(it)) => {
+            matches!(it, LogsCommand::Pin | LogsCommand::PinComment | LogsCommand::Export)
+        }
+        Command::Pane(PaneCommand::Backups(it)) => matches!(it, BackupsCommand::Run | BackupsCommand::Verify),
+        Command::Pane(PaneCommand::Incident(it)) => matches!(
+            it,
+            IncidentCommand::Status
+                | IncidentCommand::Severity
+                | IncidentCommand::Worse
+                | IncidentCommand::Better
+                | IncidentCommand::Retry
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::app::event::Event;
+    use crate::app::model::Setup;
+    use crate::domain::alert::Acknowledgement;
+    use crate::domain::ids::{HostId, ProbeId};
+    use crate::domain::key::Key;
+    use crate::domain::presence::{PresenceFact, ScreenId, Visitor, You};
+    use crate::domain::request::Inbound;
+    use crate::theme::Theme;
+
+    struct Desk {
+        model: Model,
+        now: Timestamp,
+        seq: u64,
+    }
+
+    impl Desk {
+        /// A screen of alice that is attached.
+        fn new(readonly: bool) -> Self {
+            let now = "2024-08-19T06:51:32Z".parse().unwrap();
+            let setup = Setup {
+                now,
+                zone: TimeZone::UTC,
+                size: (80, 24),
+                themes: vec![Theme::mono()],
+                theme: None,
+                focus: PaneId::Services,
+                keys: Vec::new(),
+                mouse: false,
+                problems: Vec::new(),
+            };
+            let mut desk = Self { model: Model::new(setup), now, seq: 0 };
+            let visitor = Visitor { readonly, ..Visitor::inside("alice") };
+            desk.came(1, &visitor);
+            let you = You { host: HostId::new("h"), screen: ScreenId(1), visitor };
+            let asked = desk.event(Event::Inbound(Inbound::You(Box::new(you))));
+            assert_eq!(asked, [Effect::Request(Request::Attend(Spot::Services))]);
+            desk
+        }
+
+        fn event(&mut self, event: Event) -> Vec<Effect> {
+            self.model.update(self.now, event)
+        }
+
+        fn press(&mut self, key: char) -> Vec<Effect> {
+            self.event(Event::Key(Key::plain(crate::domain::key::KeyCode::Char(key))))
+        }
+
+        fn fact(&mut self, by: &str, fact: Fact) -> Vec<Effect> {
+            self.seq += 1;
+            let actor = Actor::Person(by.to_string());
+            let envelope = Envelope { host: HostId::new("h"), seq: self.seq, at: self.now, actor, fact };
+            self.event(Event::Inbound(Inbound::Fact(Box::new(envelope))))
+        }
+
+        fn came(&mut self, screen: u64, visitor: &Visitor) {
+            let fact = PresenceFact::Came { screen: ScreenId(screen), visitor: visitor.clone() };
+            self.fact(&visitor.user, Fact::Presence(fact));
+        }
+
+        fn notice(&self) -> Option<&str> {
+            self.model.notices.shown().map(|it| it.text.as_str())
+        }
+
+        fn names(&self) -> Option<String> {
+            self.model.company().map(|it| it.names)
+        }
+    }
+
+    #[test]
+    fn others_are_named_with_what_they_look_at_and_nobody_while_alone() {
+        let mut desk = Desk::new(false);
+        assert_eq!(desk.names(), None);
+        desk.came(2, &Visitor::inside("alice"));
+        assert_eq!(desk.names().as_deref(), Some("2 screens: alice"));
+        desk.fact("alice", Fact::Presence(PresenceFact::Went { screen: ScreenId(2) }));
+        desk.came(3, &Visitor::inside("bob\u{1b}[2J"));
+        desk.fact("bob", Fact::Presence(PresenceFact::Moved { screen: ScreenId(3), spot: Spot::Logs }));
+        let names = desk.names().unwrap_or_default();
+        assert!(names.starts_with("2 here: alice, bob") && names.ends_with("(logs)"), "{names}");
+        assert!(!names.contains('\u{1b}'), "{names:?}");
+        desk.came(4, &Visitor::inside("carol"));
+        desk.came(5, &Visitor::inside("carol"));
+        let company = desk.model.company().unwrap();
+        assert!(company.names.ends_with(", carol x2"), "{}", company.names);
+        assert_eq!(company.count, "3 here");
+    }
+
+    #[test]
+    fn what_others_do_is_said_and_what_oneself_does_is_not() {
+        let mut desk = Desk::new(false);
+        let probe = ProbeId::new(&HostId::new("h"), "api");
+        let until = Some("2024-08-19T07:51:32Z".parse().unwrap());
+        let ack = |by: &str| Acknowledgement { by: by.into(), at: desk.now, sticky: false, until };
+        let facts = ["alice", "bob"].map(|by| (by, AlertFact::Acknowledged { probe: probe.clone(), ack: ack(by) }));
+        let mut said = Vec::new();
+        for (by, fact) in facts {
+            desk.fact(by, Fact::Alert(fact));
+            said.push(desk.notice().map(ToString::to_string));
+        }
+        assert_eq!(said, [None, Some("bob acknowledged api until 07:51:32".to_string())]);
+    }
+
+    #[test]
+    fn where_a_screen_looks_is_said_once_it_has_settled() {
+        let mut desk = Desk::new(false);
+        assert_eq!(desk.press('2'), [], "a moment ago it said something else");
+        assert_eq!(desk.press('4'), []);
+        desk.now += ATTEND_GAP;
+        assert_eq!(desk.model.next_wake(desk.now), Some(desk.now));
+        assert_eq!(desk.event(Event::Wake), [Effect::Request(Request::Attend(Spot::Incident))]);
+        assert_eq!(desk.event(Event::Wake), []);
+    }
+
+    #[test]
+    fn a_screen_that_only_reads_asks_for_no_change_and_says_why() {
+        let mut desk = Desk::new(true);
+        assert!(desk.model.readonly());
+        for key in ['i', 'I', 'D', 'a', 'r', 'S', 'm'] {
+            assert_eq!(desk.press(key), [], "{key}");
+            assert_eq!(desk.notice(), Some(READ_ONLY), "{key}");
+            assert!(desk.model.overlays.is_empty() && !desk.model.panes.captures_keys(desk.model.focus), "{key}");
+            desk.model.notices.dismiss();
+        }
+        let change = Effect::Request(Request::TestNotifier("chat".into()));
+        let asked = desk.model.withhold(&Effect::Confirm { question: "sure?".into(), then: vec![change] });
+        assert_eq!(asked, Some(vec![Notice::warn(READ_ONLY)]));
+        let draft = Effect::Request(Request::SaveNoteDraft("half".into()));
+        assert_eq!(desk.model.withhold(&draft), Some(Vec::new()), "nobody asked for it: nothing is said");
+        assert_eq!(desk.event(Event::Leaving), []);
+        let mut writer = Desk::new(false);
+        assert_eq!(writer.model.withhold(&draft), None);
+        writer.press('i');
+        assert_eq!(writer.notice(), None);
+    }
+}

@@ -8,9 +8,9 @@
 pub mod connector;
 pub mod duties;
 pub mod expose;
+pub mod hub;
 pub mod manager;
 pub mod metrics;
-pub mod hub;
 pub mod protocol;
 pub mod selfbeat;
 mod unanswered;

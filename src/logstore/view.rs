@@ -28,9 +28,9 @@ use crate::logstore::store::Stop;
 use crate::logstore::walk::{Ground, Place};
 use crate::logstore::window::{Builder, Built, Cancelled, Keyed, MAX_WINDOW_RECORDS, is_same_fault};
 
-/// Least time between two windows of a followed tail: a little less than between two frames, so that a frame shows
-/// what is new.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(25);
+/// Least time between two windows of a followed tail: half of that between two frames, because on average a frame
+/// shows one that is half of this old. A window of what has come takes a tenth of it.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(16);
 /// A window that takes longer shows what it has: with a search ahead and a frame still behind it, within 50 ms.
 const INTERIM_AFTER: Duration = Duration::from_millis(25);
 /// Least time between two reports of counts.

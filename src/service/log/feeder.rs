@@ -39,8 +39,8 @@ use crate::service::log::unpacking::{Archive, Unpacking};
 pub const MAX_FILES: usize = 400;
 /// Files that fit the usual limit with all that comes with them.
 const FEW_FILES: usize = 100;
-/// Looks in a row are at least so far apart, however fast the hints come.
-const LOOK_INTERVAL: Duration = Duration::from_millis(15);
+/// Looks in a row are at least so far apart, however fast the hints come: less than windows of a followed tail are.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// New files of patterns and directories are looked for at most so often.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 /// Without hints: how often to look at files that rest, and at files that were just written.

@@ -1,6 +1,6 @@
 //! Reads blocks and pages of segments and keeps the last ones, and finds the times they begin with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -16,7 +16,11 @@ use crate::logstore::stamp::STAMP_BYTES;
 
 /// Pages in a block.
 const BLOCK_PAGES: u64 = BLOCK_BYTES / PAGE_BYTES;
-/// Bytes of pages and blocks kept after use: scrolling back and forth does not read again, not in 200 sources either.
+/// Bytes of pages and blocks kept after use: scrolling back and forth does not read again. A filter reads a page for
+/// every match of its window, so that more would soon be all there is.
+const MIN_CACHED_BYTES: usize = 4 << 20;
+/// Bytes kept for each segment where there are many: the page of a place and those beside it, in 170 sources.
+const CACHED_BYTES_EACH: usize = 96 << 10;
 const MAX_CACHED_BYTES: usize = 16 << 20;
 /// Times of pages kept for the search for a time, some 3 MB.
 const MAX_KNOWN_TIMES: usize = 50_000;
@@ -39,6 +43,8 @@ struct Cache {
     /// Uses so far; each entry has the number of its last.
     uses: u64,
     bytes: usize,
+    /// What they may come to, as of the last time that there was more.
+    bound_bytes: usize,
 }
 
 impl Cache {
@@ -63,12 +69,17 @@ impl Cache {
         if let Some((_, old)) = self.kept.insert(key, (self.uses, found.clone())) {
             self.bytes -= old.bytes.len();
         }
-        if self.bytes > MAX_CACHED_BYTES {
+        if self.bytes <= MIN_CACHED_BYTES.max(self.bound_bytes) {
+            return;
+        }
+        let segments: HashSet<u64> = self.kept.keys().map(|it| it.segment).collect();
+        self.bound_bytes = (segments.len() * CACHED_BYTES_EACH).clamp(MIN_CACHED_BYTES, MAX_CACHED_BYTES);
+        if self.bytes > self.bound_bytes {
             // A quarter goes at once, so that a long way through a log does not sort at every step.
             let mut by_use: Vec<(u64, Key)> = self.kept.iter().map(|(key, (used, _))| (*used, *key)).collect();
             by_use.sort_unstable_by_key(|it| it.0);
             for (_, key) in by_use {
-                if self.bytes <= MAX_CACHED_BYTES / 4 * 3 {
+                if self.bytes <= self.bound_bytes / 4 * 3 {
                     break;
                 }
                 self.bytes -= self.kept.remove(&key).map_or(0, |it| it.1.bytes.len());

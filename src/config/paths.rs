@@ -69,8 +69,10 @@ pub fn user_name() -> String {
     named.or_else(|| login_of(uid)).unwrap_or_else(|| format!("uid-{uid}"))
 }
 
-/// Looks a user up where it is without asking a directory service, which may be what is down.
-fn login_of(uid: u32) -> Option<String> {
+/// Returns the login name of a uid, when the host itself knows it.
+///
+/// Looks where it is without asking a directory service, which may be what is down.
+pub fn login_of(uid: u32) -> Option<String> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
     let line = passwd.lines().find(|it| it.split(':').nth(2).is_some_and(|it| it.parse() == Ok(uid)))?;
     Some(clean_name(line.split(':').next()?)).filter(|it| !it.is_empty())
@@ -87,8 +89,8 @@ pub fn host_name() -> String {
 /// Longest name of a person or host; it becomes part of file names.
 const NAME_MAX_CHARS: usize = 64;
 
-/// Leaves what may stand in a file name and on a screen.
-fn clean_name(name: &str) -> String {
+/// Leaves of a person's or host's name what may stand in a file name and on a screen; may leave nothing.
+pub fn clean_name(name: &str) -> String {
     let kept = name.trim().chars().filter(|it| it.is_alphanumeric() || "-_.+@".contains(*it));
     kept.take(NAME_MAX_CHARS).collect::<String>().trim_start_matches('.').to_string()
 }

@@ -100,6 +100,27 @@ pub enum Request {
 }
 
 impl Request {
+    /// True for what a person wrote or decided: when it cannot be carried out it comes back as `Inbound::Refused`
+    /// and is never lost without a word.
+    pub fn is_decision(&self) -> bool {
+        matches!(
+            self,
+            Self::Note(_)
+                | Self::Pin(_)
+                | Self::Declare(_)
+                | Self::ChangeIncident(..)
+                | Self::SaveDocument { .. }
+                | Self::SaveDraft { .. }
+                | Self::SaveNoteDraft(_)
+                | Self::Silence(_)
+                | Self::Unsilence(_)
+                | Self::Maintain(_)
+                | Self::EndMaintenance(_)
+                | Self::AcknowledgeProbe(_)
+                | Self::Acknowledge { .. }
+        )
+    }
+
     /// True when it changes something that others see or that stays; a screen that is read-only may not ask it.
     pub fn changes(&self) -> bool {
         match self {
@@ -195,4 +216,6 @@ pub enum Inbound {
         /// What failed, on what, why, what to do.
         error: String,
     },
+    /// No more is answered to the request with this number. Said to what carries a link, which keeps it to itself.
+    Settled(u64),
 }

@@ -13,6 +13,7 @@ use crate::domain::fact::{Actor, Fact};
 use crate::domain::presence::{PresenceFact, ScreenId, Visitor};
 use crate::domain::probe::history::HistoryRequest;
 use crate::domain::request::{Inbound, Request};
+use crate::runtime::attach::Asked;
 use crate::runtime::reload::Reloads;
 use crate::runtime::{Active, Services, explain};
 use crate::service::{Asker, Reply};
@@ -44,35 +45,65 @@ impl Services {
 }
 
 /// Carries out what a screen asks until it goes away or the runtime stops; what was asked before is still done.
-pub async fn serve(
+pub async fn serve<T: Into<Asked>>(
     services: Arc<Services>,
     reloads: Reloads,
     guest: Guest,
     reply: Reply,
-    mut requests_rx: mpsc::Receiver<Request>,
+    mut requests_rx: mpsc::Receiver<T>,
     stopping: CancellationToken,
 ) {
+    let carry_out = |asked: Asked| {
+        let reply = settling(&reply, asked.number);
+        dispatch(&services, &reloads, &guest, &reply, asked.request);
+    };
     // What came before the services that carry it out; they are there as soon as the store is read.
     let mut early = Vec::new();
     loop {
         tokio::select! {
             biased;
-            () = services.started.cancelled(), if !early.is_empty() => {
-                early.drain(..).for_each(|request| dispatch(&services, &reloads, &guest, &reply, request));
-            }
-            request = requests_rx.recv() => match request {
-                Some(request) if early.len() < EARLY_MAX && services.is_too_early_for(&request) => early.push(request),
-                Some(request) => dispatch(&services, &reloads, &guest, &reply, request),
+            () = services.started.cancelled(), if !early.is_empty() => early.drain(..).for_each(carry_out),
+            request = requests_rx.recv() => match request.map(Into::into) {
+                Some(asked) if early.len() < EARLY_MAX && services.is_too_early_for(&asked.request) => {
+                    early.push(asked);
+                }
+                Some(asked) => carry_out(asked),
                 None => return,
             },
             () = stopping.cancelled() => break,
         }
     }
-    early.drain(..).for_each(|request| dispatch(&services, &reloads, &guest, &reply, request));
+    early.drain(..).for_each(carry_out);
     // The last thing a screen asks is to keep its drafts.
     requests_rx.close();
     while let Some(request) = requests_rx.recv().await {
-        dispatch(&services, &reloads, &guest, &reply, request);
+        carry_out(request.into());
+    }
+}
+
+/// A reply that tells the end of a request that has a number, once nobody can answer it any more.
+fn settling(reply: &Reply, number: Option<u64>) -> Reply {
+    let Some(number) = number else { return Arc::clone(reply) };
+    let open = Open { reply: Arc::clone(reply), number };
+    Arc::new(move |inbound| open.answer(inbound))
+}
+
+/// A request that may still be answered.
+struct Open {
+    reply: Reply,
+    number: u64,
+}
+
+impl Open {
+    fn answer(&self, inbound: Inbound) -> bool {
+        (self.reply)(inbound)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // A screen that is gone needs no answer.
+        let _ = self.answer(Inbound::Settled(self.number));
     }
 }
 

@@ -1,24 +1,38 @@
 //! The kernel lock of the state directory: one runtime probes and backs up, the others stand by.
 //!
 //! The kernel drops the lock with the process, however it ends, so that there is no stale lock to clean up.
-//! The file's text only says who holds it.
+//! The file's text only says who holds it, and by which socket screens get on.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 /// Name of the lock file in the state directory.
 const FILE_NAME: &str = "runtime.lock";
-/// A holder's line is much shorter; whatever else stands in the file is not worth reading.
-const HOLDER_MAX_BYTES: u64 = 256;
+/// A holder's line is much shorter and a socket's path has 107 bytes at most; whatever else stands in the file is not
+/// worth reading.
+const TEXT_MAX_BYTES: u64 = 512;
+/// Begins the line that names the socket.
+const SOCKET: &str = "socket ";
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
+    file: File,
+    /// Who we are.
+    line: String,
+}
+
+/// Who holds a state directory, by what they wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// In words: `pid 4242 since 2026-08-19T14:43:52Z`.
+    pub line: String,
+    /// By which socket screens get on.
+    pub socket: Option<PathBuf>,
 }
 
 /// What came of asking for the lock.
@@ -40,21 +54,51 @@ impl StateLock {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Acquired::Taken(holder(&mut file))),
+            Err(TryLockError::WouldBlock) => return Ok(Acquired::Taken(line(&text(&mut file)))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        file.set_len(0)?;
-        file.seek(SeekFrom::Start(0))?;
         // The sub-second part helps nobody.
-        file.write_all(format!("pid {} since {now:.0}\n", std::process::id()).as_bytes())?;
-        Ok(Acquired::Held(Self { _file: file }))
+        let line = format!("pid {} since {now:.0}\n", std::process::id());
+        let lock = Self { file, line };
+        lock.publish(None)?;
+        Ok(Acquired::Held(lock))
+    }
+
+    /// Writes down by which socket screens get on.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the path does not fit in a line.
+    pub fn publish(&self, socket: Option<&Path>) -> io::Result<()> {
+        let socket = match socket.map(|it| it.to_str().filter(|it| !it.chars().any(char::is_control))) {
+            Some(Some(path)) => format!("{SOCKET}{path}\n"),
+            Some(None) => return Err(io::Error::other("the path of the socket is no text")),
+            None => String::new(),
+        };
+        let text = format!("{}{socket}", self.line);
+        // In this order a reader finds the holder at any moment.
+        self.file.write_all_at(text.as_bytes(), 0)?;
+        self.file.set_len(text.len() as u64)
     }
 }
 
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
+/// Reads who holds a state directory or did so last; `None` when nobody ever did or it cannot be read.
+///
+/// The text outlives its writer. What it says is a place to look, no more.
+pub fn holder(state_dir: &Path) -> Option<Holder> {
+    let mut file = File::open(state_dir.join(FILE_NAME)).ok()?;
+    let text = text(&mut file);
+    let socket = text.lines().skip(1).find_map(|it| it.strip_prefix(SOCKET)).map(PathBuf::from);
+    Some(Holder { line: line(&text), socket: socket.filter(|it| it.is_absolute()) })
+}
+
+fn text(file: &mut File) -> String {
+    let mut bytes = Vec::new();
     // Unreadable or not yet written: the lock itself is what counts.
-    let _ = file.take(HOLDER_MAX_BYTES).read_to_string(&mut text);
+    let _ = file.take(TEXT_MAX_BYTES).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn line(text: &str) -> String {
     let line: String = text.lines().next().unwrap_or_default().chars().filter(|it| !it.is_control()).collect();
     if line.is_empty() { "another process".to_string() } else { line }
 }
@@ -73,6 +117,12 @@ mod tests {
             panic!("it was given twice");
         };
         assert_eq!(holder, format!("pid {} since 2026-08-19T14:43:52Z", std::process::id()));
+        let socket = dir.path().join("agent.sock");
+        first.publish(Some(&socket)).expect("written");
+        let published = super::holder(dir.path()).expect("read");
+        assert_eq!(published, Holder { line: holder, socket: Some(socket) });
+        first.publish(None).expect("written");
+        assert_eq!(super::holder(dir.path()).expect("read").socket, None);
         drop(first);
         assert!(matches!(StateLock::acquire(dir.path(), now).expect("lock"), Acquired::Held(_)));
     }

@@ -3,6 +3,7 @@
 //! One task owns the order of facts: it stamps them, folds them into the board, carries out what the board
 //! asks and leaves them for every attached screen and for the journal. It never waits for any of these.
 
+pub mod attach;
 mod chronicle;
 mod dispatch;
 pub mod explain;
@@ -16,7 +17,7 @@ mod state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -31,9 +32,9 @@ use crate::domain::alert::AlertFact;
 use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
-use crate::domain::presence::{PresenceFact, ScreenId, Visitor, You};
+use crate::domain::presence::Visitor;
 use crate::domain::request::{Inbound, Request};
-use crate::runtime::dispatch::Guest;
+use crate::runtime::attach::Attacher;
 use crate::runtime::journal::Journal;
 use crate::runtime::lock::{Acquired, StateLock};
 use crate::runtime::observer::{Observer, PINGS_MAX};
@@ -48,7 +49,7 @@ use crate::service::log::LogService;
 use crate::service::probe::Prober;
 use crate::service::probe::heartbeat::serve::BeatServer;
 use crate::service::supervise::{panic_text, supervise};
-use crate::service::{FACTS_MAX, FactSender, HEAD_START, Reply, ServiceSetup};
+use crate::service::{FACTS_MAX, FactSender, HEAD_START, ServiceSetup};
 use crate::store::reader::{Desk, Reader};
 
 /// Messages under way to a screen. Few: what waits behind them is replaced by newer things.
@@ -101,6 +102,7 @@ pub struct RuntimeSetup {
 /// A running runtime. [`Runtime::shutdown`] ends it in order; dropping it only tells its tasks to stop.
 pub struct Runtime {
     shared: Arc<Shared>,
+    state_dir: PathBuf,
     reloads: Reloads,
     config_rx: watch::Receiver<Arc<Config>>,
     /// No more requests.
@@ -222,6 +224,7 @@ impl Runtime {
                 (Claim::Standby, false)
             }
         };
+        let state_dir = service_setup.state_dir.clone();
         let services = Arc::new(Services {
             board: Arc::new(Mutex::new(Board { host: Some(setup.host.clone()), ..Board::default() })),
             facts: service_setup.facts.clone(),
@@ -268,47 +271,31 @@ impl Runtime {
                 reload::run(service_setup, services, reader, config_tx, start, reloads, reload_queue).await;
             });
         }
-        Self { shared, reloads, config_rx, stopping, cancel, finished, serving, folding }
+        Self { shared, state_dir, reloads, config_rx, stopping, cancel, finished, serving, folding }
     }
 
     /// Attaches a screen: it gets a snapshot, who it is here, then everything after it. Everybody sees it come and go.
     pub fn attach(&self, visitor: Visitor) -> Link {
-        self.link(visitor, true)
+        self.attacher().attach(visitor)
     }
 
     /// Attaches something that is no person's screen: it is served alike, and nobody sees it.
     pub fn attach_unseen(&self, visitor: Visitor) -> Link {
-        self.link(visitor, false)
+        self.attacher().attach_unseen(visitor)
     }
 
-    fn link(&self, visitor: Visitor, is_seen: bool) -> Link {
-        let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
-        let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
-        let queue = Arc::new(LinkQueue::new());
-        self.shared.links().push(Arc::clone(&queue));
-        let board = Arc::clone(&self.shared.board);
-        self.folding.spawn(Arc::clone(&queue).pump(board, inbound_tx, self.finished.clone()));
-        let screen = ScreenId(self.shared.screens.fetch_add(1, Ordering::Relaxed));
-        let you = You { host: self.shared.host.clone(), screen, visitor: visitor.clone() };
-        let reply: Reply = Arc::new(move |inbound| queue.push_answer(inbound));
-        // The queue is new: it waits behind the snapshot.
-        let _ = reply(Inbound::You(Box::new(you)));
-        let guest = Guest { screen, visitor };
-        let (services, reloads) = (Arc::clone(&self.shared.services), self.reloads.clone());
-        let stopping = self.stopping.clone();
-        self.serving.spawn(async move {
-            let person = Actor::Person(guest.visitor.user.clone());
-            if is_seen {
-                let came = PresenceFact::Came { screen, visitor: guest.visitor.clone() };
-                services.facts.send_as(person.clone(), Fact::Presence(came)).await;
-            }
-            dispatch::serve(Arc::clone(&services), reloads, guest, reply, requests_rx, stopping).await;
-            services.incidents.left(screen);
-            if is_seen {
-                services.facts.send_as(person, Fact::Presence(PresenceFact::Went { screen })).await;
-            }
-        });
-        Link { facts_rx, requests_tx }
+    /// Returns what attaches screens, for tasks that do so.
+    pub fn attacher(&self) -> Attacher {
+        Attacher {
+            shared: Arc::downgrade(&self.shared),
+            host: self.shared.host.clone(),
+            state_dir: self.state_dir.clone(),
+            reloads: self.reloads.clone(),
+            stopping: self.stopping.clone(),
+            finished: self.finished.clone(),
+            serving: self.serving.clone(),
+            folding: self.folding.clone(),
+        }
     }
 
     /// Returns the config in use and every one that replaces it (the screen's keys and theme are in it).

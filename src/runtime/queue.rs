@@ -17,8 +17,8 @@ use crate::domain::request::Inbound;
 
 /// Facts that wait for a screen; past that a snapshot is shorter.
 const FACTS_MAX: usize = 256;
-/// Answers (`Done`, `Failed`, documents) that wait for a screen: as many as requests can wait.
-const ANSWERS_MAX: usize = 64;
+/// Answers (`Done`, `Failed`, documents) that wait for a screen: as many as requests can wait, with how each ended.
+const ANSWERS_MAX: usize = 128;
 /// Views of one screen whose windows wait; a screen has a handful.
 const VIEWS_MAX: usize = 32;
 
@@ -90,7 +90,10 @@ impl LinkQueue {
             Inbound::Window(window) => state.put_window(*window),
             other => {
                 if state.answers.len() == ANSWERS_MAX {
-                    state.answers.pop_front();
+                    // What a person wrote comes back in some; those are the last to go.
+                    let is_less = |it: &Inbound| !matches!(it, Inbound::Refused { .. } | Inbound::Settled(_));
+                    let least = state.answers.iter().position(is_less).unwrap_or(0);
+                    state.answers.remove(least);
                 }
                 state.answers.push_back(other);
             }
@@ -98,6 +101,15 @@ impl LinkQueue {
         drop(state);
         self.news.notify_one();
         true
+    }
+
+    /// Has a snapshot be next; the facts that wait are in it.
+    pub fn ask_snapshot(&self) {
+        let mut state = self.lock();
+        state.facts.clear();
+        state.needs_snapshot = true;
+        drop(state);
+        self.news.notify_one();
     }
 
     /// Carries what waits to the screen until it goes or `finished`; then delivers what still fits and closes.

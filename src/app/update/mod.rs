@@ -145,7 +145,8 @@ impl Model {
             | Inbound::Past(_)
             | Inbound::Export(_)
             | Inbound::Document { .. }
-            | Inbound::NoteDraft(_) => {}
+            | Inbound::NoteDraft(_)
+            | Inbound::Settled(_) => {}
             // The snapshot that follows has what they said.
             Inbound::Missed { facts } => {
                 effects.push(Notice::info(format!(

@@ -367,6 +367,7 @@ impl Pane for IncidentPane {
             | Inbound::Explanation(_)
             | Inbound::Past(_)
             | Inbound::Export(_)
+            | Inbound::Settled(_)
             | Inbound::Done(_) => Vec::new(),
         }
     }

@@ -5,12 +5,18 @@
 //! is in [`duties`]: metrics ([`metrics`], [`expose`]), beats to a dead man's switch ([`selfbeat`]), and the service
 //! manager ([`manager`]).
 
+pub mod client;
+pub mod codec;
 pub mod connector;
 pub mod duties;
 pub mod expose;
 pub mod hub;
 pub mod manager;
 pub mod metrics;
+pub mod peer;
 pub mod protocol;
+pub mod reception;
 pub mod selfbeat;
+pub mod server;
+pub mod socket;
 mod unanswered;

@@ -28,12 +28,21 @@ pub const PROTOCOL_LEAST: u32 = 1;
 pub const REQUEST_MAX_BYTES: usize = 8 << 20;
 /// Longest line from a runtime: a snapshot of a thousand probes takes a few MiB.
 pub const INBOUND_MAX_BYTES: usize = 64 << 20;
+/// Longest first line: nobody is known before it, and a name and two versions are short.
+pub const HELLO_MAX_BYTES: usize = 16 << 10;
 /// A screen that has not said hello by then is none.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 /// Who has said nothing else for so long says that they are alive.
 pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// Who is silent for so long is lost. With the time that saying so takes this stays below three seconds.
 pub const SILENCE_MAX: Duration = Duration::from_millis(2_500);
+/// A screen that is silent for so long is let go. Longer than the other way: one that was stopped by ctrl-z or sits
+/// behind a slow network costs nothing, and whoever comes back attaches again.
+pub const SCREEN_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Who takes nothing of what is written to them for so long is let go.
+pub const STUCK_MAX: Duration = Duration::from_secs(20);
+/// Requests of one screen whose end has not been told; a person decides less at a time. Past it no more are read.
+pub const KEEP_MAX: usize = 64;
 
 /// From a screen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +52,16 @@ pub enum ToAgent {
     Hello(Box<Hello>),
     /// What is asked.
     Request(Box<Request>),
+    /// What a person wrote or decided (`Request::is_decision`). It is known to be done with when
+    /// `Inbound::Settled` names its number; until then whoever asked keeps it.
+    Keep {
+        /// Not used twice on one connection.
+        number: u64,
+        /// What is asked.
+        request: Box<Request>,
+    },
+    /// The board is wanted again, because something of it was not understood.
+    Snapshot,
     /// Still here.
     Alive,
     /// An agent starts on this state directory and asks a screen's runtime to make room. An agent does not yield.
@@ -59,6 +78,13 @@ pub enum ToScreen {
     Refused(String),
     /// A snapshot, a fact or an answer.
     Inbound(Box<Inbound>),
+    /// A request came that this version does not know; nothing was done.
+    NotUnderstood {
+        /// The number of the request, when it has one.
+        number: Option<u64>,
+        /// What came, in words.
+        what: String,
+    },
     /// Still here.
     Alive,
     /// The runtime ends in order; why, in words.

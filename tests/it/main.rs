@@ -32,3 +32,4 @@ mod support;
 mod tidy;
 mod timeline;
 mod together;
+mod wire;

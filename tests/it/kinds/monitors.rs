@@ -278,3 +278,31 @@ async fn this_host_answers_a_ping_and_the_way_is_said() {
     let outcome = look("icmp = 'surely-not-there.invalid'").await;
     assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Fail, "dns"));
 }
+
+/// A network of its own in which anybody may ping: the kernels of most hosts allow a socket to root's group only.
+#[test]
+fn a_socket_of_our_own_pings_where_the_kernel_allows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    std::fs::write(&file, "[[probe]]\nname = 'p'\nicmp = { host = '127.0.0.1', count = 2 }\n").unwrap();
+    let inside = |allow: &str| {
+        let script =
+            format!("ip link set lo up && {allow} || exit 77; exec \"$0\" --config \"$1\" --state-dir \"$2\" probe p");
+        let output = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net", "sh", "-c", &script, env!("CARGO_BIN_EXE_hotseat")])
+            .args([&file, &dir.path().join("state")])
+            .output();
+        let output =
+            output.ok().filter(|it| !matches!(it.status.code(), Some(1 | 77 | 127) | None) || !it.stdout.is_empty());
+        output.map(|it| (it.status.code(), String::from_utf8_lossy(&it.stdout).into_owned()))
+    };
+    let Some((code, said)) = inside("echo '0 0' > /proc/sys/net/ipv4/ping_group_range") else {
+        eprintln!("skipped: no network namespace of one's own (unshare, ip, or the kernel's leave)");
+        return;
+    };
+    assert!(code == Some(0) && said.contains("2 of 2 answered"), "{said}");
+    assert!(said.lines().any(|it| it.trim_end().ends_with(", ICMP")), "by a socket: {said}");
+    // Without that leave it goes another way and says which.
+    let (_, said) = inside("true").unwrap();
+    assert!(said.contains("ICMP by `ping`") || said.contains("TCP"), "{said}");
+}

@@ -9,6 +9,33 @@
 //!
 //! Back-pressure: a runtime never waits for a screen. What a slow one cannot take is replaced by newer windows and,
 //! for facts, by `Inbound::Missed` and a fresh snapshot.
+//!
+//! # A conversation
+//!
+//! ```text
+//! screen   {"hello":{"protocol":1,"least":1,"version":"0.1.0","visitor":{"user":"alice"}}}
+//! runtime  {"welcome":{"protocol":1,"host":"web-1","peer":{…},"visitor":{"user":"alice",…},"now":"…"}}
+//! runtime  {"inbound":{"snapshot":{…}}}
+//! runtime  {"inbound":{"fact":{"host":"web-1","seq":12,"at":"…","actor":"runtime","fact":{…}}}}
+//! screen   {"request":{"run-probe":"web-1/api"}}
+//! screen   {"keep":{"number":1,"request":{"note":{"incident":null,"at":null,"text":"restarted the api"}}}}
+//! runtime  {"inbound":{"done":"note saved"}}
+//! runtime  {"inbound":{"settled":1}}
+//! runtime  "alive"
+//! runtime  {"bye":"the agent was stopped"}
+//! ```
+//!
+//! # What is promised
+//!
+//! * Facts come in the order of `seq` and without a hole behind the snapshot that they follow.
+//! * A request in `keep` is done with when its `settled` comes, behind every answer to it. Whoever asked keeps it until
+//!   then: when the connection ends before, it goes back to the person.
+//! * Fields that are not known are ignored, and fields may come to be missing only when they have a default. A new
+//!   kind of frame, request, answer or fact needs no new protocol: an older screen asks for the board again with
+//!   `"snapshot"` after a fact that it does not know, and an older runtime answers `not-understood`.
+//! * Versions of hotseat that differ talk as long as they share a protocol.
+//!
+//! Who is at the other end of a socket is not part of what is said: the kernel tells, see [`crate::agent::peer`].
 
 use std::time::Duration;
 

@@ -119,7 +119,7 @@ commands! {
         Redraw = "redraw", "Paint the whole screen again", ["ctrl-l"], "";
         Suspend = "suspend", "Suspend to the shell (`fg` comes back)", ["ctrl-z"], "";
         Back = "back", "Close what is open, step back", ["esc"], "";
-        Who = "who", "Show who is here and what they look at", ["W"], "";
+        Who = "who", "Show who is here and what they look at", ["@"], "";
         Problems = "problems", "Show what is wrong with the config", ["ctrl-e"], "";
         Quit = "quit", "Close what is open, or quit", ["q"], "quit";
         QuitNow = "quit-now", "Quit, whatever is open", ["ctrl-c"], "";

@@ -37,7 +37,7 @@ impl Who {
             KeyCode::Char('k') | KeyCode::Up => -1,
             KeyCode::Char('g') | KeyCode::Home => i64::MIN,
             KeyCode::Char('G') | KeyCode::End => i64::MAX,
-            KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'W') => return Answer::Close,
+            KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '@') => return Answer::Close,
             _ => return Answer::Stay,
         };
         self.scroll.by(step, total, room);

@@ -1,7 +1,9 @@
 //! `hotseat agent`: keep watch without a screen, and what belongs to it.
 
+pub mod install;
 mod log;
 mod run;
+mod unit;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,7 +59,10 @@ pub struct RunArgs {
 
 /// What else to do about an agent.
 #[derive(Debug, clap::Subcommand)]
-pub enum AgentCommand {}
+pub enum AgentCommand {
+    /// Write a systemd unit that keeps the agent running
+    Install(install::Args),
+}
 
 /// Keeps watch, or does what else was asked.
 ///
@@ -66,7 +71,7 @@ pub enum AgentCommand {}
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     match &args.command {
         None => run::run(&args.run, cx, out),
-        Some(command) => match *command {},
+        Some(AgentCommand::Install(args)) => install::run(args, cx, out),
     }
 }
 

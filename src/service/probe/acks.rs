@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::Notify;
+use rustix::fs::inotify;
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
 
 use crate::domain::probe::Ack;
 use crate::service::private_file;
@@ -25,6 +27,9 @@ const LOCK: &str = "acks.lock";
 const ACKS_MAX: usize = 2_000;
 /// Largest file that is read: `ACKS_MAX` marks with long names.
 const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// Bytes of events that are read at a time: one with the longest name takes some 270.
+const EVENTS_BYTES: usize = 1024;
 
 /// Marks by the name of the probe.
 pub type Acks = BTreeMap<String, Ack>;
@@ -63,24 +68,57 @@ pub fn read(state_dir: &Path) -> io::Result<Acks> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Tells `changed` whenever marks were written, for as long as the watcher lives.
+/// Tells when marks were written.
 ///
-/// # Errors
-/// When the directory cannot be made or watched.
-pub fn watch(state_dir: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // An error (an overflow) may hide a change; looking once too often is harmless.
-        let ours = event.map_or(true, |event| {
-            !matches!(event.kind, EventKind::Access(_))
-                && event.paths.iter().any(|it| it.file_name().is_some_and(|name| name == FILE))
-        });
-        if ours {
-            changed.notify_one();
+/// The state directory is written to all the time, by the store above all. The kernel is asked for replaced files
+/// alone, so that nobody wakes up for the rest.
+pub struct AckWatch {
+    inotify: AsyncFd<OwnedFd>,
+}
+
+impl AckWatch {
+    /// Begins to watch. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or watched.
+    pub fn start(state_dir: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&inotify, state_dir, inotify::WatchFlags::MOVED_TO)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an owned descriptor stays open as long as it is registered"
+        )]
+        let inotify = AsyncFd::new(inotify)?;
+        Ok(Self { inotify })
+    }
+
+    /// Waits until marks were written since the last call, or could have been.
+    ///
+    /// # Errors
+    /// When nothing more will be told.
+    pub async fn changed(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.inotify.readable().await?;
+            let mut buffer = [MaybeUninit::uninit(); EVENTS_BYTES];
+            let mut events = inotify::Reader::new(self.inotify.get_ref(), &mut buffer);
+            let mut is_ours = false;
+            loop {
+                match events.next() {
+                    // Too many at once: a mark may be among those that were dropped.
+                    Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => is_ours = true,
+                    Ok(event) => is_ours |= event.file_name().is_some_and(|it| it.to_bytes() == FILE.as_bytes()),
+                    Err(Errno::WOULDBLOCK) => break,
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            ready.clear_ready();
+            if is_ours {
+                return Ok(());
+            }
         }
-    })?;
-    watcher.watch(state_dir, RecursiveMode::NonRecursive)?;
-    Ok(watcher)
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +139,21 @@ mod tests {
         assert_eq!(read(&state).expect("read").get("api"), Some(&ack));
         let mode = std::fs::metadata(state.join(FILE)).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_mark_is_told_and_nothing_else_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let watch = AckWatch::start(dir.path()).expect("watched");
+        private_file::write(&dir.path().join("other"), b"x").expect("written");
+        let told = tokio::select! {
+            biased;
+            it = watch.changed() => Some(it),
+            () = std::future::ready(()) => None,
+        };
+        assert!(told.is_none(), "another file");
+        record(dir.path(), "api", Ack { by: "bob".into(), at: Timestamp::UNIX_EPOCH }).expect("written");
+        watch.changed().await.expect("told");
     }
 
     #[test]

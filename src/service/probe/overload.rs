@@ -21,6 +21,8 @@ const PACE: Duration = Duration::from_millis(25);
 pub struct Overload {
     under_way: AtomicUsize,
     begun: Notify,
+    // The last run under way has ended: there is nothing to look at, and nobody needs to wake up for it.
+    idle: Notify,
     // When the last delay that counts ended, and how long it was.
     last: Mutex<Option<(Instant, Duration)>>,
 }
@@ -52,8 +54,10 @@ impl Overload {
                 continue;
             }
             let due = clock::timer() + PACE;
-            tokio::time::sleep_until(due).await;
-            self.woke(due, clock::timer());
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => self.woke(due, clock::timer()),
+                () = self.idle.notified() => {}
+            }
         }
     }
 
@@ -82,7 +86,9 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.overload.under_way.fetch_sub(1, Ordering::AcqRel);
+        if self.overload.under_way.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.overload.idle.notify_one();
+        }
     }
 }
 

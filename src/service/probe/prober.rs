@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use crate::domain::probe::health::HealthMachine;
 use crate::domain::probe::{Ack, ProbeFact, ProbeKept};
 use crate::service::ServiceSetup;
 use crate::service::log::LogService;
+use crate::service::probe::acks::AckWatch;
 use crate::service::probe::canary::Canaries;
 use crate::service::probe::overload::Overload;
 use crate::service::probe::task::{Ask, ProbeTask};
@@ -240,17 +241,17 @@ impl Inner {
 
     /// Has the probes look whenever somebody has written marks, until the service is cancelled.
     async fn pass_on_marks(self: Arc<Self>) {
-        let changed = Arc::new(Notify::new());
-        let watcher = acks::watch(&self.setup.state_dir, changed.clone());
-        let _watcher = match watcher {
-            Ok(watcher) => watcher,
+        let watch = match AckWatch::start(&self.setup.state_dir) {
+            Ok(watch) => watch,
             // Marks still come, after the next run of their probe.
             Err(error) => return tracing::warn!(%error, "could not watch for acknowledgements"),
         };
         loop {
             tokio::select! {
                 () = self.setup.cancel.cancelled() => return,
-                () = changed.notified() => {}
+                changed = watch.changed() => if let Err(error) = changed {
+                    return tracing::warn!(%error, "acknowledgements are not watched for any more");
+                },
             }
             for running in self.tasks().values() {
                 let _ = running.asks_tx.try_send(Ask::LookForMark);

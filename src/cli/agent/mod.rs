@@ -3,6 +3,7 @@
 pub mod install;
 mod log;
 mod run;
+pub mod status;
 mod unit;
 
 use std::path::PathBuf;
@@ -62,6 +63,8 @@ pub struct RunArgs {
 pub enum AgentCommand {
     /// Write a systemd unit that keeps the agent running
     Install(install::Args),
+    /// Say whether an agent runs here, and how it is
+    Status(status::Args),
 }
 
 /// Keeps watch, or does what else was asked.
@@ -72,6 +75,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     match &args.command {
         None => run::run(&args.run, cx, out),
         Some(AgentCommand::Install(args)) => install::run(args, cx, out),
+        Some(AgentCommand::Status(args)) => status::run(args, cx, out),
     }
 }
 

@@ -9,8 +9,11 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::client::{self, AttachError};
 use crate::agent::duties;
 use crate::agent::manager::Manager;
+use crate::agent::server::{Server, ServerSetup};
+use crate::agent::socket::{self, Places};
 use crate::cli::Context;
 use crate::cli::agent::RunArgs;
 use crate::cli::agent::log::Log;
@@ -19,6 +22,8 @@ use crate::cli::output::Output;
 use crate::clock;
 use crate::config::agent::GRACE;
 use crate::config::{self, Loaded, paths};
+use crate::domain::host::Role;
+use crate::domain::presence::{Via, Visitor};
 use crate::registry::node::Commands;
 use crate::runtime::lock::{Acquired, StateLock};
 use crate::runtime::{Runtime, RuntimeSetup};
@@ -27,6 +32,10 @@ use crate::runtime::{Runtime, RuntimeSetup};
 const SERVICE_THREADS: usize = 2;
 /// How often is looked whether another runtime has left the state directory.
 const CLAIM_RETRY: Duration = Duration::from_millis(500);
+/// How often who holds the state directory is asked to make room.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// What a screen gets to make room; it ends its runtime in less than a second.
+const YIELD_DEADLINE: Duration = Duration::from_secs(5);
 /// What the runtime may take beyond the grace of a backup: it has deadlines of its own, well below a second.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -94,24 +103,26 @@ impl Agent {
             Claimed::Stopped => return Ok(ExitCode::SUCCESS),
         };
         let since = clock::now();
+        let places = Places::of(&setup.state_dir);
         say_what_is_watched(&setup.loaded, &setup.state_dir);
         let runtime = match lock {
             Some(lock) => Runtime::start_holding(setup, lock),
             None => Runtime::start(setup),
         };
         let cancel = CancellationToken::new();
+        let server = serve(&runtime, &places);
         tokio::spawn(duties::run(runtime.observer(), runtime.config(), since, cancel.clone()));
         tokio::select! {
             () = runtime.active().cancelled_owned() => {}
             // The runtime reads what an earlier run left for seconds at most; a stop is not kept waiting.
-            () = self.signals.stop() => return self.stop(runtime, cancel).await,
+            () = self.signals.stop() => return self.stop(runtime, server, cancel).await,
         }
         self.manager.ready(&runtime.observer().look(duties::status).unwrap_or_default());
         tracing::info!(pid = std::process::id(), "the agent watches");
         tokio::spawn(duties::keep_alive(runtime.observer(), Arc::clone(&self.manager), cancel.clone()));
         loop {
             match self.signals.next().await {
-                Asked::Stop => return self.stop(runtime, cancel).await,
+                Asked::Stop => return self.stop(runtime, server, cancel).await,
                 Asked::Reload => self.reload(&runtime).await,
             }
         }
@@ -119,26 +130,33 @@ impl Agent {
 
     /// Asks for the state directory, and waits for it when that is wanted.
     async fn claim(&mut self, state_dir: &Path, wait: bool) -> Result<Claimed, Failure> {
-        let mut said = false;
+        let (mut said, mut asked_at): (bool, Option<tokio::time::Instant>) = (false, None);
         loop {
             let made = paths::make_private_dir(state_dir);
             match made.and_then(|()| StateLock::acquire(state_dir, clock::now())) {
                 Ok(Acquired::Held(lock)) => return Ok(Claimed::Held(lock)),
                 Err(_) => return Ok(Claimed::Unlockable),
-                Ok(Acquired::Taken(holder)) if !wait => {
-                    return Err(Failure::internal(format!(
-                        "another hotseat watches this state directory: {holder} ({})",
-                        state_dir.display()
-                    ))
-                    .hint("`hotseat agent status` says what runs; `--wait` takes over when it ends"));
-                }
-                Ok(Acquired::Taken(holder)) => {
-                    if !said {
-                        said = true;
+                Ok(Acquired::Taken(holder)) if asked_at.is_none_or(|it| it.elapsed() >= ASK_AGAIN) => {
+                    asked_at = Some(clock::timer());
+                    let role = tokio::select! {
+                        () = self.signals.stop() => return Ok(Claimed::Stopped),
+                        role = ask_to_yield(state_dir) => role,
+                    };
+                    if role == Some(Role::Agent) && !wait {
+                        return Err(Failure::internal(format!(
+                            "another agent watches this state directory: {holder} ({})",
+                            state_dir.display()
+                        ))
+                        .hint("`hotseat agent status` says how it is; `--wait` takes over when it ends"));
+                    }
+                    if !std::mem::replace(&mut said, true) {
                         tracing::info!(holder, "standing by until the state directory is free");
                         self.manager.ready(&format!("stands by: {holder}"));
                     }
+                    // A screen that made room has done so by now.
+                    continue;
                 }
+                Ok(Acquired::Taken(_)) => {}
             }
             tokio::select! {
                 () = self.signals.stop() => return Ok(Claimed::Stopped),
@@ -166,7 +184,12 @@ impl Agent {
     }
 
     /// Ends in order: first a running backup as far as its grace goes, while everything else goes on.
-    async fn stop(mut self, runtime: Runtime, cancel: CancellationToken) -> Result<ExitCode, Failure> {
+    async fn stop(
+        mut self,
+        runtime: Runtime,
+        server: Option<Server>,
+        cancel: CancellationToken,
+    ) -> Result<ExitCode, Failure> {
         let grace = self.grace.or(runtime.config().borrow().agent.grace).unwrap_or(GRACE);
         let at_work =
             runtime.observer().look(|board| board.backups.at_work().map(|it| it.name().to_string())).flatten();
@@ -181,11 +204,44 @@ impl Agent {
             () = self.signals.stop() => tracing::warn!(job, "stopping at once: a second signal came"),
         }
         cancel.cancel();
+        if let Some(server) = server {
+            server.close("the agent was stopped").await;
+        }
         if tokio::time::timeout(SHUTDOWN_DEADLINE, runtime.shutdown()).await.is_err() {
             tracing::error!("something hangs and is left behind");
         }
         tracing::info!(took_ms = clock::monotonic().duration_since(began).as_millis() as u64, "stopped");
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Lets screens attach. Without a place for a socket they stand by, and everything else goes on.
+fn serve(runtime: &Runtime, places: &Places) -> Option<Server> {
+    let setup = ServerSetup { role: Role::Agent, share: None };
+    match Server::start(runtime.attacher(), setup, places) {
+        Ok(server) => {
+            let why = server.elsewhere().unwrap_or_default();
+            tracing::info!(socket = %server.path().display(), why, "screens may attach");
+            Some(server)
+        }
+        Err(error) => {
+            tracing::error!(%error, "screens cannot attach");
+            None
+        }
+    }
+}
+
+/// Asks who holds a state directory to make room, which a screen does; says what it is.
+async fn ask_to_yield(state_dir: &Path) -> Option<Role> {
+    let stream = socket::connect(&Places::of(state_dir)).await.ok()?;
+    let visitor = Visitor { user: paths::user_name(), readonly: false, via: Via::Local };
+    match client::ask_to_yield(stream, &client::hello(visitor), YIELD_DEADLINE).await {
+        Ok(role) => Some(role),
+        Err(AttachError::Refused(why)) => {
+            tracing::warn!(why, "who holds the state directory was asked to make room and does not");
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -1,0 +1,223 @@
+//! `hotseat agent status`: is an agent here, and how is it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::agent::client;
+use crate::agent::socket::{self, ConnectError, Places};
+use crate::cli::Context;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::clock;
+use crate::config::paths;
+use crate::domain::board::Board;
+use crate::domain::config_error::ConfigError;
+use crate::domain::format;
+use crate::domain::host::{Peer, Role};
+use crate::domain::presence::{Via, Visitor};
+use crate::domain::probe::health::Health;
+use crate::domain::request::Inbound;
+use crate::domain::sanitise;
+use crate::runtime::lock;
+
+/// What an agent gets to show what it knows.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Say whether an agent runs here, and how it is
+///
+/// Exits with 0 when an agent watches this state directory and can keep and send what it decides, and with 1
+/// otherwise: nobody watches, only a screen does, what is decided is not durable, a channel refuses notifications, or
+/// a changed config was rejected.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Says it.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    let state_dir = cx.state_dir();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("could not ask").caused_by(error))?;
+    let status = runtime.block_on(ask(&state_dir));
+    if args.json {
+        out.json(&status)?;
+    } else {
+        out.stdout.write_all(status.text(clock::now()).as_bytes())?;
+    }
+    Ok(if status.well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Status {
+    /// An agent watches and can do its work.
+    well: bool,
+    state_dir: String,
+    /// Who watches, when somebody answers.
+    peer: Option<Peer>,
+    host: Option<String>,
+    /// Why nothing more is known.
+    why: Option<String>,
+    config: Option<String>,
+    mistakes: Vec<ConfigError>,
+    rejected: Vec<ConfigError>,
+    screens: Vec<String>,
+    probes: usize,
+    down: Vec<String>,
+    unsent: usize,
+    failing: Vec<String>,
+    not_durable: Option<String>,
+    failures: Vec<String>,
+    /// How late the last run of the latest probe began, in milliseconds.
+    lag_ms: u64,
+}
+
+async fn ask(state_dir: &Path) -> Status {
+    let mut status = Status { state_dir: state_dir.display().to_string(), ..Status::default() };
+    let stream = match socket::connect(&Places::of(state_dir)).await {
+        Ok(stream) => stream,
+        Err(ConnectError::Nobody(_)) => {
+            status.why = Some(match lock::holder(state_dir) {
+                Some(holder) => format!("nobody answers; last here: {}", holder.line),
+                None => "nobody was ever here".into(),
+            });
+            return status;
+        }
+        Err(error) => {
+            status.why = Some(error.to_string());
+            return status;
+        }
+    };
+    let visitor = Visitor { user: paths::user_name(), readonly: true, via: Via::Local };
+    let mut attached = match client::attach(stream, &client::hello(visitor)).await {
+        Ok(attached) => attached,
+        Err(error) => {
+            status.why = Some(error.to_string());
+            return status;
+        }
+    };
+    status.host = Some(attached.welcome.host.to_string());
+    status.peer = Some(attached.welcome.peer.clone());
+    let board = timeout(ANSWER_DEADLINE, async {
+        loop {
+            match attached.link.facts_rx.recv().await {
+                Some(Inbound::Snapshot(board)) => return Some(board),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    });
+    match board.await {
+        Ok(Some(board)) => status.take(&board),
+        _ => status.why = Some("it does not show what it knows".into()),
+    }
+    status
+}
+
+impl Status {
+    fn take(&mut self, board: &Board) {
+        self.config.clone_from(&board.config.path);
+        self.mistakes.clone_from(&board.config.errors);
+        self.rejected.clone_from(&board.config.rejected);
+        self.screens = board.presence.iter().map(|(_, it)| it.visitor.user.clone()).collect();
+        // Ourselves: the snapshot may hold us or not, and we are gone when it is read.
+        let us = paths::user_name();
+        if let Some(at) = self.screens.iter().rposition(|it| *it == us) {
+            self.screens.remove(at);
+        }
+        self.probes = board.probes.len();
+        let down = board.probes.iter().filter(|(_, it)| it.health() == Health::Down);
+        self.down = down.map(|(id, _)| id.name().to_string()).collect();
+        self.unsent = board.alerts.unsent();
+        let failing = board.alerts.notifiers().iter().filter(|(_, it)| !it.is_well());
+        self.failing =
+            failing.map(|(name, it)| format!("{name}: {}", it.error.as_deref().unwrap_or("it fails"))).collect();
+        self.not_durable.clone_from(&board.not_durable);
+        self.failures = board.failures.iter().map(|(service, error)| format!("{service}: {error}")).collect();
+        let lag = board.probes.iter().filter_map(|(_, it)| Some(it.last()?.lag)).max().unwrap_or_default();
+        self.lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+        let is_agent = self.peer.as_ref().is_some_and(|it| it.role == Role::Agent);
+        self.well = is_agent && self.not_durable.is_none() && self.failing.is_empty() && self.rejected.is_empty();
+    }
+
+    fn text(&self, now: Timestamp) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name:<8} {}", sanitise::text(&value));
+        };
+        let who = match &self.peer {
+            None => "none runs".to_string(),
+            Some(Peer { role, version, pid, since }) => {
+                let what = match role {
+                    Role::Agent => "hotseat".to_string(),
+                    Role::Screen(user) => format!("none runs; the screen of {user} watches: hotseat"),
+                };
+                format!("{what} {version}, pid {pid}, since {since:.0} ({})", format::ago(now, *since))
+            }
+        };
+        line("agent", who);
+        line("state", self.state_dir.clone());
+        if let Some(why) = &self.why {
+            line("", why.clone());
+        }
+        if self.peer.is_none() || self.host.is_none() || self.why.is_some() {
+            return text;
+        }
+        line("config", self.config.clone().unwrap_or_else(|| "none".into()));
+        for mistake in &self.mistakes {
+            line("", format!("left out: {mistake}"));
+        }
+        for mistake in &self.rejected {
+            line("", format!("changed and rejected: {mistake}"));
+        }
+        let down = if self.down.is_empty() { "none down".into() } else { format!("down: {}", self.down.join(", ")) };
+        line("probes", format!("{}, {down}, latest by {} ms", self.probes, self.lag_ms));
+        line("unsent", if self.unsent == 0 { "nothing".into() } else { self.unsent.to_string() });
+        for failing in &self.failing {
+            line("", failing.clone());
+        }
+        line("store", self.not_durable.clone().unwrap_or_else(|| "durable".into()));
+        for failure in &self.failures {
+            line("failed", failure.clone());
+        }
+        line("screens", if self.screens.is_empty() { "none".into() } else { self.screens.join(", ") });
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(role: Role) -> Status {
+        let since = Timestamp::UNIX_EPOCH;
+        let peer = Peer { role, version: "0.1.0".into(), pid: 42, since };
+        let mut status = Status { peer: Some(peer), host: Some("h".into()), ..Status::default() };
+        status.take(&Board::default());
+        status
+    }
+
+    #[test]
+    fn only_an_agent_that_can_do_its_work_is_well() {
+        assert!(status(Role::Agent).well);
+        let screen = status(Role::Screen("alice".into()));
+        assert!(!screen.well && screen.text(Timestamp::UNIX_EPOCH).contains("the screen of alice watches"));
+        let mut full = status(Role::Agent);
+        full.take(&Board { not_durable: Some("the disk is full".into()), ..Board::default() });
+        assert!(!full.well && full.text(Timestamp::UNIX_EPOCH).contains("store    the disk is full"));
+        assert!(!Status::default().well);
+    }
+}

@@ -3,9 +3,9 @@
 //! The kernel drops the lock with the process, however it ends, so that there is no stale lock to clean up.
 //! The file's text only says who holds it, and by which socket screens get on.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -91,6 +91,27 @@ pub fn holder(state_dir: &Path) -> Option<Holder> {
     Some(Holder { line: line(&text), socket: socket.filter(|it| it.is_absolute()) })
 }
 
+/// True when nobody holds a state directory, as far as that can be seen without taking the lock.
+///
+/// Asking for the lock would keep a runtime that starts in this instant from getting it, so the kernel's list of locks
+/// is read instead, see `proc_locks(5)`. Holders in another container are not in it; taking over then says who it is.
+pub fn is_free(state_dir: &Path) -> bool {
+    let Ok(file) = fs::metadata(state_dir.join(FILE_NAME)) else { return true };
+    let Ok(locks) = fs::read_to_string("/proc/locks") else { return true };
+    !is_listed(&locks, file.dev(), file.ino())
+}
+
+/// Finds a file in lines like `1: FLOCK  ADVISORY  WRITE 708 08:01:13 0 EOF`.
+fn is_listed(locks: &str, device: u64, inode: u64) -> bool {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let wanted = format!("{major:02x}:{minor:02x}:{inode}");
+    // Who waits for a lock is listed with an arrow behind the number.
+    locks.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("FLOCK") && words.any(|it| it == wanted)
+    })
+}
+
 fn text(file: &mut File) -> String {
     let mut bytes = Vec::new();
     // Unreadable or not yet written: the lock itself is what counts.
@@ -125,5 +146,24 @@ mod tests {
         assert_eq!(super::holder(dir.path()).expect("read").socket, None);
         drop(first);
         assert!(matches!(StateLock::acquire(dir.path(), now).expect("lock"), Acquired::Held(_)));
+    }
+
+    #[test]
+    fn a_lock_is_seen_without_being_asked_for() {
+        let locks = "1: POSIX  ADVISORY  WRITE 708 08:01:13 0 EOF\n2: FLOCK  ADVISORY  WRITE 709 fe:10:4711 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 710 fe:10:4712 0 EOF\n";
+        let device = rustix::fs::makedev(0xfe, 0x10);
+        assert!(is_listed(locks, device, 4711));
+        assert!(!is_listed(locks, device, 471) && !is_listed(locks, device, 4712));
+        assert!(!is_listed(locks, rustix::fs::makedev(8, 1), 13), "another kind of lock");
+
+        let dir = tempfile::tempdir().expect("temporary directory");
+        assert!(is_free(dir.path()), "nobody ever held it");
+        let Acquired::Held(held) = StateLock::acquire(dir.path(), Timestamp::UNIX_EPOCH).expect("lock") else {
+            panic!("nobody else holds it");
+        };
+        assert!(!is_free(dir.path()));
+        drop(held);
+        assert!(is_free(dir.path()));
     }
 }

@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::agent::unanswered::Unanswered;
 use crate::clock;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::format;
@@ -36,12 +35,20 @@ const START_PATIENCE: Duration = Duration::from_millis(1_500);
 const SUCCESSION_PATIENCE: Duration = Duration::from_secs(5);
 /// How often is looked for them meanwhile.
 const SUCCESSION_EVERY: Duration = Duration::from_millis(60);
-/// How long the screens that stay wait before one of them takes over: an agent that asked for room is faster.
-const SUCCESSION_PAUSE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(700));
+/// How long the screens that stay wait before one of them takes over: the one that left has to finish, and not all of
+/// them shall try in one instant.
+const SUCCESSION_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+/// The good-bye of a screen's runtime that makes room: its other screens wait for the agent, too.
+pub const MAKES_ROOM: &str = "it makes room for an agent";
+/// Refusals in a loss before they are believed.
+const REFUSALS_MAX: u32 = 3;
 /// How often a screen that only reads looks for somebody to attach to.
-const REJOIN_EVERY: Duration = Duration::from_secs(5);
+const REJOIN_EVERY: Duration = Duration::from_secs(2);
 /// What a link gets to say how it ended, and to bring the last requests out.
 const ENDED_WAIT: Duration = Duration::from_millis(300);
+
+/// Drafts put aside during a loss: one for the note and one a document that was open meanwhile.
+const DRAFTS_MAX: usize = 8;
 
 /// What a connector needs of the world around it.
 pub trait World: Send + 'static {
@@ -65,6 +72,9 @@ pub trait World: Send + 'static {
 
     /// The runtime says that it read its config again.
     fn configured(&mut self);
+
+    /// Saves a draft without a runtime, because the screen goes while there is none.
+    fn keep(&mut self, draft: Request) -> impl Future<Output = ()> + Send;
 }
 
 /// A runtime in this process.
@@ -76,7 +86,9 @@ pub trait Home: Send + 'static {
     fn asked_to_yield(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Ends it in order and gives the host back.
-    fn end(self) -> impl Future<Output = ()> + Send;
+    ///
+    /// `why` is told to other screens that are attached to it, in words.
+    fn end(self, why: &str) -> impl Future<Output = ()> + Send;
 }
 
 /// A runtime of another process that we are attached to.
@@ -129,7 +141,7 @@ impl Connector {
     pub fn start(host: HostId, world: impl World) -> (Link, Self) {
         let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
         let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
-        let desk = Desk { host, inbound_tx, requests_rx, unanswered: Unanswered::default() };
+        let desk = Desk { host, inbound_tx, requests_rx, drafts: Vec::new() };
         let task = tokio::spawn(run(desk, world));
         (Link { facts_rx, requests_tx }, Self { task })
     }
@@ -148,7 +160,7 @@ struct Desk {
     host: HostId,
     inbound_tx: mpsc::Sender<Inbound>,
     requests_rx: mpsc::Receiver<Request>,
-    unanswered: Unanswered,
+    drafts: Vec<Request>,
 }
 
 /// Where the connector stands; each has its function below.
@@ -183,8 +195,18 @@ async fn run<W: World>(mut desk: Desk, mut world: W) {
             State::Between { until_mine, why } => stay_between(&mut desk, &mut world, until_mine, why).await,
             State::Lost { since, why } => stay_lost(&mut desk, &mut world, since, why).await,
             State::Refused(why) => stay_refused(&mut desk, why).await,
-            State::Over => return,
+            State::Over => break,
         }
+    }
+    // What is left was asked while there was nobody.
+    desk.requests_rx.close();
+    while let Some(request) = desk.requests_rx.recv().await {
+        if matches!(request, Request::SaveDraft { .. } | Request::SaveNoteDraft(_)) {
+            desk.put_aside(request);
+        }
+    }
+    for draft in std::mem::take(&mut desk.drafts) {
+        world.keep(draft).await;
     }
 }
 
@@ -233,6 +255,7 @@ async fn start<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
 async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home, watches: bool) -> State<W::Home> {
     let mut link = home.attach();
     desk.say(Way::Inside).await;
+    desk.hand_drafts_on(&link).await;
     loop {
         let left = if watches {
             desk.carry(&mut link, world, home.asked_to_yield()).await
@@ -243,25 +266,25 @@ async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home
             Left::Screen => {
                 desk.hand_over(&mut link).await;
                 drop(link);
-                home.end().await;
+                home.end("its screen was closed").await;
                 return State::Over;
             }
             Left::TakeOver if watches => desk.fail("this screen watches this host already").await,
             Left::TakeOver => {
                 if let Some(state) = take_over(desk, world).await {
-                    home.end().await;
+                    home.end("this screen goes another way").await;
                     return state;
                 }
             }
             // Our own runtime ended by itself: nothing is left to attach to.
             Left::Link => {
-                home.end().await;
+                home.end("this screen goes another way").await;
                 return State::Lost { since: clock::now(), why: "the services of this screen have ended".into() };
             }
             Left::Until if watches => {
                 desk.say(Way::Connecting).await;
                 // What was asked before is answered yet.
-                let ((), ()) = tokio::join!(home.end(), desk.drain(&mut link));
+                let ((), ()) = tokio::join!(home.end(MAKES_ROOM), desk.drain(&mut link));
                 // Whoever asked for room and does not take it leaves it to us after all.
                 let why = "an agent asked for room and did not take it".to_string();
                 return State::Between { until_mine: SUCCESSION_PATIENCE, why };
@@ -269,13 +292,13 @@ async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home
             Left::Until => {
                 // A reader goes to whoever answers now, or holds the host when nobody does.
                 if let Ok(attachment) = world.attach().await {
-                    home.end().await;
+                    home.end("this screen goes another way").await;
                     return State::Attached(attachment);
                 }
                 if world.may_begin()
                     && let Ok(ours) = world.begin().await
                 {
-                    home.end().await;
+                    home.end("this screen goes another way").await;
                     return State::Inside { home: ours, watches: true };
                 }
             }
@@ -290,6 +313,7 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
         desk.tell(Inbound::HostNamed { was, host }).await;
     }
     desk.say(Way::Attached { peer: peer.clone(), readonly, ahead_ms }).await;
+    desk.hand_drafts_on(&link).await;
     loop {
         match desk.carry(&mut link, world, std::future::pending::<()>()).await {
             Left::Screen => {
@@ -304,12 +328,14 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
         }
     }
     let ended = timeout(ENDED_WAIT, ended).await.unwrap_or_else(|_| Ended::Lost("the connection ended".into()));
-    desk.give_back().await;
     let since = clock::now();
     match (ended, &peer.role) {
-        (Ended::Bye(_), Role::Screen(_)) => {
+        (Ended::Bye(why), Role::Screen(_)) => {
             let (least, most) = SUCCESSION_PAUSE;
-            let pause = least + (most - least).mul_f64(fastrand::f64());
+            let pause = match why.as_str() {
+                MAKES_ROOM => SUCCESSION_PATIENCE,
+                _ => least + (most - least).mul_f64(fastrand::f64()),
+            };
             desk.say(Way::Connecting).await;
             let why = format!("{} left, and nobody came after", words(&peer));
             State::Between { until_mine: pause, why }
@@ -330,8 +356,8 @@ async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Dura
                 desk.tell(Inbound::Done(format!("handed over: {words} watches now"))).await;
                 return State::Attached(attachment);
             }
-            Err(NoWay::Refused(why)) => return State::Refused(why),
-            Err(NoWay::Absent(_) | NoWay::Silent(_)) => {}
+            // Who is about to leave refuses as well.
+            Err(_) => {}
         }
         let waited = clock::timer() - began;
         if world.may_begin()
@@ -354,6 +380,7 @@ async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Dura
 async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, mut why: String) -> State<W::Home> {
     tracing::warn!("lost the runtime: {why}");
     let mut pause = RETRY_FIRST;
+    let mut refusals = 0;
     loop {
         // Jittered, so that twenty screens do not come back in one instant.
         let wait = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
@@ -391,7 +418,13 @@ async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, m
                 desk.tell(Inbound::Done(format!("attached to {words} again, after a loss {gap}"))).await;
                 return State::Attached(attachment);
             }
-            Err(NoWay::Refused(why)) => return State::Refused(why),
+            Err(NoWay::Refused(it)) => {
+                refusals += 1;
+                // Once may be somebody who is about to leave.
+                if refusals >= REFUSALS_MAX {
+                    return State::Refused(it);
+                }
+            }
             Err(NoWay::Silent(it)) => why = it,
             // Why it was lost says more than that it is not back.
             Err(NoWay::Absent(_)) => {}
@@ -461,7 +494,12 @@ impl Desk {
                 biased;
                 request = self.requests_rx.recv() => match request {
                     None => return Left::Screen,
-                    Some(Request::TakeOver) => return Left::TakeOver,
+                    Some(Request::TakeOver) => {
+                        if let Some(inbound) = in_hand.take() {
+                            self.tell(inbound).await;
+                        }
+                        return Left::TakeOver;
+                    }
                     Some(request) => self.forward(link, request).await,
                 },
                 permit = inbound_tx.reserve(), if in_hand.is_some() => {
@@ -473,7 +511,6 @@ impl Desk {
                 inbound = link.facts_rx.recv(), if in_hand.is_none() => match inbound {
                     None => return Left::Link,
                     Some(inbound) => {
-                        self.unanswered.heard(&inbound);
                         if says_config(&inbound) {
                             world.configured();
                         }
@@ -492,7 +529,6 @@ impl Desk {
 
     /// Hands one request on. Never waits for the runtime.
     async fn forward(&mut self, link: &Link, request: Request) {
-        self.unanswered.sent(&request);
         match link.requests_tx.try_send(request) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(request)) => {
@@ -519,7 +555,6 @@ impl Desk {
     /// Tells the screen what a link that ends still has to say.
     async fn drain(&mut self, link: &mut Link) {
         while let Some(inbound) = link.facts_rx.recv().await {
-            self.unanswered.heard(&inbound);
             self.tell(inbound).await;
         }
     }
@@ -543,13 +578,11 @@ impl Desk {
     /// Says that a request was not carried out; one with a person's words comes back whole.
     async fn refuse(&mut self, request: Request, why: &str) {
         let inbound = match &request {
-            // Where somebody looks and what they half typed is said again when somebody listens.
-            Request::Attend(_) | Request::LoadNoteDraft | Request::SaveNoteDraft(_) | Request::SaveDraft { .. } => {
-                return;
-            }
-            it if Unanswered::is_worded(it) => {
-                self.unanswered.heard(&Inbound::Refused { request: Box::new(request.clone()), error: String::new() });
-                Inbound::Refused { request: Box::new(request), error: format!("not saved, kept here: {why}") }
+            // Where somebody looks is said again when somebody listens.
+            Request::Attend(_) | Request::LoadNoteDraft => return,
+            Request::SaveNoteDraft(_) | Request::SaveDraft { .. } => return self.put_aside(request),
+            it if it.is_decision() => {
+                Inbound::Refused { request: Box::new(request), error: format!("not done, kept here: {why}") }
             }
             Request::Window(_) | Request::History(_) | Request::Explain(_) => {
                 Inbound::Failed(format!("could not be read: {why}"))
@@ -559,12 +592,22 @@ impl Desk {
         self.tell(inbound).await;
     }
 
-    /// Gives back what the runtime that is gone had not said to be saved.
-    async fn give_back(&mut self) {
-        let back: Vec<Request> = self.unanswered.take().collect();
-        for request in back {
-            let error = "lost before it was said to be saved; look whether it is there before you send it again";
-            self.tell(Inbound::Refused { request: Box::new(request), error: error.into() }).await;
+    /// Keeps a draft until somebody can save it; the newest of each document.
+    fn put_aside(&mut self, request: Request) {
+        let same = |it: &Request| match (it, &request) {
+            (Request::SaveDraft { incident, .. }, Request::SaveDraft { incident: newer, .. }) => incident == newer,
+            (it, newer) => std::mem::discriminant(it) == std::mem::discriminant(newer),
+        };
+        self.drafts.retain(|it| !same(it));
+        self.drafts.push(request);
+        let too_many = self.drafts.len().saturating_sub(DRAFTS_MAX);
+        self.drafts.drain(..too_many);
+    }
+
+    /// Hands on the drafts that were put aside.
+    async fn hand_drafts_on(&mut self, link: &Link) {
+        for request in std::mem::take(&mut self.drafts) {
+            self.forward(link, request).await;
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::local::{LocalSetup, Started};
 use crate::app::effect::{Notice, NoticeSeverity};
 use crate::cli::Context;
 use crate::cli::failure::Failure;
@@ -16,7 +17,6 @@ use crate::config::{self, paths};
 use crate::demo::director::Stage;
 use crate::domain::presence::Visitor;
 use crate::registry::node::Commands;
-use crate::runtime::RuntimeSetup;
 
 /// What the demo's services get to end; nothing of theirs is worth waiting for.
 const STOP_DEADLINE: Duration = Duration::from_millis(200);
@@ -89,26 +89,32 @@ fn play(args: &Args, cx: &Context, root: &Path) -> Result<ExitCode, Failure> {
     let read = move |commands| config::load(Some(&config), commands);
     let loaded = read(Commands::Defer);
     let host = cx.host(&loaded.config);
-    let setup = RuntimeSetup {
-        host: host.clone(),
-        user: paths::user_name(),
-        state_dir,
-        loaded,
-        reader: Some(std::sync::Arc::new(move || read(Commands::Run))),
-    };
     let greeting = Notice {
         severity: NoticeSeverity::Info,
         text: "demo: an outage begins in 40 s of the script; everything here is real and is removed at the end".into(),
     };
     let handle = threads.handle().clone();
-    let shown = open::show_with(setup, &args.look, cx.color, Some(greeting), move |runtime| {
+    let staged = host.clone();
+    let started: Started = Box::new(move |runtime| {
         let link = runtime.attach_unseen(Visitor::inside("demo"));
         handle.spawn(async move {
-            if let Err(error) = stage.play(link, host, cancel).await {
+            if let Err(error) = stage.play(link, staged, cancel).await {
                 tracing::error!("the demo ended: {error}");
             }
         });
     });
+    let fresh = read.clone();
+    let setup = LocalSetup {
+        host,
+        user: paths::user_name(),
+        readonly: false,
+        state_dir,
+        loaded,
+        fresh: std::sync::Arc::new(move || fresh(Commands::Defer)),
+        reader: Some(std::sync::Arc::new(move || read(Commands::Run))),
+        started: Some(started),
+    };
+    let shown = open::show(setup, None, &args.look, cx.color, Some(greeting));
     drop(stop);
     threads.shutdown_timeout(STOP_DEADLINE);
     shown

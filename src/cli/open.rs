@@ -6,18 +6,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agent::connector::Connector;
+use crate::agent::local::{Local, LocalSetup};
+use crate::agent::split::split;
 use crate::app;
 use crate::app::effect::{Notice, NoticeSeverity};
 use crate::app::model::Model;
 use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
 use crate::cli::{Context, logging, themes, with_screen_mistakes};
-use crate::config::{self, Loaded, paths};
-use crate::domain::presence::Visitor;
+use crate::config::{self, Config, Loaded, paths};
 use crate::panes::PaneId;
 use crate::registry::node::Commands;
-use crate::runtime::{Runtime, RuntimeSetup};
-use crate::service::log;
+use crate::runtime::logs_only::LogsOnly;
+use crate::service::log::{self, LogSpec};
 use crate::tui::capabilities::{Capabilities, ColorDepth, ColorRule, Glyphs};
 use crate::tui::run::{Attached, Connecting, Exit, Options};
 use crate::tui::terminal::Tty;
@@ -38,6 +40,10 @@ pub struct Args {
     /// Put the rotated files of each log before it: `api.log.1`, `api.log.2.gz`
     #[arg(long)]
     pub history: bool,
+
+    /// Look and change nothing; the screen then never probes, pages or backs up by itself
+    #[arg(long)]
+    pub readonly: bool,
 
     /// How the screen looks and behaves
     #[command(flatten)]
@@ -85,51 +91,51 @@ pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode,
     let look = Look { logs_first: !operands.is_empty(), ..args.look.clone() };
     let named = cx.config.clone();
     let history = args.history;
-    let read = move |commands| {
-        let mut loaded = with_logs(config::load(named.as_deref(), commands), &operands);
+    let loaded = config::load(named.as_deref(), Commands::Defer);
+    // Beside a config the logs that are named are this screen's alone: whoever attaches to it gets the config's.
+    let beside = if operands.is_empty() { None } else { Some(log::from_operands(&operands)) };
+    let beside = beside.filter(|_| loaded.config.path.is_some());
+    let beside = beside.map(|it| if history { log::with_history(it) } else { it });
+    let operands = if beside.is_some() { Vec::new() } else { operands };
+    let history = history && beside.is_none();
+    let fit = move |loaded: Loaded| {
+        let mut loaded = with_logs(loaded, &operands);
         if history {
             loaded.config.logs = log::with_history(loaded.config.logs);
         }
         with_screen_mistakes(loaded)
     };
-    let loaded = read(Commands::Defer);
+    let loaded = fit(loaded);
+    let read = move |commands| fit(config::load(named.as_deref(), commands));
     let greeting = loaded.config.path.is_none().then(|| Notice {
         severity: NoticeSeverity::Info,
         text: "no config yet: run `hotseat init` to watch services and backups as well".into(),
     });
-    let setup = RuntimeSetup {
+    let fresh = read.clone();
+    let setup = LocalSetup {
         host: cx.host(&loaded.config),
         user: paths::user_name(),
+        readonly: args.readonly,
         state_dir: cx.state_dir(),
         loaded,
+        fresh: Arc::new(move || fresh(Commands::Defer)),
         reader: Some(Arc::new(move || read(Commands::Run))),
+        started: None,
     };
-    show(setup, &look, cx.color, greeting)
+    show(setup, beside, &look, cx.color, greeting)
 }
 
-/// Opens the screen on a runtime that is described, but not started: it starts beside the first frame.
+/// Opens the screen. What it is attached to is found or started beside the first frame; logs in `beside` are read by
+/// this process in place of those.
 ///
 /// # Errors
 /// When there is no terminal that a screen could be drawn on.
 pub fn show(
-    setup: RuntimeSetup,
+    setup: LocalSetup,
+    beside: Option<Vec<LogSpec>>,
     look: &Look,
     color: ColorChoice,
     greeting: Option<Notice>,
-) -> Result<ExitCode, Failure> {
-    show_with(setup, look, color, greeting, |_| {})
-}
-
-/// Opens the screen as [`show`] does and calls `started` once the runtime runs, inside its tokio runtime.
-///
-/// # Errors
-/// When there is no terminal that a screen could be drawn on.
-pub fn show_with(
-    setup: RuntimeSetup,
-    look: &Look,
-    color: ColorChoice,
-    greeting: Option<Notice>,
-    started: impl FnOnce(&Runtime) + Send + 'static,
 ) -> Result<ExitCode, Failure> {
     let refuse = |why: &str| {
         Failure::usage("could not open the screen")
@@ -165,15 +171,15 @@ pub fn show_with(
     if let Some(name) = &look.theme {
         themes::find(&themes::all().0, name)?;
     }
-    let shown = setup.clone();
-    let connecting = Connecting::start(move || connect(setup, started))
+    let config = setup.loaded.config.clone();
+    let connecting = Connecting::start(move || connect(setup, beside))
         .map_err(|error| Failure::internal("could not start the services").caused_by(error))?;
-    let mut model = model(&shown, look, &options, tty.size());
+    let mut model = model(&config, look, &options, tty.size());
     let (exit, kept) = run::run(&tty, options, &mut model, connecting)
         .map_err(|error| Failure::internal("could not use the terminal").caused_by(error))?;
-    if let Some((services, runtime)) = kept {
-        // The runtime has deadlines of its own; this one is for the case that they fail.
-        let _ = services.block_on(async { tokio::time::timeout(SHUTDOWN_DEADLINE, runtime.shutdown()).await });
+    if let Some((services, kept)) = kept {
+        // What it waits for has deadlines of its own; this one is for the case that they fail.
+        let _ = services.block_on(async { tokio::time::timeout(SHUTDOWN_DEADLINE, kept.ended()).await });
         services.shutdown_background();
     }
     if exit == Exit::Panicked {
@@ -183,38 +189,53 @@ pub fn show_with(
     Ok(ExitCode::from(exit.code()))
 }
 
-/// Starts the services on threads of their own and attaches the screen.
-fn connect(
-    setup: RuntimeSetup,
-    started: impl FnOnce(&Runtime),
-) -> io::Result<(Attached, (tokio::runtime::Runtime, Runtime))> {
+/// What lives as long as the screen.
+struct Kept {
+    connector: Connector,
+    logs: Option<LogsOnly>,
+}
+
+impl Kept {
+    async fn ended(self) {
+        let logs = async {
+            if let Some(logs) = self.logs {
+                logs.end().await;
+            }
+        };
+        tokio::join!(self.connector.ended(), logs);
+    }
+}
+
+/// Starts the services on threads of their own and links the screen.
+fn connect(setup: LocalSetup, beside: Option<Vec<LogSpec>>) -> io::Result<(Attached, (tokio::runtime::Runtime, Kept))> {
     let services = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("service")
         .enable_all()
         .build()?;
-    let visitor = Visitor::inside(&setup.user);
-    let runtime = {
+    let (link, config_rx, kept) = {
         let _inside = services.enter();
-        Runtime::start(setup)
+        let logs =
+            beside.map(|specs| LogsOnly::start(setup.host.clone(), setup.user.clone(), setup.state_dir.clone(), specs));
+        let host = setup.host.clone();
+        let (local, config_rx) = Local::new(setup);
+        let (link, connector) = Connector::start(host, local);
+        match logs {
+            Some((logs, named)) => (split(link, named), config_rx, Kept { connector, logs: Some(logs) }),
+            None => (link, config_rx, Kept { connector, logs: None }),
+        }
     };
-    let link = {
-        let _inside = services.enter();
-        started(&runtime);
-        runtime.attach(visitor)
-    };
-    Ok((Attached { link, config_rx: Some(runtime.config()) }, (services, runtime)))
+    Ok((Attached { link, config_rx: Some(config_rx) }, (services, kept)))
 }
 
-fn model(setup: &RuntimeSetup, look: &Look, options: &Options, size: (u16, u16)) -> Model {
-    let config = &setup.loaded.config;
+fn model(config: &Config, look: &Look, options: &Options, size: (u16, u16)) -> Model {
     let (mut themes, problems) = themes::all();
     // Without colours only a theme that needs none can show what is selected.
     let colourless = options.capabilities.depth == ColorDepth::None;
     themes.retain(|it| !colourless || it.name == "mono");
     let ascii = options.capabilities.glyphs != Glyphs::Unicode;
     let themes = themes.into_iter().map(|it| it.with_ascii(ascii)).collect();
-    let kept = || fs::read_to_string(setup.state_dir.join(run::THEME_FILE)).ok().map(|it| it.trim().to_string());
+    let kept = || fs::read_to_string(options.state_dir.join(run::THEME_FILE)).ok().map(|it| it.trim().to_string());
     let mut model = Model::new(app::model::Setup {
         now: crate::clock::now(),
         zone: crate::clock::zone(),

@@ -9,6 +9,7 @@ mod dispatch;
 pub mod explain;
 pub mod journal;
 pub mod lock;
+pub mod logs_only;
 pub mod observer;
 pub mod past;
 mod queue;

@@ -1,5 +1,6 @@
 //! One integration binary: scenarios, key scripts, screens, config errors, CLI, pty, tidy.
 
+mod attached;
 mod backup;
 mod cli;
 mod config;

@@ -342,6 +342,7 @@ const LINES_MAX: usize = 600;
 
 /// Longer files, each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[
+    ("agent/connector.rs", "the states of one link, each a function beside the next"),
     ("domain/probe/expect.rs", "one small language: what is read and what it means are understood together"),
     ("tui/run.rs", "the loop: the order of its arms is the rule, and it is seen only in one piece"),
 ];

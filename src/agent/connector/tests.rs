@@ -1,3 +1,5 @@
+//! The connector in a scripted world: who comes, dies, falls silent and asks for room.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -49,6 +51,7 @@ struct Stage {
     homes: VecDeque<(mpsc::Sender<Inbound>, mpsc::Receiver<Request>)>,
     begun: u32,
     configured: u32,
+    kept: Vec<Request>,
 }
 
 #[derive(Clone)]
@@ -73,6 +76,7 @@ impl Scripted {
             homes: VecDeque::new(),
             begun: 0,
             configured: 0,
+            kept: Vec::new(),
         };
         Self { stage: Arc::new(Mutex::new(stage)), asks_for_room: Arc::default() }
     }
@@ -138,6 +142,10 @@ impl World for Scripted {
     fn configured(&mut self) {
         self.with(|it| it.configured += 1);
     }
+
+    async fn keep(&mut self, draft: Request) {
+        self.with(|it| it.kept.push(draft));
+    }
 }
 
 impl Home for ScriptedHome {
@@ -149,7 +157,7 @@ impl Home for ScriptedHome {
         self.world.asks_for_room.notified().await;
     }
 
-    async fn end(self) {
+    async fn end(self, _why: &str) {
         if self.holds {
             self.world.with(|it| it.held = false);
         }
@@ -276,34 +284,35 @@ async fn a_person_takes_over_from_a_dead_agent_and_not_from_a_silent_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_wrote_comes_back_when_nobody_said_that_it_is_saved() {
+async fn what_a_person_writes_in_a_loss_comes_back_and_drafts_are_kept() {
     let world = Scripted::new();
-    let mut agent = world.listen(Role::Agent);
+    let agent = world.listen(Role::Agent);
     let mut screen = Screen::open(&world);
     screen.way().await;
-    for request in [note("first"), note("second"), Request::Attend(Spot::Logs)] {
-        screen.ask(request.clone());
-        assert_eq!(agent.requests_rx.recv().await, Some(request));
-    }
-    let refused = Inbound::Refused { request: Box::new(note("first")), error: "no space".into() };
-    agent.facts_tx.send(refused.clone()).await.expect("carried");
-    assert_eq!(screen.next().await, refused);
     agent.end(Ended::Lost("gone".into()));
-    let (_, before) = screen.way().await;
-    let [Inbound::Refused { request, error }] = before.as_slice() else { panic!("{before:?}") };
-    assert_eq!(**request, note("second"));
-    assert!(error.contains("before it was said to be saved"), "{error}");
-    // What is asked while nobody listens comes back at once.
-    screen.ask(note("third"));
+    screen.way().await;
+    let draft = |text: &str| Request::SaveNoteDraft(text.into());
+    for request in [note("first"), Request::Attend(Spot::Logs), draft("ha"), draft("half")] {
+        screen.ask(request);
+    }
     let back = loop {
         match screen.next().await {
             Inbound::Host(_) => {}
             other => break other,
         }
     };
-    let Inbound::Refused { request, .. } = back else { panic!("{back:?}") };
-    assert_eq!(*request, note("third"));
+    let Inbound::Refused { request, error } = back else { panic!("{back:?}") };
+    assert_eq!(*request, note("first"));
+    assert_eq!(error, "not done, kept here: agent pid 4242: gone");
+    // Whoever comes next gets the draft.
+    let mut agent = world.listen(Role::Agent);
+    screen.way_until(|it| matches!(it, Way::Attached { .. })).await;
+    assert_eq!(agent.requests_rx.recv().await, Some(draft("half")));
+    agent.end(Ended::Lost("gone".into()));
+    screen.way_until(is_lost).await;
+    screen.ask(draft("half of it"));
     screen.close().await;
+    assert_eq!(world.with(|it| it.kept.clone()), [draft("half of it")], "nobody else could save it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -495,13 +504,4 @@ proptest! {
             prop_assert!(taken.contains(&text) || back.contains(&text), "`{}` is gone", text);
         }
     }
-}
-
-#[test]
-fn a_board_that_holds_a_note_answers_for_it() {
-    let mut unanswered = Unanswered::default();
-    unanswered.sent(&note("first"));
-    unanswered.sent(&Request::ReloadConfig);
-    unanswered.heard(&Inbound::Snapshot(Box::default()));
-    assert_eq!(unanswered.take().collect::<Vec<_>>(), [note("first")]);
 }

@@ -50,6 +50,11 @@ impl Launch {
         Self::at(Arc::clone(&pty.home), BINARY, &[])
     }
 
+    /// hotseat with `arguments` beside another one, in the same home.
+    pub fn beside(pty: &Pty, arguments: &[&str]) -> Self {
+        Self::at(Arc::clone(&pty.home), BINARY, arguments)
+    }
+
     fn at(home: Arc<TempDir>, program: &str, arguments: &[&str]) -> Self {
         let path = |it: &str| home.path().join(it).display().to_string();
         let variables = [

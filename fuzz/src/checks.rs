@@ -5,6 +5,8 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use hotseat::agent::codec::{Decoded, decode, encode};
+use hotseat::agent::protocol::{INBOUND_MAX_BYTES, ToAgent, ToScreen};
 use hotseat::domain::ids::{HostId, SourceId};
 use hotseat::domain::log::Level;
 use hotseat::domain::query::Query;
@@ -35,6 +37,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("fields", fields),
     ("archive", archive),
     ("config", config),
+    ("protocol", protocol),
 ];
 
 /// The reference of times without a year.
@@ -221,5 +224,24 @@ pub fn config(data: &[u8]) {
         assert!(error.line as usize <= lines, "line {} of {lines}: {}", error.line, error.message);
         assert!(!error.message.is_empty() && is_harmless(&error.message), "{:?}", error.message);
         assert!(seen.insert((error.line, error.column, &error.message)), "said twice: {}", error.message);
+    }
+}
+
+/// A line is a frame, something newer, or an error in harmless words; a frame that is written down is read back.
+pub fn protocol(data: &[u8]) {
+    for line in data.split(|byte| *byte == b'\n') {
+        match decode::<ToAgent>(line) {
+            Ok(Decoded::Frame(frame)) => {
+                let written = encode(&frame, INBOUND_MAX_BYTES).expect("a short line");
+                let again = decode::<ToAgent>(&written).expect("JSON");
+                assert!(matches!(again, Decoded::Frame(it) if it == frame), "it is read back as something else");
+            }
+            Ok(Decoded::Unknown { what, .. }) => assert!(is_harmless(&what), "{what:?}"),
+            Err(error) => assert!(is_harmless(&error.to_string()), "{error:?}"),
+        }
+        if let Ok(Decoded::Frame(frame)) = decode::<ToScreen>(line) {
+            let written = encode(&frame, INBOUND_MAX_BYTES).expect("a short line");
+            assert!(written.iter().filter(|byte| **byte == b'\n').count() == 1, "a frame is one line");
+        }
     }
 }

@@ -4,18 +4,21 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use hotseat::agent::client::{self, Attached, Ended};
-use hotseat::agent::protocol::{Hello, PROTOCOL};
-use hotseat::agent::server::{Server, ServerSetup};
+use hotseat::agent::client::{self, AttachError, Attached, Ended};
+use hotseat::agent::protocol::{HELLO_MAX_BYTES, Hello, PROTOCOL};
+use hotseat::agent::reception::CONNECTIONS_MAX;
+use hotseat::agent::server::{ServeError, Server, ServerSetup};
 use hotseat::agent::socket::{self, Places};
 use hotseat::config::Loaded;
 use hotseat::domain::board::Board;
 use hotseat::domain::host::Role;
 use hotseat::domain::ids::HostId;
 
+use hotseat::domain::incident::NoteRequest;
 use hotseat::domain::presence::{Via, Visitor};
 use hotseat::domain::request::{Inbound, Request};
 use hotseat::runtime::{Runtime, RuntimeSetup};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::UnixStream;
 
 /// Longer than anything takes; a test that waits for it has failed.
@@ -133,4 +136,228 @@ async fn two_screens_see_the_same_and_each_other() {
     world.end().await;
     let (back, ended) = bob.end().await;
     assert_eq!((back, ended), (Vec::new(), Ended::Bye("the test is over".into())));
+}
+
+fn note(text: &str) -> Request {
+    Request::Note(NoteRequest { incident: None, at: None, text: text.into() })
+}
+
+/// What the server says to somebody who sends these bytes and then waits.
+async fn answer_to(world: &World, bytes: &[u8]) -> String {
+    let mut stream = world.connect().await;
+    stream.write_all(bytes).await.expect("written");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer));
+    // A reset comes behind the answer when not everything was read.
+    let _ = read.await.expect("it closes");
+    answer
+}
+
+#[tokio::test]
+async fn what_is_no_hello_is_refused_in_words() {
+    let world = World::start(Role::Agent);
+    let long = vec![b'x'; HELLO_MAX_BYTES + 1];
+    for (bytes, words) in [
+        (&b"GET / HTTP/1.1\r\n"[..], "what came is not JSON: expected value: `GET / HTTP/1.1`"),
+        (b"\x1b]0;owned\x07\xff\n", "what came is not UTF-8"),
+        (b"\"alive\"\n", "the first line must say hello"),
+        (b"{\"later\":1}\n", "the first line must say hello: unknown variant `later`"),
+        (&long, "a line of more than 16384 bytes came"),
+        (
+            b"{\"hello\":{\"protocol\":9,\"least\":8,\"version\":\"7.0\",\"visitor\":{\"user\":\"a\"}}}\n",
+            "hotseat 7.0 there 8 to 9 (update hotseat here)",
+        ),
+    ] {
+        let answer = answer_to(&world, bytes).await;
+        assert!(answer.starts_with("{\"refused\":\"") && answer.contains(words), "{answer}");
+        assert!(!answer.contains('\u{1b}'), "{answer}");
+    }
+    world.attach("alice").await.until(|board| board.presence.len() == 1).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn one_too_many_is_told_so_and_comes_in_when_there_is_room() {
+    let world = World::start(Role::Agent);
+    let mut screens = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        screens.push(world.attach("alice").await);
+    }
+    let refused = client::attach(world.connect().await, &hello("bob")).await;
+    let Err(AttachError::Refused(why)) = refused else { panic!("one too many was let in") };
+    assert_eq!(why, format!("{CONNECTIONS_MAX} screens are attached already (close one)"));
+    let Some(gone) = screens.pop() else { panic!("somebody is there") };
+    drop(gone.attached.link);
+    assert_eq!(gone.attached.ended.await, Ok(Ended::Left));
+    while world.server.connections() == CONNECTIONS_MAX {
+        tokio::task::yield_now().await;
+    }
+    world.attach("bob").await;
+    drop(screens);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn only_the_holder_of_the_state_serves_it() {
+    let world = World::start(Role::Agent);
+    let second = runtime(world.dir.path());
+    let setup = ServerSetup { role: Role::Screen("bob".into()), share: None };
+    let refused = Server::start(second.attacher(), setup, &places(world.dir.path()));
+    assert!(matches!(refused, Err(ServeError::NotHeld)));
+    world.attach("alice").await;
+    second.shutdown().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_screen_makes_room_for_an_agent_and_an_agent_does_not() {
+    let world = World::start(Role::Agent);
+    let role = client::ask_to_yield(world.connect().await, &hello("root"), DEADLINE).await.expect("answered");
+    assert_eq!(role, Role::Agent);
+    world.end().await;
+
+    let world = World::start(Role::Screen("alice".into()));
+    let (stream, yielded) = (world.connect().await, world.server.yielded());
+    let asking = tokio::spawn(async move { client::ask_to_yield(stream, &hello("root"), DEADLINE).await });
+    tokio::time::timeout(DEADLINE, yielded.cancelled()).await.expect("asked");
+    world.end().await;
+    let role = asking.await.expect("the asker").expect("it closed");
+    assert_eq!(role, Role::Screen("alice".into()));
+}
+
+#[tokio::test]
+async fn a_note_on_its_way_is_saved_before_good_bye() {
+    let world = World::start(Role::Agent);
+    let mut alice = world.attach("alice").await;
+    alice.until(|board| board.presence.len() == 1).await;
+    alice.ask(note("the last words"));
+    while !matches!(alice.next().await, Some(Inbound::Done(_))) {}
+    world.end().await;
+    assert_eq!(alice.end().await, (Vec::new(), Ended::Bye("the test is over".into())));
+}
+
+/// A runtime that the test plays itself; has said welcome.
+async fn played() -> (Screen, DuplexStream) {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let welcome = concat!(
+        r#"{"welcome":{"protocol":1,"host":"web-1","peer":{"role":"agent","version":"7.0","pid":1,"#,
+        r#""since":"2026-08-19T14:00:00Z","later":1},"visitor":{"user":"alice"},"now":"2026-08-19T14:00:00Z"}}"#,
+        "\n"
+    );
+    theirs.write_all(welcome.as_bytes()).await.expect("written");
+    let attached = client::attach(ours, &hello("alice")).await.expect("attached");
+    (Screen::of(attached), theirs)
+}
+
+#[tokio::test]
+async fn what_a_person_wrote_comes_back_when_nobody_says_that_it_is_kept() {
+    let (mut screen, mut theirs) = played().await;
+    for text in ["kept", "lost"] {
+        screen.ask(note(text));
+    }
+    let mut said = String::new();
+    let mut chunk = [0; 4096];
+    while !said.contains("lost") {
+        let count = theirs.read(&mut chunk).await.expect("read");
+        said.push_str(&String::from_utf8_lossy(&chunk[..count]));
+    }
+    theirs.write_all(b"{\"inbound\":{\"settled\":1}}\n{\"inbound\":{\"done\":\"saved\"}}\n").await.expect("written");
+    assert_eq!(screen.next().await, Some(Inbound::Done("saved".into())));
+    drop(theirs);
+    assert_eq!(screen.end().await, (vec![note("lost")], Ended::Lost("the connection was closed".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_a_loss() {
+    let (screen, _theirs) = played().await;
+    assert_eq!(screen.end().await.1, Ended::Lost("nothing was heard for 2.5 s".into()));
+}
+
+#[tokio::test]
+async fn what_a_newer_runtime_says_is_told_once_and_the_board_is_asked_for_again() {
+    let (mut screen, mut theirs) = played().await;
+    for line in [
+        "{\"later\":1}",
+        "{\"inbound\":{\"fact\":{\"host\":\"web-1\",\"seq\":5,\"later\":1}}}",
+        "\"alive\"",
+        "{\"inbound\":{\"done\":\"end\"}}",
+    ] {
+        theirs.write_all(format!("{line}\n").as_bytes()).await.expect("written");
+    }
+    let Some(Inbound::Failed(told)) = screen.next().await else { panic!("it is told") };
+    assert!(told.starts_with("hotseat 7.0 on `web-1` says what "), "{told}");
+    assert_eq!(screen.next().await, Some(Inbound::Done("end".into())), "once");
+    let mut said = String::new();
+    while !said.contains("\"snapshot\"\n") {
+        let mut chunk = [0; 4096];
+        let count = theirs.read(&mut chunk).await.expect("read");
+        assert!(count > 0, "it left: {said}");
+        said.push_str(&String::from_utf8_lossy(&chunk[..count]));
+    }
+    theirs.write_all(b"{\"inbound\":{\"snapshot\":{\"seq\":\"a word\"}}}\n").await.expect("written");
+    let Ended::Refused(why) = screen.end().await.1 else { panic!("a board that cannot be read is the end") };
+    assert!(why.ends_with("(update hotseat here)"), "{why}");
+}
+
+#[tokio::test]
+async fn what_the_readme_says_by_hand_is_understood() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("### A screen without hotseat").expect("the section");
+    let (_, block) = section.split_once("```json\n").expect("an example");
+    let (block, _) = block.split_once("```").expect("its end");
+    let world = World::start(Role::Agent);
+    let mut stream = world.connect().await;
+    stream.write_all(block.as_bytes()).await.expect("written");
+    let mut said = String::new();
+    // Asked for in the third line; the first one comes unasked.
+    while !said.contains("\"spot\":\"logs\"") {
+        let mut chunk = [0; 4096];
+        let count = tokio::time::timeout(DEADLINE, stream.read(&mut chunk)).await.expect("it answers").expect("read");
+        assert!(count > 0, "it hung up: {said}");
+        said.push_str(&String::from_utf8_lossy(&chunk[..count]));
+        assert!(!said.contains("not-understood") && !said.contains("\"failed\""), "{said}");
+    }
+    assert!(said.starts_with("{\"welcome\":{\"protocol\":1,"), "{said}");
+    assert!(said.contains("\n{\"inbound\":{\"snapshot\":{"), "{said}");
+    world.end().await;
+}
+
+/// A child of another account: says hello to the socket and prints what it is answered.
+const KNOCK: &str = r#"
+use Socket;
+socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+connect($s, pack_sockaddr_un($ARGV[0])) or die "connect: $!";
+syswrite($s, $ARGV[1] . "\n");
+sysread($s, my $answer, 65536);
+print $answer;
+"#;
+
+#[tokio::test]
+async fn another_account_is_refused_whatever_it_calls_itself() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::getuid().is_root() {
+        return skip("this needs root, to run a child as another account");
+    }
+    let world = World::start(Role::Agent);
+    // Let through by the file system, so that only the kernel's word about the peer is left.
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    open(world.dir.path(), 0o755);
+    open(world.server.path(), 0o666);
+    let mut knock = std::process::Command::new("perl");
+    let hello = serde_json::to_string(&hotseat::agent::protocol::ToAgent::Hello(Box::new(hello("root"))));
+    knock.args(["-e", KNOCK]).arg(world.server.path()).arg(hello.expect("JSON")).uid(65_534).gid(65_534);
+    let answer = tokio::task::spawn_blocking(move || knock.output()).await.expect("the child");
+    let Ok(answer) = answer else { return skip("perl not found") };
+    let said = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let why = String::from_utf8_lossy(&answer.stderr).into_owned();
+    assert!(said.starts_with("{\"refused\":\"this hotseat is `root`'s alone"), "{said}{why}");
+    assert_eq!(world.runtime.board().presence.len(), 0);
+    world.end().await;
+}
+
+fn skip(why: &str) {
+    assert!(std::env::var_os("HOTSEAT_REQUIRE_PEERS").is_none(), "{why}");
+    // The test harness shows it with `--nocapture`.
+    println!("skipped: {why}");
 }

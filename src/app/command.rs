@@ -109,6 +109,11 @@ commands! {
         Note = "note", "Write a one-line note (`@-12m text` dates it back)", ["i"], "note";
         Editor = "editor", "Open the incident's document in the editor", ["I"], "";
         Declare = "declare", "Declare an incident", ["D"], "declare";
+        PastEarlier = "past-earlier", "Show the whole screen as it was at the event before", ["["], "past";
+        PastLater = "past-later", "Step to the event after, at last back to the present", ["]"], "";
+        PastEarlierProbe = "past-earlier-probe", "Step to the event before of the selected probe", ["{"], "";
+        PastLaterProbe = "past-later-probe", "Step to the event after of the selected probe", ["}"], "";
+        Live = "live", "Come back from the past to the present", [], "";
         Help = "help", "Show all keys", ["?", "f1"], "help";
         Palette = "palette", "Find a command by its name", ["ctrl-p"], "";
         CommandLine = "command-line", "Run a command by typing its name", [":"], "";

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod model;
 pub mod notice;
 pub mod overlay;
+pub mod past;
 pub mod people;
 pub mod summary;
 pub mod update;

@@ -11,6 +11,7 @@ use crate::app::keymap::Keymap;
 use crate::app::layout::{Areas, Needs};
 use crate::app::notice::Notices;
 use crate::app::overlay::Overlay;
+use crate::app::past::TimeMachine;
 use crate::app::people::Attention;
 use crate::app::summary;
 use crate::app::ways;
@@ -85,8 +86,12 @@ pub struct Model {
     // What is wrong with the themes and the keys; the config's own mistakes are on the board.
     theme_problems: Vec<ConfigError>,
     key_problems: Vec<ConfigError>,
-    /// When the last event was seen.
+    /// The time that is drawn: of the last event, or of the past that is shown.
     pub now: Timestamp,
+    /// When the last event was seen.
+    pub clock: Timestamp,
+    /// Whether the past is shown, and which.
+    pub past: TimeMachine,
     /// Every theme that can be chosen.
     pub themes: Vec<Theme>,
     /// The theme that the config names; when it comes to name another one, that is taken into use.
@@ -125,6 +130,8 @@ impl Model {
             theme_problems: setup.problems,
             key_problems,
             now: setup.now,
+            clock: setup.now,
+            past: TimeMachine::default(),
             themes: setup.themes,
             config_theme: None,
             theme,
@@ -208,6 +215,10 @@ impl Model {
 
     /// When the screen must be woken though nothing happens: a notice grows old, a clock on it moves on.
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        if let Some(wake) = self.past_wake(now) {
+            // Nothing moves in the past.
+            return self.notices.next_wake().into_iter().chain([wake]).chain(self.attend_due()).min();
+        }
         let panes = PaneId::ALL.iter().filter_map(|it| self.panes.next_wake(*it, &self.context(*it)));
         let tick = (summary::ticks(&self.board) || ways::is_lost(self)).then(|| next_second(now));
         panes.chain(self.notices.next_wake()).chain(tick).chain(self.attend_due()).min()
@@ -247,7 +258,7 @@ impl Model {
     }
 
     pub(crate) fn notify(&mut self, notice: Notice) {
-        self.notices.push(self.now, notice);
+        self.notices.push(self.clock, notice);
         self.dirty = true;
     }
 

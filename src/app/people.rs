@@ -97,7 +97,7 @@ impl Model {
         if self.is_my_name(user) || self.you.is_empty() {
             return None;
         }
-        let recent = |at: Timestamp| self.now.duration_since(at).as_secs().abs() < NEWS_S;
+        let recent = |at: Timestamp| self.clock.duration_since(at).as_secs().abs() < NEWS_S;
         let text = match &envelope.fact {
             Fact::Probe(ProbeFact::Acknowledged { probe, at, .. }) if recent(*at) => {
                 format!("acknowledged {}", probe.name())
@@ -126,16 +126,16 @@ impl Model {
             Fact::Runtime(RuntimeFact::ConfigLoaded { .. }) => "had the config read again".to_string(),
             _ => return None,
         };
-        let text = format::local_times(&text, self.now, &self.zone);
+        let text = format::local_times(&text, self.clock, &self.zone);
         Some(Notice::info(sanitise::text(&format!("{user} {text}"))))
     }
 
     /// Says where this screen looks when that is not known yet, at most a few times a second.
     pub(super) fn attend(&mut self) -> Option<Effect> {
         let due = self.attend_due()?;
-        (due <= self.now).then(|| {
+        (due <= self.clock).then(|| {
             let spot = spot(self.focus);
-            self.attention.said = Some((spot, self.now));
+            self.attention.said = Some((spot, self.clock));
             Effect::Request(Request::Attend(spot))
         })
     }
@@ -146,7 +146,7 @@ impl Model {
             return None;
         }
         match self.attention.said {
-            None => Some(self.now),
+            None => Some(self.clock),
             Some((said, _)) if said == spot(self.focus) => None,
             Some((_, at)) => Some(at.checked_add(ATTEND_GAP).unwrap_or(at)),
         }

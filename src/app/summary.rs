@@ -136,7 +136,7 @@ pub fn hosts(model: &Model) -> Vec<Piece> {
 /// On a low screen the rows belong to the panes, and the header says it all in one.
 pub fn header_rows(model: &Model) -> u16 {
     let (_, height) = model.size();
-    let banner = u16::from(banner(model).is_some());
+    let banner = u16::from(model.past.at().is_some() || banner(model).is_some());
     match height {
         0..14 => 1,
         14..20 => 1 + banner.min(1),

@@ -20,6 +20,9 @@ const TEXT_MAX: usize = 240;
 /// Events of one instant that are answered; a fact seldom leads to more than a flip and a page.
 pub const EVENTS_MAX: usize = 16;
 
+/// How the line begins that says that a request could not be answered.
+pub const FAILED: &str = "could not read the past";
+
 /// Asks for the board of an earlier instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastRequest {
@@ -92,7 +95,7 @@ pub struct PastEvent {
     pub at: Timestamp,
     /// What kind it is of.
     pub kind: PastKind,
-    /// What it is about, by name.
+    /// What it is about, by name; empty when the text names it.
     pub subject: String,
     /// What happened, in one sanitised line.
     pub text: String,
@@ -146,33 +149,33 @@ pub fn events(envelope: &Envelope, turned: &[MachineEntry]) -> Vec<PastEvent> {
     };
     // Every start finds out anew that all is well.
     let is_news = |it: &&MachineEntry| !(it.kind == MachineKind::Probe && it.text.starts_with("unknown -> up"));
+    let is_quiet = matches!(
+        envelope.fact,
+        Fact::Alert(
+            AlertFact::Silenced(_)
+                | AlertFact::Unsilenced { .. }
+                | AlertFact::Maintained(_)
+                | AlertFact::MaintenanceEnded { .. }
+        )
+    );
     let mut events: Vec<PastEvent> = turned
         .iter()
         .filter(is_news)
         .map(|it| {
+            // A silence has only an id, and its text says what it silences.
+            let subject = if is_quiet { "" } else { it.subject.as_str() };
             let kind = match it.kind {
                 MachineKind::Probe => PastKind::Probe,
                 MachineKind::Backup => PastKind::Backup,
-                MachineKind::Alert if it.text.starts_with("silence ") || it.text.starts_with("maintenance ") => {
-                    PastKind::Quiet
-                }
+                MachineKind::Alert if is_quiet => PastKind::Quiet,
                 MachineKind::Alert => PastKind::Alert,
             };
             // Ids name the host, which is said once for the whole screen.
-            let subject = it.subject.split_once('/').map_or(it.subject.as_str(), |(_, name)| name);
+            let subject = subject.split_once('/').map_or(subject, |(_, name)| name);
             event(kind, subject, &it.text)
         })
         .collect();
     match &envelope.fact {
-        Fact::Alert(AlertFact::Silenced(silence)) => {
-            events.push(event(PastKind::Quiet, &silence.what(), &format!("silenced by {}", silence.by)));
-        }
-        Fact::Alert(AlertFact::Maintained(it)) => {
-            events.push(event(PastKind::Quiet, &it.name, &format!("maintenance planned by {}", it.by)));
-        }
-        Fact::Alert(AlertFact::Acknowledged { probe, ack }) => {
-            events.push(event(PastKind::Alert, probe.name(), &format!("acknowledged by {}", ack.by)));
-        }
         Fact::Backup(BackupFact::Started { run }) => {
             events.push(event(PastKind::Backup, run.job.name(), "backup started"));
         }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::domain::ids::HostId;
-use crate::domain::past::{EVENTS_MAX, Found, Moment, Past, PastRequest, Step};
+use crate::domain::past::{EVENTS_MAX, FAILED, Found, Moment, Past, PastRequest, Step};
 use crate::domain::request::Inbound;
 use crate::runtime::journal::{self, Flusher};
 use crate::runtime::past::shelf::Shelf;
@@ -56,13 +56,13 @@ impl PastDesk {
         let ask = Box::new(move |reader: &mut Reader| {
             let inbound = match reader.answer(&request) {
                 Ok(past) => Inbound::Past(Box::new(past)),
-                Err(error) => Inbound::Failed(format!("could not read the past: {error}")),
+                Err(error) => Inbound::Failed(format!("{FAILED}: {error}")),
             };
             // A screen that is gone needs no answer.
             let _ = reply(inbound);
         });
         if let Err(why) = self.send(ask) {
-            let _ = unasked(Inbound::Failed(format!("could not read the past: {why}")));
+            let _ = unasked(Inbound::Failed(format!("{FAILED}: {why}")));
         }
     }
 

@@ -31,6 +31,7 @@ mod ssh_logs;
 mod stores;
 mod support;
 mod tidy;
+mod time_machine;
 mod timeline;
 mod together;
 mod wire;

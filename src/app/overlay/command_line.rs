@@ -102,7 +102,7 @@ impl CommandLine {
     }
 }
 
-/// Times worth jumping to behind `goto`.
+/// Times worth jumping to behind `goto` and `past`.
 const GOTO_TIMES: &[(&str, &str)] = &[
     ("-5m", "five minutes ago"),
     ("-15m", "a quarter of an hour ago"),
@@ -138,6 +138,9 @@ fn completions(model: &Model, typed: &str) -> Vec<(String, String)> {
     }
     if let Some(typed) = typed.strip_prefix("goto ") {
         return arguments("goto ", typed, GOTO_TIMES.iter().map(|(it, doc)| (it.to_string(), doc.to_string())));
+    }
+    if let Some(typed) = typed.strip_prefix("past ") {
+        return arguments("past ", typed, GOTO_TIMES.iter().map(|(it, doc)| (it.to_string(), doc.to_string())));
     }
     if let Some(query) = typed.strip_prefix("filter ") {
         // Only the chip being typed is completed; a sign before it stays.

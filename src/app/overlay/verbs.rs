@@ -36,6 +36,8 @@ pub enum Line {
         /// At what time; empty is now.
         at: String,
     },
+    /// `past TIME`.
+    Past(String),
     /// `test-notify NAME`.
     TestNotify(String),
 }
@@ -59,6 +61,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "filter", usage: "filter [+] QUERY", doc: "Replace the log filter, add to it, or take it away" },
     Verb { name: "columns", usage: "columns FIELD,…", doc: "Show fields as columns; `none` takes them away" },
     Verb { name: "explain", usage: "explain PROBE [TIME]", doc: "Explain why somebody was paged, or nobody" },
+    Verb { name: "past", usage: "past TIME", doc: "Show the whole screen as it was: -2h, 14:40; `now` comes back" },
     Verb { name: "test-notify", usage: "test-notify NAME", doc: "Send a test message through a notifier" },
     Verb { name: "goto", usage: "goto TIME", doc: "Show the logs at a time: -12m, 14:05; also the time alone" },
 ];
@@ -95,6 +98,8 @@ pub fn parse_line(text: &str, focus: PaneId) -> Result<Line, String> {
             let (probe, at) = argument.split_once(char::is_whitespace).unwrap_or((argument, ""));
             return Ok(Line::Explain { probe: probe.to_string(), at: at.trim().to_string() });
         }
+        ("past", "") => return Err("`past` needs a time, as in `past -2h`; `past now` comes back".to_string()),
+        ("past", time) => return Ok(Line::Past(time.to_string())),
         ("test-notify", "") => return Err("`test-notify` needs the name of a notifier".to_string()),
         ("test-notify", name) => return Ok(Line::TestNotify(name.to_string())),
         ("goto", "") => return Err("`goto` needs a time, as in `goto -12m`".to_string()),

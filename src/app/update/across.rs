@@ -64,6 +64,11 @@ impl Model {
                 self.with_pane(PaneId::Logs, |panes, cx| panes.logs.set_fields(cx, &names))
             }
             Line::Explain { probe, at } => self.explain(&probe, &at),
+            // Counted from now, also while the past is shown.
+            Line::Past(time) => match parse_when(&time, self.clock, &self.zone) {
+                Ok(at) => self.visit_past(at),
+                Err(error) => vec![Notice::warn(error)],
+            },
             Line::TestNotify(name) => vec![Effect::Request(Request::TestNotifier(name))],
             Line::Goto(time) => match parse_when(&time, self.now, &self.zone) {
                 Ok(at) => {

@@ -46,6 +46,11 @@ impl Model {
             GlobalCommand::Suspend => return vec![Effect::Suspend],
             GlobalCommand::Who => self.open(Overlay::Who(Who::default())),
             GlobalCommand::Problems => return self.show_problems(),
+            GlobalCommand::PastEarlier => return self.step_past(true, None),
+            GlobalCommand::PastLater => return self.step_past(false, None),
+            GlobalCommand::PastEarlierProbe => return self.step_past_of_probe(true),
+            GlobalCommand::PastLaterProbe => return self.step_past_of_probe(false),
+            GlobalCommand::Live => return self.leave_past(),
             GlobalCommand::Back => {
                 return self.close_innermost().unwrap_or_else(|| self.dismiss_notice());
             }
@@ -82,6 +87,9 @@ impl Model {
         if self.zoomed {
             self.zoomed = false;
             return Some(Vec::new());
+        }
+        if self.past.at().is_some() {
+            return Some(self.leave_past());
         }
         None
     }

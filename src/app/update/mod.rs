@@ -17,13 +17,15 @@ use crate::app::overlay::queries::QueryPicker;
 use crate::domain::alert::AlertFact;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::format;
+use crate::domain::past::FAILED;
 use crate::domain::request::Inbound;
 use crate::panes::{Context, PaneId, Panes};
 
 impl Model {
     /// Folds one event in and says what the world should do about it.
     pub fn update(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
-        self.now = now;
+        self.clock = now;
+        self.now = self.past.at().unwrap_or(now);
         self.notices.expire(now);
         self.mark_dirty();
         let effects = match event {
@@ -78,7 +80,7 @@ impl Model {
     /// Keeps what the screen does itself and lets the rest out.
     fn absorb(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         let mut out = Vec::new();
-        for effect in effects {
+        for effect in effects.into_iter().flat_map(|it| self.in_past(it)).collect::<Vec<_>>() {
             if let Some(instead) = self.withhold(&effect) {
                 for effect in instead {
                     if let Effect::Notice(notice) = effect {
@@ -108,9 +110,16 @@ impl Model {
     fn on_inbound(&mut self, inbound: &Inbound) -> Vec<Effect> {
         let mut effects = Vec::new();
         match inbound {
-            Inbound::Snapshot(board) => self.fleet.take(&mut self.board, board),
+            Inbound::Snapshot(board) => {
+                let is_past = self.past.at().is_some();
+                self.fleet.take(self.past.live_mut().unwrap_or(&mut self.board), board);
+                if is_past {
+                    // The panes look at the past; they are told when they look at the present again.
+                    return effects;
+                }
+            }
             Inbound::Fact(envelope) => {
-                self.fleet.fold(self.now, &mut self.board, envelope);
+                self.fleet.fold(self.clock, self.past.live_mut().unwrap_or(&mut self.board), envelope);
                 effects.extend(self.done_by_others(envelope));
                 if let Fact::Alert(AlertFact::Rang(ring)) = &envelope.fact {
                     effects.push(Effect::Ring(ring.clone()));
@@ -124,6 +133,9 @@ impl Model {
             // The runtime writes times as it computes with them.
             Inbound::Done(text) => effects.push(Notice::info(format::local_times(text, self.now, &self.zone))),
             Inbound::Failed(error) => {
+                if error.starts_with(FAILED) {
+                    self.past.give_up();
+                }
                 for overlay in &mut self.overlays {
                     if let Overlay::Explain(it) = overlay {
                         it.failed(error);
@@ -132,6 +144,7 @@ impl Model {
                 effects.push(Notice::error(error));
             }
             Inbound::Refused { error, .. } => effects.push(Notice::error(error)),
+            Inbound::Past(past) => effects.extend(self.on_past(past)),
             Inbound::Explanation(explanation) => {
                 let size = self.size();
                 for overlay in &mut self.overlays {
@@ -142,7 +155,6 @@ impl Model {
             }
             Inbound::Window(_)
             | Inbound::History(_)
-            | Inbound::Past(_)
             | Inbound::Export(_)
             | Inbound::Document { .. }
             | Inbound::NoteDraft(_)

@@ -2,10 +2,12 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use crate::app::model::Model;
+use crate::app::past::Band;
 use crate::app::summary::{self, Piece};
 use crate::app::ways;
 use crate::domain::sanitise;
@@ -14,10 +16,43 @@ use crate::theme::role::Role;
 use crate::widgets::wrap::cut;
 
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let (incident, services) = (summary::incident(model), summary::services(model));
-    let is_lost = ways::is_lost(model);
+    if let Some(band) = model.past_band() {
+        let row = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
+        past(theme, &band, row, buf);
+        let above = Rect { height: area.height.saturating_sub(1), ..area };
+        if above.height > 0 {
+            present(model, theme, None, above, buf);
+        }
+        return;
+    }
     // On a low screen there is one row; what is lost needs it more than what was red then.
-    let banner = summary::banner(model).filter(|_| area.height > 1 || is_lost);
+    let banner = summary::banner(model).filter(|_| area.height > 1 || ways::is_lost(model));
+    present(model, theme, banner, area, buf);
+}
+
+/// `PAST 14:43:52 (12m ago)  api up -> down: timeout      [ earlier  ] later  esc live`
+fn past(theme: &Theme, band: &Band, row: Rect, buf: &mut Buffer) {
+    let style = theme.style(Role::NoticeWarn).add_modifier(Modifier::REVERSED | Modifier::BOLD);
+    buf.set_style(row, style);
+    let width = usize::from(row.width);
+    // The way out stays where there is no room for the others.
+    let fits = |from: &usize| band.keys[*from..].join("  ").width() + 1 <= width / 2;
+    let from = (0..band.keys.len()).find(fits).unwrap_or(band.keys.len().saturating_sub(1));
+    let keys = format!("{} ", band.keys[from..].join("  "));
+    let room = width.saturating_sub(keys.width() + 3);
+    let mut text = format!(" {}  {}", band.when, band.what);
+    if let Some(live) = band.live.as_ref().filter(|it| text.width() + it.width() + 2 <= room) {
+        text.push_str(&format!("  {live}"));
+    }
+    let text = cut(&text, room, theme.ascii);
+    let text = if theme.ascii { text.replace('·', "|") } else { text };
+    buf.set_string(row.x, row.y, text, style);
+    let at = row.right().saturating_sub(u16::try_from(keys.width()).unwrap_or(u16::MAX));
+    buf.set_string(at, row.y, keys, style);
+}
+
+fn present(model: &Model, theme: &Theme, banner: Option<String>, area: Rect, buf: &mut Buffer) {
+    let (incident, services) = (summary::incident(model), summary::services(model));
     let room = area.height.saturating_sub(u16::from(banner.is_some()));
     let mut corner = ways::corner(model);
     let mut rows = area.rows();

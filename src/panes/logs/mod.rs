@@ -212,6 +212,8 @@ pub struct LogsPane {
     marks: BTreeMap<char, Position>,
     // Where the reader was before the last jump; `None` is the newest row.
     jumped_from: Option<Spot>,
+    // Where the reader was, and before the last jump, while the whole screen shows the past.
+    away: Option<(Reading, Option<Spot>)>,
     // The first snapshot has come.
     attached: bool,
     // A jump pressed while another was on its way; the newest wins.
@@ -406,6 +408,23 @@ impl LogsPane {
         let mut effects = self.start(cx);
         effects.extend(self.jump_to_time(cx, at));
         effects
+    }
+
+    /// Goes to a time of the past that the whole screen shows; where the reader was is kept.
+    pub fn visit(&mut self, cx: &Context<'_>, at: Timestamp) -> Vec<Effect> {
+        self.away.get_or_insert_with(|| (self.reading.clone(), self.jumped_from.clone()));
+        self.goto(cx, at)
+    }
+
+    /// Goes back to where the reader was before the past was shown.
+    pub fn come_back(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        let Some((reading, jumped_from)) = self.away.take() else { return Vec::new() };
+        self.jumped_from = jumped_from;
+        match reading {
+            Reading::Following => self.resume(),
+            paused => self.reading = paused,
+        }
+        self.requery(cx)
     }
 
     /// Replaces all chips by a query in its text form or `@name` (`:filter`); an empty one removes them, one behind

@@ -231,6 +231,13 @@ impl ServicesPane {
         Vec::new()
     }
 
+    /// The board was replaced by that of another time.
+    pub fn turned(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        self.follow_selection(cx);
+        self.past.forget();
+        self.ask_past(cx, false)
+    }
+
     fn follow_selection(&mut self, cx: &Context<'_>) {
         let rows = self.rows(cx);
         let Some(at) = self.selected_at(&rows) else { return };

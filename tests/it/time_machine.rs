@@ -1,0 +1,183 @@
+//! The time machine on the screen: pictures of the past, keys through it, and back.
+
+use hotseat::app::effect::Effect;
+use hotseat::app::event::Event;
+use hotseat::domain::fact::{Actor, Fact, RuntimeFact};
+use hotseat::domain::ids::{HostId, ProbeId};
+use hotseat::domain::incident::board::IncidentBoard;
+use hotseat::domain::past::{FAILED, Found, Moment, Past, PastEvent, PastKind, PastRequest, Step};
+use hotseat::domain::request::{Inbound, Request};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::support::screen::{Desk, at, rows, snapshot};
+
+/// The questions about the past that went out since this was last asked.
+fn asked(desk: &mut Desk) -> Vec<PastRequest> {
+    let asked = desk.effects.iter().filter_map(|it| match it {
+        Effect::Request(Request::Past(request)) => Some(request.clone()),
+        _ => None,
+    });
+    let asked = asked.collect();
+    desk.effects.clear();
+    asked
+}
+
+fn event(at: Timestamp, kind: PastKind, subject: &str, text: &str) -> PastEvent {
+    let (subject, text) = (subject.to_string(), text.to_string());
+    PastEvent { at, kind, subject, text, actor: Actor::Runtime, nothing_since: None }
+}
+
+/// Before anybody had declared the incident, and what happened then.
+fn moment(desk: &Desk, time: &str, event: PastEvent) -> Moment {
+    let board = hotseat::domain::board::Board { incidents: IncidentBoard::default(), ..desk.model.board.clone() };
+    Moment { at: at(time), events: vec![event], gap: None, board }
+}
+
+fn answer(desk: &mut Desk, generation: u64, found: Found) {
+    let host = HostId::new("host");
+    let past = Past { host, generation, known_since: Some(at("12:00:00")), found };
+    desk.event(Event::Inbound(Inbound::Past(Box::new(past))));
+}
+
+/// The outage, seen again at the moment at which api went down.
+fn in_past(width: u16, height: u16) -> Desk {
+    let mut desk = Desk::outage(width, height);
+    desk.press("[");
+    let generation = asked(&mut desk)[0].generation;
+    let down = event(at("14:43:58"), PastKind::Probe, "api", "up -> down: timeout after 5 s in wait");
+    let moment = moment(&desk, "14:43:58", down);
+    answer(&mut desk, generation, Found::Moment(Box::new(moment)));
+    desk.effects.clear();
+    desk
+}
+
+#[test]
+fn the_past_at_the_sizes_the_screen_is_designed_for() {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let (buf, cursor) = in_past(width, height).draw(false);
+        insta::assert_snapshot!(format!("past-{width}x{height}"), snapshot(&buf, cursor));
+    }
+}
+
+#[test]
+fn the_past_is_said_at_every_size_in_words() {
+    for (width, height) in [(40, 12), (60, 16), (80, 24), (200, 60)] {
+        let text = rows(&in_past(width, height).draw(true).0).join("\n");
+        assert!(text.contains("PAST 14:43:58") && text.contains("esc live"), "{width}x{height}\n{text}");
+    }
+}
+
+#[test]
+fn steps_are_asked_from_where_one_is_and_the_last_one_is_the_present() {
+    let mut desk = Desk::outage(120, 40);
+    desk.press("]");
+    assert_eq!(asked(&mut desk), []);
+    assert!(desk.text().contains("this is the present, `[` steps back"), "{}", desk.text());
+
+    let mut desk = in_past(120, 40);
+    let then = at("14:43:58");
+    assert_eq!(desk.model.now, then);
+    desk.press("[");
+    let earlier = asked(&mut desk);
+    assert_eq!((earlier.len(), earlier[0].step), (1, Step::Before(then)));
+    desk.press("] ]");
+    assert_eq!(asked(&mut desk), [], "one question at a time");
+    answer(&mut desk, earlier[0].generation, Found::Beginning);
+    assert!(desk.text().contains("no earlier event: the record begins at 12:00:00"), "{}", desk.text());
+    let later = asked(&mut desk);
+    assert_eq!((later.len(), later[0].step), (1, Step::After(then)), "what was pressed meanwhile");
+    answer(&mut desk, earlier[0].generation, Found::Present);
+    assert_eq!(desk.model.now, then, "an answer that is late changes nothing");
+    answer(&mut desk, later[0].generation, Found::Present);
+    assert_eq!(desk.model.now, desk.now);
+    assert!(!desk.text().contains("PAST"), "{}", desk.text());
+}
+
+#[test]
+fn a_time_can_be_typed_and_counts_from_now() {
+    let mut desk = in_past(120, 40);
+    desk.press(": \"past -2h\" enter");
+    assert_eq!(asked(&mut desk)[0].step, Step::At(desk.now - SignedDuration::from_hours(2)));
+    desk.press(": \"past now\" enter");
+    assert_eq!(desk.model.past.at(), None);
+}
+
+#[test]
+fn braces_step_along_the_selected_probe() {
+    let mut desk = Desk::outage(120, 40);
+    let selected = desk.model.panes.services.selected(&desk.model.board);
+    desk.press("{");
+    assert_eq!(asked(&mut desk)[0].about, selected);
+    assert!(selected.is_some_and(|it: ProbeId| !it.name().is_empty()));
+}
+
+#[test]
+fn the_present_goes_on_behind_the_past_and_is_there_again_on_the_way_back() {
+    let mut desk = in_past(120, 40);
+    assert!(!desk.text().contains("INC-"), "nobody had declared it\n{}", desk.text());
+    desk.now += SignedDuration::from_secs(60);
+    desk.fact(Fact::Runtime(RuntimeFact::NotDurable { why: Some("the disk is full".into()) }));
+    assert_eq!((desk.model.now, &desk.model.board.not_durable), (at("14:43:58"), &None));
+    assert!(desk.text().contains("(8m ago)") && desk.text().contains("live: 4 red"), "{}", desk.text());
+    desk.press("esc");
+    assert_eq!(desk.model.board.not_durable.as_deref(), Some("the disk is full"));
+    assert!(desk.model.board.incidents.open_incidents().next().is_some());
+    assert_eq!(desk.model.now, desk.now);
+}
+
+#[test]
+fn the_logs_go_along_and_come_back_to_where_the_reader_was() {
+    let mut desk = Desk::outage(120, 40);
+    desk.press("2 k k k");
+    let before = desk.text();
+    desk.press("[");
+    let generation = asked(&mut desk)[0].generation;
+    let down = event(at("14:43:58"), PastKind::Probe, "api", "up -> down");
+    let then = moment(&desk, "14:43:58", down);
+    answer(&mut desk, generation, Found::Moment(Box::new(then)));
+    let asked = desk.asked.clone().expect("rows were asked for");
+    assert_eq!(asked.anchor, hotseat::domain::log::Anchor::Time(at("14:43:58")));
+    desk.press("esc");
+    assert_eq!(desk.text(), before);
+}
+
+#[test]
+fn what_would_change_something_is_refused_and_a_note_is_taken() {
+    for script in ["1 r", "a", "D \"edge\" enter", "1 S", ": \"declare edge\" enter", "ctrl-r"] {
+        let mut desk = in_past(120, 40);
+        desk.press(script);
+        let changes = |it: &&Effect| matches!(it, Effect::Request(request) if request.changes());
+        let changing: Vec<&Effect> = desk.effects.iter().filter(changes).collect();
+        let drafts = changing.iter().all(|it| matches!(it, Effect::Request(Request::SaveNoteDraft(_))));
+        assert!(drafts, "{script}: {changing:?}");
+        assert!(desk.text().contains("this is the past: esc for live"), "{script}\n{}", desk.text());
+    }
+    let mut desk = in_past(120, 40);
+    desk.press(": \"note the disk was full then\" enter");
+    assert!(matches!(desk.effects.as_slice(), [Effect::Request(Request::Note(it))] if it.at.is_none()));
+    assert!(desk.text().contains("the note is written as of now"), "{}", desk.text());
+}
+
+#[test]
+fn a_gap_and_a_start_say_from_when_until_when_nobody_watched() {
+    let mut desk = in_past(200, 60);
+    for (gap, nothing_since) in [(Some((at("03:10:00"), at("03:42:00"))), None), (None, Some(at("03:10:00")))] {
+        desk.press("[");
+        let generation = asked(&mut desk)[0].generation;
+        let start = PastEvent { nothing_since, ..event(at("03:42:00"), PastKind::Start, "hotseat", "started") };
+        let then = Moment { gap, ..moment(&desk, "03:42:00", start) };
+        answer(&mut desk, generation, Found::Moment(Box::new(then)));
+        assert!(desk.text().contains("nothing was recorded 03:10:00-03:42:00"), "{}", desk.text());
+    }
+}
+
+#[test]
+fn a_past_that_cannot_be_read_says_so_and_can_be_asked_again() {
+    let mut desk = Desk::outage(120, 40);
+    desk.press("[");
+    assert_eq!(asked(&mut desk).len(), 1);
+    desk.event(Event::Inbound(Inbound::Failed(format!("{FAILED}: input/output error"))));
+    assert!(desk.text().contains("could not read the past: input/output error"), "{}", desk.text());
+    desk.press("[");
+    assert_eq!(asked(&mut desk).len(), 1);
+}

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::app::command::{Command, GlobalCommand};
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::model::Model;
+use crate::app::ways;
 use crate::domain::board::Board;
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
@@ -94,7 +95,9 @@ impl Model {
     pub fn past_band(&self) -> Option<Band> {
         let shown = self.past.shown.as_ref()?;
         let red = shown.live.probes.count(Health::Down);
+        let lost = ways::is_lost(self).then(|| "live: lost".to_string());
         let live = (red > 0).then(|| format!("live: {red} red"));
+        let live = lost.or(live);
         let (at, ago) = (format::moment(self.clock, shown.at, &self.zone), format::ago(self.clock, shown.at));
         let key =
             |command, label: &str| self.keymap.label(Command::Global(command)).map(|key| format!("{key} {label}"));

@@ -101,7 +101,7 @@ fn present(model: &Model, theme: &Theme, banner: Option<String>, area: Rect, buf
         draw(&with_company(model, all, width), Role::Header, buf);
     }
     if let (Some(row), Some(text)) = (rows.next(), banner) {
-        let (role, mark) = if is_lost { (Role::NoticeError, 'x') } else { (Role::NoticeWarn, '!') };
+        let (role, mark) = if ways::is_lost(model) { (Role::NoticeError, 'x') } else { (Role::NoticeWarn, '!') };
         let style = theme.style(role);
         buf.set_style(row, style);
         let text = if theme.ascii { text.replace('·', "|") } else { text };

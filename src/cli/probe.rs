@@ -10,16 +10,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::cli::{Context, past};
 use crate::clock;
 use crate::config::{Config, paths};
 use crate::domain::config_error::did_you_mean;
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::outcome::{Certificate, Hop, Outcome, Part, Perf, Phase, ProbeResult};
-use crate::domain::probe::waterfall;
+use crate::domain::probe::{beside, waterfall};
 use crate::domain::sanitise;
 use crate::service::log::LogService;
 use crate::service::probe::run::run_once;
@@ -51,6 +51,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "name")]
     pub all: bool,
 
+    /// Compare with the last run of the agent, or of the screen that watches this host
+    #[arg(long, conflicts_with_all = ["all", "json"])]
+    pub beside_agent: bool,
+
     /// Print one JSON object, with `--all` one array
     #[arg(long)]
     pub json: bool,
@@ -70,6 +74,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         return Err(Failure::usage("no probe is configured").hint("run `hotseat init` to write a config"));
     }
     let done = run_all(&specs, &config, cx)?;
+    if args.beside_agent {
+        beside(&specs[0], &done[0], &config, cx, out)?;
+        return Ok(ExitCode::from(worst(done.iter().map(|it| it.result))));
+    }
     let views: Vec<View<'_>> = specs.iter().zip(&done).map(|(spec, outcome)| View::new(spec, outcome)).collect();
     if !args.json {
         // Of many the overview counts; of one, where its time went and where it usually goes.
@@ -83,6 +91,31 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         out.json(&views)?;
     }
     Ok(ExitCode::from(worst(done.iter().map(|it| it.result))))
+}
+
+/// Prints what ran here beside the last run of the runtime that watches.
+fn beside(
+    spec: &ProbeSpec,
+    here: &Outcome,
+    config: &Config,
+    cx: &Context,
+    out: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let now = clock::now();
+    let probe = ProbeId::new(&cx.host(config), &spec.name);
+    let board = past::board_at(cx, now, out)?;
+    let last = board.as_ref().and_then(|it| it.probes.get(&probe)?.last());
+    let Some(agent) = last else {
+        let why = format!("no run of `{}` is recorded: {}", sanitise::text(&spec.name), cx.state_dir().display());
+        return Err(Failure::usage(why).hint("start `hotseat agent`, or name its directory with `--state-dir`"));
+    };
+    writeln!(out.stdout, "{} - {}", spec.name, sanitise::text(&beside::verdict(agent, here)))?;
+    writeln!(out.stdout, "{} {}", spec.kind, spec.probe.target())?;
+    for line in beside::table(agent, here) {
+        writeln!(out.stdout, "{}", sanitise::text(&line))?;
+    }
+    writeln!(out.stdout, "the agent ran it {}", format::ago(now, agent.at))?;
+    Ok(())
 }
 
 /// Finds a probe of the config by its name.

@@ -4,6 +4,7 @@
 //! which the config says what must hold. Here they meet: what is known of every probe, folded from facts.
 
 pub mod baseline;
+pub mod beside;
 pub mod expect;
 pub mod flap;
 pub mod health;

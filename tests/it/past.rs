@@ -188,3 +188,34 @@ async fn a_bad_config_is_an_event() {
     assert!(moment.events[0].text.starts_with("change not taken: config.toml:1:1: unknown"), "{:?}", moment.events);
     runtime.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_run_here_is_set_beside_the_run_of_the_one_that_watches() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let config = |exit: u8| {
+        format!("host = {{ name = 'test' }}\n[[probe]]\nname = 'job'\ncommand = ['sh', '-c', 'exit {exit}']\ninterval = '1h'\n")
+    };
+    let loaded = config::read_text("config.toml", &config(2), Commands::Run);
+    assert_eq!(loaded.errors, []);
+    let runtime = Runtime::start(RuntimeSetup { loaded, ..setup(&dir.path().join("state")) });
+    let mut screen = Screen::attach(&runtime);
+    screen.until(|board| board.probes.iter().any(|(_, it)| it.last().is_some())).await;
+    // What was seen is in the journal by the time that somebody has looked back.
+    screen.moment(Step::At(hotseat::clock::now())).await;
+    let here = dir.path().join("here.toml");
+    std::fs::write(&here, config(0)).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hotseat"))
+        .args(["--config", &here.display().to_string(), "--state-dir", &dir.path().join("state").display().to_string()])
+        .args(["probe", "job", "--beside-agent"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", dir.path())
+        .output()
+        .expect("the binary starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("job - here it answers in "), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("its programs, rights or environment"), "{text}");
+    assert!(text.contains("the agent ran it"), "{text}");
+    assert_eq!(output.status.code(), Some(0), "what was seen here decides");
+    runtime.shutdown().await;
+}

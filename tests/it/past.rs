@@ -193,7 +193,9 @@ async fn a_bad_config_is_an_event() {
 async fn a_probe_run_here_is_set_beside_the_run_of_the_one_that_watches() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let config = |exit: u8| {
-        format!("host = {{ name = 'test' }}\n[[probe]]\nname = 'job'\ncommand = ['sh', '-c', 'exit {exit}']\ninterval = '1h'\n")
+        format!(
+            "host = {{ name = 'test' }}\n[[probe]]\nname = 'job'\ncommand = ['sh', '-c', 'exit {exit}']\ninterval = '1h'\n"
+        )
     };
     let loaded = config::read_text("config.toml", &config(2), Commands::Run);
     assert_eq!(loaded.errors, []);

@@ -21,6 +21,8 @@ use crate::runtime::attach::Attacher;
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the socket still stands where screens find it.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
+/// How long until it is tried again to put it back: until then nobody else gets on.
+const BIND_RETRY: Duration = Duration::from_secs(5);
 
 /// How screens are served.
 #[derive(Debug, Clone)]
@@ -61,7 +63,7 @@ impl Server {
         let no_place = |error: io::Error| ServeError::NoPlace(error.to_string());
         let (listener, bound) = socket::bind(places, setup.share).map_err(ServeError::NoPlace)?;
         let listener = UnixListener::from_std(listener).map_err(no_place)?;
-        attacher.publish(Some(bound.path())).map_err(no_place)?;
+        attacher.publish(Some(bound.path()), setup.share.map(|it| it.gid)).map_err(no_place)?;
         let (path, elsewhere) = (bound.path().to_path_buf(), bound.elsewhere.clone());
         let door = Door {
             reception: Reception::new(attacher.clone(), setup.role),
@@ -123,6 +125,8 @@ impl Door {
         let mut check = interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_out_of_files = false;
+        // Why it could not be put back, as it was said last.
+        let mut trouble = None;
         loop {
             tokio::select! {
                 biased;
@@ -140,25 +144,39 @@ impl Door {
                     }
                 },
                 _ = check.tick() => {
-                    if !bound.is_there()
-                        && let Some(again) = self.bind_again()
-                    {
-                        (listener, bound) = again;
+                    if bound.is_there() {
+                        continue;
+                    }
+                    match self.bind_again() {
+                        Ok(again) => {
+                            (listener, bound) = again;
+                            trouble = None;
+                            tracing::warn!("the socket was gone and stands at `{}` again", bound.path().display());
+                        }
+                        Err(why) => {
+                            check.reset_after(BIND_RETRY);
+                            if trouble.as_ref() != Some(&why) {
+                                tracing::warn!("the socket is gone and no other screen gets on: {why}");
+                                trouble = Some(why);
+                            }
+                        }
                     }
                 }
             }
         }
         drop(bound);
         // The lock goes with the process; until then nobody need knock.
-        let _ = self.attacher.publish(None);
+        let _ = self.attacher.publish(None, None);
     }
 
     /// Puts the socket back that somebody tidied away.
-    fn bind_again(&self) -> Option<(UnixListener, Bound)> {
-        let (listener, bound) = socket::bind(&self.places, self.share).ok()?;
-        self.attacher.publish(Some(bound.path())).ok()?;
-        tracing::warn!("the socket was gone and stands at `{}` again", bound.path().display());
-        Some((UnixListener::from_std(listener).ok()?, bound))
+    fn bind_again(&self) -> Result<(UnixListener, Bound), String> {
+        let (listener, bound) = socket::bind(&self.places, self.share)?;
+        let listener = UnixListener::from_std(listener).map_err(|error| error.to_string())?;
+        self.attacher
+            .publish(Some(bound.path()), self.share.map(|it| it.gid))
+            .map_err(|error| format!("could not write down where it stands: {error}"))?;
+        Ok((listener, bound))
     }
 
     fn let_in(&self, stream: UnixStream) {

@@ -67,8 +67,13 @@ impl Places {
         let ours = rustix::process::getuid().as_raw();
         let runtime = self.runtime_dir.iter().filter(|it| fs::metadata(it).is_ok_and(|it| it.uid() == ours));
         let mut folders: Vec<_> = runtime.map(|it| it.join("hotseat")).collect();
-        folders.push(self.temp_dir.join(format!("hotseat-{ours}")));
+        folders.push(self.temp_folder(ours));
         folders
+    }
+
+    /// The folder of an account below the directory of temporary files.
+    fn temp_folder(&self, uid: u32) -> PathBuf {
+        self.temp_dir.join(format!("hotseat-{uid}"))
     }
 
     /// The name in such a folder: the same for everybody who calls the state directory by whatever path.
@@ -258,6 +263,12 @@ fn found(places: &Places) -> Vec<PathBuf> {
     let mut paths = vec![places.first()];
     let name = places.name();
     paths.extend(places.folders().into_iter().map(|it| it.join(&name)));
+    // Of a shared directory another account may be the one who serves it; whose process answers is asked afterwards.
+    if let Ok(owner) = fs::metadata(&places.state_dir).map(|it| places.temp_folder(it.uid()).join(&name))
+        && !paths.contains(&owner)
+    {
+        paths.push(owner);
+    }
     paths.retain(|it| published.as_ref() != Some(it));
     paths.splice(0..0, published);
     paths.retain(|it| it.as_os_str().len() <= PATH_MAX_BYTES && fs::symlink_metadata(it).is_ok());

@@ -113,14 +113,19 @@ impl Attacher {
         self.shared.upgrade().is_some_and(|it| it.lock.get().is_some())
     }
 
-    /// Writes into the lock file by which socket screens get on, or that there is none any more.
+    /// Writes into the lock file by which socket screens get on, or that there is none any more. Members of `group`,
+    /// by its number, may read it.
     ///
     /// # Errors
     /// When the runtime does not hold the lock, or the file cannot be written.
-    pub fn publish(&self, socket: Option<&Path>) -> io::Result<()> {
+    pub fn publish(&self, socket: Option<&Path>, group: Option<u32>) -> io::Result<()> {
         let shared = self.shared.upgrade();
         let lock = shared.as_ref().and_then(|it| it.lock.get());
-        lock.ok_or_else(|| io::Error::other("this runtime does not hold the state directory"))?.publish(socket)
+        let lock = lock.ok_or_else(|| io::Error::other("this runtime does not hold the state directory"))?;
+        if let Some(gid) = group {
+            lock.share(gid)?;
+        }
+        lock.publish(socket)
     }
 
     fn open<T>(

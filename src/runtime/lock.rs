@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -15,6 +15,8 @@ const FILE_NAME: &str = "runtime.lock";
 /// A holder's line is much shorter and a socket's path has 107 bytes at most; whatever else stands in the file is not
 /// worth reading.
 const TEXT_MAX_BYTES: u64 = 512;
+/// The group of `share` reads it; whose directory it is holds it.
+const SHARED_MODE: u32 = 0o640;
 /// Begins the line that names the socket.
 const SOCKET: &str = "socket ";
 
@@ -24,6 +26,8 @@ pub struct StateLock {
     file: File,
     /// Who we are.
     line: String,
+    /// False on a file system that is read-only: there the file, or the directory itself, is locked as it is.
+    is_writable: bool,
 }
 
 /// Who holds a state directory, by what they wrote.
@@ -51,7 +55,15 @@ impl StateLock {
     /// When the file cannot be opened or the file system has no locks.
     pub fn acquire(state_dir: &Path, now: Timestamp) -> io::Result<Acquired> {
         let path = state_dir.join(FILE_NAME);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let (mut file, is_writable) = match opened {
+            Ok(file) => (file, true),
+            // Nothing can be kept there, but two runtimes must not page about the same things either.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                (File::open(path).or_else(|_| File::open(state_dir))?, false)
+            }
+            Err(error) => return Err(error),
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Acquired::Taken(line(&text(&mut file)))),
@@ -59,16 +71,39 @@ impl StateLock {
         }
         // The sub-second part helps nobody.
         let line = format!("pid {} since {now:.0}\n", std::process::id());
-        let lock = Self { file, line };
+        let lock = Self { file, line, is_writable };
         lock.publish(None)?;
         Ok(Acquired::Held(lock))
     }
 
-    /// Writes down by which socket screens get on.
+    /// Lets the members of a group read who holds it and by which socket they get on. They cannot hold it: what else
+    /// stands in the directory is not theirs.
+    ///
+    /// # Errors
+    /// When this account is not in the group.
+    pub fn share(&self, gid: u32) -> io::Result<()> {
+        if !self.is_writable {
+            return Ok(());
+        }
+        let found = self.file.metadata()?;
+        if found.gid() != gid {
+            fchown(&self.file, None, Some(gid))?;
+        }
+        if found.mode() & 0o777 != SHARED_MODE {
+            self.file.set_permissions(fs::Permissions::from_mode(SHARED_MODE))?;
+        }
+        Ok(())
+    }
+
+    /// Writes down by which socket screens get on. On a read-only file system nothing is written; they find it by
+    /// looking where it can be.
     ///
     /// # Errors
     /// When it cannot be written, or the path does not fit in a line.
     pub fn publish(&self, socket: Option<&Path>) -> io::Result<()> {
+        if !self.is_writable {
+            return Ok(());
+        }
         let socket = match socket.map(|it| it.to_str().filter(|it| !it.chars().any(char::is_control))) {
             Some(Some(path)) => format!("{SOCKET}{path}\n"),
             Some(None) => return Err(io::Error::other("the path of the socket is no text")),
@@ -96,7 +131,8 @@ pub fn holder(state_dir: &Path) -> Option<Holder> {
 /// Asking for the lock would keep a runtime that starts in this instant from getting it, so the kernel's list of locks
 /// is read instead, see `proc_locks(5)`. Holders in another container are not in it; taking over then says who it is.
 pub fn is_free(state_dir: &Path) -> bool {
-    let Ok(file) = fs::metadata(state_dir.join(FILE_NAME)) else { return true };
+    let file = fs::metadata(state_dir.join(FILE_NAME)).or_else(|_| fs::metadata(state_dir));
+    let Ok(file) = file else { return true };
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return true };
     !is_listed(&locks, file.dev(), file.ino())
 }
@@ -146,6 +182,21 @@ mod tests {
         assert_eq!(super::holder(dir.path()).expect("read").socket, None);
         drop(first);
         assert!(matches!(StateLock::acquire(dir.path(), now).expect("lock"), Acquired::Held(_)));
+    }
+
+    #[test]
+    fn a_shared_lock_file_is_read_by_its_group_and_nobody_else() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let Acquired::Held(lock) = StateLock::acquire(dir.path(), Timestamp::UNIX_EPOCH).expect("lock") else {
+            panic!("nobody else holds it");
+        };
+        let mode = || fs::metadata(dir.path().join(FILE_NAME)).expect("metadata").mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        let gid = rustix::process::getgid().as_raw();
+        for _ in 0..2 {
+            lock.share(gid).expect("shared");
+            assert_eq!(mode(), 0o640);
+        }
     }
 
     #[test]

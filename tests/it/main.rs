@@ -35,3 +35,4 @@ mod time_machine;
 mod timeline;
 mod together;
 mod wire;
+mod wire_faults;

@@ -1,6 +1,5 @@
 //! The wire between screens and a runtime: the socket, what is spoken, and everything that goes wrong with it.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,9 +21,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::UnixStream;
 
 /// Longer than anything takes; a test that waits for it has failed.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
-fn runtime(state_dir: &Path) -> Runtime {
+pub fn runtime(state_dir: &Path) -> Runtime {
     Runtime::start(RuntimeSetup {
         host: HostId::new("test"),
         user: "alice".into(),
@@ -34,19 +33,19 @@ fn runtime(state_dir: &Path) -> Runtime {
     })
 }
 
-fn places(state_dir: &Path) -> Places {
+pub fn places(state_dir: &Path) -> Places {
     Places { state_dir: state_dir.to_path_buf(), runtime_dir: None, temp_dir: state_dir.join("tmp") }
 }
 
 /// A runtime whose socket is served.
-struct World {
-    dir: tempfile::TempDir,
-    runtime: Runtime,
-    server: Server,
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub runtime: Runtime,
+    pub server: Server,
 }
 
 impl World {
-    fn start(role: Role) -> Self {
+    pub fn start(role: Role) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let runtime = runtime(dir.path());
         let setup = ServerSetup { role, share: None };
@@ -58,32 +57,32 @@ impl World {
         socket::connect(&places(self.dir.path())).await.expect("connected")
     }
 
-    async fn attach(&self, user: &str) -> Screen {
+    pub async fn attach(&self, user: &str) -> Screen {
         Screen::of(client::attach(self.connect().await, &hello(user)).await.expect("attached"))
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.server.close("the test is over").await;
         self.runtime.shutdown().await;
     }
 }
 
-fn hello(user: &str) -> Hello {
+pub fn hello(user: &str) -> Hello {
     client::hello(Visitor { user: user.into(), readonly: false, via: Via::Local })
 }
 
 /// What a screen does: keeps its board equal by the same fold.
-struct Screen {
-    attached: Attached,
-    board: Board,
+pub struct Screen {
+    pub attached: Attached,
+    pub board: Board,
 }
 
 impl Screen {
-    fn of(attached: Attached) -> Self {
+    pub fn of(attached: Attached) -> Self {
         Self { attached, board: Board::default() }
     }
 
-    async fn next(&mut self) -> Option<Inbound> {
+    pub async fn next(&mut self) -> Option<Inbound> {
         let next = tokio::time::timeout(DEADLINE, self.attached.link.facts_rx.recv());
         let inbound = next.await.expect("something comes")?;
         match &inbound {
@@ -94,18 +93,18 @@ impl Screen {
         Some(inbound)
     }
 
-    async fn until(&mut self, done: impl Fn(&Board) -> bool) {
+    pub async fn until(&mut self, done: impl Fn(&Board) -> bool) {
         while !done(&self.board) {
             self.next().await.expect("still attached");
         }
     }
 
-    fn ask(&self, request: Request) {
+    pub fn ask(&self, request: Request) {
         self.attached.link.requests_tx.try_send(request).expect("there is room");
     }
 
     /// Reads to the end of the link; what came back, and how it ended.
-    async fn end(mut self) -> (Vec<Request>, Ended) {
+    pub async fn end(mut self) -> (Vec<Request>, Ended) {
         let mut back = Vec::new();
         while let Some(inbound) = self.next().await {
             if let Inbound::Refused { request, .. } = inbound {
@@ -138,7 +137,7 @@ async fn two_screens_see_the_same_and_each_other() {
     assert_eq!((back, ended), (Vec::new(), Ended::Bye("the test is over".into())));
 }
 
-fn note(text: &str) -> Request {
+pub fn note(text: &str) -> Request {
     Request::Note(NoteRequest { incident: None, at: None, text: text.into() })
 }
 
@@ -356,7 +355,7 @@ async fn another_account_is_refused_whatever_it_calls_itself() {
     world.end().await;
 }
 
-fn skip(why: &str) {
+pub fn skip(why: &str) {
     assert!(std::env::var_os("HOTSEAT_REQUIRE_PEERS").is_none(), "{why}");
     // The test harness shows it with `--nocapture`.
     println!("skipped: {why}");

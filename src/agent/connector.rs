@@ -67,6 +67,11 @@ pub trait World: Send + 'static {
     /// Whether this screen may ever hold the host.
     fn may_begin(&self) -> bool;
 
+    /// Whether the host is another one: the way there may take its time, and nothing can be read beside it.
+    fn is_far(&self) -> bool {
+        false
+    }
+
     /// Whether nobody holds it now.
     fn is_free(&mut self) -> bool;
 
@@ -189,6 +194,7 @@ async fn run<W: World>(mut desk: Desk, mut world: W) {
     let mut state = State::Starting;
     loop {
         state = match state {
+            State::Starting if world.is_far() => reach(&mut desk, &mut world).await,
             State::Starting => start(&mut desk, &mut world).await,
             State::Inside { home, watches } => stay_inside(&mut desk, &mut world, home, watches).await,
             State::Attached(attachment) => stay_attached(&mut desk, &mut world, attachment).await,
@@ -207,6 +213,25 @@ async fn run<W: World>(mut desk: Desk, mut world: W) {
     }
     for draft in std::mem::take(&mut desk.drafts) {
         world.keep(draft).await;
+    }
+}
+
+/// Attaches to another host for the first time, however long the way there takes.
+async fn reach<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
+    desk.say(Way::Connecting).await;
+    let attach = world.attach();
+    tokio::pin!(attach);
+    loop {
+        return match desk.refuse_while(&mut attach, "it is still being connected to").await {
+            Waited::Done(Ok(attachment)) => State::Attached(attachment),
+            Waited::Done(Err(NoWay::Refused(why))) => State::Refused(why),
+            Waited::Done(Err(NoWay::Silent(why) | NoWay::Absent(why))) => State::Lost { since: clock::now(), why },
+            Waited::Screen => State::Over,
+            Waited::TakeOver => {
+                desk.fail("could not take over: another host cannot be watched from here").await;
+                continue;
+            }
+        };
     }
 }
 
@@ -437,6 +462,10 @@ async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, m
 
 /// Begins to hold the host because a person asks for it, or says why not.
 async fn take_over<W: World>(desk: &mut Desk, world: &mut W) -> Option<State<W::Home>> {
+    if world.is_far() {
+        desk.fail("could not take over: another host cannot be watched from here").await;
+        return None;
+    }
     if !world.may_begin() {
         desk.fail("could not take over: this screen is read-only").await;
         return None;

@@ -1,7 +1,7 @@
 //! The host that this process runs on, as a screen meets it: the lock of its state directory, its socket, and a
 //! runtime of our own when nobody else has one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +127,22 @@ async fn read_again(fresh: ConfigReader) -> Option<Loaded> {
     timeout(READ_DEADLINE, tokio::task::spawn_blocking(move || fresh())).await.ok()?.ok()
 }
 
+/// Saves a draft in a state directory here, without a runtime: it is offered when a screen opens here again.
+pub async fn keep_draft(state_dir: &Path, host: &HostId, user: &str, draft: Request) {
+    let (state_dir, host, user) = (state_dir.to_path_buf(), host.clone(), user.to_string());
+    let kept = tokio::task::spawn_blocking(move || {
+        let mut store = IncidentStore::new(&state_dir, &host, &user, clock::zone());
+        match draft {
+            Request::SaveNoteDraft(text) => store.save_note_draft(&text, clock::now()),
+            Request::SaveDraft { incident, text } => store.save_draft(incident.as_ref(), &text, clock::now()),
+            _ => Ok(()),
+        }
+    });
+    if let Ok(Err(error)) = kept.await {
+        tracing::error!("a draft was not kept: {error}");
+    }
+}
+
 impl World for Local {
     type Home = LocalHome;
 
@@ -198,18 +214,7 @@ impl World for Local {
     }
 
     async fn keep(&mut self, draft: Request) {
-        let (state_dir, host, user) = (self.setup.state_dir.clone(), self.setup.host.clone(), self.setup.user.clone());
-        let kept = tokio::task::spawn_blocking(move || {
-            let mut store = IncidentStore::new(&state_dir, &host, &user, clock::zone());
-            match draft {
-                Request::SaveNoteDraft(text) => store.save_note_draft(&text, clock::now()),
-                Request::SaveDraft { incident, text } => store.save_draft(incident.as_ref(), &text, clock::now()),
-                _ => Ok(()),
-            }
-        });
-        if let Ok(Err(error)) = kept.await {
-            tracing::error!("a draft was not kept: {error}");
-        }
+        keep_draft(&self.setup.state_dir, &self.setup.host, &self.setup.user, draft).await;
     }
 
     fn is_free(&mut self) -> bool {

@@ -21,3 +21,4 @@ pub mod selfbeat;
 pub mod server;
 pub mod socket;
 pub mod split;
+pub mod ssh;

@@ -2,6 +2,7 @@
 
 pub mod install;
 mod log;
+mod pipe;
 mod run;
 pub mod status;
 mod unit;
@@ -65,6 +66,8 @@ pub enum AgentCommand {
     Install(install::Args),
     /// Say whether an agent runs here, and how it is
     Status(status::Args),
+    /// Connect standard input and output with this host's agent, for a screen at the other end of an ssh
+    Pipe(pipe::Args),
 }
 
 /// Keeps watch, or does what else was asked.
@@ -76,6 +79,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         None => run::run(&args.run, cx, out),
         Some(AgentCommand::Install(args)) => install::run(args, cx, out),
         Some(AgentCommand::Status(args)) => status::run(args, cx, out),
+        Some(AgentCommand::Pipe(args)) => pipe::run(args, cx, out),
     }
 }
 

@@ -1,0 +1,362 @@
+//! The way to an agent of another host: the person's own `ssh`, and `hotseat agent pipe` at its other end.
+//!
+//! No port is opened and nothing is installed: their config, their keys, their jump hosts. What a login prints there
+//! (a message of the day, a profile that talks) is passed over until the pipe says [`GREETING`].
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::agent::client::{self, AttachError};
+use crate::agent::connector::{Attachment, Ended, Home, NoWay, World};
+use crate::agent::local::keep_draft;
+use crate::config::remotes::Remote;
+use crate::domain::ids::HostId;
+use crate::domain::presence::Visitor;
+use crate::domain::request::Request;
+use crate::domain::sanitise;
+use crate::runtime::Link;
+use crate::service::log::kind::ssh::script;
+
+/// The first line that `hotseat agent pipe` says.
+pub const GREETING: &str = "hotseat agent pipe 1";
+/// How `hotseat agent pipe` exits when there is no agent: `EX_UNAVAILABLE` of `sysexits.h`. It is worth another try.
+pub const EXIT_ABSENT: u8 = 69;
+
+/// What makes `ssh` a program without a person: it never asks, notices a dead way, and leaves nothing behind.
+const OPTIONS: &[&str] = &[
+    "BatchMode=yes",
+    "ConnectTimeout=10",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+    "RequestTTY=no",
+    "RemoteCommand=none",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "ControlMaster=no",
+];
+/// Until then the pipe must have greeted: a connection over several jump hosts with a slow directory service.
+const GREETING_DEADLINE: Duration = Duration::from_secs(30);
+/// What a login may print before: a long message of the day.
+const NOISE_MAX_BYTES: u64 = 64 << 10;
+/// Lines of `ssh`'s complaints that are kept, and of each so much.
+const COMPLAINT_LINES: usize = 3;
+const COMPLAINT_MAX_CHARS: usize = 200;
+/// How long an `ssh` whose work is over gets to say how it ended.
+const EXIT_WAIT: Duration = Duration::from_millis(500);
+
+/// The world of a connector whose host is reached by ssh: nothing but attaching is possible there.
+pub struct Ssh {
+    remote: Remote,
+    visitor: Visitor,
+    /// Where drafts are kept that the host could not be given.
+    state_dir: PathBuf,
+    /// An attempt outlives the patience of whoever waits for it: the way may be long.
+    under_way: Option<JoinHandle<Result<Attachment, NoWay>>>,
+}
+
+impl Ssh {
+    /// The way to a host, for a person whose own state lives in `state_dir`.
+    pub fn new(remote: Remote, visitor: Visitor, state_dir: PathBuf) -> Self {
+        Self { remote, visitor, state_dir, under_way: None }
+    }
+}
+
+impl Drop for Ssh {
+    fn drop(&mut self) {
+        if let Some(attempt) = &self.under_way {
+            attempt.abort();
+        }
+    }
+}
+
+impl World for Ssh {
+    type Home = Nowhere;
+
+    async fn attach(&mut self) -> Result<Attachment, NoWay> {
+        let (remote, visitor) = (self.remote.clone(), self.visitor.clone());
+        let attempt = self.under_way.get_or_insert_with(|| tokio::spawn(attach(remote, visitor)));
+        let ended = attempt.await;
+        self.under_way = None;
+        ended.unwrap_or_else(|_| Err(NoWay::Silent("the attempt to attach failed".into())))
+    }
+
+    async fn begin(&mut self) -> Result<Nowhere, String> {
+        Err("another host".into())
+    }
+
+    async fn read(&mut self, _holder: &str) -> Option<Nowhere> {
+        None
+    }
+
+    fn may_begin(&self) -> bool {
+        false
+    }
+
+    fn is_free(&mut self) -> bool {
+        false
+    }
+
+    fn is_far(&self) -> bool {
+        true
+    }
+
+    fn configured(&mut self) {}
+
+    async fn keep(&mut self, draft: Request) {
+        keep_draft(&self.state_dir, &HostId::new(&self.remote.name), &self.visitor.user, draft).await;
+    }
+}
+
+/// A runtime of another host never runs in this process.
+pub enum Nowhere {}
+
+impl Home for Nowhere {
+    fn attach(&self) -> Link {
+        match *self {}
+    }
+
+    async fn asked_to_yield(&mut self) {
+        match *self {}
+    }
+
+    async fn end(self, _why: &str) {
+        match self {}
+    }
+}
+
+/// The words of the call.
+pub fn argv(remote: &Remote) -> Vec<String> {
+    let mut argv = vec!["ssh".to_string(), "-T".into(), "-C".into()];
+    for option in OPTIONS {
+        argv.extend(["-o".to_string(), (*option).to_string()]);
+    }
+    if let Some(config) = &remote.config {
+        argv.extend(["-F".to_string(), config.clone()]);
+    }
+    argv.extend(remote.options.iter().cloned());
+    argv.extend(["--".to_string(), remote.ssh.clone()]);
+    // The shell there splits it into words again, whichever shell it is.
+    let mut words = vec![remote.hotseat.as_str()];
+    if let Some(state_dir) = &remote.state_dir {
+        words.extend(["--state-dir", state_dir.as_str()]);
+    }
+    words.extend(["agent", "pipe"]);
+    argv.push(words.into_iter().map(quote).collect::<Vec<_>>().join(" "));
+    argv
+}
+
+/// A word for the shell of the other host; a `~/` at its start is left to it.
+fn quote(word: &str) -> String {
+    match word.strip_prefix("~/") {
+        Some(rest) => format!("~/{}", script::quote(rest)),
+        None => script::quote(word),
+    }
+}
+
+async fn attach(remote: Remote, visitor: Visitor) -> Result<Attachment, NoWay> {
+    let argv = argv(&remote);
+    let started = Command::new(&argv[0])
+        .args(&argv[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = started.map_err(|error| {
+        NoWay::Refused(format!(
+            "could not start `ssh`: {error} (install the OpenSSH client, or see that it is in PATH)"
+        ))
+    })?;
+    let complaint = Complaint::default();
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(NoWay::Silent("could not talk to `ssh`".into()));
+    };
+    let heard = tokio::spawn(complaint.clone().hear(stderr));
+    let mut stdout = BufReader::new(stdout);
+    match timeout(GREETING_DEADLINE, greeting(&mut stdout)).await {
+        Ok(true) => {}
+        Ok(false) => {
+            // Closed: how `ssh` ended says why, and its last words come with its end.
+            let status = timeout(EXIT_WAIT, child.wait()).await.ok().and_then(Result::ok);
+            let _ = timeout(EXIT_WAIT, heard).await;
+            return Err(no_way(&remote, status.and_then(|it| it.code()), &complaint.words()));
+        }
+        Err(_) => {
+            let seconds = GREETING_DEADLINE.as_secs();
+            return Err(NoWay::Silent(format!("`hotseat agent pipe` said nothing for {seconds} s")));
+        }
+    }
+    let hello = client::hello(visitor);
+    let attached = match client::attach(tokio::io::join(stdout, stdin), &hello).await {
+        Ok(attached) => attached,
+        Err(error) => {
+            let status = timeout(EXIT_WAIT, child.wait()).await.ok().and_then(Result::ok);
+            let is_absent = status.and_then(|it| it.code()) == Some(i32::from(EXIT_ABSENT));
+            return Err(match error {
+                // An agent that is not there now may be in a moment.
+                AttachError::Refused(why) if is_absent => NoWay::Silent(why),
+                AttachError::Refused(why) => NoWay::Refused(why),
+                error @ AttachError::NotUnderstood(_) => NoWay::Refused(error.to_string()),
+                AttachError::Lost(error) => NoWay::Silent(complaint.or(&error.to_string())),
+            });
+        }
+    };
+    Ok(Attachment {
+        host: attached.welcome.host,
+        peer: attached.welcome.peer,
+        readonly: attached.welcome.visitor.readonly,
+        ahead_ms: attached.ahead_ms,
+        link: attached.link,
+        ended: ended(child, heard, complaint, attached.ended),
+    })
+}
+
+/// How an attachment ends: what the agent said, else why `ssh` says that the way is gone.
+fn ended(
+    mut child: Child,
+    heard: JoinHandle<()>,
+    complaint: Complaint,
+    ended_rx: tokio::sync::oneshot::Receiver<client::Ended>,
+) -> Pin<Box<dyn Future<Output = Ended> + Send>> {
+    // A task of its own: the child must be reaped also when nobody waits for this.
+    let (said_tx, said_rx) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let ended = ended_rx.await;
+        let _ = timeout(EXIT_WAIT, child.wait()).await;
+        let _ = child.start_kill();
+        let _ = timeout(EXIT_WAIT, heard).await;
+        let ended = match ended {
+            Ok(client::Ended::Bye(why)) => Ended::Bye(why),
+            Ok(client::Ended::Refused(why)) => Ended::Refused(why),
+            Ok(client::Ended::Lost(why)) => Ended::Lost(complaint.or(&why)),
+            Ok(client::Ended::Left) | Err(_) => Ended::Lost(complaint.or("the connection ended")),
+        };
+        // Nobody waits when the screen has left.
+        let _ = said_tx.send(ended);
+    });
+    Box::pin(async move { said_rx.await.unwrap_or_else(|_| Ended::Lost("the connection ended".into())) })
+}
+
+/// Passes over what a login prints; `false` when the end comes before the greeting.
+async fn greeting(stdout: &mut BufReader<ChildStdout>) -> bool {
+    let mut noise = stdout.take(NOISE_MAX_BYTES);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match noise.read_until(b'\n', &mut line).await {
+            Ok(1..) => {}
+            _ => return false,
+        }
+        // A prompt or a colour may stand before it on its line.
+        if line.trim_ascii_end().ends_with(GREETING.as_bytes()) {
+            return true;
+        }
+    }
+}
+
+/// Why there is no pipe, and what to do, by how `ssh` ended and what it said last.
+fn no_way(remote: &Remote, code: Option<i32>, words: &str) -> NoWay {
+    let host = sanitise::text(&remote.ssh);
+    let said = |otherwise: &str| if words.is_empty() { otherwise.to_string() } else { words.to_string() };
+    let has = |it: &str| words.contains(it);
+    match code {
+        // Trying again and again would get the person locked out.
+        Some(255) if has("Permission denied") || has("Too many authentication failures") => NoWay::Refused(format!(
+            "{words} (`ssh {host}` must log in without asking: load your key with `ssh-add`, then open the screen again)"
+        )),
+        Some(255) if has("Host key verification failed") || has("IDENTIFICATION HAS CHANGED") => {
+            NoWay::Refused(format!("{words} (run `ssh {host}` once and look at its key, then open the screen again)"))
+        }
+        // `ssh` itself: the way may come back.
+        Some(255) => NoWay::Silent(said("`ssh` could not connect")),
+        Some(126 | 127) => NoWay::Refused(format!(
+            "there is no `{}` on that host (install it there, or name it by `hotseat` in `[[remote]]`)",
+            sanitise::text(&remote.hotseat)
+        )),
+        Some(2) => NoWay::Refused(format!(
+            "{} (is the hotseat there an older one? `ssh {host} {} --version`)",
+            said("`hotseat agent pipe` is not known there"),
+            sanitise::text(&remote.hotseat)
+        )),
+        Some(code) => NoWay::Silent(said(&format!("`hotseat agent pipe` ended with {code}"))),
+        None => NoWay::Silent(said("`ssh` was stopped")),
+    }
+}
+
+/// The last words of `ssh`.
+#[derive(Debug, Clone, Default)]
+struct Complaint {
+    lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Complaint {
+    /// Keeps the last lines of a stream until it ends; a line without an end is cut.
+    async fn hear(self, stream: impl AsyncRead + Unpin) {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = (&mut stream).take(4 * COMPLAINT_MAX_CHARS as u64).read_until(b'\n', &mut line).await;
+            let Ok(1..) = read else { return };
+            let text = sanitise::text(String::from_utf8_lossy(&line).trim());
+            if text.is_empty() {
+                continue;
+            }
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            if lines.len() == COMPLAINT_LINES {
+                lines.pop_front();
+            }
+            lines.push_back(text.chars().take(COMPLAINT_MAX_CHARS).collect());
+        }
+    }
+
+    /// What was said last, in one line; empty when nothing was.
+    fn words(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
+
+    fn or(&self, otherwise: &str) -> String {
+        let words = self.words();
+        if words.is_empty() { otherwise.to_string() } else { words }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reaches_the_other_host_as_it_is() {
+        let remote = Remote {
+            ssh: "ops@web1".into(),
+            hotseat: "~/bin/hot seat".into(),
+            state_dir: Some("/srv/it's".into()),
+            ..Remote::of("web")
+        };
+        let argv = argv(&remote);
+        assert_eq!(argv[argv.len() - 3..argv.len() - 1], ["--", "ops@web1"]);
+        assert_eq!(argv.last().map(String::as_str), Some(r"~/'bin/hot seat' --state-dir '/srv/it'\''s' agent pipe"));
+    }
+
+    #[test]
+    fn what_a_person_must_do_first_is_said_and_not_tried_again() {
+        let remote = Remote::of("web1");
+        let is_final = |code, words: &str| matches!(no_way(&remote, Some(code), words), NoWay::Refused(_));
+        assert!(is_final(255, "alice@web1: Permission denied (publickey)."));
+        assert!(is_final(255, "Host key verification failed."));
+        assert!(is_final(127, "bash: hotseat: command not found"));
+        assert!(!is_final(255, "ssh: connect to host web1 port 22: Connection refused"));
+        assert!(!is_final(1, ""));
+    }
+}

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod demo;
 mod docs;
+mod fleet;
 mod flood;
 mod fuzz_smoke;
 mod incidents;

@@ -13,5 +13,6 @@ pub mod peer;
 pub mod picture;
 pub mod pty;
 pub mod screen;
+pub mod sshd;
 pub mod tls;
 pub mod web;

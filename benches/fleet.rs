@@ -1,0 +1,136 @@
+//! Ten hosts beside one: the first page and the counts of a query over each one's file, through the hub of a screen.
+//!
+//! The hosts are runtimes of this process, so ten of them share its cores; real ones have their own.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hotseat::agent::hub::{self, Member};
+use hotseat::config::{self, Loaded};
+use hotseat::domain::host::{HostNews, Way};
+use hotseat::domain::ids::HostId;
+use hotseat::domain::log::{Anchor, ViewId, Window, WindowRequest};
+use hotseat::domain::presence::Visitor;
+use hotseat::domain::request::{Inbound, Request};
+use hotseat::runtime::{Link, Runtime, RuntimeSetup};
+use tokio::sync::mpsc;
+
+/// Bytes of each host's file; the first argument is another number of MiB.
+const FILE_MIB: u64 = 64;
+/// Hosts of the larger screen.
+const HOSTS: usize = 10;
+/// Times each is measured; the median counts.
+const ROUNDS: usize = 7;
+
+fn main() {
+    let mib = std::env::args().skip(1).find_map(|it| it.parse().ok()).unwrap_or(FILE_MIB);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("app.log");
+    write(&path, mib << 20);
+    let mut out = std::io::stdout();
+    for hosts in [1, HOSTS] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let (page, counts, bytes) = runtime.block_on(measure(directory.path(), &path, hosts));
+        let _ = writeln!(
+            out,
+            "{hosts} hosts with {mib} MiB each: page {page:.1?}, counts {counts:.1?}, {bytes} bytes of frames"
+        );
+        runtime.shutdown_background();
+    }
+}
+
+fn write(path: &Path, size_bytes: u64) {
+    let mut file = BufWriter::new(File::create(path).expect("a file"));
+    let (mut written, mut number) = (0, 0_u64);
+    while written < size_bytes {
+        let (hour, minute, second) = (number / 360_000 % 24, number / 6_000 % 60, number / 100 % 60);
+        let level = if number % 1000 == 0 { "ERROR" } else { "INFO" };
+        let line = format!(
+            "2024-08-19T{hour:02}:{minute:02}:{second:02}.{:03}Z {level} request {number} took 12ms from 198.51.100.7\n",
+            number % 1000
+        );
+        written += line.len() as u64;
+        number += 1;
+        file.write_all(line.as_bytes()).expect("written");
+    }
+    file.flush().expect("written");
+}
+
+async fn measure(directory: &Path, path: &Path, hosts: usize) -> (Duration, Duration, usize) {
+    let mut runtimes = Vec::new();
+    let mut members = Vec::new();
+    for number in 0..hosts {
+        let host = HostId::new(&format!("host{number}"));
+        let text = format!("[[log]]\nname = \"app\"\npath = \"{}\"\n", path.display());
+        let (config, _) = config::parse("c.toml", &text);
+        let loaded = Loaded { config, readable: true, ..Loaded::default() };
+        let state_dir = directory.join(format!("state-{hosts}-{number}"));
+        let runtime =
+            Runtime::start(RuntimeSetup { host: host.clone(), user: "bench".into(), state_dir, loaded, reader: None });
+        runtime.active().cancelled().await;
+        members
+            .push(Member { called: host.clone(), link: said_inside(host, runtime.attach(Visitor::inside("bench"))) });
+        runtimes.push(runtime);
+    }
+    let mut link = hub::start(members);
+    let mut there = 0;
+    while there < hosts {
+        there += usize::from(matches!(link.facts_rx.recv().await, Some(Inbound::Snapshot(_))));
+    }
+    let (mut pages, mut counts, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for round in 0..ROUNDS as u64 {
+        let request = WindowRequest {
+            query: format!("level>=error -\"round {round}\""),
+            count: true,
+            ..WindowRequest::new(ViewId(1), round, Anchor::Tail, (200, 0))
+        };
+        let began = Instant::now();
+        link.requests_tx.send(Request::Window(Box::new(request))).await.expect("the hub listens");
+        let mut page = None;
+        loop {
+            let Some(Inbound::Window(window)) = link.facts_rx.recv().await else { continue };
+            if window.generation != round {
+                continue;
+            }
+            bytes += serde_json::to_vec(&window).map_or(0, |it| it.len());
+            if is_page(&window) {
+                page.get_or_insert_with(|| began.elapsed());
+            }
+            if window.counts.complete {
+                break;
+            }
+        }
+        counts.push(began.elapsed());
+        pages.push(page.unwrap_or_default());
+    }
+    for runtime in runtimes {
+        runtime.shutdown().await;
+    }
+    pages.sort_unstable();
+    counts.sort_unstable();
+    (pages[ROUNDS / 2], counts[ROUNDS / 2], bytes / ROUNDS)
+}
+
+fn is_page(window: &Window) -> bool {
+    window.rows.as_ref().is_some_and(|it| it.len() >= 200)
+}
+
+/// A link whose host is said to be in this process, as a connector would.
+fn said_inside(host: HostId, link: Link) -> Link {
+    let (inbound_tx, facts_rx) = mpsc::channel(32);
+    let Link { facts_rx: mut theirs, requests_tx } = link;
+    tokio::spawn(async move {
+        let news = HostNews { host, way: Way::Inside };
+        if inbound_tx.send(Inbound::Host(Box::new(news))).await.is_err() {
+            return;
+        }
+        while let Some(inbound) = theirs.recv().await {
+            if inbound_tx.send(inbound).await.is_err() {
+                return;
+            }
+        }
+    });
+    Link { facts_rx, requests_tx }
+}

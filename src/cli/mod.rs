@@ -12,6 +12,7 @@ pub mod demo;
 pub mod doctor;
 pub mod explain;
 pub mod failure;
+pub mod hosts;
 pub mod incident;
 pub mod init;
 pub mod keys;

@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod agent;
 pub mod alerts;
+pub mod attach;
 pub mod backup;
 pub mod beat;
 pub mod check;
@@ -63,6 +64,7 @@ Examples:
   hotseat                          open the screen on the config, else on the host's own logs
   hotseat /var/log/nginx/*.log     open it on these files
   kubectl logs -f api | hotseat -  open it on a pipe
+  hotseat attach ssh:db1           open it on the agent of another host
   hotseat demo                     watch a scripted outage; needs no config
   hotseat status --json            what is red, for a script
 
@@ -117,6 +119,8 @@ pub enum Command {
     Probe(probe::Args),
     /// Print log records that match a query
     Logs(logs::Args),
+    /// Open the screen on agents of other hosts, over your own ssh
+    Attach(attach::Args),
     /// List, run or verify backups
     Backup(backup::Args),
     /// List, show or change incidents
@@ -232,6 +236,7 @@ pub fn run(cli: &Cli, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fa
             Command::Status(args) => status::run(args, cx, out),
             Command::Probe(args) => probe::run(args, cx, out),
             Command::Logs(args) => logs::run(args, cx, out),
+            Command::Attach(args) => attach::run(args, cx, out),
             Command::Backup(args) => backup::run(args, cx, out),
             Command::Incident(args) => incident::run(args, cx, out),
             Command::Note(args) => note::run(args, cx, out),

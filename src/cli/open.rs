@@ -7,23 +7,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::connector::Connector;
+use crate::agent::hub::{self, Member};
 use crate::agent::local::{Local, LocalSetup};
 use crate::agent::split::split;
+use crate::agent::ssh::Ssh;
 use crate::app;
 use crate::app::effect::{Notice, NoticeSeverity};
 use crate::app::model::Model;
 use crate::cli::failure::Failure;
+use crate::cli::hosts::{self, Place};
 use crate::cli::output::{ColorChoice, Output};
 use crate::cli::{Context, logging, themes, with_screen_mistakes};
 use crate::config::{self, Config, Loaded, paths};
+use crate::domain::fleet::Fleet;
+use crate::domain::ids::HostId;
+use crate::domain::presence::{Via, Visitor};
 use crate::panes::PaneId;
 use crate::registry::node::Commands;
+use crate::runtime::Link;
 use crate::runtime::logs_only::LogsOnly;
 use crate::service::log::{self, LogSpec};
 use crate::tui::capabilities::{Capabilities, ColorDepth, ColorRule, Glyphs};
 use crate::tui::run::{Attached, Connecting, Exit, Options};
 use crate::tui::terminal::Tty;
 use crate::tui::{frame, input, run};
+use tokio::sync::watch;
 
 /// What the runtime gets to bring everything to disk; the whole exit stays below a second.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(800);
@@ -44,6 +52,10 @@ pub struct Args {
     /// Look and change nothing; the screen then never probes, pages or backs up by itself
     #[arg(long)]
     pub readonly: bool,
+
+    /// Show several hosts: `local`, and others as `ssh` or a `[[remote]]` of the config knows them
+    #[arg(long, value_name = "HOST[,HOST…]", value_delimiter = ',', conflicts_with = "paths")]
+    pub host: Vec<String>,
 
     /// How the screen looks and behaves
     #[command(flatten)]
@@ -87,6 +99,11 @@ pub struct Look {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    if !args.host.is_empty() {
+        let loaded = with_screen_mistakes(with_logs(cx.load(Commands::Defer), &[]));
+        let places = hosts::of_names(&args.host, &loaded.config.remotes)?;
+        return show_hosts(cx, loaded, places, args.readonly, &args.look);
+    }
     let operands = operands(&args.paths);
     let look = Look { logs_first: !operands.is_empty(), ..args.look.clone() };
     let named = cx.config.clone();
@@ -125,6 +142,41 @@ pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode,
     show(setup, beside, &look, cx.color, greeting)
 }
 
+/// Opens the screen on several hosts; this one takes part when it is among them.
+///
+/// # Errors
+/// As [`show`].
+pub fn show_hosts(
+    cx: &Context,
+    loaded: Loaded,
+    places: Vec<Place>,
+    readonly: bool,
+    look: &Look,
+) -> Result<ExitCode, Failure> {
+    let named = cx.config.clone();
+    let read = move |commands| with_screen_mistakes(with_logs(config::load(named.as_deref(), commands), &[]));
+    let fresh = read.clone();
+    let setup = LocalSetup {
+        host: cx.host(&loaded.config),
+        user: paths::user_name(),
+        readonly,
+        state_dir: cx.state_dir(),
+        loaded,
+        fresh: Arc::new(move || fresh(Commands::Defer)),
+        reader: Some(Arc::new(move || read(Commands::Run))),
+        started: None,
+    };
+    show_on(setup, On::Hosts(places), look, cx.color, None)
+}
+
+/// What a screen is opened on.
+enum On {
+    /// This host; logs in it are read by this process in place of those.
+    Here(Option<Vec<LogSpec>>),
+    /// Several hosts.
+    Hosts(Vec<Place>),
+}
+
 /// Opens the screen. What it is attached to is found or started beside the first frame; logs in `beside` are read by
 /// this process in place of those.
 ///
@@ -133,6 +185,16 @@ pub fn run(args: &Args, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCode,
 pub fn show(
     setup: LocalSetup,
     beside: Option<Vec<LogSpec>>,
+    look: &Look,
+    color: ColorChoice,
+    greeting: Option<Notice>,
+) -> Result<ExitCode, Failure> {
+    show_on(setup, On::Here(beside), look, color, greeting)
+}
+
+fn show_on(
+    setup: LocalSetup,
+    on: On,
     look: &Look,
     color: ColorChoice,
     greeting: Option<Notice>,
@@ -172,9 +234,14 @@ pub fn show(
         themes::find(&themes::all().0, name)?;
     }
     let config = setup.loaded.config.clone();
-    let connecting = Connecting::start(move || connect(setup, beside))
+    let is_of_several = matches!(on, On::Hosts(_));
+    let connecting = Connecting::start(move || connect(setup, on))
         .map_err(|error| Failure::internal("could not start the services").caused_by(error))?;
     let mut model = model(&config, look, &options, tty.size());
+    if is_of_several {
+        model.fleet = Fleet::of_several();
+        model.focus = PaneId::Services;
+    }
     let (exit, kept) = run::run(&tty, options, &mut model, connecting)
         .map_err(|error| Failure::internal("could not use the terminal").caused_by(error))?;
     if let Some((services, kept)) = kept {
@@ -191,7 +258,7 @@ pub fn show(
 
 /// What lives as long as the screen.
 struct Kept {
-    connector: Connector,
+    connectors: Vec<Connector>,
     logs: Option<LogsOnly>,
 }
 
@@ -202,12 +269,18 @@ impl Kept {
                 logs.end().await;
             }
         };
-        tokio::join!(self.connector.ended(), logs);
+        let connectors = async {
+            // All of them end at the same time; the last one is waited for.
+            for connector in self.connectors {
+                connector.ended().await;
+            }
+        };
+        tokio::join!(connectors, logs);
     }
 }
 
 /// Starts the services on threads of their own and links the screen.
-fn connect(setup: LocalSetup, beside: Option<Vec<LogSpec>>) -> io::Result<(Attached, (tokio::runtime::Runtime, Kept))> {
+fn connect(setup: LocalSetup, on: On) -> io::Result<(Attached, (tokio::runtime::Runtime, Kept))> {
     let services = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("service")
@@ -215,17 +288,54 @@ fn connect(setup: LocalSetup, beside: Option<Vec<LogSpec>>) -> io::Result<(Attac
         .build()?;
     let (link, config_rx, kept) = {
         let _inside = services.enter();
-        let logs =
-            beside.map(|specs| LogsOnly::start(setup.host.clone(), setup.user.clone(), setup.state_dir.clone(), specs));
-        let host = setup.host.clone();
-        let (local, config_rx) = Local::new(setup);
-        let (link, connector) = Connector::start(host, local);
-        match logs {
-            Some((logs, named)) => (split(link, named), config_rx, Kept { connector, logs: Some(logs) }),
-            None => (link, config_rx, Kept { connector, logs: None }),
+        match on {
+            On::Here(beside) => connect_here(setup, beside),
+            On::Hosts(places) => connect_hosts(setup, places),
         }
     };
-    Ok((Attached { link, config_rx: Some(config_rx) }, (services, kept)))
+    Ok((Attached { link, config_rx }, (services, kept)))
+}
+
+type Connected = (Link, Option<watch::Receiver<Arc<Config>>>, Kept);
+
+fn connect_here(setup: LocalSetup, beside: Option<Vec<LogSpec>>) -> Connected {
+    let logs =
+        beside.map(|specs| LogsOnly::start(setup.host.clone(), setup.user.clone(), setup.state_dir.clone(), specs));
+    let host = setup.host.clone();
+    let (local, config_rx) = Local::new(setup);
+    let (link, connector) = Connector::start(host, local);
+    let connectors = vec![connector];
+    match logs {
+        Some((logs, named)) => (split(link, named), Some(config_rx), Kept { connectors, logs: Some(logs) }),
+        None => (link, Some(config_rx), Kept { connectors, logs: None }),
+    }
+}
+
+fn connect_hosts(setup: LocalSetup, places: Vec<Place>) -> Connected {
+    let visitor = Visitor { user: setup.user.clone(), readonly: setup.readonly, via: Via::Local };
+    let state_dir = setup.state_dir.clone();
+    let mut setup = Some(setup);
+    let mut config_rx = None;
+    let (mut members, mut connectors) = (Vec::new(), Vec::new());
+    for place in places {
+        let (called, (link, connector)) = match place {
+            // It is named once.
+            Place::Here => {
+                let Some(setup) = setup.take() else { continue };
+                let host = setup.host.clone();
+                let (local, rx) = Local::new(setup);
+                config_rx = Some(rx);
+                (host.clone(), Connector::start(host, local))
+            }
+            Place::Far(remote) => {
+                let called = HostId::new(&remote.name);
+                (called.clone(), Connector::start(called, Ssh::new(remote, visitor.clone(), state_dir.clone())))
+            }
+        };
+        members.push(Member { called, link });
+        connectors.push(connector);
+    }
+    (hub::start(members), config_rx, Kept { connectors, logs: None })
 }
 
 fn model(config: &Config, look: &Look, options: &Options, size: (u16, u16)) -> Model {

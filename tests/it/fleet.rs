@@ -29,6 +29,11 @@ use crate::support::sshd;
 /// A deadline that only a broken test meets.
 const LONG: Duration = Duration::from_secs(60);
 
+/// Where drafts would go that no host could be given; nobody types here.
+fn drafts() -> PathBuf {
+    "/dev/null".into()
+}
+
 /// A host with an agent and one log.
 struct Host {
     name: &'static str,
@@ -77,6 +82,15 @@ impl Host {
         write(self.name, &mut self.log, lines);
     }
 
+    /// The log is moved away, deleted, and begun anew.
+    fn rotates(&mut self) {
+        let path = self.directory.path().join("app.log");
+        let old = self.directory.path().join("old");
+        fs::rename(&path, &old).expect("moved");
+        fs::remove_file(old).expect("deleted");
+        self.log = OpenOptions::new().create(true).append(true).open(path).expect("a log");
+    }
+
     async fn end(self) {
         self.server.close("the test is over").await;
         self.runtime.shutdown().await;
@@ -104,7 +118,8 @@ impl Screen {
         let count = remotes.len();
         let members = remotes.into_iter().map(|remote| {
             let called = HostId::new(&remote.name);
-            let (link, connector) = Connector::start(called.clone(), Ssh::new(remote, Visitor::inside("alice")));
+            let (link, connector) =
+                Connector::start(called.clone(), Ssh::new(remote, Visitor::inside("alice"), drafts()));
             connectors.push(connector);
             Member { called, link }
         });
@@ -207,6 +222,28 @@ async fn logs_of_two_hosts_go_on_after_a_cut_without_a_line_twice_or_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_rotated_away_during_a_cut_is_whole_and_says_so() {
+    let Some(sshd) = sshd::Server::start() else { return };
+    let mut db = Host::start("db1", 0..20).await;
+    let mut screen = Screen::open(vec![db.remote(&sshd.path("client"))]).await;
+    screen.ask(tail(500)).await;
+    screen.until(|it| is_whole(it, "db1", 0..20)).await;
+    sshd.cut();
+    db.writes(20..40);
+    db.rotates();
+    db.writes(40..60);
+    screen.until_lost(vec!["db1"]).await;
+    let window = screen.until(|it| is_whole(it, "db1", 0..60)).await;
+    let rows = window.rows.expect("rows");
+    let gap = rows.iter().position(|it| matches!(it, Row::Gap(gap) if gap.kind == GapKind::Rotated));
+    let gap = gap.expect("a row says that the log was rotated");
+    assert_eq!(words(&rows[gap - 1]), "2024-08-19T06:00:19.5Z INFO db1 line 39");
+    assert_eq!(words(&rows[gap + 1]), "2024-08-19T06:00:20.0Z INFO db1 line 40");
+    screen.close().await;
+    db.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_without_an_agent_says_what_to_do_and_holds_nobody_up() {
     let Some(sshd) = sshd::Server::start() else { return };
     let db = Host::start("db1", 0..20).await;
@@ -215,9 +252,9 @@ async fn a_host_without_an_agent_says_what_to_do_and_holds_nobody_up() {
     let without =
         Remote { state_dir: Some(empty.path().display().to_string()), name: "web1".into(), ..db.remote(&client) };
     let called = HostId::new("web1");
-    let (link, connector) = Connector::start(called.clone(), Ssh::new(without, Visitor::inside("alice")));
+    let (link, connector) = Connector::start(called.clone(), Ssh::new(without, Visitor::inside("alice"), drafts()));
     let (near, near_connector) =
-        Connector::start(HostId::new("db1"), Ssh::new(db.remote(&client), Visitor::inside("alice")));
+        Connector::start(HostId::new("db1"), Ssh::new(db.remote(&client), Visitor::inside("alice"), drafts()));
     let members = vec![Member { called: HostId::new("db1"), link: near }, Member { called, link }];
     let mut screen = Screen { link: hub::start(members), connectors: vec![connector, near_connector] };
     while !matches!(screen.next().await, Inbound::Snapshot(_)) {}

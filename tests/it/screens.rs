@@ -230,6 +230,7 @@ fn every_row_of_several_hosts_says_its_host_and_a_lost_one_is_marked() {
         let mut desk = Desk::fleet(width, height);
         let text = rows(&desk.draw(true).0).join("\n");
         assert!(text.contains("bastion ok") && text.contains("web-1 LOST 12s"), "{text}");
+        check(&format!("fleet-{width}x{height}"), &desk, false);
         desk.press("1 / \"host=bastion\" enter");
         let text = rows(&desk.draw(true).0).join("\n");
         assert!(text.contains("bastion:") && !text.contains("? web-1:storage"), "{text}");

@@ -3,15 +3,14 @@
 //! Standard input and output become the agent's socket. The first line says that this is it: what a login prints
 //! before must not be taken for frames.
 
-use std::io::Write as _;
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
-use tokio::time::timeout;
-
-use crate::agent::protocol::{HELLO_DEADLINE, ToAgent, ToScreen};
+use crate::agent::protocol::{ToAgent, ToScreen};
 use crate::agent::socket::{self, Places};
 use crate::agent::ssh::{EXIT_ABSENT, GREETING};
 use crate::cli::Context;
@@ -24,7 +23,7 @@ use crate::domain::sanitise;
 const CHUNK_BYTES: usize = 32 << 10;
 /// Longest hello: a name and a few numbers.
 const HELLO_MAX_BYTES: u64 = 64 << 10;
-/// What the last bytes of one side get when the other has ended.
+/// What the last bytes of the agent get when the screen has left.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Connect standard input and output with this host's agent, for a screen at the other end of an ssh
@@ -36,63 +35,63 @@ pub struct Args {}
 /// # Errors
 /// When the services of the process cannot be started. That there is no agent is said to the screen instead.
 pub fn run(_args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
-    let failed = |error: std::io::Error| Failure::internal("could not start").caused_by(error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let places = Places::of(&cx.state_dir());
-    let code = runtime.block_on(async {
-        let _ = writeln!(out.stdout, "{GREETING}");
-        let _ = out.stdout.flush();
-        match socket::connect(&places).await {
-            Ok(stream) => {
-                carry(stream).await;
-                ExitCode::SUCCESS
+    let failed = |error: io::Error| Failure::internal("could not start").caused_by(error);
+    let _ = writeln!(out.stdout, "{GREETING}");
+    let _ = out.stdout.flush();
+    match connect(&Places::of(&cx.state_dir())).map_err(failed)? {
+        Ok(stream) => {
+            let to_agent = stream.try_clone().map_err(failed)?;
+            // Nothing can wake it while it reads; it ends with the process.
+            thread::Builder::new().name("up".into()).spawn(move || up(&to_agent)).map_err(failed)?;
+            copy(&stream, &mut out.stdout);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(why) => {
+            let why =
+                format!("no agent answers there: {why} (run `hotseat agent` on that host, or `hotseat agent install`)");
+            if let Ok(line) = serde_json::to_string(&ToScreen::Refused(why)) {
+                // Nobody is left to tell when the ssh is gone.
+                let _ = writeln!(out.stdout, "{line}");
+                let _ = out.stdout.flush();
             }
-            Err(error) => {
-                let why = format!(
-                    "no agent answers there: {error} (run `hotseat agent` on that host, or `hotseat agent install`)"
-                );
-                let refused = serde_json::to_string(&ToScreen::Refused(why));
-                if let Ok(line) = refused {
-                    // Nobody is left to tell when the ssh is gone.
-                    let _ = writeln!(out.stdout, "{line}");
-                    let _ = out.stdout.flush();
-                }
-                ExitCode::from(EXIT_ABSENT)
-            }
+            Ok(ExitCode::from(EXIT_ABSENT))
         }
-    });
-    // Reading standard input goes on in a thread that nothing can wake.
-    runtime.shutdown_background();
-    Ok(code)
-}
-
-async fn carry(stream: UnixStream) {
-    let (from_agent, mut to_agent) = stream.into_split();
-    let mut from_screen = BufReader::new(tokio::io::stdin());
-    let up = async {
-        // A screen says hello first, and at once.
-        let line = timeout(HELLO_DEADLINE, hello(&mut from_screen)).await.unwrap_or_default();
-        if to_agent.write_all(&line).await.is_ok() {
-            copy(from_screen, &mut to_agent).await;
-        }
-        // The agent hears that the screen has left.
-        let _ = to_agent.shutdown().await;
-    };
-    let down = copy(from_agent, tokio::io::stdout());
-    tokio::pin!(up, down);
-    tokio::select! {
-        () = &mut up => {
-            let _ = timeout(LAST_WORDS, down).await;
-        }
-        () = &mut down => {}
     }
 }
 
+/// The agent's socket, or in words why there is none.
+fn connect(places: &Places) -> io::Result<Result<UnixStream, String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(socket::connect(places)) {
+        Ok(stream) => {
+            let _inside = runtime.enter();
+            let stream = stream.into_std()?;
+            // A thread for each way: standard input may be a pipe, a socket or a terminal, and only waits for itself.
+            stream.set_nonblocking(false)?;
+            Ok(Ok(stream))
+        }
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// Carries what the screen says; who waits for it too long is the agent.
+fn up(mut to_agent: &UnixStream) {
+    let mut from_screen = BufReader::with_capacity(CHUNK_BYTES, io::stdin());
+    let line = hello(&mut from_screen);
+    if to_agent.write_all(&line).is_ok() {
+        copy(from_screen, &mut to_agent);
+    }
+    // The agent hears that the screen has left, and may answer.
+    let _ = to_agent.shutdown(Shutdown::Write);
+    thread::sleep(LAST_WORDS);
+    let _ = to_agent.shutdown(Shutdown::Both);
+}
+
 /// The hello of the screen, with where it comes from: only this end knows the address.
-async fn hello(from_screen: &mut (impl AsyncRead + Unpin + tokio::io::AsyncBufRead)) -> Vec<u8> {
+fn hello(from_screen: &mut impl io::BufRead) -> Vec<u8> {
     let mut line = Vec::new();
     // What is no hello goes on as it is: the agent says what is wrong with it.
-    let _ = from_screen.take(HELLO_MAX_BYTES).read_until(b'\n', &mut line).await;
+    let _ = from_screen.take(HELLO_MAX_BYTES).read_until(b'\n', &mut line);
     let address = std::env::var("SSH_CONNECTION").unwrap_or_default();
     named(&line, &address).unwrap_or(line)
 }
@@ -107,11 +106,15 @@ fn named(line: &[u8], connection: &str) -> Option<Vec<u8>> {
 }
 
 /// Carries bytes until the end of either side, each as soon as it is there.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+fn copy(mut from: impl Read, to: &mut impl Write) {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let Ok(read @ 1..) = from.read(&mut chunk).await else { return };
-        if to.write_all(&chunk[..read]).await.is_err() || to.flush().await.is_err() {
+        let read = match from.read(&mut chunk) {
+            Ok(read @ 1..) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            _ => return,
+        };
+        if to.write_all(&chunk[..read]).is_err() || to.flush().is_err() {
             return;
         }
     }

@@ -308,7 +308,7 @@ impl Complaint {
             line.clear();
             let read = (&mut stream).take(4 * COMPLAINT_MAX_CHARS as u64).read_until(b'\n', &mut line).await;
             let Ok(1..) = read else { return };
-            let text = sanitise::text(String::from_utf8_lossy(&line).trim());
+            let text = sanitise::text(String::from_utf8_lossy(&line).trim().trim_end_matches('.'));
             if text.is_empty() {
                 continue;
             }

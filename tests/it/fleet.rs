@@ -48,7 +48,7 @@ impl Host {
         let directory = tempfile::Builder::new().prefix("hs").tempdir().expect("a directory");
         let path = directory.path().join("app.log");
         let log = OpenOptions::new().create(true).append(true).open(&path).expect("a log");
-        let text = format!("[[log]]\nname = \"app\"\npath = \"{}\"\n", path.display());
+        let text = format!("[[log]]\nname = \"app\"\nfile = \"{}\"\n", path.display());
         let (config, errors) = config::parse("c.toml", &text);
         assert!(errors.is_empty(), "{errors:?}");
         let loaded = config::Loaded { config, readable: true, ..config::Loaded::default() };

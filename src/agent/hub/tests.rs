@@ -194,7 +194,7 @@ async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_b
     ask(&link, Request::Window(Box::new(tail()))).await;
     let (first, second) = (far[0].asked_window().await, far[1].asked_window().await);
     far[0].answers(&first, &[1], None).await;
-    let slow = "web1: has not answered yet; its lines are not here";
+    let slow = "web1: its lines are not here: has not answered yet";
     let window = until_shown(&mut link, &["db1 1", slow]).await;
     assert!(!window.counts.complete, "one is missing");
     far[1].answers(&second, &[2], None).await;
@@ -202,7 +202,7 @@ async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_b
     let lost =
         Way::Lost { since: Timestamp::UNIX_EPOCH, why: "broken pipe".into(), retry_at: None, can_take_over: false };
     far[1].way(lost).await;
-    until_shown(&mut link, &["db1 1", "web1 2", "web1: lost: broken pipe; its lines are not here"]).await;
+    until_shown(&mut link, &["db1 1", "web1 2", "web1: its lines are not here: lost: broken pipe"]).await;
     far[1].comes().await;
     let again = far[1].asked_window().await;
     far[1].answers(&again, &[2, 3], None).await;

@@ -379,7 +379,7 @@ fn note(node: &Node, time: Option<Timestamp>, why: &str) -> Row {
     let source = SourceId::new(node.name(), node.name().as_str());
     let nanos = time.map_or(0, |it| i64::try_from(it.as_nanosecond()).unwrap_or(i64::MAX));
     let position = Position { time, source, cursor: Cursor::Store { nanos, tie: String::new() } };
-    Row::Gap(Gap { position, kind: GapKind::Failed(format!("{why}; its lines are not here")) })
+    Row::Gap(Gap { position, kind: GapKind::Failed(format!("its lines are not here: {why}")) })
 }
 
 /// A query as a host understands it: there a source is called `syslog`, here `db1:syslog`.

@@ -1,6 +1,7 @@
 //! From a probe to a person's telephone, end to end: the real binary, a config, and stand-ins on loopback.
 
 mod faults;
+mod secrets;
 mod storm;
 
 use std::path::Path;

@@ -19,8 +19,10 @@ use crate::logstore::segment::lock;
 use crate::logstore::source::{Snapshot, Source};
 use crate::logstore::view::{self, View};
 
-/// Views at a time, each with a thread: a screen has one or two.
-const MAX_VIEWS: usize = 8;
+/// Views of a screen, each with a thread: it has one or two, and a few more for a moment.
+pub const VIEWS_PER_SCREEN: u64 = 8;
+/// Views at a time, of all screens that can be attached to a runtime.
+const MAX_VIEWS: usize = 128 * VIEWS_PER_SCREEN as usize;
 /// Queries whose counts are kept: clearing a chip and putting it back costs nothing.
 const MAX_COUNTED_QUERIES: usize = 24;
 /// Memory that the kept counts of queries may take up together, not counting the one in use.
@@ -110,6 +112,17 @@ impl Engine {
     /// The sources in the order they were added.
     pub fn sources(&self) -> Vec<Arc<Source>> {
         lock(&self.inner.sources).clone()
+    }
+
+    /// Ends views: nobody wants their windows any more.
+    pub fn close_views(&self, is_over: impl Fn(ViewId) -> bool) {
+        lock(&self.inner.views).retain(|id, view| {
+            let stays = !is_over(*id);
+            if !stays {
+                view.close();
+            }
+            stays
+        });
     }
 
     /// Says that sources have changed: followed views look again.

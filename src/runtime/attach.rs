@@ -161,6 +161,7 @@ impl Attacher {
             }
             dispatch::serve(Arc::clone(&services), reloads, guest, reply, requests_rx, stopping).await;
             services.incidents.left(screen);
+            services.logs.left(screen);
             if is_seen {
                 services.facts.send_as(person, Fact::Presence(PresenceFact::Went { screen })).await;
             }

@@ -195,7 +195,7 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
             let asker = Asker { screen: guest.screen, user: user.clone() };
             services.incidents.ask(asker, request, reply);
         }
-        Request::Window(window) => services.logs.request(*window, reply),
+        Request::Window(window) => services.logs.request(guest.screen, *window, reply),
         Request::Export(export) => {
             tracing::info!("{user} writes log records into a file: {}", crate::domain::sanitise::text(&export.path));
             services.logs.export(*export, reply);

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::domain::board::Board;
 use crate::domain::fact::Envelope;
 use crate::domain::ids::HostId;
+use crate::domain::presence::ScreenId;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::queue::LinkQueue;
 use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
@@ -47,7 +48,7 @@ impl LogsOnly {
             while let Some(request) = requests_rx.recv().await {
                 let reply = Arc::clone(&reply);
                 match request {
-                    Request::Window(window) => asked.request(*window, reply),
+                    Request::Window(window) => asked.request(ScreenId(0), *window, reply),
                     Request::Export(export) => asked.export(*export, reply),
                     Request::StopExport => asked.stop_export(),
                     _ => {

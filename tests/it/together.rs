@@ -9,20 +9,25 @@ use hotseat::domain::fact::{Actor, Fact};
 use hotseat::domain::ids::HostId;
 use hotseat::domain::incident::entry::EntryBody;
 use hotseat::domain::incident::{DeclareRequest, IncidentFact, NoteRequest, Severity};
+use hotseat::domain::log::{Anchor, ViewId, WindowRequest};
 use hotseat::domain::presence::{Spot, Visitor};
 use hotseat::domain::request::{Inbound, Request};
 use hotseat::runtime::{Runtime, RuntimeSetup, journal};
 
 use crate::support::link::Attached;
 
-fn start(state_dir: &Path) -> Runtime {
-    Runtime::start(RuntimeSetup {
+fn setup(state_dir: &Path) -> RuntimeSetup {
+    RuntimeSetup {
         host: HostId::new("test"),
         user: "starter".into(),
         state_dir: state_dir.to_path_buf(),
         loaded: Loaded { readable: true, ..Loaded::default() },
         reader: None,
-    })
+    }
+}
+
+fn start(state_dir: &Path) -> Runtime {
+    Runtime::start(setup(state_dir))
 }
 
 fn note(text: &str) -> Request {
@@ -228,5 +233,39 @@ async fn a_visitor_who_only_reads_sees_all_and_changes_nothing() {
     manager.until(|board| notes(board).len() == 1).await;
     assert_eq!(notes(&manager.board), [("alice".to_string(), "mine".to_string())]);
     alice.until(|board| board.presence.iter().any(|(_, it)| it.visitor.readonly)).await;
+    runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn each_has_the_logs_for_themselves() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = dir.path().join("app.log");
+    std::fs::write(&file, "2026-08-19T14:43:52Z INFO one\n2026-08-19T14:43:53Z ERROR two\n").expect("written");
+    let mut setup = setup(&dir.path().join("state"));
+    setup.loaded.config.logs = hotseat::service::log::from_operands(&[file.display().to_string()]);
+    let runtime = Runtime::start(setup);
+    let mut alice = Attached::new(&runtime, Visitor::inside("alice")).await;
+    let mut bob = Attached::new(&runtime, Visitor::inside("bob")).await;
+    alice.until(|board| !board.logs.sources.is_empty()).await;
+    // The same view of the same number on both: that of bob has another query, and comes last.
+    let request = |query: &str| WindowRequest {
+        query: query.into(),
+        follow: true,
+        ..WindowRequest::new(ViewId(1), 1, Anchor::Tail, (10, 0))
+    };
+    let rows = |inbound| match inbound {
+        Inbound::Window(window) if window.view == ViewId(1) => window.rows.map(|it| it.len()).filter(|it| *it > 0),
+        _ => None,
+    };
+    alice.ask(Request::Window(Box::new(request("")))).await;
+    bob.ask(Request::Window(Box::new(request("level>=error")))).await;
+    assert_eq!(bob.answer(rows).await, 1);
+    assert_eq!(alice.answer(rows).await, 2);
+    // Alice follows on, also when bob has gone.
+    drop(bob);
+    alice.until(|board| board.presence.len() == 1).await;
+    let mut log = std::fs::OpenOptions::new().append(true).open(&file).expect("there");
+    std::io::Write::write_all(&mut log, b"2026-08-19T14:43:54Z INFO three\n").expect("written");
+    while alice.answer(rows).await != 3 {}
     runtime.shutdown().await;
 }

@@ -30,9 +30,10 @@ pub use spec::{LogInput, LogSpec, from_operands, host_logs, read, with_history};
 
 use crate::domain::export::ExportRequest;
 use crate::domain::fact::Fact;
-use crate::domain::log::{LogFact, WindowRequest, WindowSource};
+use crate::domain::log::{LogFact, ViewId, Window, WindowRequest, WindowSource};
+use crate::domain::presence::ScreenId;
 use crate::domain::request::Inbound;
-use crate::logstore::engine::Engine;
+use crate::logstore::engine::{Engine, VIEWS_PER_SCREEN};
 use crate::logstore::hints::{Hints, Waker};
 use crate::logstore::segment::lock;
 use crate::service::log::export::Exports;
@@ -155,9 +156,21 @@ impl LogService {
         let _ = lock(&self.ended).recv_timeout(STOP_MAX);
     }
 
-    /// Starts answering a window request with `Inbound::Window`s; does not block.
-    pub fn request(&self, request: WindowRequest, reply: Reply) {
-        self.engine.request(request, Box::new(move |window| reply(Inbound::Window(Box::new(window)))));
+    /// Starts answering a screen's window request with `Inbound::Window`s; does not block.
+    ///
+    /// Screens number their views alike, and a request cancels the one before it of the same view: each screen has
+    /// views of its own here.
+    pub fn request(&self, screen: ScreenId, request: WindowRequest, reply: Reply) {
+        let view = request.view;
+        let its = WindowRequest { view: ViewId(first_view(screen) + view.0 % VIEWS_PER_SCREEN), ..request };
+        let answer = move |window| reply(Inbound::Window(Box::new(Window { view, ..window })));
+        self.engine.request(its, Box::new(answer));
+    }
+
+    /// Ends the views of a screen that is gone.
+    pub fn left(&self, screen: ScreenId) {
+        let first = first_view(screen);
+        self.engine.close_views(|it| (first..first.saturating_add(VIEWS_PER_SCREEN)).contains(&it.0));
     }
 
     /// Starts writing records into a file; `reply` hears how it goes. Does not block.
@@ -181,6 +194,10 @@ impl LogService {
     }
 }
 
+fn first_view(screen: ScreenId) -> u64 {
+    screen.0.saturating_mul(VIEWS_PER_SCREEN)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{self, OpenOptions};
@@ -191,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::HostId;
-    use crate::domain::log::{Anchor, Row, ViewId};
+    use crate::domain::log::{Anchor, Row};
     use crate::service::FactSender;
 
     /// A deadline that only a broken test meets.

@@ -10,14 +10,15 @@ use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::domain::board::Board;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
@@ -31,8 +32,11 @@ const SEGMENT_MAX_BYTES: u64 = 4 << 20;
 const SEGMENTS_MAX: usize = 16;
 /// Facts that wait for the disk; past that the segment is given up and a new one starts with a snapshot.
 const QUEUE_MAX: usize = 512;
-/// A written fact is in the file this soon; the writer sleeps while nothing is written.
-const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// A recorded fact is in the file this soon. Until then the writer sleeps, however many come: each wake-up costs an
+/// idle host, and who wants to read asks for a flush.
+const FLUSH_AFTER: Duration = Duration::from_secs(3);
+/// So many that wait are written at once.
+const HURRY: usize = QUEUE_MAX / 2;
 /// What a reader waits for a flush at most; a person stands behind it.
 const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
 /// A longer line is no line of ours.
@@ -62,15 +66,58 @@ enum Item {
 /// Writes the journal on a thread of its own; recording never waits.
 pub struct Journal {
     host: HostId,
-    tx: SyncSender<Item>,
+    inlet: Inlet,
     /// The next thing recorded must be a snapshot.
     wants_snapshot: Arc<AtomicBool>,
+}
+
+/// The way to the writer, which is woken up no more often than it must.
+#[derive(Clone)]
+struct Inlet {
+    tx: SyncSender<Item>,
+    wake_tx: SyncSender<()>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Items under way, counted before they are sent.
+    count: AtomicUsize,
+    /// Somebody waits for one of them.
+    urgent: AtomicBool,
+}
+
+impl Inlet {
+    /// Hands an item over; false when there is no room for it.
+    fn send(&self, item: Item) -> bool {
+        let is_urgent = !matches!(item, Item::Line(_));
+        let before = self.waiting.count.fetch_add(1, Ordering::SeqCst);
+        match self.tx.try_send(item) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                self.waiting.count.fetch_sub(1, Ordering::SeqCst);
+                return false;
+            }
+            // Its thread is gone, which was said when it went.
+            Err(TrySendError::Disconnected(_)) => return true,
+        }
+        if is_urgent {
+            self.waiting.urgent.store(true, Ordering::SeqCst);
+        }
+        if is_urgent || before == 0 || before >= HURRY {
+            // Full: it is about to look anyway.
+            let _ = self.wake_tx.try_send(());
+        }
+        true
+    }
 }
 
 impl Journal {
     /// Starts writing below the state directory.
     pub fn start(setup: &ServiceSetup, host: &HostId) -> Self {
         let (tx, rx) = sync_channel(QUEUE_MAX);
+        let (wake_tx, wake_rx) = sync_channel(1);
+        let waiting = Arc::new(Waiting::default());
         let wants_snapshot = Arc::new(AtomicBool::new(true));
         let writer = Writer {
             folder: setup.state_dir.join(FOLDER),
@@ -79,11 +126,13 @@ impl Journal {
             segment: None,
             failed: false,
         };
-        let spawned = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(&rx));
+        let inlet = Inlet { tx, wake_tx, waiting: Arc::clone(&waiting) };
+        let run = move || writer.run(&rx, &wake_rx, &waiting);
+        let spawned = std::thread::Builder::new().name("journal".into()).spawn(run);
         if let Err(error) = spawned {
             report(&setup.facts, format!("could not start its thread: {error}"));
         }
-        Self { host: host.clone(), tx, wants_snapshot }
+        Self { host: host.clone(), inlet, wants_snapshot }
     }
 
     /// Records a fact that is about to be folded into `board`.
@@ -109,7 +158,7 @@ impl Journal {
     }
 
     fn send(&self, line: Line) -> bool {
-        let is_sent = !matches!(self.tx.try_send(Item::Line(Box::new(line))), Err(TrySendError::Full(_)));
+        let is_sent = self.inlet.send(Item::Line(Box::new(line)));
         if !is_sent {
             self.wants_snapshot.store(true, Ordering::Relaxed);
         }
@@ -118,13 +167,13 @@ impl Journal {
 
     /// Brings what was recorded into the file, for one who is about to read it.
     pub fn flusher(&self) -> Flusher {
-        Flusher { tx: self.tx.clone() }
+        Flusher { inlet: self.inlet.clone() }
     }
 
     /// Waits until everything recorded is in the file.
     pub async fn close(&self) {
         let (done_tx, done_rx) = oneshot::channel();
-        if self.tx.try_send(Item::Close(done_tx)).is_ok() {
+        if self.inlet.send(Item::Close(done_tx)) {
             let _ = done_rx.await;
         }
     }
@@ -132,14 +181,14 @@ impl Journal {
 
 /// Has a [`Journal`] write what it was given so far.
 pub struct Flusher {
-    tx: SyncSender<Item>,
+    inlet: Inlet,
 }
 
 impl Flusher {
     /// Waits until that is in the file, or until the disk has taken too long. Blocks.
     pub fn flush(&self) {
         let (done_tx, done_rx) = sync_channel(1);
-        if self.tx.try_send(Item::Flush(done_tx)).is_ok() {
+        if self.inlet.send(Item::Flush(done_tx)) {
             // A journal that does not answer is read as far as it is written.
             let _ = done_rx.recv_timeout(FLUSH_DEADLINE);
         }
@@ -161,44 +210,49 @@ struct Segment {
 }
 
 impl Writer {
-    fn run(mut self, rx: &Receiver<Item>) {
-        let mut dirty = false;
+    fn run(mut self, rx: &Receiver<Item>, wake_rx: &Receiver<()>, waiting: &Waiting) {
+        let mut flush_at: Option<Instant> = None;
         loop {
-            let item = if dirty {
-                match rx.recv_timeout(FLUSH_AFTER) {
-                    Ok(item) => item,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.flush();
-                        dirty = false;
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
-            } else {
-                let Ok(item) = rx.recv() else { break };
-                item
+            let woken = match flush_at {
+                Some(at) => wake_rx.recv_timeout(at.saturating_duration_since(clock::monotonic())),
+                None => wake_rx.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match item {
-                Item::Line(line) => {
-                    dirty = true;
-                    if let Err(error) = self.write(&line) {
-                        self.segment = None;
-                        self.fail(&error);
-                    }
-                }
-                Item::Close(done_tx) => {
-                    self.flush();
-                    dirty = false;
-                    let _ = done_tx.send(());
-                }
-                Item::Flush(done_tx) => {
-                    self.flush();
-                    dirty = false;
-                    let _ = done_tx.try_send(());
+            let hurries = waiting.urgent.swap(false, Ordering::SeqCst) || waiting.count.load(Ordering::SeqCst) >= HURRY;
+            if woken.is_ok() && !hurries {
+                flush_at.get_or_insert_with(|| clock::monotonic() + FLUSH_AFTER);
+                continue;
+            }
+            while let Ok(item) = rx.try_recv() {
+                waiting.count.fetch_sub(1, Ordering::SeqCst);
+                self.take(item);
+            }
+            self.flush();
+            if woken == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+            // What was counted and not yet sent wakes nobody.
+            flush_at = (waiting.count.load(Ordering::SeqCst) > 0).then(|| clock::monotonic() + FLUSH_AFTER);
+        }
+    }
+
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Line(line) => {
+                if let Err(error) = self.write(&line) {
+                    self.segment = None;
+                    self.fail(&error);
                 }
             }
+            // Who waits may be gone.
+            Item::Close(done_tx) => {
+                self.flush();
+                let _ = done_tx.send(());
+            }
+            Item::Flush(done_tx) => {
+                self.flush();
+                let _ = done_tx.try_send(());
+            }
         }
-        self.flush();
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {

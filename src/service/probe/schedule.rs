@@ -1,7 +1,8 @@
 //! Decides when a probe runs next.
 //!
 //! Pure: told the time, it answers with instants. Slots lie on a grid whose phase is the hash of the name,
-//! so forty probes do not fire together and a restart does not move them. A deadline is absolute, never
+//! in steps of a second, so forty probes
+//! neither fire together nor wake the host forty times, and a restart does not move them. A deadline is absolute, never
 //! "sleep after finish", so a slow service does not stretch its own cadence. Slots that passed while the
 //! process could not run are counted as missed and never made up for.
 
@@ -15,6 +16,11 @@ pub const BURST_PACE: Duration = Duration::from_secs(1);
 pub const BURST_LENGTH: Duration = Duration::from_secs(60);
 /// The first runs after a start are spread over this: the screen is useful within a second, and the host is not hit by all at once.
 const START_SPREAD: Duration = Duration::from_millis(500);
+
+/// Slots lie this far apart at most, so that probes of one slot cost the host one wake-up and not one each.
+const STEP_MAX: Duration = Duration::from_secs(1);
+/// And no further than this part of the interval: short ones stay spread.
+const STEPS: u32 = 16;
 
 /// When one probe runs.
 #[derive(Debug, Clone)]
@@ -42,7 +48,7 @@ impl Schedule {
     /// Starts the schedule of a probe; `unix` is the wall clock as a duration since the epoch.
     pub fn start(name: &str, interval: Duration, retry: Duration, unix: Duration, now: Instant) -> Self {
         let hash = Duration::from_millis(u64::from(crc32fast::hash(name.as_bytes())));
-        let to_slot = forward(phase_of(unix, interval), phase_of(hash, interval), interval);
+        let to_slot = forward(phase_of(unix, interval), stepped(phase_of(hash, interval), interval), interval);
         Self {
             interval,
             retry,
@@ -159,6 +165,12 @@ fn phase_of(it: Duration, interval: Duration) -> Duration {
     from_nanos(it.as_nanos() % interval.as_nanos().max(1))
 }
 
+/// A phase on the step that it lies behind.
+fn stepped(phase: Duration, interval: Duration) -> Duration {
+    let step = (interval / STEPS).min(STEP_MAX);
+    phase.saturating_sub(phase_of(phase, step))
+}
+
 /// How far it is from one phase forward to another.
 fn forward(from: Duration, to: Duration, interval: Duration) -> Duration {
     if to >= from { to - from } else { to + interval - from }
@@ -217,6 +229,18 @@ mod tests {
         tenths.sort_unstable();
         tenths.dedup();
         assert!(tenths.len() >= 8, "{tenths:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forty_probes_share_fewer_wake_ups_than_they_are() {
+        let now = crate::clock::timer();
+        let slots: std::collections::BTreeSet<Duration> = (0..40)
+            .map(|index| {
+                let it = Schedule::start(&format!("probe-{index}"), SECOND * 15, SECOND, Duration::ZERO, now);
+                it.anchor.duration_since(now)
+            })
+            .collect();
+        assert!((10..=16).contains(&slots.len()), "{slots:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -83,7 +83,8 @@ impl Reloads {
             // The first answer is the only one, and who asked may be gone.
             said_tx.is_some_and(|it| it.send(inbound).is_ok())
         });
-        self.ask(Actor::Runtime, reply);
+        // Waits for room: that another reload is under way says nothing about what this one finds.
+        let _ = self.tx.send(Cause::Asked(Actor::Runtime, reply)).await;
         match said_rx.await {
             Ok(Inbound::Done(said)) => Ok(said),
             Ok(Inbound::Failed(why)) => Err(why),

@@ -123,7 +123,11 @@ impl Agent {
         loop {
             match self.signals.next().await {
                 Asked::Stop => return self.stop(runtime, server, cancel).await,
-                Asked::Reload => self.reload(&runtime).await,
+                // Files that do not answer must not keep it from being stopped.
+                Asked::Reload => tokio::select! {
+                    () = reload(&self.log, &self.manager, &runtime) => {}
+                    () = self.signals.stop() => return self.stop(runtime, server, cancel).await,
+                },
             }
         }
     }
@@ -167,22 +171,6 @@ impl Agent {
         }
     }
 
-    async fn reload(&self, runtime: &Runtime) {
-        self.manager.reloading();
-        if let Err(error) = self.log.reopen() {
-            tracing::error!(%error, "could not open the log anew; the one before is written on");
-        }
-        // What it took or refused is logged by the runtime and shown by every screen.
-        let said = match runtime.reload().await {
-            Ok(_) => runtime.observer().look(duties::status).unwrap_or_default(),
-            Err(why) => {
-                tracing::error!(why, "reload refused");
-                why
-            }
-        };
-        self.manager.ready(&said);
-    }
-
     /// Ends in order: first a running backup as far as its grace goes, while everything else goes on.
     async fn stop(
         mut self,
@@ -213,6 +201,22 @@ impl Agent {
         tracing::info!(took_ms = clock::monotonic().duration_since(began).as_millis() as u64, "stopped");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn reload(log: &Log, manager: &Manager, runtime: &Runtime) {
+    manager.reloading();
+    if let Err(error) = log.reopen() {
+        tracing::error!(%error, "could not open the log anew; the one before is written on");
+    }
+    // What it took or refused is logged by the runtime and shown by every screen.
+    let said = match runtime.reload().await {
+        Ok(_) => runtime.observer().look(duties::status).unwrap_or_default(),
+        Err(why) => {
+            tracing::error!(why, "reload refused");
+            why
+        }
+    };
+    manager.ready(&said);
 }
 
 /// Lets screens attach. Without a place for a socket they stand by, and everything else goes on.

@@ -1,9 +1,11 @@
 //! One integration binary: scenarios, key scripts, screens, config errors, CLI, pty, tidy.
 
+mod agent;
 mod attached;
 mod backup;
 mod cli;
 mod config;
+mod day;
 mod demo;
 mod docs;
 mod fleet;

@@ -1,0 +1,499 @@
+//! `hotseat agent` as a process: what it says to a service manager, how it stops, what a kill leaves, what it exposes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use hotseat::domain::alert::delivery::DeliveryState;
+use hotseat::domain::ids::{HostId, ProbeId};
+use hotseat::service::incident::store::IncidentStore;
+use hotseat::store::reader::{Reader, Trace};
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::peer::{free_port, program};
+use crate::support::pty::{Launch, Pty};
+use crate::support::web::{Said, Web};
+
+/// How long a test waits before it says that nothing comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an agent says when it does.
+const WATCHES: &str = "the agent watches";
+
+/// Looks until it finds something.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: it does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// hotseat in the home of a screen.
+fn beside(screen: &Pty, arguments: &[&str]) -> Command {
+    let home = screen.home();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
+    command.args(arguments).env_clear().env("HOME", home).env("HOTSEAT_USER", "alice").env("TZ", "UTC");
+    command.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_STATE_HOME", home.join("state"));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// A state directory with its config, and the agents of one test.
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new(config: &str) -> Self {
+        let world = Self { dir: tempfile::tempdir().expect("a directory") };
+        world.configure(config);
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    fn configure(&self, config: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let file = self.path("config.toml");
+        fs::write(&file, format!("[host]\nname = \"h\"\n{config}")).expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its owner's");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
+        command.arg("--config").arg(self.path("config.toml")).arg("--state-dir").arg(self.state());
+        command.args(arguments).env_clear().env("HOME", self.dir.path()).env("LOGNAME", "alice");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn agent(&self, arguments: &[&str]) -> Agent {
+        self.agent_with(arguments, |_| {})
+    }
+
+    fn agent_with(&self, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Agent {
+        let mut count = 0;
+        let log = loop {
+            let log = self.path(&format!("agent-{count}.log"));
+            if !log.exists() {
+                break log;
+            }
+            count += 1;
+        };
+        let mut command = self.command(&["agent"]);
+        command.args(arguments).stderr(fs::File::create(&log).expect("a log"));
+        change(&mut command);
+        Agent { child: command.spawn().expect("started"), log }
+    }
+}
+
+/// A running agent; killed when dropped.
+struct Agent {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Agent {
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it has said something.
+    fn until(&mut self, words: &str) {
+        let began = Instant::now();
+        while !self.said().contains(words) {
+            let ended = self.child.try_wait().expect("a child");
+            assert!(ended.is_none() || self.said().contains(words), "it ended ({ended:?}):\n{}", self.said());
+            assert!(began.elapsed() < PATIENCE, "never said `{words}`:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("small")).expect("a process");
+        kill_process(pid, signal).expect("signalled");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The next datagram to a service manager that says something with this word in it.
+fn heard(socket: &UnixDatagram, word: &str) -> String {
+    let (mut buffer, began) = ([0; 4096], Instant::now());
+    loop {
+        assert!(began.elapsed() < PATIENCE, "never heard `{word}`");
+        let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("never heard `{word}`: {error}"));
+        let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if said.contains(word) {
+            return said;
+        }
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_of_start_reload_life_and_end() {
+    let world = World::new("");
+    let manager = UnixDatagram::bind(world.path("notify")).expect("bound");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    let mut agent = world.agent_with(&[], |command| {
+        command.env("NOTIFY_SOCKET", world.path("notify")).env("WATCHDOG_USEC", "400000");
+    });
+    assert!(heard(&manager, "READY=1").contains("STATUS=watches 0 probes"));
+    heard(&manager, "WATCHDOG=1");
+
+    world.configure("[[probe]]\nname = \"a\"\ntcp = \"127.0.0.1:1\"\n");
+    agent.signal(Signal::HUP);
+    assert!(heard(&manager, "RELOADING=1").contains("MONOTONIC_USEC="));
+    heard(&manager, "READY=1");
+    agent.until("probe down");
+
+    world.configure("[[probe]]\nname = \"a\"\ntcp = \"127.0.0.1:1\"\nexpct = []\n");
+    agent.signal(Signal::HUP);
+    heard(&manager, "RELOADING=1");
+    let said = heard(&manager, "READY=1");
+    assert!(said.contains("config not taken into use: 1 mistake"), "{said}");
+    agent.until("config rejected");
+
+    agent.signal(Signal::TERM);
+    assert!(heard(&manager, "STOPPING=1").contains("EXTEND_TIMEOUT_USEC="));
+    assert!(agent.ended().success(), "{}", agent.said());
+    assert!(agent.said().contains("msg=stopped"), "{}", agent.said());
+}
+
+#[test]
+fn of_two_agents_one_watches_and_the_other_takes_over() {
+    let web = Web::start(|_| Said::status(200, "ok"));
+    let world = World::new(&format!("[[probe]]\nname = \"a\"\nhttp = \"{}/\"\ninterval = \"1s\"\n", web.url()));
+    let mut agents = [world.agent(&["--wait"]), world.agent(&["--wait"])];
+    let first = until("one that watches", || agents.iter().position(|it| it.said().contains(WATCHES)));
+    let other = 1 - first;
+    agents[other].until("standing by");
+    // A third that is not to wait says who watches and goes.
+    let mut third = world.agent(&[]);
+    assert_eq!(third.ended().code(), Some(3));
+    let pid = agents[first].child.id();
+    let said = third.said();
+    assert!(said.contains(&format!("another agent watches this state directory: pid {pid} ")), "{said}");
+    assert!(said.contains("hint: `hotseat agent status` says how it is"), "{said}");
+    assert!(!agents[other].said().contains(WATCHES));
+
+    agents[first].child.kill().expect("killed");
+    agents[other].until(WATCHES);
+    let before = web.asked().len();
+    until("probes", || (web.asked().len() >= before + 2).then_some(()));
+}
+
+#[test]
+fn what_an_agent_ends_with_says_why() {
+    let world = World::new("");
+    let mut stopped = world.agent(&[]);
+    stopped.until(WATCHES);
+    let status = |well: bool| {
+        let asked = world.command(&["agent", "status", "--json"]).stdout(Stdio::piped()).output().expect("asked");
+        assert_eq!(asked.status.code(), Some(if well { 0 } else { 1 }), "{asked:?}");
+        serde_json::from_slice::<serde_json::Value>(&asked.stdout).expect("JSON")
+    };
+    let said = status(true);
+    assert_eq!((&said["well"], &said["peer"]["pid"]), (&true.into(), &stopped.child.id().into()), "{said}");
+    stopped.signal(Signal::INT);
+    assert_eq!(stopped.ended().code(), Some(0));
+    let said = status(false);
+    assert_eq!((&said["well"], &said["peer"]), (&false.into(), &serde_json::Value::Null), "{said}");
+
+    let mut unknown = world.agent(&["--grace", "2h"]);
+    assert_eq!(unknown.ended().code(), Some(2), "{}", unknown.said());
+    fs::write(world.path("config.toml"), "[[probe]\n").expect("written");
+    let mut unreadable = world.agent(&[]);
+    assert_eq!(unreadable.ended().code(), Some(2), "{}", unreadable.said());
+    assert!(unreadable.said().contains("could not use the config"), "{}", unreadable.said());
+}
+
+#[test]
+fn a_screen_that_watches_makes_room_for_an_agent_and_neither_a_probe_nor_a_page_is_doubled() {
+    // The kernel drops the lock with the run, also when that is cut short.
+    let run = "exec 9>>running; flock -n 9 || echo twice >> overlaps; echo $$ >> runs; sleep 0.2; exit 1";
+    let config = format!(
+        "[[probe]]\nname = 'api'\ncommand = ['sh', '-c', '{run}']\ninterval = '1s'\nretry = '1s'\nfail = '1/1'\n\
+         notify = ['script']\n[[notifier]]\nname = 'script'\nwait = '0s'\n\
+         command = ['sh', '-c', 'test -e ok && cat >> pages && echo >> pages']\n"
+    );
+    let mut screen = Launch::new(&[]).config(&config).size(120, 40).start();
+    screen.wait_for("no agent: watches while open");
+    screen.wait_for("unsent");
+    let log = screen.home().join("agent.log");
+    let mut command = beside(&screen, &["agent"]);
+    command.current_dir(screen.home()).stderr(fs::File::create(&log).expect("a log"));
+    let mut agent = Agent { child: command.spawn().expect("started"), log };
+    agent.until(WATCHES);
+    screen.wait_for(&format!("agent pid {}", agent.child.id()));
+    let (counted, overlaps) = (screen.home().join("runs"), screen.home().join("overlaps"));
+    let runs = || fs::read_to_string(&counted).unwrap_or_default().lines().count();
+    // What waited is sent by who watches now, once.
+    fs::write(screen.home().join("ok"), "").expect("written");
+    screen.wait_gone("unsent");
+    let before = runs();
+    until("more runs", || (runs() >= before + 3).then_some(()));
+    let pages = fs::read_to_string(screen.home().join("pages")).expect("a page");
+    assert_eq!(pages.matches("\nid: ").count(), 1, "{pages}");
+    assert!(!overlaps.exists(), "two probed at once");
+
+    // It is stopped in order, and a person takes over.
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success(), "{}", agent.said());
+    screen.wait_for("LOST");
+    screen.wait_for("W take over");
+    screen.keys("Wy");
+    screen.wait_for("no agent: watches while open");
+    let before = runs();
+    until("more runs", || (runs() >= before + 2).then_some(()));
+    assert_eq!(fs::read_to_string(screen.home().join("pages")).expect("a page"), pages, "told once");
+    assert!(!overlaps.exists(), "two probed at once");
+    screen.keys("\x03");
+    assert_eq!(screen.exit_code(), 0);
+}
+
+#[test]
+fn an_agent_that_is_killed_at_any_moment_loses_no_page_and_damages_no_journal() {
+    const PROBES: usize = 8;
+    const KILLS: usize = 6;
+    let sick = Web::start(|_| Said::status(500, "no"));
+    let pages = Web::start(|_| Said::status(202, r#"{"status":"success"}"#));
+    // A channel that keeps alerts apart has a delivery for each.
+    let key = "0123456789abcdef0123456789abcdef";
+    let mut config = format!(
+        "[alerts]\ncommon = false\n[[notifier]]\nname = \"duty\"\nwait = \"0s\"\n\
+         pagerduty = {{ key = \"{key}\", url = \"{}\" }}\n",
+        pages.url()
+    );
+    for at in 0..PROBES {
+        config += &format!(
+            "[[probe]]\nname = \"p{at}\"\nhttp = \"{}/{at}\"\ninterval = \"1s\"\nretry = \"1s\"\nfail = \"1/1\"\n\
+             notify = [\"duty\"]\n",
+            sick.url()
+        );
+    }
+    let world = World::new(&config);
+    // What happens is written into the open incident as well.
+    let declared = world.command(&["declare", "--severity", "2", "everything is down"]).output().expect("declared");
+    assert!(declared.status.success(), "{}", String::from_utf8_lossy(&declared.stderr));
+    // Killed after so many requests of whatever kind: while it starts, decides, sends, or rests.
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..KILLS {
+        let mut agent = world.agent(&[]);
+        agent.until("starting");
+        let asked = || sick.asked().len() + pages.asked().len();
+        let enough = asked() + random.usize(0..PROBES * 2);
+        until("requests", || (asked() >= enough).then_some(()));
+        agent.child.kill().expect("killed");
+        agent.ended();
+    }
+    let mut agent = world.agent(&[]);
+    agent.until(WATCHES);
+    let traces = until("pages", || {
+        let mut reader = Reader::new(&world.state(), None);
+        let range = Timestamp::UNIX_EPOCH..Timestamp::MAX;
+        let trace = |at| reader.trace(&ProbeId::new(&HostId::new("h"), &format!("p{at}")), range.clone()).ok();
+        let traces: Vec<Trace> = (0..PROBES).map_while(trace).collect();
+        let is_sent =
+            |it: &Trace| matches!(&it.deliveries[..], [(it, _)] if matches!(it.state, DeliveryState::Sent { .. }));
+        (traces.len() == PROBES && traces.iter().all(is_sent)).then_some(traces)
+    });
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success());
+    let mut keys: Vec<String> = pages.asked().iter().map(|it| dedup_key(&it.body)).collect();
+    for Trace { deliveries, .. } in traces {
+        let (kept, attempts) = &deliveries[0];
+        let before = keys.len();
+        keys.retain(|it| *it != kept.delivery.key);
+        let times = before - keys.len();
+        // An attempt whose end is not known may have arrived or not: it is repeated, with the same key.
+        let unknown = attempts.iter().filter(|it| it.ended.is_none()).count();
+        assert!((1..=1 + unknown).contains(&times), "{} came {times} times: {attempts:?}", kept.delivery.key);
+    }
+    assert!(keys.is_empty(), "pages that nobody decided: {keys:?}");
+
+    let mut incidents = IncidentStore::new(&world.state(), &HostId::new("h"), "alice", jiff::tz::TimeZone::UTC);
+    let names = incidents.names().expect("incidents");
+    assert!(!names.is_empty());
+    for name in names {
+        let incident = incidents.load(&name).expect("readable");
+        assert_eq!((incident.damaged_lines, incident.broken_links), (0, 0), "{name}");
+        assert!(incident.log_book || incident.entries.len() > 1, "what the agent saw is in it: {:?}", incident.entries);
+    }
+    let checked = world.command(&["store", "check"]).stderr(Stdio::piped()).output().expect("checked");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+fn dedup_key(body: &str) -> String {
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    body["dedup_key"].as_str().expect("a key").to_string()
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// An agent that serves metrics, and their port.
+fn exposed(config: &str) -> (World, Agent, u16) {
+    let port = free_port();
+    let world = World::new(&format!("{config}[agent]\nmetrics = \"127.0.0.1:{port}\"\n"));
+    let mut agent = world.agent(&[]);
+    agent.until("metrics are served");
+    agent.until(WATCHES);
+    (world, agent, port)
+}
+
+#[test]
+fn metrics_are_what_prometheus_asks_for() {
+    let web = Web::start(|_| Said::status(200, "ok"));
+    let config = format!(
+        "[[probe]]\nname = \"we\\\"ird\"\nhttp = \"{}/\"\ngroup = \"g\"\n[[notifier]]\nname = \"hook\"\nwebhook = \"{}/hook\"\n",
+        web.url(),
+        web.url()
+    );
+    let (world, mut agent, port) = exposed(&config);
+    agent.until("probe up");
+    let page = get(port, "/metrics").expect("a page");
+    let (head, body) = page.split_once("\r\n\r\n").expect("a body");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("hotseat_probe_up{probe=\"we\\\"ird\"} 1\n"), "{body}");
+    assert!(body.contains("hotseat_probe_phase_duration_seconds{probe=\"we\\\"ird\",phase=\"connect\"} "), "{body}");
+    assert!(get(port, "/healthz").expect("an answer").ends_with("\r\n\r\nok\n"));
+    assert!(get(port, "/other").expect("an answer").starts_with("HTTP/1.1 404"));
+
+    let Some(promtool) = program("promtool") else { return };
+    let mut check = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    check.stdin.take().expect("piped").write_all(body.as_bytes()).expect("written");
+    let said = check.wait_with_output().expect("promtool");
+    assert!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
+    scraped_by_prometheus(&world, port);
+}
+
+fn scraped_by_prometheus(world: &World, port: u16) {
+    let Some(prometheus) = program("prometheus") else { return };
+    let (own, config) = (free_port(), world.path("prometheus.yml"));
+    let text = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: hotseat, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
+    );
+    fs::write(&config, text).expect("written");
+    let child = Command::new(prometheus)
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", world.path("tsdb").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("prometheus");
+    let _prometheus = Agent { child, log: PathBuf::new() };
+    let began = Instant::now();
+    loop {
+        let answer = get(own, "/api/v1/query?query=hotseat_healthy").unwrap_or_default();
+        if answer.contains("\"part\":\"outbox\"") {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "prometheus has nothing: {answer}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The fenced blocks of the README that begin with a comment.
+fn readme_block(first: &str) -> String {
+    let readme = include_str!("../../README.md");
+    let at = readme.find(first).unwrap_or_else(|| panic!("README has no `{first}`"));
+    readme[at..].split("\n```").next().unwrap_or_default().to_string() + "\n"
+}
+
+#[test]
+fn the_scrape_and_the_rules_of_the_readme_are_accepted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let files = [("config", "# prometheus.yml"), ("rules", "# hotseat.rules.yml")];
+    for (what, first) in files {
+        let file = dir.path().join(format!("{what}.yml"));
+        let text = readme_block(first).replace("/etc/prometheus/hotseat.rules.yml", "rules.yml");
+        fs::write(&file, &text).expect("written");
+    }
+    let Some(promtool) = program("promtool") else { return };
+    for (what, _) in files {
+        let file = dir.path().join(format!("{what}.yml"));
+        let said = Command::new(&promtool).args(["check", what]).arg(file).output().expect("promtool");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+    // Every name that a rule asks for is served.
+    let source = include_str!("../../src/agent/metrics.rs");
+    for name in readme_block("# hotseat.rules.yml").split(|it: char| !(it.is_alphanumeric() || it == '_')) {
+        let is_metric = name.starts_with("hotseat_");
+        assert!(!is_metric || source.contains(&format!("\"{name}\"")), "`{name}` is not served");
+    }
+}
+
+#[test]
+fn a_dead_mans_switch_hears_beats_as_long_as_the_agent_is_well_and_its_address_stays_secret() {
+    let switch = Web::start(|_| Said::status(200, "ok"));
+    let world = World::new(&format!("[agent]\nbeat = \"{}/ping/0123456789abcdef\"\nevery = \"5s\"\n", switch.url()));
+    let mut agent = world.agent(&[]);
+    agent.until("beat taken");
+    assert_eq!(switch.asked()[0].path, "/ping/0123456789abcdef");
+    assert!(!agent.said().contains("0123456789abcdef"), "{}", agent.said());
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_takes() {
+    let world = World::new("[[probe]]\nname = \"a\"\nicmp = \"127.0.0.1\"\n[[log]]\nname = \"j\"\njournald = true\n");
+    let Some(analyze) = program("systemd-analyze") else { return };
+    for arguments in [&["agent", "install", "--print"][..], &["agent", "install", "--print", "--user"]] {
+        let printed = world.command(arguments).stdout(Stdio::piped()).output().expect("printed");
+        assert!(printed.status.success());
+        let unit = world.path("hotseat-agent.service");
+        fs::write(&unit, &printed.stdout).expect("written");
+        let said = Command::new(&analyze).arg("verify").arg(&unit).output().expect("systemd-analyze");
+        let words = String::from_utf8_lossy(&said.stderr).into_owned();
+        let ours: Vec<&str> = words.lines().filter(|it| it.contains("hotseat")).collect();
+        assert!(ours.is_empty(), "{words}\n{}", String::from_utf8_lossy(&printed.stdout));
+    }
+    assert!(!Path::new(&world.path("state")).exists(), "printing leaves nothing");
+}

@@ -24,6 +24,7 @@ mod past;
 mod probe_kinds;
 mod probe_peers;
 mod probes;
+mod protocol;
 mod pty;
 mod readme;
 mod runtime;

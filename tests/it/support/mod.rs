@@ -12,6 +12,7 @@ pub mod loki;
 pub mod peer;
 pub mod picture;
 pub mod pty;
+pub mod sampler;
 pub mod screen;
 pub mod sshd;
 pub mod tls;

@@ -10,6 +10,8 @@ mod support;
 
 use std::time::Duration;
 
+use hotseat::agent::codec;
+use hotseat::agent::protocol::{INBOUND_MAX_BYTES, ToScreen};
 use hotseat::app::event::Event;
 use hotseat::app::view::view;
 use hotseat::clock;
@@ -102,6 +104,14 @@ fn board() {
     report("Board::apply, an outcome, 1,000 probes", &time(outcome));
     let cloned = each(5, 5, || (), |()| drop(std::hint::black_box(board.clone())));
     report("a snapshot of the board, 1,000 probes of 60 outcomes", &time(cloned));
+    // What a screen that attaches waits for, besides the way.
+    let frame = ToScreen::Inbound(Box::new(Inbound::Snapshot(Box::new(board))));
+    let said = codec::encode(&frame, INBOUND_MAX_BYTES).expect("it fits in a line");
+    let encoded = each(5, 3, || (), |()| drop(std::hint::black_box(codec::encode(&frame, INBOUND_MAX_BYTES))));
+    report("that snapshot to a line of the wire", &time(encoded));
+    let heard = each(5, 3, || (), |()| drop(std::hint::black_box(codec::decode::<ToScreen>(&said))));
+    report("and back", &time(heard));
+    report("its bytes", &format!("{} ({} a probe)", said.len(), said.len() / PROBES));
 }
 
 /// The picture into a buffer.

@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, copy_bidire
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::wire::{DEADLINE, Screen, World, hello, note, places, runtime, skip};
+use crate::wire::{DEADLINE, Screen, World, hello, note, places, runtime, say_skipped, skip};
 
 /// What a way holds by itself; a socket holds more, which is the kernel's.
 const WAY_BYTES: usize = 4 << 10;
@@ -328,7 +328,7 @@ async fn a_read_only_state_directory_has_its_socket_elsewhere() {
     };
     let places = Places { runtime_dir: Some(run.clone()), ..places(&state_dir) };
     let Some(mut alice) = agent.attach(&places).await else {
-        return skip("no mount of one's own (unshare, or the kernel's leave)");
+        return say_skipped("no mount of one's own (the kernel's leave)");
     };
     assert_eq!(alice.attached.welcome.peer.role, Role::Agent);
     alice.until(|board| board.presence.len() == 1 && board.not_durable.is_some()).await;

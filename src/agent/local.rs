@@ -111,7 +111,8 @@ impl Local {
     }
 
     fn serve(&self, runtime: &Runtime) -> Option<Server> {
-        let setup = ServerSetup { role: Role::Screen(self.setup.user.clone()), share: None };
+        let role = Role::Screen(self.setup.user.clone());
+        let setup = ServerSetup::new(role, &runtime.config().borrow());
         match Server::start(runtime.attacher(), setup, &self.places) {
             Ok(server) => Some(server),
             // Other screens stand by then, and say so.

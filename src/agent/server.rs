@@ -14,6 +14,7 @@ use crate::agent::peer::Caller;
 use crate::agent::protocol::{INBOUND_MAX_BYTES, ToScreen};
 use crate::agent::reception::{CONNECTIONS_MAX, Reception};
 use crate::agent::socket::{self, Bound, Places, Share};
+use crate::config::Config;
 use crate::domain::host::Role;
 use crate::runtime::attach::Attacher;
 
@@ -31,6 +32,13 @@ pub struct ServerSetup {
     pub role: Role,
     /// Who besides our own account is let in.
     pub share: Option<Share>,
+}
+
+impl ServerSetup {
+    /// As a config says whom to let in.
+    pub fn new(role: Role, config: &Config) -> Self {
+        Self { role, share: config.share.as_ref().map(|it| Share { gid: it.gid }) }
+    }
 }
 
 /// Why screens are not served.

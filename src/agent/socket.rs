@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
+use crate::config::paths;
 use crate::runtime::lock;
 use crate::store::file_system::{self, Kind};
 
@@ -249,6 +250,11 @@ pub async fn connect(places: &Places) -> Result<UnixStream, ConnectError> {
                 Err(error) => ConnectError::Failed { path, why: brief(&error) },
             },
             Ok(Err(error)) if is_nobody(&error) => continue,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let owner = paths::login_of(owner).unwrap_or_else(|| format!("uid-{owner}"));
+                let why = format!("it is open to `{owner}` and the group of its `share` (ask `{owner}` to be in it)");
+                ConnectError::Failed { path, why }
+            }
             Ok(Err(error)) => ConnectError::Failed { path, why: brief(&error) },
             Err(_) => ConnectError::Failed { path, why: "it does not answer".into() },
         };

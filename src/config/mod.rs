@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod paths;
 pub mod remotes;
 pub mod secrets;
+pub mod share;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -69,6 +70,8 @@ pub struct Config {
     pub beat: Option<Listen>,
     /// `[agent]`: what only `hotseat agent` does.
     pub agent: Agent,
+    /// `share`: whom the state directory is shared with.
+    pub share: Option<share::Share>,
     /// `[screen]`.
     pub screen: Screen,
     /// `[keys]`: the keymap is built from it by the screen, which knows the commands.
@@ -204,6 +207,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     if let Some(agent) = root.get("agent").filter(|it| it.expect_table()) {
         config.agent = agent::read(&agent);
     }
+    config.share = root.get("share").filter(|it| it.expect_table()).and_then(|it| share::read(&it));
     if let Some(screen) = root.get("screen").filter(|it| it.expect_table()) {
         config.screen = read_screen(&screen);
     }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::config::paths;
+
 /// Name of the lock file in the state directory.
 const FILE_NAME: &str = "runtime.lock";
 /// A holder's line is much shorter and a socket's path has 107 bytes at most; whatever else stands in the file is not
@@ -61,6 +63,10 @@ impl StateLock {
             // Nothing can be kept there, but two runtimes must not page about the same things either.
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 (File::open(path).or_else(|_| File::open(state_dir))?, false)
+            }
+            // Whether its account runs a hotseat now or not: probing, paging and backing up from there is its business.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return stranger(state_dir).map(Acquired::Taken).ok_or(error);
             }
             Err(error) => return Err(error),
         };
@@ -114,6 +120,13 @@ impl StateLock {
         self.file.write_all_at(text.as_bytes(), 0)?;
         self.file.set_len(text.len() as u64)
     }
+}
+
+/// Whose directory it is when it is not ours, in words.
+fn stranger(state_dir: &Path) -> Option<String> {
+    let uid = fs::metadata(state_dir).ok()?.uid();
+    let login = || paths::login_of(uid).unwrap_or_else(|| format!("uid-{uid}"));
+    (uid != rustix::process::geteuid().as_raw()).then(|| format!("the account `{}`, whose it is", login()))
 }
 
 /// Reads who holds a state directory or did so last; `None` when nobody ever did or it cannot be read.

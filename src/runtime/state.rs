@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
+use crate::config::share::{self, Share};
 use crate::domain::alert::AlertFact;
 use crate::domain::fact::{Fact, Restored, RuntimeFact};
 use crate::runtime::journal::Journal;
@@ -45,6 +46,16 @@ impl Keeper {
     }
 }
 
+/// Lets the group of `share` in, before anything is written; without one it takes back what was given earlier.
+fn share(setup: &ServiceSetup, share: Option<&Share>) {
+    let Err(error) = share::apply(&setup.state_dir, share) else { return };
+    let error = match share {
+        Some(Share { group, .. }) => format!("could not share with the group `{group}`: {error}"),
+        None => format!("could not stop sharing: {error}"),
+    };
+    setup.facts.try_send(Fact::Runtime(RuntimeFact::ServiceFailed { service: "share".into(), error, retry_s: 0 }));
+}
+
 /// Starts what only the holder of the state directory does. Never waits: the rest follows in a task. The store is opened
 /// after `head_start`.
 pub fn activate(
@@ -58,6 +69,7 @@ pub fn activate(
     let (opened_tx, opened_rx) = oneshot::channel();
     let store = lock.map(|lock| {
         let _ = shared.lock.set(lock);
+        share(setup, config_rx.borrow().share.as_ref());
         let journal = Journal::start(setup, &shared.host);
         services.past.flush_with(journal.flusher());
         let _ = shared.journal.set(journal);

@@ -1,8 +1,8 @@
 //! Writes small files that are nobody else's business, whole or not at all.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Replaces a file, mode 0600, so that a reader or a crash finds either the old bytes or the new ones; they are on
@@ -11,12 +11,23 @@ use std::path::Path;
 /// # Errors
 /// When it cannot be written; then the old file is still there, and nothing beside it.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, bytes, 0o600)
+}
+
+/// Like [`write`], with another mode of the file.
+///
+/// # Errors
+/// As for [`write`].
+pub fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     // A bare name has an empty parent.
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // tempfile creates with mode 0600 and removes the file again when anything below fails.
     let mut new = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
     new.write_all(bytes)?;
+    if mode != 0o600 {
+        new.as_file().set_permissions(Permissions::from_mode(mode))?;
+    }
     new.as_file().sync_all()?;
     new.persist(path).map_err(|it| it.error)?;
     File::open(folder)?.sync_all()

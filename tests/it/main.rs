@@ -31,6 +31,7 @@ mod runtime;
 mod scenarios;
 mod screens;
 mod screenshots;
+mod share;
 mod ssh_logs;
 mod stores;
 mod support;

@@ -221,7 +221,7 @@ async fn reload(log: &Log, manager: &Manager, runtime: &Runtime) {
 
 /// Lets screens attach. Without a place for a socket they stand by, and everything else goes on.
 fn serve(runtime: &Runtime, places: &Places) -> Option<Server> {
-    let setup = ServerSetup { role: Role::Agent, share: None };
+    let setup = ServerSetup::new(Role::Agent, &runtime.config().borrow());
     match Server::start(runtime.attacher(), setup, places) {
         Ok(server) => {
             let why = server.elsewhere().unwrap_or_default();

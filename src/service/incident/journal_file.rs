@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::domain::incident::entry::{Entry, EntryBody};
 use crate::domain::incident::journal::{JournalReader, encode, sha256_hex};
-use crate::service::incident::files::{StoreError, private, sync_dir};
+use crate::service::incident::files::{StoreError, follow_share, private, sync_dir};
 
 /// Bytes of one journal that are read, counted from its end. A busy year of one writer is below 10 MiB.
 const JOURNAL_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -174,6 +174,7 @@ impl JournalFile {
         for _ in 0..REOPEN_MAX {
             let file = private().read(true).append(true).create(true).open(&self.path).map_err(|error| fail(&error))?;
             lock(&file, &self.path)?;
+            follow_share(&self.path, &file)?;
             let held = file.metadata().map_err(|error| fail(&error))?;
             // git or an editor may have put another file in its place while we waited.
             match std::fs::metadata(&self.path) {

@@ -288,7 +288,7 @@ fn print(out: &mut dyn Write, store: &IncidentStore, it: &Incident, now: Timesta
             day = Some(at.date());
             writeln!(out, "{}", at.strftime("%Y-%m-%d %:z"))?;
         }
-        let words = row.words();
+        let words = row.words_in(now, zone);
         let mut lines = words.lines();
         let corrected = if row.corrected { " (corrected)" } else { "" };
         writeln!(

@@ -179,10 +179,10 @@ impl Board {
             }
             Fact::Alert(AlertFact::Silenced(it)) => {
                 let comment = if it.comment.is_empty() { String::new() } else { format!(": {}", it.comment) };
-                told(now, &it.id, format!("`{}` silenced by {} until {:.0}{comment}", it.what(), it.by, it.until))
+                told(now, "silence", format!("of `{}` by {} until {:.0}{comment}", it.what(), it.by, it.until))
             }
             Fact::Alert(AlertFact::Maintained(it)) => {
-                told(now, &it.name, format!("maintenance `{}` planned by {}", it.name, it.by))
+                told(now, "maintenance", format!("`{}` planned by {}", it.name, it.by))
             }
             _ => None,
         }

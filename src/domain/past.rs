@@ -162,8 +162,6 @@ pub fn events(envelope: &Envelope, turned: &[MachineEntry]) -> Vec<PastEvent> {
         .iter()
         .filter(is_news)
         .map(|it| {
-            // A silence has only an id, and its text says what it silences.
-            let subject = if is_quiet { "" } else { it.subject.as_str() };
             let kind = match it.kind {
                 MachineKind::Probe => PastKind::Probe,
                 MachineKind::Backup => PastKind::Backup,
@@ -171,7 +169,7 @@ pub fn events(envelope: &Envelope, turned: &[MachineEntry]) -> Vec<PastEvent> {
                 MachineKind::Alert => PastKind::Alert,
             };
             // Ids name the host, which is said once for the whole screen.
-            let subject = subject.split_once('/').map_or(subject, |(_, name)| name);
+            let subject = it.subject.split_once('/').map_or(it.subject.as_str(), |(_, name)| name);
             event(kind, subject, &it.text)
         })
         .collect();

@@ -210,9 +210,7 @@ async fn who_silences_is_who_asked_and_stands_on_the_timeline() {
     bob.ask(Request::Silence(Box::new(silence))).await;
     let told = |board: &Board| {
         let entries = board.incidents.open_incidents().flat_map(|it| &it.entries);
-        entries
-            .filter(|it| matches!(&it.body, EntryBody::Alert { text, .. } if text.contains("silenced by bob")))
-            .count()
+        entries.filter(|it| matches!(&it.body, EntryBody::Alert { text, .. } if text.contains("by bob until"))).count()
     };
     alice.until(|board| told(board) == 1).await;
     assert_eq!(alice.board.alerts.silences().map(|it| it.by.as_str()).collect::<Vec<_>>(), ["bob"]);

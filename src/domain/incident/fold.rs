@@ -1,8 +1,10 @@
 //! What the entries of an incident add up to.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::format;
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::entry::{Entry, EntryBody};
 use crate::domain::incident::{Severity, Status, name};
@@ -228,6 +230,13 @@ impl TimelineRow<'_> {
     /// The row in words; may have several lines.
     pub fn words(&self) -> String {
         self.text.map_or_else(|| self.entry.body.words(), str::to_string)
+    }
+
+    /// The row in words for somebody in a zone. What a person wrote stays as it is; a machine writes times as RFC 3339
+    /// into the journal, which people of several zones read.
+    pub fn words_in(&self, now: Timestamp, zone: &TimeZone) -> String {
+        let words = self.words();
+        if self.entry.body.is_machine() { format::local_times(&words, now, zone) } else { words }
     }
 }
 

@@ -162,6 +162,22 @@ fn who_was_told_stands_in_the_timeline() {
 }
 
 #[test]
+fn times_that_a_machine_wrote_are_local_and_those_of_a_person_are_theirs() {
+    let mut screen = Screen::new((80, 3));
+    let id = screen.declare("INC-20240819-0652-k7q2", NOW - 60);
+    let until = "until 2024-08-19T07:30:00Z";
+    screen.add(
+        &id,
+        NOW - 1,
+        EntryBody::Alert { subject: "h/api".into(), text: format!("silenced by bob {until}: known") },
+    );
+    screen.add(&id, NOW, note(until));
+    let rows = screen.rows();
+    assert!(rows[1].ends_with("api silenced by bob until 07:30:00: known"), "{rows:?}");
+    assert!(rows[2].ends_with(until), "{rows:?}");
+}
+
+#[test]
 fn the_timeline_follows_until_a_row_is_selected() {
     let mut screen = Screen::new((40, 3));
     let id = screen.declare("INC-20240819-0652-k7q2", NOW - 60);

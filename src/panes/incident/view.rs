@@ -144,7 +144,7 @@ pub(super) fn draw(
 
 /// An entry as text for the clipboard.
 pub(super) fn plain(cx: &Context<'_>, row: &TimelineRow<'_>) -> String {
-    format!("{} {} {}", format::full(row.at, cx.zone), row.entry.by, row.words())
+    format!("{} {} {}", format::full(row.at, cx.zone), row.entry.by, row.words_in(cx.now, cx.zone))
 }
 
 /// The rows of an entry shown in full.
@@ -189,7 +189,7 @@ pub(super) fn detail_rows(cx: &Context<'_>, incident: &Incident, selected: Optio
             }
         }
         EntryBody::Unknown { body, .. } => add(Role::Text, &format!("{}\n{body:#}", row.words())),
-        _ => add(Role::Text, &row.words()),
+        _ => add(Role::Text, &row.words_in(cx.now, cx.zone)),
     }
     rows
 }
@@ -239,7 +239,7 @@ fn timeline_line(cx: &Context<'_>, theme: &Theme, row: &TimelineRow<'_>, width: 
     let time = format::moment(cx.now, row.at, cx.zone);
     let who = cut(&sanitise::text(&entry.by), WHO_COLUMNS, theme.ascii);
     let pad = " ".repeat(WHO_COLUMNS.saturating_sub(who.width()));
-    let words = row.words();
+    let words = row.words_in(cx.now, cx.zone);
     let mut lines = words.lines();
     let mut text = sanitise::text(lines.next().unwrap_or_default());
     let more = lines.count();

@@ -277,7 +277,9 @@ fn found(places: &Places) -> Vec<PathBuf> {
     }
     paths.retain(|it| published.as_ref() != Some(it));
     paths.splice(0..0, published);
-    paths.retain(|it| it.as_os_str().len() <= PATH_MAX_BYTES && fs::symlink_metadata(it).is_ok());
+    let is_absent = |it: &Path| fs::symlink_metadata(it).is_err_and(|error| is_nobody(&error));
+    // What may not be looked at may be there, and then it is said that it is not for us.
+    paths.retain(|it| it.as_os_str().len() <= PATH_MAX_BYTES && !is_absent(it));
     paths
 }
 

@@ -45,6 +45,17 @@ fn esc_takes_a_notice_away() {
 }
 
 #[test]
+fn a_screen_that_is_killed_is_no_longer_here() {
+    let alice = Launch::new(&[]).size(120, 40).start();
+    alice.wait_for("SERVICES");
+    let bob = Launch::beside(&alice, &[]).variable("HOTSEAT_USER", "bob").size(120, 40).start();
+    alice.wait_for("2 here: alice, bob");
+    bob.wait_for("2 here: bob, alice");
+    bob.signal(Signal::KILL);
+    alice.wait_gone("2 here");
+}
+
+#[test]
 fn a_config_that_comes_after_the_start_is_taken_into_use() {
     let mut pty = Launch::new(&[]).start();
     pty.wait_for("no config yet");

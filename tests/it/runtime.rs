@@ -225,7 +225,7 @@ async fn a_change_of_a_rotation_or_a_secret_beside_the_config_is_taken_into_use_
 
     std::fs::write(&rotation, people("bob", "alice")).expect("written");
     config.wait_for(|config| config.alerts.rotations[0].people == ["bob", "alice"]).await.expect("the runtime runs");
-    screen.until(|board| board.alerts.rules().rotations[0].people == ["bob", "alice"]).await;
+    screen.until(|board| board.alerts.rules().rotations.first().is_some_and(|it| it.people == ["bob", "alice"])).await;
 
     // A mistake in it keeps what runs, and says so.
     std::fs::write(&rotation, "people = ['bob', 'nobody']\n").expect("written");

@@ -35,6 +35,19 @@ fn the_outage_without_colour() {
 }
 
 #[test]
+fn who_else_is_here_stands_in_the_header() {
+    for (name, size) in [("company-80x24", (80, 24)), ("company-120x40", (120, 40))] {
+        let mut desk = Desk::outage(size.0, size.1);
+        desk.in_company();
+        check(name, &desk, false);
+    }
+    let mut desk = Desk::outage(80, 24);
+    desk.in_company();
+    desk.press("@");
+    check("company-who", &desk, false);
+}
+
+#[test]
 fn the_chrome_is_ascii_where_it_has_to_be() {
     let mut desk = Desk::outage(80, 24);
     desk.press("2");

@@ -180,6 +180,8 @@ async fn accounts_of_the_group_work_together_by_login_and_a_stranger_is_refused(
     });
     let server = Server::start(runtime.attacher(), setup, &places(&state_dir)).unwrap();
 
+    runtime.active().cancelled().await;
+
     let logins = MEMBERS.map(|uid| paths::login_of(uid).unwrap_or_else(|| format!("uid-{uid}")));
     let mut accounts = MEMBERS.map(|uid| Account::start(&helper, (uid, GROUP), &state_dir));
     let mut first = accounts[0].attach("root").await;

@@ -19,6 +19,7 @@ use hotseat::domain::incident::fold::Incident;
 use hotseat::domain::incident::{IncidentFact, Severity};
 use hotseat::domain::key::{Key, KeyBinding, parse_sequence};
 use hotseat::domain::log::{Cursor, Level, LogFact, Position, Record, Row, WindowRequest};
+use hotseat::domain::presence::{PresenceFact, ScreenId, Spot, Via, Visitor, You};
 use hotseat::domain::probe::health::Thresholds;
 use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
 use hotseat::domain::probe::{ProbeFact, ProbeSetup};
@@ -169,6 +170,18 @@ impl Desk {
         self.seq += 1;
         let envelope = Envelope { host: host(), seq: self.seq, at: self.now, actor: Actor::Runtime, fact };
         self.event(Event::Inbound(Inbound::Fact(Box::new(envelope))));
+    }
+
+    /// Two people are here: alice at this screen, bob at the logs of another.
+    pub fn in_company(&mut self) {
+        let alice = Visitor::inside("alice");
+        let bob = Visitor { via: Via::Ssh("10.0.3.7".into()), ..Visitor::inside("bob") };
+        let you = You { host: host(), screen: ScreenId(1), visitor: alice.clone() };
+        self.event(Event::Inbound(Inbound::You(Box::new(you))));
+        for (screen, visitor) in [(1, alice), (2, bob)] {
+            self.fact(Fact::Presence(PresenceFact::Came { screen: ScreenId(screen), visitor }));
+        }
+        self.fact(Fact::Presence(PresenceFact::Moved { screen: ScreenId(2), spot: Spot::Logs }));
     }
 
     /// Presses keys, written as in the config: `2 g g ctrl-p`. A word in quotes is typed: `: "theme dark" enter`.

@@ -324,6 +324,8 @@ async fn what_the_readme_says_by_hand_is_understood() {
 /// A child of another account: says hello to the socket and prints what it is answered.
 const KNOCK: &str = r#"
 use Socket;
+# Who is refused may be so before they have spoken.
+$SIG{PIPE} = "IGNORE";
 socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
 connect($s, pack_sockaddr_un($ARGV[0])) or die "connect: $!";
 syswrite($s, $ARGV[1] . "\n");

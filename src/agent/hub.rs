@@ -4,6 +4,7 @@
 //! host, and what holds everywhere, as a silence does, to all. A request for log rows is split: each host searches its
 //! own files, and only the rows and counts it finds come back, to be merged in [`windows`].
 
+mod pasts;
 mod route;
 mod windows;
 
@@ -12,12 +13,14 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
+use crate::agent::hub::pasts::{Next, Pasts};
 use crate::agent::hub::route::Route;
 use crate::agent::hub::windows::Windows;
 use crate::clock;
 use crate::domain::export::ExportNews;
 use crate::domain::host::{HostNews, Way};
 use crate::domain::ids::HostId;
+use crate::domain::past::FAILED;
 use crate::domain::request::{Inbound, Request};
 use crate::domain::sanitise;
 use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
@@ -56,7 +59,7 @@ pub fn start(members: Vec<Member>) -> Link {
         });
         nodes.push(Node { called, host: None, requests_tx: Some(requests_tx), way: Way::Connecting });
     }
-    let hub = Hub { windows: Windows::new(), nodes, outbox: VecDeque::new(), is_gone: false };
+    let hub = Hub { windows: Windows::new(), pasts: Pasts::default(), nodes, outbox: VecDeque::new(), is_gone: false };
     tokio::spawn(hub.run(inbound_tx, requests_rx, heard_rx));
     Link { facts_rx, requests_tx }
 }
@@ -94,6 +97,7 @@ impl Node {
 struct Hub {
     nodes: Vec<Node>,
     windows: Windows,
+    pasts: Pasts,
     /// What goes to the screen next.
     outbox: VecDeque<Inbound>,
     /// The screen reads no more; what it asked is still handed on.
@@ -112,7 +116,8 @@ impl Hub {
         }
         loop {
             self.show_windows();
-            let deadline = self.windows.deadline();
+            self.show_past();
+            let deadline = self.windows.deadline().into_iter().chain(self.pasts.deadline()).min();
             let late = async {
                 match deadline {
                     Some(at) => sleep_until(at).await,
@@ -152,6 +157,20 @@ impl Hub {
         }
     }
 
+    fn show_past(&mut self) {
+        while let Some(next) = self.pasts.go_on(clock::timer()) {
+            self.go_past(next);
+        }
+    }
+
+    fn go_past(&mut self, next: Next) {
+        match next {
+            Next::Ask(asked) => asked.into_iter().for_each(|(index, it)| self.ask(index, Request::Past(it))),
+            Next::Tell(past) => self.tell(Inbound::Past(past)),
+            Next::Nobody => self.tell(Inbound::Failed(format!("{FAILED}: no host answers"))),
+        }
+    }
+
     fn tell(&mut self, inbound: Inbound) {
         if !self.is_gone {
             self.outbox.push_back(inbound);
@@ -178,6 +197,9 @@ impl Hub {
                 self.nodes[index].way = news.way;
                 let is_there = self.nodes[index].is_there();
                 self.windows.mark(index, is_there, clock::now());
+                if !is_there {
+                    self.pasts.give_up(index);
+                }
                 self.say_way(index);
             }
             Inbound::Snapshot(board) => {
@@ -195,7 +217,12 @@ impl Hub {
                 }
             }
             Inbound::Window(window) => self.windows.take(index, *window),
+            Inbound::Past(past) if self.nodes.len() > 1 => self.pasts.take(index, *past),
             Inbound::Done(text) => self.tell(Inbound::Done(named(self, &text))),
+            Inbound::Failed(text) if text.starts_with(FAILED) && self.nodes.len() > 1 => {
+                self.pasts.give_up(index);
+                self.tell(Inbound::Failed(named(self, &text)));
+            }
             Inbound::Failed(text) => self.tell(Inbound::Failed(named(self, &text))),
             Inbound::Refused { request, error } => {
                 self.tell(Inbound::Refused { request, error: named(self, &error) });
@@ -253,6 +280,11 @@ impl Hub {
                 }
             },
             Route::First => self.ask(0, request),
+            Route::Past(_) if self.nodes.len() == 1 => self.ask(0, request),
+            Route::Past(past) => {
+                let next = self.pasts.begin(clock::timer(), past, &self.nodes);
+                self.go_past(next);
+            }
             Route::All => (0..self.nodes.len()).for_each(|index| self.ask(index, request.clone())),
             Route::Notifier(name) => {
                 let of_host = |(index, it): (usize, &Node)| {

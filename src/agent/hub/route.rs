@@ -2,6 +2,7 @@
 
 use crate::domain::ids::IncidentId;
 use crate::domain::log::WindowRequest;
+use crate::domain::past::PastRequest;
 use crate::domain::request::Request;
 
 /// Whom a request is for.
@@ -17,6 +18,8 @@ pub enum Route {
     Notifier(String),
     /// Every one that has a source of it, each its part.
     Window(WindowRequest),
+    /// Every one, or the one it names; the nearest event of all is shown.
+    Past(PastRequest),
     /// The only host that has these; empty is all.
     Export(Vec<String>),
     /// The one that can be taken over.
@@ -33,7 +36,7 @@ pub fn of(request: &Request) -> Route {
         | Request::Acknowledge { probe, .. } => Route::Host(probe.host().into()),
         Request::History(request) => Route::Host(request.probe.host().into()),
         Request::Explain(request) => Route::Host(request.probe.host().into()),
-        Request::Past(past) => past.host.as_ref().map_or(Route::All, |it| Route::Host(it.to_string())),
+        Request::Past(past) => Route::Past(past.clone()),
         Request::RunBackup(job) => Route::Host(job.host().into()),
         Request::VerifyBackup(run) => Route::Host(run.host().into()),
         Request::ChangeIncident(incident, _) => Route::Host(incident.host().into()),

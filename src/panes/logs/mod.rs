@@ -56,7 +56,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position as Cell, Rect};
 use ratatui::text::Line;
@@ -191,6 +191,15 @@ struct Look {
     scrolled: usize,
 }
 
+/// What is kept while the whole screen shows the past.
+#[derive(Debug, Clone)]
+struct Away {
+    at: Timestamp,
+    // Where the reader was, and before the last jump.
+    reading: Reading,
+    jumped_from: Option<Spot>,
+}
+
 /// The logs pane: a window on all log sources through a stack of filter chips.
 #[derive(Debug, Default)]
 pub struct LogsPane {
@@ -212,8 +221,8 @@ pub struct LogsPane {
     marks: BTreeMap<char, Position>,
     // Where the reader was before the last jump; `None` is the newest row.
     jumped_from: Option<Spot>,
-    // Where the reader was, and before the last jump, while the whole screen shows the past.
-    away: Option<(Reading, Option<Spot>)>,
+    // While the whole screen shows the past: its instant, after which nothing is shown.
+    away: Option<Away>,
     // The first snapshot has come.
     attached: bool,
     // A jump pressed while another was on its way; the newest wins.
@@ -410,17 +419,25 @@ impl LogsPane {
         effects
     }
 
-    /// Goes to a time of the past that the whole screen shows; where the reader was is kept.
+    /// Shows the newest records of an instant of the past that the whole screen shows, and none after it; where the
+    /// reader was is kept.
     pub fn visit(&mut self, cx: &Context<'_>, at: Timestamp) -> Vec<Effect> {
-        self.away.get_or_insert_with(|| (self.reading.clone(), self.jumped_from.clone()));
-        self.goto(cx, at)
+        match &mut self.away {
+            Some(away) => away.at = at,
+            None => {
+                let (reading, jumped_from) = (self.reading.clone(), self.jumped_from.clone());
+                self.away = Some(Away { at, reading, jumped_from });
+            }
+        }
+        self.resume();
+        self.requery(cx)
     }
 
     /// Goes back to where the reader was before the past was shown.
     pub fn come_back(&mut self, cx: &Context<'_>) -> Vec<Effect> {
-        let Some((reading, jumped_from)) = self.away.take() else { return Vec::new() };
-        self.jumped_from = jumped_from;
-        match reading {
+        let Some(away) = self.away.take() else { return Vec::new() };
+        self.jumped_from = away.jumped_from;
+        match away.reading {
             Reading::Following => self.resume(),
             paused => self.reading = paused,
         }
@@ -452,10 +469,15 @@ impl LogsPane {
 
     /// What every request has in common: the query in force and the amount.
     fn ask(&self, cx: &Context<'_>) -> Ask {
-        let (query, chips, context) = match self.detour {
+        let (mut query, chips, context) = match self.detour {
             Some(_) => (String::new(), 0, 0),
             None => (self.chips.query(), self.chips.active(), self.context),
         };
+        if let Some(away) = &self.away {
+            // The record of the very instant is part of it.
+            let end = away.at.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(away.at);
+            query = format!("{query} until:{end}").trim_start().to_string();
+        }
         let (sources, muted) = self.audible.asked();
         Ask {
             look: if self.look.raw { log::Look::Original } else { log::Look::Readable },

@@ -21,7 +21,7 @@ const CHIP_CELLS: usize = 14;
 /// What stands after the pane's word.
 pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
     let room = usize::from(cx.width).saturating_sub(RESERVED);
-    let state = Span::raw(state(pane, theme));
+    let state = Span::raw(state(pane, cx, theme));
     let names = names(cx);
     let counts = chip_bar::total(pane, theme);
     let total = all_records(pane, theme);
@@ -83,9 +83,12 @@ fn separator(theme: &Theme) -> &'static str {
     if theme.ascii { " - " } else { " · " }
 }
 
-fn state(pane: &LogsPane, theme: &Theme) -> String {
+fn state(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> String {
     let mut text = match &pane.reading {
-        Reading::Following => "follow".to_string(),
+        Reading::Following => match &pane.away {
+            Some(away) => format!("until {}", format::moment(cx.now, away.at, cx.zone)),
+            None => "follow".to_string(),
+        },
         Reading::Paused(_) if pane.feed.new == 0 => "paused".to_string(),
         Reading::Paused(_) => {
             let sign = if pane.feed.new_more { "over " } else { "+" };

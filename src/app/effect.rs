@@ -1,5 +1,7 @@
 //! What the screen asks of the world around it.
 
+use jiff::Timestamp;
+
 use crate::domain::alert::Ring;
 use crate::domain::ids::{IncidentId, ProbeId};
 use crate::domain::query::saved::SavedQuery;
@@ -41,6 +43,8 @@ pub enum Effect {
     PickQuery(Vec<SavedQuery>),
     /// Lay something over the panes; the screen answers itself.
     Show(Sheet),
+    /// Run the probe of this name once in this very process, by its own config; comes back as `Event::RanHere`.
+    RunHere(ProbeId),
     /// Paint everything again.
     Redraw,
     /// Sound the bell, or ask the terminal for a desktop notification.
@@ -66,6 +70,13 @@ pub enum Sheet {
     Acknowledge(Vec<ProbeId>),
     /// Why a probe was paged or not; the question goes out beside this.
     Explain(ProbeId),
+    /// A run of a probe here beside that of the agent; both runs go out beside this.
+    Beside {
+        /// Which probe.
+        probe: ProbeId,
+        /// When the agent ran it last: what is newer is its answer.
+        before: Option<Timestamp>,
+    },
     /// Silences and maintenances.
     Quiets,
     /// How the notifiers are doing.

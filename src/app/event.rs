@@ -1,8 +1,9 @@
 //! What the screen's loop sees. Closed: everything that can change the screen is in this list.
 
 use crate::app::effect::Notice;
-use crate::domain::ids::IncidentId;
+use crate::domain::ids::{IncidentId, ProbeId};
 use crate::domain::key::Key;
+use crate::domain::probe::outcome::Outcome;
 use crate::domain::request::Inbound;
 
 /// What the screen's loop sees.
@@ -32,6 +33,13 @@ pub enum Event {
         /// The text, or why there is none.
         text: Result<String, String>,
     },
+    /// A probe was run once in this process.
+    RanHere {
+        /// Which probe.
+        probe: ProbeId,
+        /// What was looked at and found, or why it could not be run here.
+        ran: Result<Box<RanHere>, String>,
+    },
     /// A task of the screen failed; in words.
     Failed(String),
     /// The process continues after Ctrl-Z.
@@ -40,6 +48,17 @@ pub enum Event {
     Notice(Notice),
     /// The screen is about to end, for whatever reason: unsaved text must be given out as effects now.
     Leaving,
+}
+
+/// A run of a probe in this process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RanHere {
+    /// Its kind, by this config.
+    pub kind: String,
+    /// What was spoken to, by this config, without secrets.
+    pub target: String,
+    /// What was found.
+    pub outcome: Outcome,
 }
 
 /// A mouse press or wheel turn.

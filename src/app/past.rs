@@ -269,6 +269,8 @@ fn changes(effect: &Effect) -> bool {
         ) => false,
         Effect::Request(request) => request.changes(),
         Effect::Confirm { then, .. } => then.iter().any(changes),
+        // What runs now says nothing of then.
+        Effect::RunHere(_) | Effect::Show(Sheet::Beside { .. }) => true,
         Effect::Show(Sheet::Silence(_) | Sheet::Maintenance(_) | Sheet::Acknowledge(_)) => true,
         _ => false,
     }

@@ -16,12 +16,13 @@ use crate::tui::terminal;
 use crate::tui::{bell, clipboard};
 
 /// Tasks of the screen's own (files of copies and themes) at a time.
-const TASKS_MAX: usize = 16;
+pub(super) const TASKS_MAX: usize = 16;
 
 impl EventLoop<'_> {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Request(request) => return self.request(request),
+            Effect::RunHere(probe) => return self.run_here(probe),
             Effect::Copy { text, what } => return self.copy(text, &what),
             Effect::OpenEditor { incident, text } => return self.edit(incident, &text),
             Effect::Redraw => {

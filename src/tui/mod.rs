@@ -20,6 +20,7 @@ pub mod outlet;
 pub mod parser;
 pub mod pen;
 pub mod run;
+mod run_here;
 pub mod screen;
 pub mod scroll;
 pub mod terminal;

@@ -136,7 +136,9 @@ fn the_logs_go_along_and_come_back_to_where_the_reader_was() {
     let then = moment(&desk, "14:43:58", down);
     answer(&mut desk, generation, Found::Moment(Box::new(then)));
     let asked = desk.asked.clone().expect("rows were asked for");
-    assert_eq!(asked.anchor, hotseat::domain::log::Anchor::Time(at("14:43:58")));
+    assert_eq!(asked.anchor, hotseat::domain::log::Anchor::Tail);
+    assert!(asked.query.ends_with("06:43:58.000000001Z"), "nothing after it: {}", asked.query);
+    assert!(desk.text().contains("until 14:43:58"), "{}", desk.text());
     desk.press("esc");
     assert_eq!(desk.text(), before);
 }
@@ -180,4 +182,61 @@ fn a_past_that_cannot_be_read_says_so_and_can_be_asked_again() {
     assert!(desk.text().contains("could not read the past: input/output error"), "{}", desk.text());
     desk.press("[");
     assert_eq!(asked(&mut desk).len(), 1);
+}
+
+/// A run that took this long to be answered, from this address.
+fn run(at: Timestamp, address: &str) -> hotseat::domain::probe::outcome::Outcome {
+    use hotseat::domain::probe::outcome::{Evidence, Outcome, Phases, ProbeResult};
+    Outcome {
+        at,
+        result: ProbeResult::Ok,
+        phases: Phases { wait: Some(std::time::Duration::from_millis(40)), ..Phases::default() },
+        trouble: None,
+        evidence: Evidence { address: Some(address.into()), ..Evidence::default() },
+        lag: std::time::Duration::ZERO,
+        latency_suspect: false,
+    }
+}
+
+#[test]
+fn a_run_from_here_stands_beside_that_of_the_agent() {
+    use hotseat::app::event::RanHere;
+    let mut desk = Desk::outage(120, 40);
+    desk.press("1 h");
+    let asked: Vec<&Effect> = desk
+        .effects
+        .iter()
+        .filter(|it| matches!(it, Effect::RunHere(_) | Effect::Request(Request::RunProbe(_))))
+        .collect();
+    let [Effect::RunHere(here), Effect::Request(Request::RunProbe(theirs))] = asked.as_slice() else {
+        panic!("both run: {asked:?}")
+    };
+    assert_eq!(here, theirs);
+    let probe = here.clone();
+    let setup = desk.model.board.probes.get(&probe).expect("a probe").setup.clone();
+    assert!(desk.text().contains("running…"), "{}", desk.text());
+    let outcome = run(desk.now, "10.9.9.9:443");
+    let ran =
+        Ok(Box::new(RanHere { kind: setup.kind.clone(), target: setup.target.clone(), outcome: outcome.clone() }));
+    desk.event(Event::RanHere { probe: probe.clone(), ran });
+    let text = desk.text();
+    assert!(text.contains("here it answers in 40ms, the agent"), "{text}");
+    assert!(text.contains("10.9.9.9:443"), "{text}");
+    assert!(!text.contains("not the same"), "{text}");
+
+    let ran = Ok(Box::new(RanHere { kind: setup.kind, target: "https://other.example/".into(), outcome }));
+    desk.event(Event::RanHere { probe: probe.clone(), ran });
+    assert!(desk.text().contains("not the same: the agent looks at"), "{}", desk.text());
+    desk.event(Event::RanHere { probe, ran: Err("the config of this screen has no probe `api`".into()) });
+    assert!(desk.text().contains("not run here: the config of this screen has no probe `api`"), "{}", desk.text());
+    desk.press("esc");
+    assert!(!desk.text().contains("not run here"), "{}", desk.text());
+}
+
+#[test]
+fn nothing_is_run_from_here_in_the_past() {
+    let mut desk = in_past(120, 40);
+    desk.press("1 h");
+    assert!(!desk.effects.iter().any(|it| matches!(it, Effect::RunHere(_))), "{:?}", desk.effects);
+    assert!(desk.text().contains("this is the past: esc for live"), "{}", desk.text());
 }

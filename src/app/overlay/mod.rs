@@ -1,6 +1,7 @@
 //! What lies over the panes: a stack of plain data. The top one gets the keys; Esc takes it away.
 
 pub mod alert_form;
+pub mod beside;
 pub mod command_line;
 pub mod confirm;
 pub mod explain;
@@ -22,6 +23,7 @@ use crate::app::effect::{Effect, Sheet};
 use crate::app::event::MouseKind;
 use crate::app::model::Model;
 use crate::app::overlay::alert_form::AlertForm;
+use crate::app::overlay::beside::Beside;
 use crate::app::overlay::command_line::CommandLine;
 use crate::app::overlay::confirm::Confirm;
 use crate::app::overlay::explain::Explain;
@@ -57,6 +59,8 @@ pub enum Overlay {
     AlertForm(AlertForm),
     /// Why a probe was paged or not.
     Explain(Explain),
+    /// A run here beside that of the agent.
+    Beside(Beside),
     /// Silences and maintenances.
     Quiets(Quiets),
     /// How the notifiers are doing.
@@ -88,6 +92,7 @@ impl Overlay {
             Sheet::Maintenance(matchers) => Self::AlertForm(AlertForm::maintenance(&matchers)),
             Sheet::Acknowledge(probes) => Self::AlertForm(AlertForm::acknowledge(probes)),
             Sheet::Explain(probe) => Self::Explain(Explain::new(probe)),
+            Sheet::Beside { probe, before } => Self::Beside(Beside::new(probe, before)),
             Sheet::Quiets => Self::Quiets(Quiets::default()),
             Sheet::Notifiers => Self::Notifiers(Notifiers::default()),
         }
@@ -105,6 +110,7 @@ impl Overlay {
             Overlay::Problems(it) => it.key(model, key),
             Overlay::AlertForm(it) => it.key(model, key),
             Overlay::Explain(it) => it.key(model, key),
+            Overlay::Beside(it) => it.key(model, key),
             Overlay::Quiets(it) => it.key(model, key),
             Overlay::Notifiers(it) => it.key(model, key),
             Overlay::Who(it) => it.key(model, key),
@@ -124,6 +130,7 @@ impl Overlay {
             | Overlay::Themes(_)
             | Overlay::Confirm(_)
             | Overlay::Problems(_)
+            | Overlay::Beside(_)
             | Overlay::Quiets(_)
             | Overlay::Notifiers(_)
             | Overlay::Who(_) => {}
@@ -134,6 +141,7 @@ impl Overlay {
     pub fn wheel(&self, kind: MouseKind) -> Option<Key> {
         let scrolls = match self {
             Overlay::Help(_) | Overlay::Problems(_) | Overlay::Palette(_) | Overlay::Themes(_) => true,
+            Overlay::Beside(_) => true,
             Overlay::Queries(_) | Overlay::Quiets(_) | Overlay::Notifiers(_) | Overlay::Who(_) => true,
             Overlay::Explain(it) => !it.is_typing(),
             Overlay::CommandLine(_) | Overlay::Confirm(_) | Overlay::AlertForm(_) => false,
@@ -157,6 +165,7 @@ impl Overlay {
             Overlay::Confirm(_) => &[("y", "yes"), ("n", "no")],
             Overlay::Problems(_) | Overlay::Who(_) => &[("j k", "scroll"), ("esc", "close")],
             Overlay::AlertForm(_) => &[("enter", "do it"), ("tab", "next field"), ("esc", "leave it")],
+            Overlay::Beside(_) => &[("j k", "scroll"), ("r", "run both again"), ("esc", "close")],
             Overlay::Explain(it) if it.is_typing() => &[("enter", "explain that time"), ("esc", "back")],
             Overlay::Explain(_) => &[("j k", "scroll"), ("t", "another time"), ("n", "now"), ("esc", "close")],
             Overlay::Quiets(_) => &[("j k", "choose"), ("d", "end it"), ("esc", "close")],
@@ -176,6 +185,7 @@ impl Overlay {
             Overlay::Problems(it) => it.view(model, theme, area, buf),
             Overlay::AlertForm(it) => it.view(model, theme, area, buf),
             Overlay::Explain(it) => it.view(model, theme, area, buf),
+            Overlay::Beside(it) => it.view(model, theme, area, buf),
             Overlay::Quiets(it) => it.view(model, theme, area, buf),
             Overlay::Notifiers(it) => it.view(model, theme, area, buf),
             Overlay::Who(it) => it.view(model, theme, area, buf),

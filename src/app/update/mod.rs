@@ -40,6 +40,14 @@ impl Model {
             // What grew old was taken away above; what counts is drawn by the new time.
             Event::Wake => self.every_pane(|panes, pane, cx| panes.woken(pane, cx)),
             Event::EditorClosed { incident, text } => self.editor_closed(incident, text),
+            Event::RanHere { probe, ran } => {
+                for overlay in &mut self.overlays {
+                    if let Overlay::Beside(it) = overlay {
+                        it.ran_here(&probe, &ran);
+                    }
+                }
+                Vec::new()
+            }
             Event::Failed(text) => vec![Notice::error(text)],
             Event::Resumed => vec![Effect::Redraw],
             Event::Notice(notice) => vec![Effect::Notice(notice)],

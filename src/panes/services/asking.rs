@@ -1,7 +1,7 @@
 //! What keys ask of the world: runs, acknowledgements, silences, explanations, the past.
 
 use crate::app::effect::{Effect, Notice, Sheet};
-use crate::app::overlay::alert_form;
+use crate::app::overlay::{alert_form, beside};
 use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::ids::ProbeId;
 use crate::domain::request::Request;
@@ -28,6 +28,13 @@ impl ServicesPane {
         let Some(probe) = self.selected(cx.board) else { return nothing_there() };
         let request = ExplainRequest { probe: probe.clone(), at: None };
         vec![Effect::Show(Sheet::Explain(probe)), Effect::Request(Request::Explain(request))]
+    }
+
+    /// Has a probe run by the agent and here, to tell a service that is down from an agent that cannot see it.
+    pub(super) fn run_beside(&self, cx: &Context<'_>) -> Vec<Effect> {
+        let Some(probe) = self.selected(cx.board) else { return nothing_there() };
+        let before = cx.board.probes.get(&probe).and_then(|it| it.last()).map(|it| it.at);
+        beside::ask(probe, before)
     }
 
     /// Opens the form that acknowledges: what is in trouble of what is selected, also when somebody has seen it.

@@ -47,6 +47,7 @@ crate::commands! {
         HalfUp = "services.half-up", "Go half a page up", ["ctrl-u", "pgup"], "";
         Detail = "services.detail", "Show all that is known of the probe, or open and fold the group", ["enter"], "detail";
         RunNow = "services.run", "Run the probe now, or all of the group", ["r"], "run now";
+        Beside = "services.here", "Run the probe from here as well, and set both runs beside each other", ["h"], "";
         Burst = "services.burst", "Run the probe every second for a minute, or end that", ["B"], "";
         NextRed = "services.next-red", "Go to the next probe that is not well", ["n"], "";
         PreviousRed = "services.previous-red", "Go to the probe before that is not well", ["N"], "";
@@ -293,6 +294,7 @@ impl Pane for ServicesPane {
             ServicesCommand::Burst => {
                 return asking::each(self.selected(cx.board).into_iter().collect(), Request::BurstProbe);
             }
+            ServicesCommand::Beside => return self.run_beside(cx),
             ServicesCommand::Explain => return self.explain(cx),
             ServicesCommand::AcknowledgeFor => return self.acknowledge_for(cx),
             ServicesCommand::Silence => return self.quieten(cx, Sheet::Silence),
@@ -394,6 +396,7 @@ impl Pane for ServicesPane {
             (ServicesCommand::ZoomIn, "zoom"),
             (ServicesCommand::Explain, "why"),
             (ServicesCommand::RunNow, "run now"),
+            (ServicesCommand::Beside, "here"),
             (ServicesCommand::Silence, "silence"),
             (ServicesCommand::NextRed, "next red"),
         ]

@@ -356,7 +356,7 @@ async fn shown_past(link: &mut Link) -> Past {
 }
 
 /// Waits until the hub has heard that this many hosts are there.
-async fn all_there(link: &mut Link, hosts: usize) {
+async fn snapshots_of(link: &mut Link, hosts: usize) {
     let mut left = hosts;
     while left > 0 {
         let inbound = timeout(LONG, link.facts_rx.recv()).await.expect("in time").expect("the hub lives");
@@ -370,7 +370,7 @@ async fn a_step_goes_to_the_nearest_event_of_all_hosts_and_shows_every_host_at_i
     for it in &far {
         it.comes().await;
     }
-    all_there(&mut link, 2).await;
+    snapshots_of(&mut link, 2).await;
     let before = Step::Before(Timestamp::from_second(100).expect("a time"));
     link.requests_tx.send(past_request(before)).await.expect("the hub listens");
     answers_past(&mut far[0], before, Some(50)).await;
@@ -390,7 +390,7 @@ async fn a_step_goes_to_the_nearest_event_of_all_hosts_and_shows_every_host_at_i
 async fn a_lost_host_holds_up_no_step() {
     let (mut link, mut far) = hub(&["a", "b"]);
     far[0].comes().await;
-    all_there(&mut link, 1).await;
+    snapshots_of(&mut link, 1).await;
     let before = Step::Before(Timestamp::MAX);
     link.requests_tx.send(past_request(before)).await.expect("the hub listens");
     answers_past(&mut far[0], before, None).await;

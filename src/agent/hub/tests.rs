@@ -8,14 +8,12 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::domain::board::Board;
-use crate::domain::fact::Actor;
 use crate::domain::host::{Peer, Role};
 use crate::domain::ids::{ProbeId, SourceId};
 use crate::domain::incident::{DeclareRequest, Severity};
 use crate::domain::log::{
     Anchor, Counts, Cursor, Find, GapKind, Level, Position, Record, Row, ViewId, Window, WindowRequest,
 };
-use crate::domain::past::{Found, Moment, Past, PastEvent, PastKind, PastRequest, Step};
 
 /// A deadline that only a broken test meets.
 const LONG: Duration = Duration::from_secs(60);
@@ -311,89 +309,4 @@ async fn a_screen_that_stops_reading_stops_nobody_and_finds_the_newest_window() 
         far[0].answers(&first, &[second], None).await;
     }
     until_shown(&mut link, &["web1 0", "db1 200"]).await;
-}
-
-fn past_request(step: Step) -> Request {
-    Request::Past(PastRequest { host: None, generation: 7, step, about: None })
-}
-
-/// Takes what is asked of the past, and answers with an event at this second, or with nothing before.
-async fn answers_past(far: &mut Far, step: Step, event: Option<i64>) {
-    let request = match far.asked().await {
-        Request::Past(it) => it,
-        other => panic!("a question about the past, not {other:?}"),
-    };
-    assert_eq!(request.step, step);
-    let second = |it| Timestamp::from_second(it).expect("a time");
-    let found = event.map_or(Found::Beginning, |event| {
-        let at = match step {
-            Step::At(at) => at,
-            Step::Before(_) | Step::After(_) => second(event),
-        };
-        let event = PastEvent {
-            at: second(event),
-            kind: PastKind::Probe,
-            subject: "api".into(),
-            text: format!("turned on {}", far.host),
-            actor: Actor::Runtime,
-            nothing_since: None,
-        };
-        let board = Board { host: Some(far.host.clone()), ..Board::default() };
-        Found::Moment(Box::new(Moment { at, events: vec![event], gap: None, board }))
-    });
-    let past = Past { host: far.host.clone(), generation: request.generation, known_since: None, found };
-    far.says(Inbound::Past(Box::new(past))).await;
-}
-
-async fn shown_past(link: &mut Link) -> Past {
-    loop {
-        match timeout(LONG, link.facts_rx.recv()).await.expect("in time").expect("the hub lives") {
-            Inbound::Past(past) => return *past,
-            Inbound::Failed(text) => panic!("{text}"),
-            _ => {}
-        }
-    }
-}
-
-/// Waits until the hub has heard that this many hosts are there.
-async fn snapshots_of(link: &mut Link, hosts: usize) {
-    let mut left = hosts;
-    while left > 0 {
-        let inbound = timeout(LONG, link.facts_rx.recv()).await.expect("in time").expect("the hub lives");
-        left -= usize::from(matches!(inbound, Inbound::Snapshot(_)));
-    }
-}
-
-#[tokio::test]
-async fn a_step_goes_to_the_nearest_event_of_all_hosts_and_shows_every_host_at_it() {
-    let (mut link, mut far) = hub(&["a", "b"]);
-    for it in &far {
-        it.comes().await;
-    }
-    snapshots_of(&mut link, 2).await;
-    let before = Step::Before(Timestamp::from_second(100).expect("a time"));
-    link.requests_tx.send(past_request(before)).await.expect("the hub listens");
-    answers_past(&mut far[0], before, Some(50)).await;
-    answers_past(&mut far[1], before, Some(80)).await;
-    let nearest = Timestamp::from_second(80).expect("a time");
-    answers_past(&mut far[0], Step::At(nearest), Some(50)).await;
-    let past = shown_past(&mut link).await;
-    assert_eq!(past.generation, 7, "as the screen asked");
-    let Found::Moment(moment) = past.found else { panic!("{past:?}") };
-    assert_eq!(moment.at, nearest);
-    let subjects: Vec<&str> = moment.events.iter().map(|it| it.subject.as_str()).collect();
-    assert_eq!(subjects, ["b api"], "what happened at the instant, and on which host");
-    assert!(far[1].is_asked_nothing(), "it was at the instant already");
-}
-
-#[tokio::test]
-async fn a_lost_host_holds_up_no_step() {
-    let (mut link, mut far) = hub(&["a", "b"]);
-    far[0].comes().await;
-    snapshots_of(&mut link, 1).await;
-    let before = Step::Before(Timestamp::MAX);
-    link.requests_tx.send(past_request(before)).await.expect("the hub listens");
-    answers_past(&mut far[0], before, None).await;
-    assert_eq!(shown_past(&mut link).await.found, Found::Beginning);
-    assert!(far[1].is_asked_nothing());
 }

@@ -375,14 +375,11 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
 async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Duration, why: String) -> State<W::Home> {
     let began = clock::timer();
     loop {
-        match world.attach().await {
-            Ok(attachment) => {
-                let words = words(&attachment.peer);
-                desk.tell(Inbound::Done(format!("handed over: {words} watches now"))).await;
-                return State::Attached(attachment);
-            }
-            // Who is about to leave refuses as well.
-            Err(_) => {}
+        // An error changes nothing here: who is about to leave refuses as well.
+        if let Ok(attachment) = world.attach().await {
+            let words = words(&attachment.peer);
+            desk.tell(Inbound::Done(format!("handed over: {words} watches now"))).await;
+            return State::Attached(attachment);
         }
         let waited = clock::timer() - began;
         if world.may_begin()

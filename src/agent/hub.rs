@@ -295,7 +295,7 @@ impl Hub {
                 self.ask(index, Request::TestNotifier(own));
             }
             Route::Window(window) => {
-                for (index, request) in self.windows.begin(clock::timer(), clock::now(), window, &self.nodes) {
+                for (index, request) in self.windows.begin(clock::timer(), clock::now(), *window, &self.nodes) {
                     self.ask(index, Request::Window(Box::new(request)));
                 }
             }

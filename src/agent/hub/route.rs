@@ -17,7 +17,7 @@ pub enum Route {
     /// The host that a notifier's name begins with.
     Notifier(String),
     /// Every one that has a source of it, each its part.
-    Window(WindowRequest),
+    Window(Box<WindowRequest>),
     /// Every one, or the one it names; the nearest event of all is shown.
     Past(PastRequest),
     /// The only host that has these; empty is all.
@@ -51,7 +51,7 @@ pub fn of(request: &Request) -> Route {
         Request::Silence(_) | Request::Unsilence(_) | Request::Maintain(_) | Request::EndMaintenance(_) => Route::All,
         Request::StopExport | Request::ReloadConfig | Request::Attend(_) => Route::All,
         Request::TestNotifier(name) => Route::Notifier(name.clone()),
-        Request::Window(window) => Route::Window((**window).clone()),
+        Request::Window(window) => Route::Window(window.clone()),
         Request::Export(export) => {
             let mut hosts: Vec<String> = export.sources.iter().map(|it| it.host().to_string()).collect();
             hosts.sort_unstable();

@@ -36,7 +36,7 @@ fn past(theme: &Theme, band: &Band, row: Rect, buf: &mut Buffer) {
     buf.set_style(row, style);
     let width = usize::from(row.width);
     // The way out stays where there is no room for the others.
-    let fits = |from: &usize| band.keys[*from..].join("  ").width() + 1 <= width / 2;
+    let fits = |from: &usize| band.keys[*from..].join("  ").width() < width / 2;
     let from = (0..band.keys.len()).find(fits).unwrap_or(band.keys.len().saturating_sub(1));
     let keys = format!("{} ", band.keys[from..].join("  "));
     let room = width.saturating_sub(keys.width() + 3);

@@ -297,7 +297,8 @@ fn a_socket_of_our_own_pings_where_the_kernel_allows_it() {
         output.map(|it| (it.status.code(), String::from_utf8_lossy(&it.stdout).into_owned()))
     };
     let Some((code, said)) = inside("echo '0 0' > /proc/sys/net/ipv4/ping_group_range") else {
-        eprintln!("skipped: no network namespace of one's own (unshare, ip, or the kernel's leave)");
+        let said = "skipped: no network namespace of one's own (unshare, ip, or the kernel's leave)\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes());
         return;
     };
     assert!(code == Some(0) && said.contains("2 of 2 answered"), "{said}");

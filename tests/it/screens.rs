@@ -178,20 +178,10 @@ fn agent(version: &str) -> hotseat::domain::host::Peer {
     Peer { role: Role::Agent, version: version.into(), pid: 4242, since }
 }
 
-/// The outage three seconds after the agent died.
-fn lost(width: u16, height: u16, can_take_over: bool) -> Desk {
-    use jiff::SignedDuration;
-    let mut desk = Desk::outage(width, height);
-    let (since, retry_at) = (desk.now - SignedDuration::from_secs(3), Some(desk.now + SignedDuration::from_secs(1)));
-    let why = "agent pid 4242: the connection was closed".to_string();
-    way(&mut desk, hotseat::domain::host::Way::Lost { since, why, retry_at, can_take_over });
-    desk
-}
-
 #[test]
 fn a_lost_agent_is_said_in_words_at_every_size_and_nothing_looks_live() {
     for (width, height) in [(80, 24), (40, 12), (200, 60)] {
-        let desk = lost(width, height, true);
+        let desk = Desk::lost(width, height, true);
         check(&format!("lost-{width}x{height}"), &desk, false);
         let (buf, _) = desk.draw(true);
         let text = rows(&buf).join("\n");
@@ -204,13 +194,13 @@ fn a_lost_agent_is_said_in_words_at_every_size_and_nothing_looks_live() {
 fn taking_over_is_asked_for_and_only_where_it_can_be() {
     use hotseat::app::effect::Effect;
     use hotseat::domain::request::Request;
-    let mut desk = lost(80, 24, true);
+    let mut desk = Desk::lost(80, 24, true);
     desk.press("W");
     assert_eq!(desk.effects, [], "a person is asked first");
     desk.press("y");
     assert_eq!(desk.effects, [Effect::Request(Request::TakeOver)]);
 
-    let mut desk = lost(80, 24, false);
+    let mut desk = Desk::lost(80, 24, false);
     desk.press("W y");
     assert_eq!(desk.effects, []);
     let (buf, _) = desk.draw(true);

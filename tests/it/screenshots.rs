@@ -10,6 +10,16 @@ use std::path::PathBuf;
 use crate::support::picture;
 use crate::support::screen::Desk;
 
+/// What is the matter in a picture, at a size.
+type Scene = fn(u16, u16) -> Desk;
+
+/// Pictures of more than one screen or host: name, size and scene.
+const TOGETHER: &[(&str, (u16, u16), Scene)] = &[
+    ("together-120x40", (120, 40), Desk::company),
+    ("agent-lost-120x40", (120, 40), |width, height| Desk::lost(width, height, true)),
+    ("hosts-120x40", (120, 40), Desk::fleet),
+];
+
 /// Name, size, theme and keys of every picture.
 const PICTURES: &[(&str, (u16, u16), &str, &str)] = &[
     ("outage-80x24", (80, 24), "ansi", ""),
@@ -33,12 +43,16 @@ const LOGS: &str = "2 z L i ! \"healthz\" enter / \"pool\" enter E E o";
 const EDITOR: &str = "4 I ctrl-end enter \"14:52 switching reads to storage-b. 写入仍然失败, 等待 bob 确认\"";
 
 fn pictures() -> impl Iterator<Item = (&'static str, String)> {
-    PICTURES.iter().map(|(name, (width, height), theme, keys)| {
+    let alone = PICTURES.iter().map(|(name, (width, height), theme, keys)| {
         let mut desk = Desk::outage(*width, *height);
         desk.wear(theme);
         desk.press(keys);
+        (*name, desk)
+    });
+    let together = TOGETHER.iter().map(|(name, (width, height), scene)| (*name, scene(*width, *height)));
+    alone.chain(together).map(|(name, desk)| {
         let (buf, cursor) = desk.draw(false);
-        (*name, picture::svg(&buf, cursor))
+        (name, picture::svg(&buf, cursor))
     })
 }
 
@@ -76,7 +90,7 @@ fn every_committed_picture_has_a_fixture() {
     }
     let listed = std::fs::read_dir(folder()).expect("the folder is there");
     let names = listed.map(|it| it.expect("readable").file_name().into_string().expect("a name in ASCII"));
-    let expected = PICTURES.iter().flat_map(|it| [format!("{}.png", it.0), format!("{}.svg", it.0)]);
+    let expected = pictures().flat_map(|(name, _)| [format!("{name}.png"), format!("{name}.svg")]);
     assert_eq!(names.collect::<BTreeSet<_>>(), expected.collect::<BTreeSet<_>>());
 }
 

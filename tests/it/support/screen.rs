@@ -103,6 +103,38 @@ impl Desk {
         desk
     }
 
+    /// The outage on one of two screens at an agent: alice sits here, bob looks at the logs from another host.
+    pub fn company(width: u16, height: u16) -> Self {
+        let mut desk = Self::outage(width, height);
+        let peer = Peer { role: Role::Agent, version: env!("CARGO_PKG_VERSION").into(), pid: 4242, since: desk.now };
+        let way = Way::Attached { peer, readonly: false, ahead_ms: 0 };
+        desk.event(Event::Inbound(Inbound::Host(Box::new(HostNews { host: host(), way }))));
+        let alice = Visitor { user: "alice".into(), readonly: false, via: Via::Local };
+        let bob = Visitor { user: "bob".into(), readonly: false, via: Via::Ssh("192.0.2.7".into()) };
+        let you = You { host: host(), screen: ScreenId(1), visitor: alice.clone() };
+        desk.event(Event::Inbound(Inbound::You(Box::new(you))));
+        for (screen, visitor) in [(ScreenId(1), alice), (ScreenId(2), bob)] {
+            desk.fact(Fact::Presence(PresenceFact::Came { screen, visitor }));
+        }
+        desk.fact(Fact::Presence(PresenceFact::Moved { screen: ScreenId(2), spot: Spot::Logs }));
+        desk.effects.clear();
+        desk
+    }
+
+    /// The outage three seconds after the agent died.
+    pub fn lost(width: u16, height: u16, can_take_over: bool) -> Self {
+        let mut desk = Self::outage(width, height);
+        let way = Way::Lost {
+            since: desk.now - SignedDuration::from_secs(3),
+            why: "agent pid 4242: the connection was closed".into(),
+            retry_at: Some(desk.now + SignedDuration::from_secs(1)),
+            can_take_over,
+        };
+        desk.event(Event::Inbound(Inbound::Host(Box::new(HostNews { host: host(), way }))));
+        desk.effects.clear();
+        desk
+    }
+
     /// The outage as two hosts see it, of which `web-1` was lost twelve seconds ago.
     pub fn fleet(width: u16, height: u16) -> Self {
         let alone = Self::outage(width, height);

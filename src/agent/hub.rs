@@ -2,7 +2,7 @@
 //!
 //! Facts and snapshots pass through; a request goes to the host that its ids name, one without an id to the first
 //! host, and what holds everywhere, as a silence does, to all. A request for log rows is split: each host searches its
-//! own files, and only the rows and counts it finds come back, to be merged in [`windows`].
+//! own files, and only the rows and counts it finds come back, to be merged in `windows.rs`.
 
 mod pasts;
 mod route;

@@ -14,10 +14,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with(path, bytes, 0o600)
 }
 
-/// Like [`write`], with another mode of the file.
+/// Like [`write()`], with another mode of the file.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     // A bare name has an empty parent.
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -437,7 +437,7 @@ async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, m
             Ok(attachment) => {
                 let gap = format::ago(clock::now(), since);
                 let words = words(&attachment.peer);
-                desk.tell(Inbound::Done(format!("attached to {words} again, after a loss {gap}"))).await;
+                desk.tell(Inbound::Done(format!("attached to {words} again; it was lost {gap}"))).await;
                 return State::Attached(attachment);
             }
             Err(NoWay::Refused(it)) => {
@@ -608,7 +608,9 @@ impl Desk {
             Request::Attend(_) | Request::LoadNoteDraft => return,
             Request::SaveNoteDraft(_) | Request::SaveDraft { .. } => return self.put_aside(request),
             it if it.is_decision() => {
-                Inbound::Refused { request: Box::new(request), error: format!("not done, kept here: {why}") }
+                let error =
+                    if it.is_written() { "not done, kept here (`R` sends it again)" } else { "not done, ask again" };
+                Inbound::Refused { error: format!("{error}: {why}"), request: Box::new(request) }
             }
             Request::Window(_) | Request::History(_) | Request::Explain(_) => {
                 Inbound::Failed(format!("could not be read: {why}"))

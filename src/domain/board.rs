@@ -279,6 +279,9 @@ impl Board {
                 self.failures.insert(service.clone(), error.clone());
             }
             RuntimeFact::ServiceFailed { .. } => {}
+            RuntimeFact::ServiceWorks { service } => {
+                self.failures.remove(service);
+            }
             RuntimeFact::Standby { holder } => self.standby = Some(holder.clone()),
             RuntimeFact::Active => self.standby = None,
         }

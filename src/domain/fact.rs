@@ -93,6 +93,11 @@ pub enum RuntimeFact {
         /// Seconds until the next start.
         retry_s: u32,
     },
+    /// What failed and was not started again works after all.
+    ServiceWorks {
+        /// Which one, as it was named when it failed.
+        service: String,
+    },
     /// Another runtime holds the state directory: this one reads and takes notes, no more.
     Standby {
         /// Who holds it, in words.

@@ -221,6 +221,7 @@ fn of_runtime(fact: &RuntimeFact) -> Option<(PastKind, &str, String)> {
         RuntimeFact::NotDurable { why: Some(why) } => (PastKind::Service, "store", format!("not durable: {why}")),
         RuntimeFact::NotDurable { why: None } => (PastKind::Service, "store", "durable again".to_string()),
         RuntimeFact::ServiceFailed { service, error, .. } => (PastKind::Service, service, format!("failed: {error}")),
+        RuntimeFact::ServiceWorks { service } => (PastKind::Service, service, "works again".to_string()),
         RuntimeFact::Active => (PastKind::Service, "hotseat", "took over the watch".to_string()),
         RuntimeFact::Standby { .. } | RuntimeFact::Restored(_) => return None,
     })

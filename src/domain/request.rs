@@ -121,6 +121,11 @@ impl Request {
         )
     }
 
+    /// True for what the incident pane keeps when it comes back as refused, to be sent again.
+    pub fn is_written(&self) -> bool {
+        matches!(self, Self::Note(_) | Self::Pin(_) | Self::Declare(_) | Self::ChangeIncident(..))
+    }
+
     /// True when it changes something that others see or that stays; a screen that is read-only may not ask it.
     pub fn changes(&self) -> bool {
         match self {

@@ -99,6 +99,7 @@ fn runtime(fact: &RuntimeFact) {
             tracing::error!(service, error, retry_s, "service failed");
         }
         RuntimeFact::Standby { holder } => tracing::info!(holder, "standing by"),
+        RuntimeFact::ServiceWorks { service } => tracing::info!("{service} works again"),
         RuntimeFact::Active => tracing::info!("took the state directory over"),
         RuntimeFact::Restored(_) => {}
     }

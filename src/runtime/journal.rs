@@ -26,6 +26,8 @@ use crate::service::{FactSender, ServiceSetup};
 
 /// The folder in the state directory.
 pub const FOLDER: &str = "journal";
+/// Its name where it says that it failed.
+const SERVICE: &str = "journal";
 /// A segment that has reached this is closed: about two hours of forty probes at 15 s.
 const SEGMENT_MAX_BYTES: u64 = 4 << 20;
 /// Segments kept, 64 MiB in all: more than a day of forty probes at 15 s. The oldest goes first.
@@ -256,20 +258,24 @@ impl Writer {
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
         if let Line::Snapshot { at, board, .. } = line {
             self.flush();
-            self.segment = Some(open_segment(&self.folder, *at, board.seq)?);
+            self.segment = Some(begin_segment(&self.folder, *at, board.seq, &text)?);
+        } else if let Some(segment) = &mut self.segment {
+            segment.file.write_all(text.as_bytes())?;
+            segment.bytes += text.len() as u64;
         }
         // Without a segment the last one was given up; the snapshot that was asked for starts the next.
-        let Some(segment) = &mut self.segment else { return Ok(()) };
-        let text = serde_json::to_string(line)?;
-        segment.file.write_all(text.as_bytes())?;
-        segment.file.write_all(b"\n")?;
-        segment.bytes += text.len() as u64 + 1;
+        let Some(segment) = &self.segment else { return Ok(()) };
         if segment.bytes >= SEGMENT_MAX_BYTES {
             self.wants_snapshot.store(true, Ordering::Relaxed);
         }
-        self.failed = false;
+        if std::mem::take(&mut self.failed) {
+            // Without room it is said again with the next failure, and until then stands as failed: no harm.
+            self.facts.try_send(Fact::Runtime(RuntimeFact::ServiceWorks { service: SERVICE.into() }));
+        }
         Ok(())
     }
 
@@ -294,20 +300,27 @@ impl Writer {
 
 fn report(facts: &FactSender, error: String) {
     // Full: then there is more to say than this; the journal tries again with the next fact anyway.
-    facts.try_send(Fact::Runtime(RuntimeFact::ServiceFailed { service: "journal".into(), error, retry_s: 0 }));
+    facts.try_send(Fact::Runtime(RuntimeFact::ServiceFailed { service: SERVICE.into(), error, retry_s: 0 }));
 }
 
-/// Makes a new segment and room for it.
-fn open_segment(folder: &Path, at: Timestamp, seq: u64) -> io::Result<Segment> {
+/// Begins a segment with its snapshot; the oldest goes when the new one stands.
+///
+/// The other way round a full disk would let each attempt remove one more of what can still be replayed.
+fn begin_segment(folder: &Path, at: Timestamp, seq: u64, snapshot: &str) -> io::Result<Segment> {
     crate::config::paths::make_private_dir(folder)?;
+    // Names sort by time; the process tells apart two starts in one millisecond.
+    let path = folder.join(format!("{:014}-{seq}-{}.ndjson", at.as_millisecond(), std::process::id()));
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+    if let Err(error) = file.write_all(snapshot.as_bytes()) {
+        // Half a snapshot is worth nothing, and the next attempt has another name.
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
     let mut segments = segments(folder)?;
-    while segments.len() >= SEGMENTS_MAX {
+    while segments.len() > SEGMENTS_MAX {
         fs::remove_file(segments.remove(0))?;
     }
-    // Names sort by time; the process tells apart two starts in one millisecond.
-    let name = format!("{:014}-{seq}-{}.ndjson", at.as_millisecond(), std::process::id());
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join(name))?;
-    Ok(Segment { file: BufWriter::new(file), bytes: 0 })
+    Ok(Segment { file: BufWriter::new(file), bytes: snapshot.len() as u64 })
 }
 
 /// The segments, oldest first.
@@ -455,5 +468,30 @@ impl Lines {
             Ok(Line::Fact(envelope)) => Entry::Fact(envelope),
             Ok(Line::Snapshot { .. }) | Err(_) => Entry::Odd,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_takes_nothing_of_what_can_be_replayed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for number in 0..SEGMENTS_MAX {
+            fs::write(dir.path().join(format!("{number:014}-0-1.ndjson")), "{}\n").expect("written");
+        }
+        let at = Timestamp::from_second(9).expect("a time");
+        let path =
+            |seq: u64| dir.path().join(format!("{:014}-{seq}-{}.ndjson", at.as_millisecond(), std::process::id()));
+        std::os::unix::fs::symlink("/dev/full", path(1)).expect("linked");
+        let error = begin_segment(dir.path(), at, 1, "{}\n").err().expect("no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(segments(dir.path()).expect("read").len(), SEGMENTS_MAX, "neither more nor less than before");
+
+        begin_segment(dir.path(), at, 2, "{}\n").expect("there is room");
+        let left = segments(dir.path()).expect("read");
+        assert_eq!(left.len(), SEGMENTS_MAX);
+        assert_eq!(left.last(), Some(&path(2)));
     }
 }

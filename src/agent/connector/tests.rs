@@ -303,7 +303,7 @@ async fn what_a_person_writes_in_a_loss_comes_back_and_drafts_are_kept() {
     };
     let Inbound::Refused { request, error } = back else { panic!("{back:?}") };
     assert_eq!(*request, note("first"));
-    assert_eq!(error, "not done, kept here: agent pid 4242: gone");
+    assert_eq!(error, "not done, kept here (`R` sends it again): agent pid 4242: gone");
     // Whoever comes next gets the draft.
     let mut agent = world.listen(Role::Agent);
     screen.way_until(|it| matches!(it, Way::Attached { .. })).await;

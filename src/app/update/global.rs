@@ -118,6 +118,9 @@ impl Model {
 
     /// Asks whether this screen shall watch from now on; says why it need not or cannot.
     fn take_over(&mut self) -> Vec<Effect> {
+        if self.readonly() {
+            return vec![Notice::warn("this screen is read-only: open one without `--readonly` to take over")];
+        }
         let lost = self.ways.iter().find(|(_, way)| matches!(way, Way::Lost { .. }));
         match lost {
             Some((host, Way::Lost { can_take_over: true, .. })) => {

@@ -88,7 +88,7 @@ impl ProbeState {
         if let Some(since) = self.flapping() {
             let text = match self.health.nagios() {
                 Some(nagios) => format!("flaps: {:.0} % of its last results changed its state", nagios.percent()),
-                None => format!("flaps: {} since {}", format::plural(self.flaps.turns() as u64, "turn"), since),
+                None => format!("flaps: {}", format::plural(self.flaps.turns() as u64, "turn")),
             };
             concerns.push(ConcernState { concern: Concern::Flapping, since, text });
         }

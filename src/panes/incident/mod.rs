@@ -23,7 +23,7 @@ use crate::domain::fact::Fact;
 use crate::domain::ids::IncidentId;
 use crate::domain::incident::entry::EntryBody;
 use crate::domain::incident::fold::Incident;
-use crate::domain::incident::{IncidentChange, IncidentFact, Severity};
+use crate::domain::incident::{IncidentChange, IncidentFact, NoteRequest, Severity};
 use crate::domain::key::Key;
 use crate::domain::request::{Inbound, Request};
 use crate::domain::sanitise;
@@ -337,7 +337,9 @@ impl Pane for IncidentPane {
             Inbound::Refused { request, .. } => match &**request {
                 Request::Note(note) => {
                     self.note.refused(&note.text);
-                    self.keep(request)
+                    // Sent later it still stands where it was written.
+                    let at = note.at.or(Some(cx.now));
+                    self.keep(&Request::Note(NoteRequest { at, ..note.clone() }))
                 }
                 Request::Pin(_) | Request::Declare(_) | Request::ChangeIncident(..) => self.keep(request),
                 Request::SaveDocument { .. } => {

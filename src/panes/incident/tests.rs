@@ -137,7 +137,18 @@ fn a_note_that_could_not_be_saved_is_kept_and_sent_again() {
     screen.inbound(refused);
     assert!(screen.title().contains("1 NOT SAVED (R retries)"), "{}", screen.title());
     assert_eq!(screen.pane.unsaved().as_deref(), Some("the note \"disk?\""));
-    assert_eq!(screen.run(IncidentCommand::Retry), [Effect::Request(request)]);
+    let again = screen.run(IncidentCommand::Retry);
+    assert_eq!(
+        again,
+        [Effect::Request(as_written_at(NOW, &request))],
+        "whenever it is sent, it stands where it was written"
+    );
+}
+
+fn as_written_at(second: i64, note: &Request) -> Request {
+    let Request::Note(note) = note else { panic!("a note: {note:?}") };
+    let at = Some(Timestamp::from_second(second).expect("a time"));
+    Request::Note(NoteRequest { at, ..note.clone() })
 }
 
 #[test]
@@ -370,7 +381,7 @@ fn leaving_the_screen_gives_out_drafts_and_what_was_refused() {
     screen.inbound(Inbound::Refused { request: Box::new(request.clone()), error: "e".into() });
     let effects = screen.with(|pane, cx| pane.leaving(cx));
     let draft = Request::SaveDraft { incident: Some(id), text: "x".into() };
-    assert_eq!(requests(&effects), [&draft, &request]);
+    assert_eq!(requests(&effects), [&draft, &as_written_at(NOW, &request)]);
 }
 
 #[test]

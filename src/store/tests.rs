@@ -173,6 +173,8 @@ fn a_full_disk_keeps_everything_in_memory_until_there_is_room() {
     assert!(running.not_durable().expect("a reason").contains("make room"));
     let now = clock::now();
     running.store.record(sample("api", now, ProbeResult::Ok, 3));
+    // What the writer has in hand at this moment is neither in memory nor on disk; behind this it has put it back.
+    assert!(!running.commit(Commit::default()), "still no room");
     let request = request(now, 3600);
     let known = Reader::new(dir.path(), Some(running.store.clone())).history(&request).expect("read");
     assert_eq!(known.whole.ok, 1, "history goes on from memory");

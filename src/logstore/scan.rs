@@ -270,7 +270,7 @@ pub fn search((reader, goal): (&BlockReader, &Goal), snapshot: &Snapshot, part: 
     let id = id(part, block);
     let Ok(read) = reader.block_once(&part.segment, part.size_bytes, block, BUFFER.take()) else { return };
     if let Some(summary) = read.count_near(&goal.matcher, &|offset| snapshot.arrival(part, offset)) {
-        goal.counts.put(id, BlockReader::is_closed(&part.segment, block), summary);
+        goal.counts.put(id, BlockReader::is_closed(&part.segment, part.size_bytes, block), summary);
     }
     // That of a block with a giant record is not kept.
     if read.bytes.capacity() as u64 <= 2 * BLOCK_BYTES {
@@ -316,7 +316,7 @@ impl<'a> Desk<'a> {
         let arrival = |offset| job.snapshot.arrival(job.part, offset);
         // Reading the block is what finds out where the next one begins.
         let segment = &job.part.segment;
-        let is_closed = || BlockReader::is_closed(segment, id.block);
+        let is_closed = || BlockReader::is_closed(segment, id.size, id.block);
         let by_group = Detail::Groups { phase, stripe };
         if stripe.is_none() && !goal.matcher.takes_all_records() {
             if goal.has_none(id) {

@@ -243,9 +243,10 @@ impl BlockReader {
         self.first_record(&part.segment, part.size_bytes, block * BLOCK_BYTES)
     }
 
-    /// True when nothing that comes can change the records of a block.
-    pub fn is_closed(segment: &Segment, block: u64) -> bool {
-        segment.boundary((block + 1) * BLOCK_PAGES).is_some()
+    /// True when a segment of this size has all of the records of a block, and nothing that comes can change them. The
+    /// boundary behind it alone does not tell: who looked later may have found that in a longer file.
+    pub fn is_closed(segment: &Segment, size: u64, block: u64) -> bool {
+        segment.boundary((block + 1) * BLOCK_PAGES).is_some_and(|it| it <= size)
     }
 
     /// Where the first record begins that starts at or after a boundary, a multiple of `PAGE_BYTES`.

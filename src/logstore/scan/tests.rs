@@ -13,6 +13,7 @@ use crate::domain::ids::{HostId, SourceId};
 use crate::domain::log::{Anchor, Bucket, ChipCount, Level, ViewId, Window, WindowRequest, WindowSource};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Subject;
+use crate::logstore::block::PAGE_BYTES;
 use crate::logstore::engine::Engine;
 use crate::logstore::segment::Segment;
 use crate::logstore::source::Source;
@@ -381,5 +382,33 @@ fn every_byte_of_a_giant_line_is_read_a_few_times_at_most() {
             read / text.len() as u64,
             text.len()
         );
+    }
+}
+
+/// A slow pass over what a file was, beside a view that has looked at what came since.
+#[test]
+fn what_was_counted_of_a_shorter_file_is_not_taken_for_its_block() {
+    let engine = Engine::new(TimeZone::UTC);
+    let (source, segment) = source(&engine, "a");
+    let line = "2026-08-19T00:00:00Z INFO keep\n";
+    let lines = BLOCK_BYTES as usize / line.len() - 100;
+    segment.append(line.repeat(lines).as_bytes(), Timestamp::UNIX_EPOCH);
+    let shorter = [source.snapshot()];
+    segment.append(line.repeat(200).as_bytes(), Timestamp::UNIX_EPOCH);
+    let longer = [source.snapshot()];
+    let inner = engine.inner();
+    inner.reader.stretch(&segment, longer[0].size_bytes(), BLOCK_BYTES / PAGE_BYTES, PAGE_BYTES).unwrap();
+    let goal = inner.everything(false);
+    let scan = Scan {
+        reader: &inner.reader,
+        goals: std::slice::from_ref(&goal),
+        histogram: None,
+        phase: 0,
+        threads: 1,
+        gate: None,
+    };
+    for (snapshots, expected) in [(&shorter, lines), (&longer, lines + 200)] {
+        let tally = count(scan, snapshots, &|_| true).unwrap().advance(scan, snapshots);
+        assert_eq!(tally.counts().matched, expected as u64);
     }
 }

@@ -64,7 +64,7 @@ impl Totals {
                 let mut closed_to = from;
                 for block in from..BlockReader::blocks(part.size_bytes) {
                     // What turns out to be closed while it is read is taken for closed the next time.
-                    let is_closed = closed_to == block && BlockReader::is_closed(&part.segment, block);
+                    let is_closed = closed_to == block && BlockReader::is_closed(&part.segment, part.size_bytes, block);
                     closed_to += u64::from(is_closed);
                     let tally = if is_closed { &mut closed } else { &mut open };
                     add_block(scan, (snapshot, part, block), bucket_seconds, tally, &mut desk);

@@ -428,8 +428,9 @@ fn count_aside(
             return;
         };
         let tally = totals.advance(scan, &snapshots);
-        *lock(&shared) = Some(totals);
+        // Before the totals are handed on: what is counted from them is newer and has to come after this.
         (job.answer)(window(&job, &plan, None, Some(&tally)));
+        *lock(&shared) = Some(totals);
         // What arrived while counting is counted with the next window.
         view.grew();
     });

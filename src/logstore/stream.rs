@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Counts, GapKind, Look, MAX_LINE_CHARS, MAX_RECORD_LINES};
+use crate::domain::log::{Counts, GapKind, LINE_BYTES, Look, MAX_LINE_CHARS, MAX_RECORD_LINES};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
 use crate::logstore::engine::Engine;
@@ -109,6 +109,17 @@ impl MetStore {
     }
 }
 
+/// What stands at the end of sources and is left for a later pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// The last record of each source, which may still grow, and what [`Hold::Line`] leaves.
+    Record,
+    /// A last line without an end: what it is shows when it is whole.
+    Line,
+    /// Nothing: no more will come.
+    Nothing,
+}
+
 /// Called for everything met; an error ends the pass.
 pub type Take<'t> = dyn FnMut(&Met<'_>) -> io::Result<()> + 't;
 
@@ -127,8 +138,10 @@ pub struct Stream<'e> {
     older: HashMap<SourceId, (u64, HashMap<u64, u64>)>,
     /// Per store: how far it was met.
     met_stores: HashMap<SourceId, MetStore>,
-    /// Per source: the last record met and how much of it.
+    /// Per source: the last record met and how much of it was handed over; nothing of one that did not pass so far.
     open: HashMap<SourceId, (Place, usize)>,
+    /// Per source: where the unfinished line begins that was handed over before its time, and where it ended then.
+    unfinished: HashMap<SourceId, (Place, u64)>,
     /// The last records that did not match, for the context of the next match.
     before: VecDeque<Placed>,
     /// Records still wanted as context after the last match.
@@ -158,6 +171,7 @@ impl<'e> Stream<'e> {
             older: HashMap::new(),
             met_stores: HashMap::new(),
             open: HashMap::new(),
+            unfinished: HashMap::new(),
             before: VecDeque::new(),
             after: 0,
         }
@@ -302,26 +316,72 @@ impl<'e> Stream<'e> {
         snapshots.into_iter().filter_map(|it| Some((it.source.name.clone(), it.tail?.kind))).collect()
     }
 
-    /// Meets what has come since the last call. With `hold_last` the last record of each source, which may
-    /// still grow, is left for later.
+    /// Meets what has come since the last call and is not held back.
     ///
     /// # Errors
     /// Those of `take`.
-    pub fn advance(&mut self, hold_last: bool, take: &mut Take<'_>) -> io::Result<()> {
+    pub fn advance(&mut self, hold: Hold, take: &mut Take<'_>) -> io::Result<()> {
         let sources = self.engine.sources();
         let came: Vec<u64> = sources.iter().map(|it| it.bytes_came()).collect();
         sources.iter().for_each(|it| it.begin_taking());
-        self.pass(hold_last, take)?;
+        self.pass(hold, take)?;
         for (source, came) in sources.iter().zip(came) {
             source.take_up_to(came);
         }
         Ok(())
     }
 
-    fn pass(&mut self, hold_last: bool, take: &mut Take<'_>) -> io::Result<()> {
+    /// Hands over the last line of each source whose end has not come for a while, once: a prompt is waited for. It
+    /// counts as not met, and is handed over again when it is whole.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn show_unfinished(&mut self, take: &mut Take<'_>) -> io::Result<()> {
+        let inner = self.engine.inner();
+        let snapshots = inner.snapshots(&[], &self.matcher);
+        for (index, snapshot) in snapshots.iter().enumerate() {
+            let Some(part) = snapshot.parts.last().filter(|_| snapshot.store.is_none()) else { continue };
+            let line = Place { part: snapshot.parts.len() - 1, offset: whole_lines(snapshot) };
+            let id = snapshot.source.id.clone();
+            if line.offset == part.size_bytes || self.unfinished.get(&id).is_some_and(|it| it.0 == line) {
+                continue;
+            }
+            let Some(found) = self.found_at(snapshot, last_record(&inner.reader, snapshot)) else { continue };
+            if !found.passes(&self.matcher, snapshot) {
+                continue;
+            }
+            self.unfinished.insert(id, (line, part.size_bytes));
+            let from_byte = usize::try_from(line.offset.saturating_sub(found.place.offset)).unwrap_or(0);
+            let at = found.time().unwrap_or_else(|| snapshot.arrival(part, found.place.offset));
+            let placed = Placed { source: index, at, item: Item::Record(found) };
+            let (look, columns) = (self.look, self.columns.as_slice());
+            let presenter = Presenter { snapshots: &snapshots, matcher: &self.matcher, search: None, look, columns };
+            take(&Met { placed, context: false, from_byte, presenter })?;
+        }
+        Ok(())
+    }
+
+    /// The record that begins at a place.
+    fn found_at(&self, snapshot: &Snapshot, place: Place) -> Option<Found> {
+        let part = snapshot.parts.get(place.part)?;
+        let block = self.engine.inner().reader.page_at(&part.segment, part.size_bytes, place.offset).ok()?;
+        let index = block.spans().iter().position(|it| block.base + u64::from(it.start) == place.offset)?;
+        Some(Found { place, block, index })
+    }
+
+    fn pass(&mut self, hold: Hold, take: &mut Take<'_>) -> io::Result<()> {
         let engine = self.engine;
         let inner = engine.inner();
-        let snapshots = inner.snapshots(&[], &self.matcher);
+        let mut snapshots = inner.snapshots(&[], &self.matcher);
+        if hold != Hold::Nothing {
+            for snapshot in &mut snapshots {
+                let whole = whole_lines(snapshot);
+                if let Some(part) = snapshot.parts.last_mut() {
+                    part.size_bytes = whole;
+                }
+            }
+        }
+        let snapshots = snapshots;
         let everything = Matcher::default();
         let matcher = self.matcher.clone();
         let matches = self.matches.clone();
@@ -331,9 +391,19 @@ impl<'e> Stream<'e> {
         let presenter =
             || Presenter { snapshots: &snapshots, matcher: &matcher, search: None, look, columns: &columns };
         for (index, snapshot) in snapshots.iter().enumerate() {
-            if let Some(placed) = self.grown(index, snapshot) {
-                take(&Met { placed: placed.0, context: false, from_byte: placed.1, presenter: presenter() })?;
+            let Some((placed, from_byte)) = self.grown(index, snapshot) else { continue };
+            if from_byte == 0 {
+                // It begins to pass only now: what was kept as context ends with it.
+                self.before.retain(|it| !is_same_record(it, &placed));
+                let surplus = self.before.len().saturating_sub(self.context);
+                for earlier in self.before.drain(..).skip(surplus) {
+                    if earlier.source < snapshots.len() {
+                        take(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
+                    }
+                }
+                self.after = self.context;
             }
+            take(&Met { placed, context: false, from_byte, presenter: presenter() })?;
         }
         for (index, snapshot) in snapshots.iter().enumerate() {
             let ground = Ground { reader: &inner.reader, matcher: &matcher, known: None, unit: PAGE_BYTES };
@@ -345,7 +415,7 @@ impl<'e> Stream<'e> {
         let mut walks = Vec::new();
         for (index, snapshot) in snapshots.iter().enumerate() {
             let end = Place::end_of(snapshot);
-            let limit = if hold_last { last_record(&inner.reader, snapshot) } else { end };
+            let limit = if hold == Hold::Record { last_record(&inner.reader, snapshot) } else { end };
             let known = self.met.get(&snapshot.source.id).copied();
             let part = known.and_then(|(uid, _)| snapshot.parts.iter().position(|it| it.segment.uid == uid));
             let ground = Ground { reader: &inner.reader, matcher: walked, known: ruled_out, unit };
@@ -374,7 +444,7 @@ impl<'e> Stream<'e> {
                 }
             };
             walks.push(walk.without_tail());
-            limits.push((limit, hold_last));
+            limits.push((limit, hold == Hold::Record));
             // The last record may have been met already, when it was quiet for a while.
             let was_met = part.zip(known).is_some_and(|(part, (_, offset))| Place { part, offset } > limit);
             if let (Some(part), false) = (snapshot.parts.get(limit.part), was_met) {
@@ -390,7 +460,7 @@ impl<'e> Stream<'e> {
             let placed = match merge.step() {
                 Step::Item(placed) => placed,
                 Step::Pending => continue,
-                Step::End => return Ok(()),
+                Step::End => break,
             };
             let (limit, holds) = limits[placed.source];
             match &placed.item {
@@ -403,24 +473,33 @@ impl<'e> Stream<'e> {
                     {
                         continue;
                     }
+                    let end = found.place.offset + found.length() as u64;
+                    if self.unfinished.get(&snapshot.source.id) == Some(&(found.place, end)) {
+                        // The source ended without another byte.
+                        continue;
+                    }
                     let passes = self.context == 0 || found.passes(&matcher, snapshot);
-                    if passes {
-                        for earlier in std::mem::take(&mut self.before) {
-                            if earlier.source < snapshots.len() {
-                                take(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
-                            }
-                        }
-                        self.after = self.context;
+                    if passes || self.after > 0 {
                         let length = found.length();
                         match self.open.get_mut(&snapshot.source.id) {
                             Some(open) => *open = (found.place, length),
                             None => drop(self.open.insert(snapshot.source.id.clone(), (found.place, length))),
                         }
+                    }
+                    if passes {
+                        let surplus = self.before.len().saturating_sub(self.context);
+                        for earlier in self.before.drain(..).skip(surplus) {
+                            if earlier.source < snapshots.len() {
+                                take(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
+                            }
+                        }
+                        self.after = self.context;
                     } else if self.after > 0 {
                         self.after -= 1;
                     } else {
                         self.before.push_back(placed);
-                        if self.before.len() > self.context {
+                        // One more: the last of them may turn out to match.
+                        if self.before.len() > self.context + 1 {
                             self.before.pop_front();
                         }
                         continue;
@@ -430,6 +509,20 @@ impl<'e> Stream<'e> {
                 Item::Gap { .. } => take(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?,
             }
         }
+        if hold == Hold::Line {
+            // A record that does not pass may do so with the lines that come.
+            for snapshot in snapshots.iter().filter(|it| it.store.is_none() && it.size_bytes() > 0) {
+                let last = last_record(&inner.reader, snapshot);
+                let id = &snapshot.source.id;
+                if self.open.get(id).is_none_or(|it| it.0 != last)
+                    && let Some(found) = self.found_at(snapshot, last)
+                {
+                    let met_bytes = if found.passes(&matcher, snapshot) { found.length() } else { 0 };
+                    self.open.insert(id.clone(), (last, met_bytes));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// True when there is much that was not met yet.
@@ -444,7 +537,7 @@ impl<'e> Stream<'e> {
         snapshots.iter().any(|it| left(it) > BLOCK_BYTES)
     }
 
-    /// The last record met, when more lines of it have come.
+    /// The last record met, when more lines of it have come, or made it pass.
     fn grown(&mut self, index: usize, snapshot: &Snapshot) -> Option<(Placed, usize)> {
         let id = &snapshot.source.id;
         let (place, met_bytes) = self.open.get(id).copied()?;
@@ -452,17 +545,46 @@ impl<'e> Stream<'e> {
         if part.segment.uid != *uid {
             return None;
         }
-        let reader = &self.engine.inner().reader;
-        let block = reader.page_at(&part.segment, part.size_bytes, place.offset).ok()?;
-        let at = block.spans().iter().position(|it| block.base + u64::from(it.start) == place.offset)?;
-        let found = Found { place, block, index: at };
+        let found = self.found_at(snapshot, place)?;
         let length = found.length();
-        if length <= met_bytes {
+        if length <= met_bytes || met_bytes == 0 && !found.passes(&self.matcher, snapshot) {
             return None;
         }
         self.open.insert(id.clone(), (place, length));
         let time = found.time().unwrap_or_else(|| snapshot.arrival(part, place.offset));
         Some((Placed { source: index, at: time, item: Item::Record(found) }, met_bytes))
+    }
+}
+
+/// How long the last segment is up to its last line end; all of it when nothing more will come to it, or when the line
+/// is so long that it is shown in parts anyway.
+fn whole_lines(snapshot: &Snapshot) -> u64 {
+    let Some(part) = snapshot.parts.last() else { return 0 };
+    let size = part.size_bytes;
+    if snapshot.tail.as_ref().is_some_and(|it| it.kind == GapKind::Ended) {
+        return size;
+    }
+    let mut length = PAGE_BYTES;
+    loop {
+        let start = size.saturating_sub(length);
+        let Ok(bytes) = part.segment.read(start, size) else { return size };
+        if let Some(at) = memchr::memrchr(b'\n', &bytes) {
+            return start + at as u64 + 1;
+        }
+        if start == 0 {
+            return 0;
+        }
+        if length >= LINE_BYTES {
+            return size;
+        }
+        length = (length * 8).min(LINE_BYTES);
+    }
+}
+
+fn is_same_record(one: &Placed, other: &Placed) -> bool {
+    match (&one.item, &other.item) {
+        (Item::Record(a), Item::Record(b)) => one.source == other.source && a.place == b.place,
+        _ => false,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::logstore::tail::FileTail;
 
 mod ends;
 mod far;
+mod growing;
 mod torture;
 mod ugly;
 

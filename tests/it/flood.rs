@@ -74,7 +74,12 @@ fn read_to_the_last(mut follower: Ended) -> (Vec<u64>, String) {
     let lines = BufReader::new(follower.0.stdout.take().expect("a pipe")).lines();
     let mut numbers = Vec::new();
     for line in lines {
-        let number = number_of(&line.expect("readable"));
+        let line = line.expect("readable");
+        // The writer was kept waiting inside of a line for so long that its beginning was shown; it comes again whole.
+        if !line.ends_with('.') {
+            continue;
+        }
+        let number = number_of(&line);
         numbers.push(number);
         if number == last {
             break;
@@ -87,6 +92,18 @@ fn read_to_the_last(mut follower: Ended) -> (Vec<u64>, String) {
     (numbers, says)
 }
 
+/// What is not as it should be, in words; nothing when each number came once and in order.
+fn mistakes(numbers: &[u64]) -> String {
+    if numbers == kept() {
+        return String::new();
+    }
+    let missing: Vec<u64> = kept().into_iter().filter(|it| !numbers.contains(it)).take(5).collect();
+    let doubled: Vec<u64> =
+        (1..numbers.len()).filter(|at| numbers[..*at].contains(&numbers[*at])).map(|at| numbers[at]).take(5).collect();
+    let place = numbers.windows(2).find(|it| it[1] != it[0] + EACH).map(<[u64]>::to_vec);
+    format!("{} of {}; missing {missing:?}, doubled {doubled:?}, first odd step {place:?}", numbers.len(), kept().len())
+}
+
 #[test]
 fn a_file_that_is_flooded_is_followed_without_a_loss() {
     let home = tempfile::tempdir().expect("temporary directory");
@@ -95,7 +112,7 @@ fn a_file_that_is_flooded_is_followed_without_a_loss() {
     let writer = thread::spawn(move || write_all(file));
     let (numbers, says) = read_to_the_last(follower);
     writer.join().expect("written");
-    assert_eq!((numbers == kept(), says.as_str()), (true, ""), "{} of {}", numbers.len(), kept().len());
+    assert_eq!((mistakes(&numbers).as_str(), says.as_str()), ("", ""));
 }
 
 #[test]
@@ -106,7 +123,7 @@ fn a_pipe_that_is_flooded_is_followed_without_a_loss() {
     let writer = thread::spawn(move || write_all(pipe));
     let (numbers, says) = read_to_the_last(follower);
     writer.join().expect("written");
-    assert_eq!((numbers == kept(), says.as_str()), (true, ""), "{} of {}", numbers.len(), kept().len());
+    assert_eq!((mistakes(&numbers).as_str(), says.as_str()), ("", ""));
 }
 
 /// What the screen shows counts every line, and what passes its filter is written out once each.
@@ -128,7 +145,7 @@ fn check_screen(launch: Launch, write: impl FnOnce(&Path) + Send + 'static) {
     pty.keys("\x15out.txt\r");
     pty.wait_for("20,000 records");
     let numbers: Vec<u64> = fs::read_to_string(home.join("out.txt")).expect("out.txt").lines().map(number_of).collect();
-    assert!(numbers == kept(), "{} of {}", numbers.len(), kept().len());
+    assert_eq!(mistakes(&numbers), "");
     pty.keys("\x03");
     assert_eq!(pty.exit_code(), 0);
 }

@@ -38,13 +38,15 @@ use crate::domain::sanitise;
 use crate::logstore::format::Format;
 use crate::logstore::scan::Depth;
 use crate::logstore::source::Source;
-use crate::logstore::stream::Stream;
+use crate::logstore::stream::{Hold, Met, Stream};
 use crate::service::log::{LogInput, LogService};
 use crate::service::{FactSender, ServiceSetup};
 use crate::tui::capabilities::is_utf8;
 
 /// A record that is still open is printed when nothing has come for this long.
 const SETTLE: Duration = Duration::from_millis(200);
+/// A last line without an end is shown when the rest of it has not come for this long more.
+const UNFINISHED: Duration = Duration::from_secs(1);
 /// Waiting for more ends by itself after this; nothing hangs on it, growth and signals wake it before.
 const WAIT: Duration = Duration::from_secs(3600);
 /// Rows of a histogram without `--buckets`: they fit on a screen of 24 rows.
@@ -389,7 +391,7 @@ impl Job<'_> {
         loop {
             let is_last = !follow && (!self.is_stream || stream.is_ended());
             let seen = engine.changes();
-            self.advance(stream, printer, !is_last)?;
+            self.advance(stream, printer, if is_last { Hold::Nothing } else { Hold::Record })?;
             if is_last || follow {
                 printer.ends(&stream.ends());
             }
@@ -399,9 +401,14 @@ impl Job<'_> {
             // What was held back is printed when it has been quiet for a while.
             if !engine.wait_for_change(seen, SETTLE) {
                 let seen = engine.changes();
-                self.advance(stream, printer, false)?;
+                self.advance(stream, printer, Hold::Line)?;
                 if self.stop.is_set() {
                     return Ok(());
+                }
+                if follow && !engine.wait_for_change(seen, UNFINISHED) {
+                    let mut take = |met: &Met<'_>| printer.row(met);
+                    stream.show_unfinished(&mut take)?;
+                    printer.flush()?;
                 }
                 // An end that came meanwhile is told by the next turn, with what stands behind it.
                 if follow || !stream.is_ended() {
@@ -420,8 +427,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn advance(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>, holds: bool) -> io::Result<()> {
-        let result = stream.advance(holds, &mut |met| match self.stop.is_set() {
+    fn advance(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>, hold: Hold) -> io::Result<()> {
+        let result = stream.advance(hold, &mut |met| match self.stop.is_set() {
             true => Err(io::ErrorKind::Interrupted.into()),
             false => printer.row(met),
         });

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::domain::log::{Anchor, Row, WindowRequest};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
-use crate::logstore::stream::Stream;
+use crate::logstore::stream::{Hold, Stream};
 
 /// Records of each source; one in two hundred has a trace, one in nine hundred is a `needle`.
 const RECORDS: usize = 24_000;
@@ -56,7 +56,7 @@ fn what_is_printed_of_much_is_what_a_naive_filter_finds() {
             met.push(text);
             Ok(())
         };
-        stream.advance(false, take).unwrap();
+        stream.advance(Hold::Nothing, take).unwrap();
         assert!(!met.is_empty());
         assert_eq!(met, expected, "{query}");
     }

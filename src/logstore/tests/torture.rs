@@ -13,7 +13,7 @@ use crate::domain::query::matcher::Matcher;
 use crate::logstore::archive::Packing;
 use crate::logstore::archive::tests::pack;
 use crate::logstore::source::MAX_OLD_SEGMENTS;
-use crate::logstore::stream::Stream;
+use crate::logstore::stream::{Hold, Stream};
 use crate::logstore::walk::Item;
 
 /// What a writer, a rotator or the tailer does.
@@ -260,7 +260,7 @@ fn check(moves: &[Move]) -> Result<(), TestCaseError> {
                 }
                 Ok(())
             };
-            stream.advance(false, &mut take).expect("taken");
+            stream.advance(Hold::Line, &mut take).expect("taken");
         }
     }
     let rows = texts(&world.bench.ask(request("", Anchor::Tail, 2000, 0)));

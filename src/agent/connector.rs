@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::agent::client::Ended;
 use crate::clock;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::format;
@@ -110,17 +111,6 @@ pub struct Attachment {
     pub link: Link,
     /// How it ended, once the link has.
     pub ended: Pin<Box<dyn Future<Output = Ended> + Send>>,
-}
-
-/// How an attachment ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The runtime ended in order; why, in words.
-    Bye(String),
-    /// It is gone or silent; why, in words.
-    Lost(String),
-    /// It closed the connection on purpose; why and what to do, in words.
-    Refused(String),
 }
 
 /// Why nobody could be attached to.
@@ -368,6 +358,8 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
         (Ended::Bye(why), Role::Agent) => State::Lost { since, why: format!("{} ended: {why}", words(&peer)) },
         (Ended::Lost(why), _) => State::Lost { since, why: format!("{}: {why}", words(&peer)) },
         (Ended::Refused(why), _) => State::Refused(why),
+        // This end leaves only with its screen, and that was told above.
+        (Ended::Left, _) => State::Lost { since, why: format!("{}: this screen left", words(&peer)) },
     }
 }
 

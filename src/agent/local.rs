@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::client::{self, AttachError};
+use crate::agent::client::{self, AttachError, Ended};
 use crate::agent::codec::FrameError;
-use crate::agent::connector::{Attachment, Ended, Home, NoWay, World};
+use crate::agent::connector::{Attachment, Home, NoWay, World};
 use crate::agent::server::{Server, ServerSetup};
 use crate::agent::socket::{self, ConnectError, Places};
 use crate::clock;
@@ -162,15 +162,7 @@ impl World for Local {
         })?;
         self.is_inside = false;
         let client::Attached { welcome, ahead_ms, link, ended } = attached;
-        let ended = async move {
-            match ended.await {
-                Ok(client::Ended::Bye(why)) => Ended::Bye(why),
-                Ok(client::Ended::Lost(why)) => Ended::Lost(why),
-                Ok(client::Ended::Refused(why)) => Ended::Refused(why),
-                Ok(client::Ended::Left) => Ended::Lost("this screen left".into()),
-                Err(_) => Ended::Lost("the connection ended".into()),
-            }
-        };
+        let ended = async move { ended.await.unwrap_or_else(|_| Ended::Lost("the connection ended".into())) };
         Ok(Attachment {
             host: welcome.host,
             peer: welcome.peer,

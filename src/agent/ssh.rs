@@ -15,8 +15,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::agent::client::{self, AttachError};
-use crate::agent::connector::{Attachment, Ended, Home, NoWay, World};
+use crate::agent::client::{self, AttachError, Ended};
+use crate::agent::connector::{Attachment, Home, NoWay, World};
 use crate::agent::local::keep_draft;
 use crate::config::remotes::Remote;
 use crate::domain::ids::HostId;
@@ -24,25 +24,13 @@ use crate::domain::presence::Visitor;
 use crate::domain::request::Request;
 use crate::domain::sanitise;
 use crate::runtime::Link;
-use crate::service::log::kind::ssh::script;
+use crate::service::log::kind::ssh::{self, script};
 
 /// The first line that `hotseat agent pipe` says.
 pub const GREETING: &str = "hotseat agent pipe 1";
 /// How `hotseat agent pipe` exits when there is no agent: `EX_UNAVAILABLE` of `sysexits.h`. It is worth another try.
 pub const EXIT_ABSENT: u8 = 69;
 
-/// What makes `ssh` a program without a person: it never asks, notices a dead way, and leaves nothing behind.
-const OPTIONS: &[&str] = &[
-    "BatchMode=yes",
-    "ConnectTimeout=10",
-    "ServerAliveInterval=5",
-    "ServerAliveCountMax=3",
-    "RequestTTY=no",
-    "RemoteCommand=none",
-    "ClearAllForwardings=yes",
-    "PermitLocalCommand=no",
-    "ControlMaster=no",
-];
 /// Until then the pipe must have greeted: a connection over several jump hosts with a slow directory service.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 /// What a login may print before: a long message of the day.
@@ -135,23 +123,16 @@ impl Home for Nowhere {
 
 /// The words of the call.
 pub fn argv(remote: &Remote) -> Vec<String> {
-    let mut argv = vec!["ssh".to_string(), "-T".into(), "-C".into()];
-    for option in OPTIONS {
-        argv.extend(["-o".to_string(), (*option).to_string()]);
-    }
-    if let Some(config) = &remote.config {
-        argv.extend(["-F".to_string(), config.clone()]);
-    }
-    argv.extend(remote.options.iter().cloned());
-    argv.extend(["--".to_string(), remote.ssh.clone()]);
     // The shell there splits it into words again, whichever shell it is.
     let mut words = vec![remote.hotseat.as_str()];
     if let Some(state_dir) = &remote.state_dir {
         words.extend(["--state-dir", state_dir.as_str()]);
     }
     words.extend(["agent", "pipe"]);
-    argv.push(words.into_iter().map(quote).collect::<Vec<_>>().join(" "));
-    argv
+    let call = words.into_iter().map(quote).collect::<Vec<_>>().join(" ");
+    // A board is text that repeats itself.
+    let options: Vec<String> = std::iter::once("-C".to_string()).chain(remote.options.iter().cloned()).collect();
+    ssh::argv("ssh", remote.config.as_deref(), &options, &remote.ssh, &call)
 }
 
 /// A word for the shell of the other host; a `~/` at its start is left to it.
@@ -226,7 +207,7 @@ fn ended(
     mut child: Child,
     heard: JoinHandle<()>,
     complaint: Complaint,
-    ended_rx: tokio::sync::oneshot::Receiver<client::Ended>,
+    ended_rx: tokio::sync::oneshot::Receiver<Ended>,
 ) -> Pin<Box<dyn Future<Output = Ended> + Send>> {
     // A task of its own: the child must be reaped also when nobody waits for this.
     let (said_tx, said_rx) = tokio::sync::oneshot::channel();
@@ -236,10 +217,9 @@ fn ended(
         let _ = child.start_kill();
         let _ = timeout(EXIT_WAIT, heard).await;
         let ended = match ended {
-            Ok(client::Ended::Bye(why)) => Ended::Bye(why),
-            Ok(client::Ended::Refused(why)) => Ended::Refused(why),
-            Ok(client::Ended::Lost(why)) => Ended::Lost(complaint.or(&why)),
-            Ok(client::Ended::Left) | Err(_) => Ended::Lost(complaint.or("the connection ended")),
+            Ok(Ended::Lost(why)) => Ended::Lost(complaint.or(&why)),
+            Ok(ended) => ended,
+            Err(_) => Ended::Lost(complaint.or("the connection ended")),
         };
         // Nobody waits when the screen has left.
         let _ = said_tx.send(ended);

@@ -42,6 +42,21 @@ const OPTIONS: &[&str] = &[
     "ControlMaster=no",
 ];
 
+/// The words of a call of `ssh` that runs `remote` at `host`, in the shell there. `config` is an ssh config other than
+/// the person's own; `options` are further words for `ssh`.
+pub fn argv(program: &str, config: Option<&str>, options: &[String], host: &str, remote: &str) -> Vec<String> {
+    let mut argv = vec![program.to_string(), "-T".to_string()];
+    for option in OPTIONS {
+        argv.extend(["-o".to_string(), (*option).to_string()]);
+    }
+    if let Some(config) = config {
+        argv.extend(["-F".to_string(), config.to_string()]);
+    }
+    argv.extend(options.iter().cloned());
+    argv.extend(["--".to_string(), host.to_string(), remote.to_string()]);
+    argv
+}
+
 /// `ssh` in the config.
 pub const KIND: Kind<LogInputs> = Kind {
     name: "ssh",
@@ -201,16 +216,7 @@ struct Place {
 
 impl SshLog {
     fn call(&self, remote: &str) -> Call {
-        let mut argv = vec![self.program.clone(), "-T".to_string()];
-        for option in OPTIONS {
-            argv.extend(["-o".to_string(), (*option).to_string()]);
-        }
-        if let Some(config) = &self.config {
-            argv.extend(["-F".to_string(), config.clone()]);
-        }
-        argv.extend(self.options.iter().cloned());
-        argv.extend(["--".to_string(), self.host.clone(), remote.to_string()]);
-        Call::new(argv)
+        Call::new(argv(&self.program, self.config.as_deref(), &self.options, &self.host, remote))
     }
 
     fn follow_file(&self, feed: &mut Feed, connection: &mut Connection, path: &str, place: &mut Place) -> Lost {

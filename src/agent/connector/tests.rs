@@ -47,6 +47,7 @@ struct Stage {
     /// Somebody holds the lock.
     held: bool,
     readonly: bool,
+    is_far: bool,
     /// The ends of the homes that were begun or read.
     homes: VecDeque<(mpsc::Sender<Inbound>, mpsc::Receiver<Request>)>,
     begun: u32,
@@ -58,6 +59,8 @@ struct Stage {
 struct Scripted {
     stage: Arc<Mutex<Stage>>,
     asks_for_room: Arc<Notify>,
+    /// Where it is set, the way to whoever holds the host takes until it is told.
+    arrives: Option<Arc<Notify>>,
 }
 
 struct ScriptedHome {
@@ -73,12 +76,13 @@ impl Scripted {
             otherwise: NoWay::Absent("nobody listens".into()),
             held: false,
             readonly: false,
+            is_far: false,
             homes: VecDeque::new(),
             begun: 0,
             configured: 0,
             kept: Vec::new(),
         };
-        Self { stage: Arc::new(Mutex::new(stage)), asks_for_room: Arc::default() }
+        Self { stage: Arc::new(Mutex::new(stage)), asks_for_room: Arc::default(), arrives: None }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Stage) -> T) -> T {
@@ -113,6 +117,9 @@ impl World for Scripted {
     type Home = ScriptedHome;
 
     async fn attach(&mut self) -> Result<Attachment, NoWay> {
+        if let Some(arrives) = &self.arrives {
+            arrives.notified().await;
+        }
         self.with(|it| it.listeners.pop_front().ok_or_else(|| it.otherwise.clone()))
     }
 
@@ -132,7 +139,11 @@ impl World for Scripted {
     }
 
     fn may_begin(&self) -> bool {
-        self.with(|it| !it.readonly)
+        self.with(|it| !it.readonly && !it.is_far)
+    }
+
+    fn is_far(&self) -> bool {
+        self.with(|it| it.is_far)
     }
 
     fn is_free(&mut self) -> bool {
@@ -360,6 +371,75 @@ async fn a_read_only_screen_never_holds_the_host() {
     assert!(matches!(way, Way::Lost { can_take_over: false, .. }));
     assert_eq!(world.with(|it| it.begun), 0);
     screen.close().await;
+}
+
+fn far() -> Scripted {
+    let world = Scripted { arrives: Some(Arc::default()), ..Scripted::new() };
+    world.with(|it| it.is_far = true);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_far_away_is_waited_for_however_long_the_way_takes_and_nothing_asked_meanwhile_is_lost() {
+    let world = far();
+    let mut screen = Screen::open(&world);
+    assert_eq!(screen.way().await.0, Way::Connecting);
+    screen.ask(note("first"));
+    let Inbound::Refused { request, error } = screen.next().await else { panic!("a note comes back") };
+    assert_eq!(*request, note("first"));
+    assert!(error.ends_with("it is still being connected to"), "{error}");
+    screen.ask(Request::TakeOver);
+    let Inbound::Failed(error) = screen.next().await else { panic!("it cannot be taken over") };
+    assert_eq!(error, "could not take over: another host cannot be watched from here");
+    screen.ask(Request::SaveNoteDraft("half".into()));
+    sleep(Duration::from_secs(3600)).await;
+    let mut agent = world.listen(Role::Agent);
+    world.arrives.as_ref().expect("a way").notify_one();
+    assert!(matches!(screen.way().await, (Way::Attached { .. }, told) if told.is_empty()));
+    assert_eq!(agent.requests_rx.recv().await, Some(Request::SaveNoteDraft("half".into())));
+    assert_eq!(world.with(|it| it.begun), 0);
+    screen.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_far_away_that_refuses_is_left_alone_and_one_that_is_silent_is_tried_again() {
+    let world = far();
+    let arrives = Arc::clone(world.arrives.as_ref().expect("a way"));
+    world.with(|it| it.otherwise = NoWay::Refused("load your key".into()));
+    let mut screen = Screen::open(&world);
+    assert_eq!(screen.way().await.0, Way::Connecting);
+    arrives.notify_one();
+    assert_eq!(screen.way().await.0, Way::Refused { why: "load your key".into() });
+    let _agent = world.listen(Role::Agent);
+    arrives.notify_one();
+    screen.ask(note("one"));
+    assert!(matches!(screen.next().await, Inbound::Refused { error, .. } if error.ends_with("load your key")));
+    assert_eq!(world.with(|it| it.listeners.len()), 1, "nobody knocked again");
+    screen.close().await;
+
+    let world = far();
+    let arrives = Arc::clone(world.arrives.as_ref().expect("a way"));
+    world.with(|it| it.otherwise = NoWay::Silent("no route to host".into()));
+    let mut screen = Screen::open(&world);
+    assert_eq!(screen.way().await.0, Way::Connecting);
+    arrives.notify_one();
+    let (way, _) = screen.way().await;
+    let Way::Lost { why, retry_at: Some(_), can_take_over: false, .. } = way else { panic!("{way:?}") };
+    assert_eq!(why, "no route to host");
+    let _agent = world.listen(Role::Agent);
+    arrives.notify_one();
+    screen.way_until(|it| matches!(it, Way::Attached { .. })).await;
+    screen.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_screen_that_leaves_while_the_way_is_still_long_is_held_up_by_nobody() {
+    let world = far();
+    let mut screen = Screen::open(&world);
+    assert_eq!(screen.way().await.0, Way::Connecting);
+    screen.ask(Request::SaveNoteDraft("half".into()));
+    screen.close().await;
+    assert_eq!(world.with(|it| it.kept.clone()), [Request::SaveNoteDraft("half".into())]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,7 +178,7 @@ impl Model {
                 self.forget_attention();
             }
             Inbound::Host(news) => {
-                self.fleet.heed(&mut self.board, &news.host, &news.way);
+                self.fleet.heed(self.past.live_mut().unwrap_or(&mut self.board), &news.host, &news.way);
                 self.ways.insert(news.host.clone(), news.way.clone());
             }
             Inbound::HostNamed { was, .. } => {

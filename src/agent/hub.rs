@@ -4,22 +4,28 @@
 //! host, and what holds everywhere, as a silence does, to all. A request for log rows is split: each host searches its
 //! own files, and only the rows and counts it finds come back, to be merged in `windows.rs`.
 
+mod export;
 mod pasts;
 mod route;
 mod windows;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
+use crate::agent::hub::export::{Export, Wrote};
 use crate::agent::hub::pasts::{Next, Pasts};
 use crate::agent::hub::route::Route;
 use crate::agent::hub::windows::Windows;
+use crate::agent::reception::UNSENT;
 use crate::clock;
-use crate::domain::export::ExportNews;
+use crate::domain::export::{ExportNews, ExportRequest};
+use crate::domain::fact::Fact;
 use crate::domain::host::{HostNews, Way};
-use crate::domain::ids::HostId;
+use crate::domain::ids::{HostId, SourceId};
+use crate::domain::log::{LogFact, Position};
 use crate::domain::past::FAILED;
 use crate::domain::request::{Inbound, Request};
 use crate::domain::sanitise;
@@ -29,6 +35,10 @@ use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
 pub const HOSTS_MAX: usize = 64;
 /// What came of the hosts and waits for the screen; past that they wait, and their own queues throw away what is old.
 const OUTBOX_MAX: usize = 64;
+/// What the file of an export says and was not heard yet: a word a batch, and the end.
+const WROTE_MAX: usize = 4;
+/// What an unfinished file gets to be removed in when the screen is gone.
+const REMOVAL_WAIT: Duration = Duration::from_millis(300);
 
 /// A host of a screen.
 pub struct Member {
@@ -57,10 +67,21 @@ pub fn start(members: Vec<Member>) -> Link {
                 }
             }
         });
-        nodes.push(Node { called, host: None, requests_tx: Some(requests_tx), way: Way::Connecting });
+        let (requests_tx, sources) = (Some(requests_tx), BTreeMap::new());
+        nodes.push(Node { called, host: None, requests_tx, way: Way::Connecting, sources });
     }
-    let hub = Hub { windows: Windows::new(), pasts: Pasts::default(), nodes, outbox: VecDeque::new(), is_gone: false };
-    tokio::spawn(hub.run(inbound_tx, requests_rx, heard_rx));
+    let (wrote_tx, wrote_rx) = mpsc::channel(WROTE_MAX);
+    let hub = Hub {
+        windows: Windows::new(),
+        pasts: Pasts::default(),
+        export: None,
+        exports: 0,
+        wrote_tx,
+        nodes,
+        outbox: VecDeque::new(),
+        is_gone: false,
+    };
+    tokio::spawn(hub.run(inbound_tx, requests_rx, heard_rx, wrote_rx));
     Link { facts_rx, requests_tx }
 }
 
@@ -72,6 +93,8 @@ struct Node {
     /// `None` once it turned out to be one that cannot be shown beside the others.
     requests_tx: Option<mpsc::Sender<Request>>,
     way: Way,
+    /// What its log sources are called.
+    sources: BTreeMap<SourceId, String>,
 }
 
 impl Node {
@@ -82,6 +105,19 @@ impl Node {
     /// True when it can be asked now.
     fn is_there(&self) -> bool {
         self.host.is_some() && self.requests_tx.is_some() && matches!(self.way, Way::Inside | Way::Attached { .. })
+    }
+
+    /// Takes note of what its log sources are called.
+    fn heed_log(&mut self, fact: &LogFact) {
+        match fact {
+            LogFact::Opened { source, name, .. } => {
+                self.sources.insert(source.clone(), name.clone());
+            }
+            LogFact::Closed { source } => {
+                self.sources.remove(source);
+            }
+            LogFact::Columns { .. } | LogFact::Grew { .. } | LogFact::Gap { .. } | LogFact::State { .. } => {}
+        }
     }
 
     /// Why it cannot be asked, in words.
@@ -98,6 +134,11 @@ struct Hub {
     nodes: Vec<Node>,
     windows: Windows,
     pasts: Pasts,
+    /// The one that is under way.
+    export: Option<Export>,
+    /// How many were begun.
+    exports: u64,
+    wrote_tx: mpsc::Sender<(u64, Wrote)>,
     /// What goes to the screen next.
     outbox: VecDeque<Inbound>,
     /// The screen reads no more; what it asked is still handed on.
@@ -110,6 +151,7 @@ impl Hub {
         inbound_tx: mpsc::Sender<Inbound>,
         mut requests_rx: mpsc::Receiver<Request>,
         mut heard_rx: mpsc::Receiver<(usize, Inbound)>,
+        mut wrote_rx: mpsc::Receiver<(u64, Wrote)>,
     ) {
         for index in 0..self.nodes.len() {
             self.say_way(index);
@@ -117,7 +159,9 @@ impl Hub {
         loop {
             self.show_windows();
             self.show_past();
-            let deadline = self.windows.deadline().into_iter().chain(self.pasts.deadline()).min();
+            self.go_on_exporting();
+            let exporting = self.export.as_ref().and_then(Export::deadline);
+            let deadline = self.windows.deadline().into_iter().chain(self.pasts.deadline()).chain(exporting).min();
             let late = async {
                 match deadline {
                     Some(at) => sleep_until(at).await,
@@ -128,7 +172,7 @@ impl Hub {
                 biased;
                 request = requests_rx.recv() => match request {
                     Some(request) => self.asked(request),
-                    None => return,
+                    None => break,
                 },
                 permit = inbound_tx.reserve(), if !self.outbox.is_empty() => match (permit, self.outbox.pop_front()) {
                     (Ok(permit), Some(inbound)) => permit.send(inbound),
@@ -140,8 +184,21 @@ impl Hub {
                 Some((index, inbound)) = heard_rx.recv(), if self.outbox.len() < OUTBOX_MAX => {
                     self.heard(index, inbound);
                 }
+                Some((number, wrote)) = wrote_rx.recv(), if self.outbox.len() < OUTBOX_MAX => {
+                    self.wrote(number, wrote);
+                }
                 () = late => {}
             }
+        }
+        if let Some(export) = self.export.take() {
+            let number = export.number;
+            drop(export);
+            let is_over = |it: Option<(u64, Wrote)>| {
+                it.is_none_or(|(of, wrote)| of == number && matches!(wrote, Wrote::Ended(_)))
+            };
+            let removed = async { while !is_over(wrote_rx.recv().await) {} };
+            // A disk that hangs must not keep the terminal.
+            let _ = timeout(REMOVAL_WAIT, removed).await;
         }
     }
 
@@ -169,6 +226,38 @@ impl Hub {
             Next::Tell(past) => self.tell(Inbound::Past(past)),
             Next::Nobody => self.tell(Inbound::Failed(format!("{FAILED}: no host answers"))),
         }
+    }
+
+    /// Asks for what the export that is under way needs next.
+    fn go_on_exporting(&mut self) {
+        let Some(export) = &mut self.export else { return };
+        let now = clock::timer();
+        let todo = export.go_on(now, &self.nodes);
+        for (index, request) in todo.asked {
+            let request = Request::Window(Box::new(request));
+            let sent = self.nodes[index].requests_tx.as_ref().is_some_and(|it| it.try_send(request).is_ok());
+            if !sent {
+                export.unasked(index, now);
+            }
+        }
+        if let Some(news) = todo.ended {
+            self.end_export(news);
+        }
+    }
+
+    fn wrote(&mut self, number: u64, wrote: Wrote) {
+        let Some(export) = self.export.as_mut().filter(|it| it.number == number) else { return };
+        match export.wrote(clock::timer(), wrote) {
+            None => {}
+            Some(news @ ExportNews::Writing { .. }) => self.tell(Inbound::Export(news)),
+            Some(news) => self.end_export(news),
+        }
+    }
+
+    /// Nothing is left of the file unless all of it is there.
+    fn end_export(&mut self, news: ExportNews) {
+        self.export = None;
+        self.tell(Inbound::Export(news));
     }
 
     fn tell(&mut self, inbound: Inbound) {
@@ -200,6 +289,9 @@ impl Hub {
                 if !is_there {
                     self.pasts.give_up(index);
                 }
+                if let Some(export) = &mut self.export {
+                    export.mark(index, is_there, clock::timer());
+                }
                 self.say_way(index);
             }
             Inbound::Snapshot(board) => {
@@ -208,20 +300,45 @@ impl Hub {
                 {
                     return;
                 }
+                let named = board.logs.sources.iter().map(|it| (it.id.clone(), it.name.clone()));
+                self.nodes[index].sources = named.collect();
+                let is_there = self.nodes[index].is_there();
+                if let Some(export) = &mut self.export {
+                    export.mark(index, is_there, clock::timer());
+                }
                 self.tell(Inbound::Snapshot(board));
                 // What the screen looks at is asked of one that has just come, or come back.
-                if self.nodes[index].is_there() {
+                if is_there {
                     for request in self.windows.ask_again(index, &self.nodes) {
                         self.ask(index, Request::Window(Box::new(request)));
                     }
                 }
             }
+            Inbound::Window(window) if window.view == export::VIEW => {
+                let now = clock::timer();
+                if let Some(news) = self.export.as_mut().and_then(|it| it.take(index, *window, now)) {
+                    self.end_export(news);
+                }
+            }
             Inbound::Window(window) => self.windows.take(index, *window),
+            Inbound::Fact(envelope) => {
+                if let Fact::Log(fact) = &envelope.fact {
+                    self.nodes[index].heed_log(fact);
+                }
+                self.tell(Inbound::Fact(envelope));
+            }
             Inbound::Past(past) if self.nodes.len() > 1 => self.pasts.take(index, *past),
             Inbound::Done(text) => self.tell(Inbound::Done(named(self, &text))),
             Inbound::Failed(text) if text.starts_with(FAILED) && self.nodes.len() > 1 => {
                 self.pasts.give_up(index);
                 self.tell(Inbound::Failed(named(self, &text)));
+            }
+            Inbound::Failed(text)
+                if text.starts_with(UNSENT) && self.export.as_ref().is_some_and(|it| it.awaits(index)) =>
+            {
+                if let Some(export) = &mut self.export {
+                    export.too_large(index);
+                }
             }
             Inbound::Failed(text) => self.tell(Inbound::Failed(named(self, &text))),
             Inbound::Refused { request, error } => {
@@ -299,7 +416,9 @@ impl Hub {
                     self.ask(index, Request::Window(Box::new(request)));
                 }
             }
-            Route::Export(hosts) => self.export(&hosts, request),
+            Route::Export(request) => self.begin_export(*request),
+            Route::StopExport if self.export.is_some() => self.end_export(ExportNews::Stopped),
+            Route::StopExport => (0..self.nodes.len()).for_each(|index| self.ask(index, Request::StopExport)),
             Route::TakeOver => {
                 let may = |it: &Node| matches!(it.way, Way::Lost { can_take_over: true, .. });
                 match self.nodes.iter().position(may) {
@@ -312,18 +431,28 @@ impl Hub {
         }
     }
 
-    /// Records are written by the host that has them, into a file of its own.
-    fn export(&mut self, hosts: &[String], request: Request) {
-        let here = |it: &Node| hosts.is_empty() || hosts.iter().any(|host| it.name().as_str() == host);
-        let meant: Vec<usize> = (0..self.nodes.len()).filter(|it| here(&self.nodes[*it])).collect();
-        match meant.as_slice() {
-            [index] => self.ask(*index, request),
-            _ => self.tell(Inbound::Export(ExportNews::Failed(
-                "could not write the records of several hosts into one file: each host writes its own (choose \
-                 sources of one host in the list of sources, or run `hotseat logs` there)"
-                    .into(),
-            ))),
+    /// Begins to write the records of all hosts that are meant into a file here.
+    fn begin_export(&mut self, request: ExportRequest) {
+        if self.export.is_some() {
+            let text = "another export is being written: wait for it, or Esc stops it";
+            return self.tell(Inbound::Export(ExportNews::Failed(text.into())));
         }
+        let is_meant = |it: &Node| {
+            let host = it.name().as_str();
+            request.sources.is_empty() || request.sources.iter().any(|it| it.host() == host)
+        };
+        let meant: Vec<usize> = (0..self.nodes.len()).filter(|it| is_meant(&self.nodes[*it])).collect();
+        // What runs in this process writes here as well, and straight from the files.
+        if let [index] = meant.as_slice()
+            && self.nodes[*index].way == Way::Inside
+        {
+            return self.ask(*index, Request::Export(Box::new(request)));
+        }
+        let time_of = |it: &Option<Position>| it.as_ref().and_then(|it| it.time.or_else(|| self.windows.clock_of(it)));
+        let ends = (time_of(&request.from), time_of(&request.until));
+        self.exports += 1;
+        let export = Export::begin(self.exports, clock::timer(), request, ends, &self.nodes, self.wrote_tx.clone());
+        self.export = Some(export);
     }
 
     /// Hands a request to a host. Never waits for it.

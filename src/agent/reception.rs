@@ -28,6 +28,8 @@ use crate::domain::presence::Visitor;
 use crate::domain::request::Inbound;
 use crate::runtime::attach::{Asked, Attacher, Refresh, WIRE_INBOUND_MAX, WireLink};
 
+/// How the line begins that says that an answer was too long for a frame.
+pub const UNSENT: &str = "an answer could not be sent";
 /// Screens at a time: twice as many as are named to people, see [`crate::domain::presence::SCREENS_MAX`].
 pub const CONNECTIONS_MAX: usize = 128;
 /// How long the last words to a screen may take: it may not be reading.
@@ -353,12 +355,10 @@ impl<W: AsyncWrite + Unpin> Mouth<'_, W> {
         };
         let encoded = match encoded {
             Err(error @ FrameError::TooMuch { .. }) => {
-                let what = if is_large { "what is known here" } else { "an answer" };
-                let words = format!("{what} could not be sent: {error}");
                 let frame = if is_large {
-                    ToScreen::Refused(words)
+                    ToScreen::Refused(format!("what is known here could not be sent: {error}"))
                 } else {
-                    ToScreen::Inbound(Box::new(Inbound::Failed(words)))
+                    ToScreen::Inbound(Box::new(Inbound::Failed(format!("{UNSENT}: {error}"))))
                 };
                 codec::encode(&frame, INBOUND_MAX_BYTES)?
             }

@@ -8,7 +8,7 @@ use crate::domain::log::Position;
 /// Asks for records in a file. They go there straight from their sources, not through the screen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExportRequest {
-    /// The file, below the working directory of the runtime when it is relative; `~/` is the home. Must not exist.
+    /// The file, below the working directory of whoever writes it when it is relative; `~/` is the home. Must not exist.
     pub path: String,
     /// How each record is written.
     pub format: ExportFormat,
@@ -64,6 +64,9 @@ pub enum ExportNews {
         bytes: u64,
         /// Places in the range where something is missing.
         gaps: u64,
+        /// What of several hosts is not in it although it was asked for, in words, one a host. The file says it as well.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<String>,
     },
     /// It was stopped, and nothing is left of the file.
     Stopped,

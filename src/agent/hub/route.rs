@@ -1,5 +1,6 @@
 //! Which host a request is for.
 
+use crate::domain::export::ExportRequest;
 use crate::domain::ids::IncidentId;
 use crate::domain::log::WindowRequest;
 use crate::domain::past::PastRequest;
@@ -20,8 +21,10 @@ pub enum Route {
     Window(Box<WindowRequest>),
     /// Every one, or the one it names; the nearest event of all is shown.
     Past(PastRequest),
-    /// The only host that has these; empty is all.
-    Export(Vec<String>),
+    /// Every one that has a source of it, into one file here.
+    Export(Box<ExportRequest>),
+    /// Whoever writes one.
+    StopExport,
     /// The one that can be taken over.
     TakeOver,
 }
@@ -49,15 +52,11 @@ pub fn of(request: &Request) -> Route {
         Request::Declare(_) | Request::SaveNoteDraft(_) | Request::LoadNoteDraft => Route::First,
         // What they fit is a matter of each host.
         Request::Silence(_) | Request::Unsilence(_) | Request::Maintain(_) | Request::EndMaintenance(_) => Route::All,
-        Request::StopExport | Request::ReloadConfig | Request::Attend(_) => Route::All,
+        Request::ReloadConfig | Request::Attend(_) => Route::All,
         Request::TestNotifier(name) => Route::Notifier(name.clone()),
         Request::Window(window) => Route::Window(window.clone()),
-        Request::Export(export) => {
-            let mut hosts: Vec<String> = export.sources.iter().map(|it| it.host().to_string()).collect();
-            hosts.sort_unstable();
-            hosts.dedup();
-            Route::Export(hosts)
-        }
+        Request::Export(export) => Route::Export(export.clone()),
+        Request::StopExport => Route::StopExport,
         Request::TakeOver => Route::TakeOver,
     }
 }

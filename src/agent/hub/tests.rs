@@ -1,5 +1,7 @@
 //! Scripted hosts behind one screen.
 
+mod exports;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -82,6 +84,10 @@ fn attached() -> Way {
     Way::Attached { peer, readonly: false, ahead_ms: 0 }
 }
 
+fn lost() -> Way {
+    Way::Lost { since: Timestamp::UNIX_EPOCH, why: "broken pipe".into(), retry_at: None, can_take_over: false }
+}
+
 fn record(host: &HostId, second: i64) -> Row {
     Row::Record(Record {
         position: position(host, second),
@@ -104,6 +110,16 @@ fn position(host: &HostId, second: i64) -> Position {
         source: SourceId::new(host, "app"),
         cursor: Cursor::Store { nanos: second, tie: String::new() },
     }
+}
+
+/// A hub on two hosts that are there.
+async fn hub_of_two() -> (Link, Vec<Far>) {
+    let (mut link, far) = hub(&["db1", "web1"]);
+    for it in &far {
+        it.comes().await;
+    }
+    all_there(&mut link, far.len()).await;
+    (link, far)
 }
 
 /// A hub on hosts that are called as they call themselves.
@@ -170,10 +186,7 @@ async fn all_there(link: &mut Link, count: usize) {
 
 #[tokio::test]
 async fn a_window_is_asked_of_every_host_and_merged_when_all_have_answered() {
-    let (mut link, mut far) = hub(&["db1", "web1"]);
-    far[0].comes().await;
-    far[1].comes().await;
-    all_there(&mut link, 2).await;
+    let (mut link, mut far) = hub_of_two().await;
     ask(&link, Request::Window(Box::new(tail()))).await;
     let (first, second) = (far[0].asked_window().await, far[1].asked_window().await);
     assert_eq!((first.before, &first.anchor, first.view), (3, &Anchor::Tail, ViewId(1)));
@@ -187,10 +200,7 @@ async fn a_window_is_asked_of_every_host_and_merged_when_all_have_answered() {
 
 #[tokio::test]
 async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_back() {
-    let (mut link, mut far) = hub(&["db1", "web1"]);
-    far[0].comes().await;
-    far[1].comes().await;
-    all_there(&mut link, 2).await;
+    let (mut link, mut far) = hub_of_two().await;
     ask(&link, Request::Window(Box::new(tail()))).await;
     let (first, second) = (far[0].asked_window().await, far[1].asked_window().await);
     far[0].answers(&first, &[1], None).await;
@@ -199,9 +209,7 @@ async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_b
     assert!(!window.counts.complete, "one is missing");
     far[1].answers(&second, &[2], None).await;
     until_shown(&mut link, &["db1 1", "web1 2"]).await;
-    let lost =
-        Way::Lost { since: Timestamp::UNIX_EPOCH, why: "broken pipe".into(), retry_at: None, can_take_over: false };
-    far[1].way(lost).await;
+    far[1].way(lost()).await;
     until_shown(&mut link, &["db1 1", "web1 2", "web1: its lines are not here: lost: broken pipe"]).await;
     far[1].comes().await;
     let again = far[1].asked_window().await;
@@ -212,10 +220,7 @@ async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_b
 
 #[tokio::test]
 async fn a_jump_goes_to_the_nearest_hit_of_all_hosts() {
-    let (mut link, mut far) = hub(&["db1", "web1"]);
-    far[0].comes().await;
-    far[1].comes().await;
-    all_there(&mut link, 2).await;
+    let (mut link, mut far) = hub_of_two().await;
     let find = Find::LevelAtLeast(Level::Error);
     let anchor = Anchor::Find { from: Some(position(&far[1].host, 5)), backwards: false, find };
     ask(&link, Request::Window(Box::new(WindowRequest::new(ViewId(2), 9, anchor, (1, 1))))).await;
@@ -234,10 +239,7 @@ async fn a_jump_goes_to_the_nearest_hit_of_all_hosts() {
 
 #[tokio::test]
 async fn a_request_goes_to_the_host_that_its_ids_name() {
-    let (mut link, mut far) = hub(&["db1", "web1"]);
-    far[0].comes().await;
-    far[1].comes().await;
-    all_there(&mut link, 2).await;
+    let (mut link, mut far) = hub_of_two().await;
     let run = Request::RunProbe(ProbeId::new(&far[1].host, "api"));
     let declare =
         Request::Declare(DeclareRequest { title: "edge 502".into(), severity: Severity::Sev2, impact_start: None });
@@ -297,10 +299,7 @@ async fn a_host_that_calls_itself_like_another_is_not_shown_as_that_one() {
 
 #[tokio::test]
 async fn a_screen_that_stops_reading_stops_nobody_and_finds_the_newest_window() {
-    let (mut link, mut far) = hub(&["db1", "web1"]);
-    far[0].comes().await;
-    far[1].comes().await;
-    all_there(&mut link, 2).await;
+    let (mut link, mut far) = hub_of_two().await;
     ask(&link, Request::Window(Box::new(WindowRequest { follow: true, ..tail() }))).await;
     let (first, second) = (far[0].asked_window().await, far[1].asked_window().await);
     far[1].answers(&second, &[0], None).await;

@@ -215,7 +215,7 @@ impl Windows {
     }
 
     /// The time by which a row without a time of its own was put in order.
-    fn clock_of(&self, position: &Position) -> Option<Timestamp> {
+    pub fn clock_of(&self, position: &Position) -> Option<Timestamp> {
         let answers = self.views.values().flat_map(|it| it.answers.iter().flatten());
         answers.filter_map(|it| merge::clock_of(&it.rows, position)).next()
     }
@@ -383,7 +383,7 @@ fn note(node: &Node, time: Option<Timestamp>, why: &str) -> Row {
 }
 
 /// A query as a host understands it: there a source is called `syslog`, here `db1:syslog`.
-fn query_for(host: &str, text: &str) -> String {
+pub(super) fn query_for(host: &str, text: &str) -> String {
     // Most queries name no source, and one that cannot be read is refused by every host in its own words.
     if !text.contains("source:") {
         return text.to_string();

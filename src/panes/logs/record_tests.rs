@@ -210,7 +210,10 @@ fn what_passes_the_filter_is_written_with_a_word_about_how_it_goes() {
     assert_eq!(desk.effects.last(), Some(&Effect::Request(Request::StopExport)));
     news(&mut desk, ExportNews::Stopped);
     assert!(!desk.title().contains("writing"), "{}", desk.title());
-    news(&mut desk, ExportNews::Finished { path: "/x/out.jsonl".into(), records: 5, bytes: 700, gaps: 1 });
+    news(
+        &mut desk,
+        ExportNews::Finished { path: "/x/out.jsonl".into(), records: 5, bytes: 700, gaps: 1, missing: Vec::new() },
+    );
     let said = "wrote 5 records (700B, 1 gap among them) to `/x/out.jsonl`";
     assert_eq!(desk.notices().last().map(String::as_str), Some(said));
 }

@@ -137,20 +137,25 @@ impl LogsPane {
     }
 
     /// Takes in how writing goes.
-    pub(super) fn export_news(&mut self, news: &ExportNews) -> Vec<Effect> {
+    pub(super) fn export_news(&mut self, cx: &Context<'_>, news: &ExportNews) -> Vec<Effect> {
         self.exporting = None;
         match news {
             ExportNews::Writing { records, bytes } => {
                 self.exporting = Some((*records, *bytes));
                 Vec::new()
             }
-            ExportNews::Finished { path, records, bytes, gaps } => {
-                let missing = match gaps {
+            ExportNews::Finished { path, records, bytes, gaps, missing } => {
+                let gaps = match gaps {
                     0 => String::new(),
                     gaps => format!(", {} among them", format::plural(*gaps, "gap")),
                 };
                 let (records, bytes) = (format::plural(*records, "record"), format::bytes(*bytes));
-                vec![Notice::info(format!("wrote {records} ({bytes}{missing}) to `{path}`"))]
+                let wrote = format!("wrote {records} ({bytes}{gaps}) to `{path}`");
+                if missing.is_empty() {
+                    return vec![Notice::info(wrote)];
+                }
+                let missing = format::local_times(&missing.join("; "), cx.now, cx.zone);
+                vec![Notice::warn(sanitise::text(&format!("not all of it: {missing}; {wrote}")))]
             }
             ExportNews::Stopped => vec![Notice::info("writing stopped; nothing of the file is kept")],
             ExportNews::Failed(why) => vec![Notice::error(why)],

@@ -1,32 +1,21 @@
 //! Writes log records into a file, on a thread of its own: one export at a time.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::domain::export::{ExportFormat, ExportNews, ExportRequest};
-use crate::domain::format;
-use crate::domain::log::Row;
-use crate::domain::log_words;
+use crate::domain::export::{ExportNews, ExportRequest};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
 use crate::domain::request::Inbound;
-use crate::domain::sanitise;
 use crate::logstore::engine::Engine;
 use crate::logstore::range::{self, Passed, Range};
 use crate::logstore::segment::lock;
 use crate::service::Reply;
-use crate::service::log::script::{JsonGap, JsonRecord};
+use crate::service::log::export_file::ExportFile;
 
-/// Bytes gathered before they are written.
-const BUFFER_BYTES: usize = 256 * 1024;
 /// Bytes between two words about how far it is: a few a second on a usual disk.
 const NEWS_BYTES: u64 = 16 << 20;
 
@@ -57,22 +46,6 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.is_over {
             self.end(ExportNews::Failed("could not export: hotseat made a mistake; nothing is kept".into()));
-        }
-    }
-}
-
-/// A file that is removed unless all of it is there.
-struct Unfinished<'a> {
-    path: &'a Path,
-    is_whole: bool,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if !self.is_whole
-            && let Err(error) = fs::remove_file(self.path)
-        {
-            tracing::warn!("an unfinished export is left: {error}");
         }
     }
 }
@@ -131,30 +104,15 @@ impl Exports {
 
 /// Writes the file; nothing is left of it unless all of it is there.
 fn write(engine: &Engine, request: &ExportRequest, go_on: &dyn Fn() -> bool, tell: &dyn Fn(ExportNews)) -> ExportNews {
-    let path = absolute(&request.path);
-    let shown = sanitise::text(&path.display().to_string());
     let query = Query::parse(&request.query);
     let matcher = query.and_then(|it| Matcher::new(&it, clock::now(), &clock::zone()));
     let matcher = match matcher {
         Ok(matcher) => matcher,
         Err(error) => return ExportNews::Failed(format!("could not export: {error}")),
     };
-    let mut options = OpenOptions::new();
-    let file = match options.write(true).create_new(true).mode(0o600).open(&path) {
+    let mut file = match ExportFile::create(&request.path, request.format, engine.sources().len() > 1) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return ExportNews::Failed(format!("`{shown}` is there already: choose another name, it is kept as it is"));
-        }
-        Err(error) => return ExportNews::Failed(format!("could not write `{shown}`: {}", cause(&error))),
-    };
-    let mut unfinished = Unfinished { path: &path, is_whole: false };
-    let mut writer = Writer {
-        out: BufWriter::with_capacity(BUFFER_BYTES, file),
-        format: request.format,
-        is_merged: engine.sources().len() > 1,
-        records: 0,
-        bytes: 0,
-        gaps: 0,
+        Err(error) => return ExportNews::Failed(error),
     };
     let range = Range {
         sources: request.sources.clone(),
@@ -163,121 +121,34 @@ fn write(engine: &Engine, request: &ExportRequest, go_on: &dyn Fn() -> bool, tel
         until: request.until.clone(),
     };
     let mut told = 0;
-    let mut passed = range::each(engine, &matcher, &range, go_on, &mut |source, row| {
-        writer.row(source, &row)?;
-        if writer.bytes - told >= NEWS_BYTES {
-            told = writer.bytes;
-            tell(ExportNews::Writing { records: writer.records, bytes: writer.bytes });
+    let passed = range::each(engine, &matcher, &range, go_on, &mut |source, row| {
+        file.row(source, &row)?;
+        let (records, bytes) = file.written();
+        if bytes - told >= NEWS_BYTES {
+            told = bytes;
+            tell(ExportNews::Writing { records, bytes });
         }
         Ok(())
     });
-    if passed.is_ok() {
-        let whole = writer.out.flush().and_then(|()| writer.out.get_ref().sync_all());
-        passed = whole.and(passed);
-    }
     match passed {
-        Ok(Passed::Whole) => {
-            unfinished.is_whole = true;
-            ExportNews::Finished { path: shown, records: writer.records, bytes: writer.bytes, gaps: writer.gaps }
-        }
+        Ok(Passed::Whole) => file.finish(Vec::new()),
         Ok(Passed::Stopped) => ExportNews::Stopped,
-        Err(error) => {
-            let written = format::bytes(writer.bytes);
-            ExportNews::Failed(format!(
-                "could not write `{shown}`: {} after {written}; nothing of it is kept, choose a place with more room",
-                cause(&error)
-            ))
-        }
-    }
-}
-
-fn cause(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::StorageFull => "no space left on the disk".into(),
-        io::ErrorKind::QuotaExceeded => "your quota is used up".into(),
-        io::ErrorKind::NotFound => "there is no such directory".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => error.to_string(),
-    }
-}
-
-/// The whole path of what a person typed.
-fn absolute(typed: &str) -> PathBuf {
-    let typed = typed.trim();
-    let home = || std::env::var_os("HOME").map(PathBuf::from);
-    let path = match typed.strip_prefix("~/").and_then(|rest| Some(home()?.join(rest))) {
-        Some(path) => path,
-        None => PathBuf::from(typed),
-    };
-    std::path::absolute(&path).unwrap_or(path)
-}
-
-struct Writer<W: Write> {
-    out: BufWriter<W>,
-    format: ExportFormat,
-    /// Lines say their source.
-    is_merged: bool,
-    records: u64,
-    bytes: u64,
-    gaps: u64,
-}
-
-impl<W: Write> Writer<W> {
-    fn row(&mut self, source: &str, row: &Row) -> io::Result<()> {
-        match (row, self.format) {
-            (Row::Record(record), ExportFormat::Text) => {
-                self.records += 1;
-                for line in record.original.as_ref().unwrap_or(&record.lines) {
-                    if self.is_merged {
-                        self.put(source.as_bytes())?;
-                        self.put(b": ")?;
-                    }
-                    self.put(line.as_bytes())?;
-                    self.put(b"\n")?;
-                }
-                if let Some(cut) = record.cut_words() {
-                    self.put(format!("~ {cut} not shown ~\n").as_bytes())?;
-                }
-                Ok(())
-            }
-            (Row::Record(record), ExportFormat::Json) => {
-                self.records += 1;
-                self.json(&JsonRecord::new(source, record, None))
-            }
-            (Row::Gap(gap), ExportFormat::Text) => {
-                self.gaps += 1;
-                self.put(log_words::gap(source, &gap.kind).as_bytes())?;
-                self.put(b"\n")
-            }
-            (Row::Gap(gap), ExportFormat::Json) => {
-                self.gaps += 1;
-                self.json(&JsonGap { source, gap: &gap.kind })
-            }
-            (Row::Break, _) => Ok(()),
-        }
-    }
-
-    fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_vec(value)?;
-        self.put(&text)?;
-        self.put(b"\n")
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.bytes += bytes.len() as u64;
-        self.out.write_all(bytes)
+        Err(error) => ExportNews::Failed(file.trouble(&error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::export::ExportFormat;
     use crate::domain::ids::HostId;
-    use crate::domain::log::{Anchor, Gap, GapKind, Position, ViewId, WindowRequest, WindowSource};
+    use crate::domain::log::{Anchor, Position, ViewId, WindowRequest, WindowSource};
+    use crate::service::log::export_file::absolute;
     use crate::service::log::{LogService, from_operands};
     use crate::service::{FactSender, ServiceSetup};
 
@@ -373,7 +244,7 @@ mod tests {
     fn what_passes_is_written_whole_for_the_owner_alone_and_never_over_a_file() {
         let rig = Rig::new(&[("a.log", &three())]);
         let news = rig.end(rig.request("out.log", "-/line 2/"));
-        let ExportNews::Finished { path, records, bytes, gaps } = news else { panic!("{news:?}") };
+        let ExportNews::Finished { path, records, bytes, gaps, .. } = news else { panic!("{news:?}") };
         let expected = "2026-08-19T14:51:31Z INFO line 1\n  more of 1\n2026-08-19T14:51:33Z INFO line 3\n  more of 3\n";
         assert_eq!(rig.read("out.log"), expected);
         assert_eq!((records, bytes, gaps), (2, expected.len() as u64, 0));
@@ -435,30 +306,5 @@ mod tests {
         assert!(matches!(&news, ExportNews::Failed(why) if why.contains("made a mistake")), "{news:?}");
         exports.spawn(reply, |_| ExportNews::Stopped);
         assert_eq!(news_rx.recv_timeout(LONG), Ok(ExportNews::Stopped));
-    }
-
-    #[test]
-    fn what_is_missing_stands_in_the_file_where_it_is_missing() {
-        let write = |format| {
-            let mut writer =
-                Writer { out: BufWriter::new(Vec::new()), format, is_merged: false, records: 0, bytes: 0, gaps: 0 };
-            let source = crate::domain::ids::SourceId::new(&HostId::new("h"), "api");
-            let cursor = crate::domain::log::Cursor::Store { nanos: 0, tie: String::new() };
-            let position = Position { time: None, source, cursor };
-            let kind = GapKind::Dropped { lines: 3 };
-            writer.row("api", &Row::Gap(Gap { position, kind })).unwrap();
-            assert_eq!(writer.gaps, 1);
-            String::from_utf8(writer.out.into_inner().unwrap()).unwrap()
-        };
-        let text = "~ 3 lines not shown: api outgrew its spool, oldest dropped ~\n";
-        assert_eq!(write(ExportFormat::Text), text);
-        assert_eq!(write(ExportFormat::Json), "{\"source\":\"api\",\"gap\":{\"dropped\":{\"lines\":3}}}\n");
-    }
-
-    #[test]
-    fn a_full_disk_is_said_in_words() {
-        let full = rustix::io::Errno::NOSPC.raw_os_error();
-        assert_eq!(cause(&io::Error::from_raw_os_error(full)), "no space left on the disk");
-        assert_eq!(cause(&io::ErrorKind::PermissionDenied.into()), "permission denied");
     }
 }

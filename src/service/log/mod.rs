@@ -3,6 +3,7 @@
 pub mod child;
 pub mod dress;
 pub mod export;
+pub mod export_file;
 pub mod feeder;
 pub mod files;
 pub mod glob;

@@ -28,8 +28,11 @@ pub type ConfigReader = Arc<dyn Fn() -> Loaded + Send + Sync>;
 
 /// Reloads that wait: one that runs and one that sees everything later.
 const RELOADS_MAX: usize = 2;
-/// Editors write a file in several steps; this long nothing must happen to it.
+/// Editors write a file in several steps, and whoever writes it may ask for a reload besides: what comes within this is
+/// read once.
 const SETTLE: Duration = Duration::from_millis(150);
+/// Causes that one reading serves; more are served by the next.
+const CAUSES_MAX: usize = 16;
 /// A config on a file system that does not answer must not block the next reload for good; several
 /// `${cmd:…}` of five seconds each must have time.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
@@ -42,6 +45,42 @@ enum Cause {
     Changed,
     /// Entries were left out until their commands could be run.
     Deferred,
+}
+
+/// Everything that one reading is for.
+#[derive(Default)]
+struct Why {
+    /// Who asked, and whom to answer.
+    asked: Vec<(Actor, Reply)>,
+    /// Entries wait for their commands.
+    is_deferred: bool,
+}
+
+impl Why {
+    fn add(&mut self, cause: Cause) {
+        match cause {
+            Cause::Asked(actor, reply) => self.asked.push((actor, reply)),
+            Cause::Changed => {}
+            Cause::Deferred => self.is_deferred = true,
+        }
+    }
+
+    /// True when nobody has asked: what is as it was read before is no news.
+    fn is_change(&self) -> bool {
+        self.asked.is_empty() && !self.is_deferred
+    }
+
+    /// Who is named as the one who had it read.
+    fn actor(&self) -> Actor {
+        self.asked.first().map_or(Actor::Runtime, |(actor, _)| actor.clone())
+    }
+
+    fn answer(self, answer: &Inbound) {
+        for (_, reply) in self.asked {
+            // Who asked may be gone.
+            let _ = reply(answer.clone());
+        }
+    }
 }
 
 /// Where reloads are asked for. Cloning is cheap.
@@ -102,6 +141,26 @@ impl ReloadQueue {
     }
 }
 
+impl ReloadQueue {
+    /// Waits for a cause, and for what comes with it; `None` when nobody can ask any more.
+    ///
+    /// A file that was written and a signal about it come within an instant of each other, in any order.
+    async fn next(&mut self) -> Option<Why> {
+        let first = self.rx.recv().await?;
+        // The commands that the start did not wait for are waited for by a person.
+        if !matches!(first, Cause::Deferred) {
+            tokio::time::sleep(SETTLE).await;
+        }
+        let mut why = Why::default();
+        why.add(first);
+        for _ in 1..CAUSES_MAX {
+            let Ok(cause) = self.rx.try_recv() else { break };
+            why.add(cause);
+        }
+        Some(why)
+    }
+}
+
 /// What runs before the first reload.
 pub struct Start {
     /// The mistakes of the config that runs.
@@ -146,45 +205,35 @@ pub async fn run(
                 }
             }
         }
-        let cause = tokio::select! {
+        let why = tokio::select! {
             () = setup.cancel.cancelled() => break,
-            cause = queue.rx.recv() => match cause {
-                Some(cause) => cause,
+            why = queue.next() => match why {
+                Some(why) => why,
                 None => break,
             },
         };
-        if matches!(cause, Cause::Changed) {
-            tokio::time::sleep(SETTLE).await;
-        }
         let reader = Arc::clone(&reader);
         let answer = tokio::time::timeout(READ_DEADLINE, tokio::task::spawn_blocking(move || reader())).await;
         let Ok(Ok(loaded)) = answer else {
-            if let Cause::Asked(_, reply) = cause {
-                let _ = reply(Inbound::Failed("could not read the config: no answer within 30 s".into()));
-            }
+            why.answer(&Inbound::Failed("could not read the config: no answer within 30 s".into()));
             continue;
         };
         let running = config_tx.borrow().path.clone();
-        if matches!(cause, Cause::Changed) && as_read(&loaded.config) == read && loaded.config.path == running {
+        if why.is_change() && as_read(&loaded.config) == read && loaded.config.path == running {
             continue;
         }
         if let (Some(missing), None) = (&loaded.missing, &running) {
-            if let Cause::Asked(_, reply) = cause {
-                let missing = missing.display();
-                let _ = reply(Inbound::Failed(format!("there is no config yet: {missing} (run `hotseat init`)")));
-            }
+            let shown = missing.display();
+            why.answer(&Inbound::Failed(format!("there is no config yet: {shown} (run `hotseat init`)")));
             watched.clone_from(&loaded.missing);
             continue;
         }
         read = as_read(&loaded.config);
-        let actor = match &cause {
-            Cause::Asked(actor, _) => actor.clone(),
-            Cause::Changed | Cause::Deferred => Actor::Runtime,
-        };
-        let verdict = match cause {
+        let actor = why.actor();
+        let verdict = match why.is_deferred && loaded.readable {
             // The start took its mistakes along with the good entries; these belong to it.
-            Cause::Deferred if loaded.readable => Verdict::Take,
-            _ => decide(running.is_some(), &errors, &loaded),
+            true => Verdict::Take,
+            false => decide(running.is_some(), &errors, &loaded),
         };
         let answer = match verdict {
             Verdict::Take => {
@@ -202,7 +251,8 @@ pub async fn run(
                 if services.active.get().is_some() {
                     setup.facts.send_as(actor.clone(), Fact::Alert(AlertFact::Configured { rules })).await;
                 }
-                let fact = RuntimeFact::ConfigLoaded { path, errors: loaded.errors };
+                let digest = config_tx.borrow().digest();
+                let fact = RuntimeFact::ConfigLoaded { path, errors: loaded.errors, digest };
                 setup.facts.send_as(actor, Fact::Runtime(fact)).await;
                 Inbound::Done(said)
             }
@@ -218,9 +268,7 @@ pub async fn run(
                 Inbound::Failed(format!("config not taken into use: {mistakes} (run `hotseat check`)"))
             }
         };
-        if let Cause::Asked(_, reply) = cause {
-            let _ = reply(answer);
-        }
+        why.answer(&answer);
     }
 }
 
@@ -329,6 +377,39 @@ mod tests {
         check(&[], true, &[], &Verdict::Take);
         check(&[], true, &["unknown key `x`"], &Verdict::Keep);
         check(&[], false, &[], &Verdict::Keep);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_and_a_word_about_it_are_read_once_in_whatever_order_they_come() {
+        let (reloads, mut queue) = Reloads::channel();
+        let (said_tx, mut said_rx) = mpsc::channel(4);
+        let ask = |by: &str| {
+            let said_tx = said_tx.clone();
+            let reply: Reply = Arc::new(move |inbound| said_tx.try_send(inbound).is_ok());
+            reloads.ask(Actor::Person(by.to_string()), reply);
+        };
+        for changed_first in [true, false] {
+            if !changed_first {
+                ask("alice");
+            }
+            reloads.tx.try_send(Cause::Changed).expect("room");
+            if changed_first {
+                ask("alice");
+            }
+            let why = queue.next().await.expect("a cause");
+            assert!(!why.is_change() && why.actor() == Actor::Person("alice".into()));
+            why.answer(&Inbound::Done("read".into()));
+            assert_eq!(said_rx.try_recv(), Ok(Inbound::Done("read".into())));
+            assert!(queue.rx.is_empty(), "it would be read twice");
+        }
+        // Both who ask are answered by one reading.
+        ask("alice");
+        let late = async {
+            tokio::time::sleep(SETTLE / 2).await;
+            ask("bob");
+        };
+        let (why, ()) = tokio::join!(queue.next(), late);
+        assert_eq!(why.map(|it| it.asked.len()), Some(2));
     }
 
     #[test]

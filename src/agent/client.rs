@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::agent::codec::{self, Decoded, FrameError, FrameReader};
 use crate::agent::protocol::{
-    ALIVE_EVERY, HELLO_DEADLINE, Hello, INBOUND_MAX_BYTES, KEEP_MAX, PROTOCOL, PROTOCOL_LEAST, REQUEST_MAX_BYTES,
-    SILENCE_MAX, STUCK_MAX, ToAgent, ToScreen, Welcome,
+    ALIVE_EVERY, Errand, HELLO_DEADLINE, Hello, INBOUND_MAX_BYTES, KEEP_MAX, PROTOCOL, PROTOCOL_LEAST,
+    REQUEST_MAX_BYTES, SILENCE_MAX, STUCK_MAX, ToAgent, ToScreen, Welcome,
 };
 use crate::agent::reception::version;
 use crate::clock;
@@ -81,7 +81,12 @@ pub enum AttachError {
 
 /// What a screen of ours says of itself.
 pub fn hello(visitor: Visitor) -> Hello {
-    Hello { protocol: PROTOCOL, least: PROTOCOL_LEAST, version: version(), visitor }
+    hello_for(Errand::Stay, visitor)
+}
+
+/// What somebody of ours says who comes for something else.
+pub fn hello_for(errand: Errand, visitor: Visitor) -> Hello {
+    Hello { protocol: PROTOCOL, least: PROTOCOL_LEAST, version: version(), visitor, errand }
 }
 
 /// Attaches over a stream. Needs a tokio runtime around it, which carries the link.
@@ -139,6 +144,31 @@ where
     };
     timeout(deadline, gone).await.map_err(|_| AttachError::Lost(FrameError::Silent(deadline)))?;
     Ok(welcome.peer.role)
+}
+
+/// Waits beside whoever serves a state directory until they are gone, however that comes; see [`Errand::StandBy`].
+///
+/// # Errors
+/// See [`AttachError`]: they could not be greeted.
+pub async fn stand_by<S>(stream: S, hello: &Hello) -> Result<(), AttachError>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (read, mut write) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(read);
+    greet(&mut reader, &mut write, hello).await?;
+    let hear = async { while let Ok(Some(_)) = reader.frame::<IgnoredAny>(INBOUND_MAX_BYTES, SILENCE_MAX).await {} };
+    let say = async {
+        let Ok(line) = codec::encode(&ToAgent::Alive, REQUEST_MAX_BYTES) else { return };
+        while codec::write(&mut write, &line, STUCK_MAX).await.is_ok() {
+            sleep(ALIVE_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = hear => {}
+        () = say => {}
+    }
+    Ok(())
 }
 
 /// What becomes of a request that the other end may not have carried out: what a person decided comes back.

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod connector;
 pub mod duties;
 pub mod expose;
+pub mod glance;
 pub mod hub;
 pub mod local;
 pub mod manager;

@@ -68,6 +68,8 @@ pub const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 pub const SCREEN_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Who takes nothing of what is written to them for so long is let go.
 pub const STUCK_MAX: Duration = Duration::from_secs(20);
+/// Who comes for a glance only is let go after this: nobody sees them, so nobody stays that way.
+pub const GLANCE_MAX: Duration = Duration::from_secs(30);
 /// Requests of one screen whose end has not been told; a person decides less at a time. Past it no more are read.
 pub const KEEP_MAX: usize = 64;
 
@@ -129,6 +131,23 @@ pub struct Hello {
     pub version: String,
     /// Who is at the screen. The name counts only where the peer's uid allows it.
     pub visitor: Visitor,
+    /// What for. An older runtime takes everybody for somebody who stays.
+    #[serde(default)]
+    pub errand: Errand,
+}
+
+/// What somebody comes for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Errand {
+    /// To stay: the screen of a person, whom the others see.
+    #[default]
+    Stay,
+    /// To look and go: a command. Nobody sees it, it changes nothing, and it is let go after [`GLANCE_MAX`].
+    Glance,
+    /// An agent that waits for the state directory, by its process id. It is shown nothing and sees when the place is
+    /// free by the end of the conversation; screens see that it waits.
+    StandBy(u32),
 }
 
 /// Who answers.

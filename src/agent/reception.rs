@@ -4,8 +4,9 @@
 //! newer things, so that neither the runtime nor another screen waits and little is held for it here. What a person
 //! decided is counted until its end is told; no more is read from a screen that has too much of it open.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,10 +20,11 @@ use tokio_util::task::TaskTracker;
 use crate::agent::codec::{self, Decoded, FrameError, FrameReader};
 use crate::agent::peer::Caller;
 use crate::agent::protocol::{
-    ALIVE_EVERY, HELLO_DEADLINE, HELLO_MAX_BYTES, Hello, INBOUND_MAX_BYTES, KEEP_MAX, PROTOCOL, PROTOCOL_LEAST,
-    REQUEST_MAX_BYTES, SCREEN_SILENCE_MAX, STUCK_MAX, ToAgent, ToScreen, Welcome, common,
+    ALIVE_EVERY, Errand, GLANCE_MAX, HELLO_DEADLINE, HELLO_MAX_BYTES, Hello, INBOUND_MAX_BYTES, KEEP_MAX, PROTOCOL,
+    PROTOCOL_LEAST, REQUEST_MAX_BYTES, SCREEN_SILENCE_MAX, STUCK_MAX, ToAgent, ToScreen, Welcome, common,
 };
 use crate::clock;
+use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::host::{Peer, Role};
 use crate::domain::presence::Visitor;
 use crate::domain::request::Inbound;
@@ -53,6 +55,8 @@ struct Desk {
     attacher: Attacher,
     peer: Peer,
     connections: AtomicUsize,
+    /// Agents that wait for the state directory, by their process ids.
+    waiting: Mutex<BTreeSet<u32>>,
     conversations: TaskTracker,
     /// No more requests; good-bye to everybody.
     closing: CancellationToken,
@@ -68,6 +72,36 @@ struct Counted<'a>(&'a AtomicUsize);
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Shows an agent that waits for as long as it does.
+struct Shown<'a> {
+    desk: &'a Desk,
+    pid: u32,
+}
+
+impl<'a> Shown<'a> {
+    fn new(desk: &'a Desk, pid: u32) -> Self {
+        desk.wait(|it| it.insert(pid));
+        Self { desk, pid }
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.desk.wait(|it| it.remove(&self.pid));
+    }
+}
+
+impl Desk {
+    /// Changes who waits, and tells the screens when that is another picture.
+    fn wait(&self, change: impl FnOnce(&mut BTreeSet<u32>) -> bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if change(&mut waiting) {
+            let agents = waiting.iter().copied().collect();
+            self.attacher.tell(Fact::Runtime(RuntimeFact::Waiting { agents }));
+        }
     }
 }
 
@@ -87,6 +121,7 @@ impl Reception {
                 attacher,
                 peer,
                 connections: AtomicUsize::new(0),
+                waiting: Mutex::default(),
                 conversations: TaskTracker::new(),
                 closing: CancellationToken::new(),
                 why: OnceLock::new(),
@@ -147,44 +182,72 @@ impl Reception {
         let mut reader = FrameReader::new(read);
         let greeted = timeout(HELLO_DEADLINE, self.greet(&mut reader, &caller)).await;
         let late = || Err(format!("no hello came within {} s", HELLO_DEADLINE.as_secs()));
-        let visitor = match greeted.unwrap_or_else(|_| late()) {
-            Ok(visitor) => visitor,
+        let met = match greeted.unwrap_or_else(|_| late()) {
+            Ok(met) => met,
             Err(why) => {
                 tracing::info!("a screen was not let in: {why}");
                 return last_words(&mut write, ToScreen::Refused(why)).await;
             }
         };
-        let Some(link) = self.desk.attacher.attach_wire(visitor.1.clone()) else {
-            return last_words(&mut write, ToScreen::Bye(self.why())).await;
-        };
+        let Met { protocol, visitor, errand } = met;
         let welcome = ToScreen::Welcome(Box::new(Welcome {
-            protocol: visitor.0,
+            protocol,
             host: self.desk.attacher.host().clone(),
             peer: self.desk.peer.clone(),
-            visitor: visitor.1.clone(),
+            visitor: visitor.clone(),
             now: clock::now(),
         }));
+        let link = match errand {
+            Errand::Stay => self.desk.attacher.attach_wire(visitor.clone()),
+            Errand::Glance => self.desk.attacher.attach_wire_unseen(Visitor { readonly: true, ..visitor.clone() }),
+            Errand::StandBy(pid) => return self.let_wait(pid, reader, write, &welcome).await,
+        };
+        let Some(link) = link else { return last_words(&mut write, ToScreen::Bye(self.why())).await };
         let WireLink { inbound_rx, asked_tx, refresh } = link;
         let (own_tx, own_rx) = mpsc::channel(OWN_MAX);
         let keeps = Semaphore::new(KEEP_MAX);
         let ears =
-            Ears { reception: self, caller: &caller, visitor: &visitor.1, asked_tx, refresh, own_tx, keeps: &keeps };
+            Ears { reception: self, caller: &caller, visitor: &visitor, asked_tx, refresh, own_tx, keeps: &keeps };
         let mouth = Mouth { reception: self, write, inbound_rx, own_rx, keeps: &keeps };
         let ended = tokio::select! {
             () = ears.listen(&mut reader) => Ok(()),
             ended = mouth.speak(welcome) => ended,
+            () = sleep(GLANCE_MAX), if errand == Errand::Glance => Ok(()),
         };
         if let Err(error) = ended {
-            tracing::info!("the screen of {} is gone: {error}", visitor.1.user);
+            tracing::info!("the screen of {} is gone: {error}", visitor.user);
         }
     }
 
+    /// Has an agent wait for its turn: it hears that we live, screens hear of it.
+    async fn let_wait<R, W>(&self, pid: u32, mut reader: FrameReader<R>, mut write: W, welcome: &ToScreen)
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let _shown = Shown::new(&self.desk, pid);
+        let closing = self.closing();
+        let hear =
+            async { while let Ok(Some(_)) = reader.frame::<ToAgent>(HELLO_MAX_BYTES, SCREEN_SILENCE_MAX).await {} };
+        let say = async {
+            let mut frame = welcome;
+            while let Ok(line) = codec::encode(frame, INBOUND_MAX_BYTES)
+                && codec::write(&mut write, &line, STUCK_MAX).await.is_ok()
+            {
+                frame = &ToScreen::Alive;
+                sleep(ALIVE_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = hear => return,
+            () = say => return,
+        }
+        last_words(&mut write, ToScreen::Bye(self.why())).await;
+    }
+
     /// Reads the first line: which protocol is spoken from here on, and with whom.
-    async fn greet<R: AsyncRead + Unpin>(
-        &self,
-        reader: &mut FrameReader<R>,
-        caller: &Caller,
-    ) -> Result<(u32, Visitor), String> {
+    async fn greet<R: AsyncRead + Unpin>(&self, reader: &mut FrameReader<R>, caller: &Caller) -> Result<Met, String> {
         let hello = match reader.frame(HELLO_MAX_BYTES, HELLO_DEADLINE).await {
             Ok(Some(Decoded::Frame(ToAgent::Hello(hello)))) => hello,
             Ok(Some(Decoded::Frame(_))) => return Err("the first line must say hello".into()),
@@ -192,7 +255,7 @@ impl Reception {
             Ok(None) => return Err("nothing was said".into()),
             Err(error) => return Err(error.to_string()),
         };
-        let Hello { protocol, least, version: theirs, visitor } = *hello;
+        let Hello { protocol, least, version: theirs, visitor, errand } = *hello;
         let Some(spoken) = common((PROTOCOL_LEAST, PROTOCOL), (least, protocol)) else {
             let (ours, theirs) = (version(), codec::words(&theirs, 40));
             let older = if protocol < PROTOCOL_LEAST { "there" } else { "here" };
@@ -201,12 +264,23 @@ impl Reception {
                  {protocol} (update hotseat {older})"
             ));
         };
-        Ok((spoken, caller.visitor(&visitor)))
+        if matches!(errand, Errand::StandBy(_)) && *caller != Caller::Own {
+            return Err("only an agent of the account whose state this is can stand by".into());
+        }
+        Ok(Met { protocol: spoken, visitor: caller.visitor(&visitor), errand })
     }
 
     fn why(&self) -> String {
         self.desk.why.get().cloned().unwrap_or_else(|| "hotseat ends here".into())
     }
+}
+
+/// Who said hello.
+struct Met {
+    /// What is spoken from here on.
+    protocol: u32,
+    visitor: Visitor,
+    errand: Errand,
 }
 
 /// The side that reads.

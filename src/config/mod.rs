@@ -12,6 +12,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::config::agent::Agent;
 use crate::config::remotes::Remote;
 use crate::domain::alert::rules::AlertRules;
@@ -76,6 +78,15 @@ pub struct Config {
     pub screen: Screen,
     /// `[keys]`: the keymap is built from it by the screen, which knows the commands.
     pub keys: Vec<KeyBinding>,
+}
+
+impl Config {
+    /// Tells its text from another one; `None` when there is no file. Half of a sha256 is enough for that.
+    pub fn digest(&self) -> Option<String> {
+        self.path.as_ref()?;
+        let hash = Sha256::digest(self.text.as_bytes());
+        Some(hash.iter().take(16).map(|it| format!("{it:02x}")).collect())
+    }
 }
 
 /// What came of reading a config.

@@ -53,9 +53,24 @@ pub struct Board {
     pub config: ConfigStatus,
     /// Who holds the state directory when it is not this runtime.
     pub standby: Option<String>,
+    /// It was told to end, and what it waits for.
+    #[serde(default)]
+    pub stopping: Option<Stopping>,
+    /// Agents that wait to hold the state directory, by their process ids.
+    #[serde(default)]
+    pub waiting: Vec<u32>,
     /// What does not work and is not started again by itself, in words, by service.
     #[serde(default)]
     pub failures: BTreeMap<String, String>,
+}
+
+/// A runtime that was told to end and lets something end before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// What it waits for, in words.
+    pub waits_for: String,
+    /// It waits no longer than this.
+    pub until: Timestamp,
 }
 
 /// Services that can be named in [`Board::failures`]: there are fewer.
@@ -73,6 +88,9 @@ pub struct ConfigStatus {
     pub errors: Vec<ConfigError>,
     /// The file on disk was changed to something that could not be taken into use.
     pub rejected: Vec<ConfigError>,
+    /// Tells the text in use from another one, where that is known.
+    #[serde(default)]
+    pub digest: Option<String>,
 }
 
 impl Board {
@@ -270,8 +288,13 @@ impl Board {
                 self.alerts.restore(&restored.alerts);
             }
             RuntimeFact::NotDurable { why } => self.not_durable.clone_from(why),
-            RuntimeFact::ConfigLoaded { path, errors } => {
-                self.config = ConfigStatus { path: path.clone(), errors: errors.clone(), rejected: Vec::new() };
+            RuntimeFact::ConfigLoaded { path, errors, digest } => {
+                self.config = ConfigStatus {
+                    path: path.clone(),
+                    errors: errors.clone(),
+                    rejected: Vec::new(),
+                    digest: digest.clone(),
+                };
             }
             RuntimeFact::ConfigRejected { errors } => self.config.rejected.clone_from(errors),
             // What is started again passes by as a notice; the rest stays in sight.
@@ -284,6 +307,10 @@ impl Board {
             }
             RuntimeFact::Standby { holder } => self.standby = Some(holder.clone()),
             RuntimeFact::Active => self.standby = None,
+            RuntimeFact::Stopping { waits_for, until } => {
+                self.stopping = Some(Stopping { waits_for: waits_for.clone(), until: *until });
+            }
+            RuntimeFact::Waiting { agents } => self.waiting.clone_from(agents),
         }
     }
 }

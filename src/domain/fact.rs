@@ -71,6 +71,9 @@ pub enum RuntimeFact {
         path: Option<String>,
         /// What is wrong with it; the rest runs.
         errors: Vec<ConfigError>,
+        /// Tells its text from another one; `None` when there is none, and of an older version.
+        #[serde(default)]
+        digest: Option<String>,
     },
     /// A changed config could not be taken into use; the old one keeps running.
     ConfigRejected {
@@ -105,6 +108,18 @@ pub enum RuntimeFact {
     },
     /// This runtime holds the state directory from now on: it probes and backs up.
     Active,
+    /// It was told to end and lets something end before; everything goes on until then.
+    Stopping {
+        /// What it waits for, in words: backup `nightly`.
+        waits_for: String,
+        /// It waits no longer than this.
+        until: Timestamp,
+    },
+    /// Other agents wait to hold the state directory when this runtime has ended; all of them.
+    Waiting {
+        /// Their process ids.
+        agents: Vec<u32>,
+    },
 }
 
 /// What the store kept of an earlier run.

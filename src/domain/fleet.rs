@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::domain::backup::BackupFact;
-use crate::domain::board::{Board, ConfigStatus};
+use crate::domain::board::{Board, ConfigStatus, Stopping};
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
@@ -144,6 +144,7 @@ impl Fleet {
             }
         }
         self.mark_hosts(drawn);
+        self.unite_presence(drawn);
     }
 
     /// Builds what is drawn from nothing but the boards.
@@ -195,7 +196,9 @@ impl Fleet {
     }
 
     fn unite_presence(&self, drawn: &mut Board) {
-        drawn.presence = Presence::united(self.boards.values().map(|it| &it.presence));
+        // Who was at a host that is lost may have left it since.
+        let reached = self.boards.iter().filter(|(host, _)| !self.lost.contains_key(*host));
+        drawn.presence = Presence::united(reached.map(|(_, it)| &it.presence));
     }
 
     fn unite_status(&self, drawn: &mut Board) {
@@ -210,7 +213,12 @@ impl Fleet {
             path: self.boards.values().find_map(|it| it.config.path.clone()),
             errors: self.mistakes(|it| &it.config.errors),
             rejected: self.mistakes(|it| &it.config.rejected),
+            digest: None,
         };
+        drawn.stopping = self.boards.iter().find_map(|(host, board)| {
+            let it = board.stopping.as_ref().filter(|_| !self.lost.contains_key(host))?;
+            Some(Stopping { waits_for: format!("{} on `{host}`", it.waits_for), until: it.until })
+        });
         let failures = self.boards.iter().flat_map(|(host, board)| {
             board.failures.iter().map(move |(service, error)| (format!("{host}: {service}"), error.clone()))
         });

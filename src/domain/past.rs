@@ -223,7 +223,10 @@ fn of_runtime(fact: &RuntimeFact) -> Option<(PastKind, &str, String)> {
         RuntimeFact::ServiceFailed { service, error, .. } => (PastKind::Service, service, format!("failed: {error}")),
         RuntimeFact::ServiceWorks { service } => (PastKind::Service, service, "works again".to_string()),
         RuntimeFact::Active => (PastKind::Service, "hotseat", "took over the watch".to_string()),
-        RuntimeFact::Standby { .. } | RuntimeFact::Restored(_) => return None,
+        RuntimeFact::Stopping { waits_for, .. } => {
+            (PastKind::Service, "hotseat", format!("told to end, waited for {waits_for}"))
+        }
+        RuntimeFact::Standby { .. } | RuntimeFact::Restored(_) | RuntimeFact::Waiting { .. } => return None,
     })
 }
 

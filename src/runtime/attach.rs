@@ -94,8 +94,24 @@ impl Attacher {
 
     /// Attaches a screen of another process; `None` when the runtime has ended.
     pub fn attach_wire(&self, visitor: Visitor) -> Option<WireLink> {
-        let (inbound_rx, asked_tx, queue) = self.open(visitor, true, WIRE_INBOUND_MAX)?;
+        self.wire(visitor, true)
+    }
+
+    /// Attaches a command of another process that only looks: it is served alike, and nobody sees it.
+    pub fn attach_wire_unseen(&self, visitor: Visitor) -> Option<WireLink> {
+        self.wire(visitor, false)
+    }
+
+    fn wire(&self, visitor: Visitor, is_seen: bool) -> Option<WireLink> {
+        let (inbound_rx, asked_tx, queue) = self.open(visitor, is_seen, WIRE_INBOUND_MAX)?;
         Some(WireLink { inbound_rx, asked_tx, refresh: Refresh { queue } })
+    }
+
+    /// Tells everybody something that is observed of the way here. Never waits; without room it is not told.
+    pub fn tell(&self, fact: Fact) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.services.facts.try_send(fact);
+        }
     }
 
     /// The host's name.

@@ -84,7 +84,7 @@ pub fn tell(before: &Before, board: &Board, envelope: &Envelope) {
 
 fn runtime(fact: &RuntimeFact) {
     match fact {
-        RuntimeFact::ConfigLoaded { path, errors } => {
+        RuntimeFact::ConfigLoaded { path, errors, .. } => {
             let path = path.as_deref().unwrap_or("none");
             tracing::info!(path, mistakes = errors.len(), "config taken into use");
             mistakes(errors);
@@ -101,7 +101,12 @@ fn runtime(fact: &RuntimeFact) {
         RuntimeFact::Standby { holder } => tracing::info!(holder, "standing by"),
         RuntimeFact::ServiceWorks { service } => tracing::info!("{service} works again"),
         RuntimeFact::Active => tracing::info!("took the state directory over"),
-        RuntimeFact::Restored(_) => {}
+        RuntimeFact::Waiting { agents } => match agents.as_slice() {
+            [] => tracing::info!("no agent stands by any more"),
+            agents => tracing::info!(pids = ?agents, "agents stand by until this one has ended"),
+        },
+        // Who stops it says so.
+        RuntimeFact::Restored(_) | RuntimeFact::Stopping { .. } => {}
     }
 }
 

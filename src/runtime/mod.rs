@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -204,7 +205,8 @@ impl Runtime {
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let Loaded { config, errors, deferred, missing, .. } = setup.loaded;
         // The channel is empty, so there is room for what the board must know first.
-        facts.try_send(Fact::Runtime(RuntimeFact::ConfigLoaded { path: config.path.clone(), errors: errors.clone() }));
+        let (path, digest) = (config.path.clone(), config.digest());
+        facts.try_send(Fact::Runtime(RuntimeFact::ConfigLoaded { path, errors: errors.clone(), digest }));
         let service_setup = ServiceSetup {
             host: setup.host.clone(),
             user: setup.user.clone(),
@@ -330,6 +332,11 @@ impl Runtime {
     /// Looks at the runtime from outside, also from tasks that outlive it.
     pub fn observer(&self) -> Observer {
         Observer::new(&self.shared)
+    }
+
+    /// Tells every screen that it was told to end, what it lets end before, and until when at most.
+    pub async fn stopping(&self, waits_for: String, until: Timestamp) {
+        self.shared.services.facts.send(Fact::Runtime(RuntimeFact::Stopping { waits_for, until })).await;
     }
 
     /// Begins no other backup and waits for the one that runs; everything else goes on. After it, [`Runtime::shutdown`].

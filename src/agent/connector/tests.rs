@@ -448,7 +448,7 @@ async fn a_config_that_the_runtime_read_again_is_read_by_the_screen_as_well() {
     let agent = world.listen(Role::Agent);
     let mut screen = Screen::open(&world);
     screen.way().await;
-    let fact = Fact::Runtime(RuntimeFact::ConfigLoaded { path: None, errors: Vec::new() });
+    let fact = Fact::Runtime(RuntimeFact::ConfigLoaded { path: None, errors: Vec::new(), digest: None });
     let envelope = Envelope { host: host(), seq: 1, at: Timestamp::UNIX_EPOCH, actor: Actor::Runtime, fact };
     agent.facts_tx.send(Inbound::Fact(Box::new(envelope))).await.expect("carried");
     assert!(matches!(screen.next().await, Inbound::Fact(_)));

@@ -123,12 +123,11 @@ fn copy(mut from: impl Read, to: &mut impl Write) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::protocol::Hello;
     use crate::domain::presence::Visitor;
 
     #[test]
     fn the_agent_learns_where_a_screen_comes_from() {
-        let hello = Hello { protocol: 1, least: 1, version: "0".into(), visitor: Visitor::inside("alice") };
+        let hello = crate::agent::client::hello(Visitor::inside("alice"));
         let line = serde_json::to_vec(&ToAgent::Hello(Box::new(hello))).expect("JSON");
         let named = named(&line, "203.0.113.7 51712 198.51.100.2 22").expect("a hello");
         let ToAgent::Hello(hello) = serde_json::from_slice(&named).expect("JSON") else { panic!("a hello") };

@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::{self, AttachError};
 use crate::agent::duties;
 use crate::agent::manager::Manager;
+use crate::agent::protocol::Errand;
 use crate::agent::server::{Server, ServerSetup};
 use crate::agent::socket::{self, Places};
 use crate::cli::Context;
@@ -36,6 +39,10 @@ const CLAIM_RETRY: Duration = Duration::from_millis(500);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// What a screen gets to make room; it ends its runtime in less than a second.
 const YIELD_DEADLINE: Duration = Duration::from_secs(5);
+/// What a holder gets that cannot be asked, when it is not to be waited for: it may just be starting or ending.
+const SILENT_MAX: Duration = Duration::from_secs(4);
+/// How often is looked which backup is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What the runtime may take beyond the grace of a backup: it has deadlines of its own, well below a second.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -115,19 +122,46 @@ impl Agent {
         tokio::select! {
             () = runtime.active().cancelled_owned() => {}
             // The runtime reads what an earlier run left for seconds at most; a stop is not kept waiting.
-            () = self.signals.stop() => return self.stop(runtime, server, cancel).await,
+            () = self.signals.stop_or(&self.log) => return self.stop(runtime, server, cancel).await,
         }
         self.manager.ready(&runtime.observer().look(duties::status).unwrap_or_default());
         tracing::info!(pid = std::process::id(), "the agent watches");
         tokio::spawn(duties::keep_alive(runtime.observer(), Arc::clone(&self.manager), cancel.clone()));
         loop {
-            match self.signals.next().await {
+            let asked = match std::mem::take(&mut self.signals.is_reload_due) {
+                true => Asked::Reload,
+                false => self.signals.next().await,
+            };
+            match asked {
                 Asked::Stop => return self.stop(runtime, server, cancel).await,
-                // Files that do not answer must not keep it from being stopped.
-                Asked::Reload => tokio::select! {
-                    () = reload(&self.log, &self.manager, &runtime) => {}
-                    () = self.signals.stop() => return self.stop(runtime, server, cancel).await,
-                },
+                Asked::Reload => {
+                    if self.reload(&runtime).await == Reloaded::Stopped {
+                        return self.stop(runtime, server, cancel).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the config again, and once more when that was asked for meanwhile: what was read may be older than that.
+    async fn reload(&mut self, runtime: &Runtime) -> Reloaded {
+        loop {
+            let reloading = reload(&self.log, &self.manager, runtime);
+            tokio::pin!(reloading);
+            let mut again = false;
+            loop {
+                tokio::select! {
+                    biased;
+                    asked = self.signals.next() => match asked {
+                        // Files that do not answer must not keep it from being stopped.
+                        Asked::Stop => return Reloaded::Stopped,
+                        Asked::Reload => again = true,
+                    },
+                    () = &mut reloading => break,
+                }
+            }
+            if !again {
+                return Reloaded::Done;
             }
         }
     }
@@ -135,6 +169,8 @@ impl Agent {
     /// Asks for the state directory, and waits for it when that is wanted.
     async fn claim(&mut self, state_dir: &Path, wait: bool) -> Result<Claimed, Failure> {
         let (mut said, mut asked_at): (bool, Option<tokio::time::Instant>) = (false, None);
+        let began = clock::timer();
+        let mut beside = None;
         loop {
             let made = paths::make_private_dir(state_dir);
             match made.and_then(|()| StateLock::acquire(state_dir, clock::now())) {
@@ -142,18 +178,34 @@ impl Agent {
                 Err(_) => return Ok(Claimed::Unlockable),
                 Ok(Acquired::Taken(holder)) if asked_at.is_none_or(|it| it.elapsed() >= ASK_AGAIN) => {
                     asked_at = Some(clock::timer());
-                    let role = tokio::select! {
-                        () = self.signals.stop() => return Ok(Claimed::Stopped),
-                        role = ask_to_yield(state_dir) => role,
+                    let asked = tokio::select! {
+                        () = self.signals.stop_or(&self.log) => return Ok(Claimed::Stopped),
+                        asked = ask_to_yield(state_dir) => asked,
                     };
-                    if role == Some(Role::Agent) && !wait {
-                        return Err(Failure::internal(format!(
-                            "another agent watches this state directory: {holder} ({})",
-                            state_dir.display()
-                        ))
-                        .hint("`hotseat agent status` says how it is; `--wait` takes over when it ends"));
+                    match asked {
+                        Ok(Role::Agent) if !wait => {
+                            return Err(Failure::internal(format!(
+                                "another agent watches this state directory: {holder} ({})",
+                                state_dir.display()
+                            ))
+                            .hint("`hotseat agent status` says how it is; `--wait` takes over when it ends"));
+                        }
+                        // Its screens see that we wait, as long as we do.
+                        Ok(Role::Agent) => beside = beside.take().or_else(|| Some(Beside::start(state_dir))),
+                        Err(why) if !wait && began.elapsed() >= SILENT_MAX => {
+                            return Err(Failure::internal(format!(
+                                "{holder} holds this state directory and does not make room ({})",
+                                state_dir.display()
+                            ))
+                            .caused_by(why)
+                            .hint(
+                                "look what that process does: continue it with `kill -CONT`, or end it; `--wait` \
+                                 takes over when it ends",
+                            ));
+                        }
+                        Ok(Role::Screen(_)) | Err(_) => {}
                     }
-                    if !std::mem::replace(&mut said, true) {
+                    if wait && !std::mem::replace(&mut said, true) {
                         tracing::info!(holder, "standing by until the state directory is free");
                         self.manager.ready(&format!("stands by: {holder}"));
                     }
@@ -163,7 +215,7 @@ impl Agent {
                 Ok(Acquired::Taken(_)) => {}
             }
             tokio::select! {
-                () = self.signals.stop() => return Ok(Claimed::Stopped),
+                () = self.signals.stop_or(&self.log) => return Ok(Claimed::Stopped),
                 () = tokio::time::sleep(CLAIM_RETRY) => {}
             }
             // Who stands by is well.
@@ -179,17 +231,14 @@ impl Agent {
         cancel: CancellationToken,
     ) -> Result<ExitCode, Failure> {
         let grace = self.grace.or(runtime.config().borrow().agent.grace).unwrap_or(GRACE);
-        let at_work =
-            runtime.observer().look(|board| board.backups.at_work().map(|it| it.name().to_string())).flatten();
-        let job = at_work.as_deref().unwrap_or_default();
-        tracing::info!(waits_for = job, grace_s = grace.as_secs(), "stopping");
-        let said = at_work.as_ref().map_or_else(|| "stops".to_string(), |job| format!("lets backup `{job}` end"));
-        self.manager.stopping(&said, grace + SHUTDOWN_DEADLINE);
+        tracing::info!(grace_s = grace.as_secs(), "stopping");
+        self.manager.stopping("stops", grace + SHUTDOWN_DEADLINE);
         let began = clock::monotonic();
         tokio::select! {
             () = runtime.backups_ended() => {}
-            () = tokio::time::sleep(grace) => tracing::warn!(job, "the backup is abandoned: its grace is over"),
-            () = self.signals.stop() => tracing::warn!(job, "stopping at once: a second signal came"),
+            () = tokio::time::sleep(grace) => tracing::warn!("a backup is abandoned: its grace is over"),
+            () = self.signals.stop_or(&self.log) => tracing::warn!("stopping at once: a second signal came"),
+            () = say_what_is_waited_for(&runtime, &self.manager, grace) => {}
         }
         cancel.cancel();
         if let Some(server) = server {
@@ -203,11 +252,34 @@ impl Agent {
     }
 }
 
+/// Says once everywhere which backup is waited for, and then waits as well.
+async fn say_what_is_waited_for(runtime: &Runtime, manager: &Manager, grace: Duration) {
+    let until = SignedDuration::try_from(grace).ok().and_then(|it| clock::now().checked_add(it).ok());
+    let job = loop {
+        // One that has only just begun has no progress yet, by which it is known to be ours.
+        let at_work = runtime.observer().look(|board| board.backups.at_work().map(|it| it.name().to_string()));
+        if let Some(job) = at_work.flatten() {
+            break job;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    };
+    tracing::info!(job, "waiting for a backup");
+    manager.stopping(&format!("lets backup `{job}` end"), grace + SHUTDOWN_DEADLINE);
+    runtime.stopping(format!("backup `{job}`"), until.unwrap_or(Timestamp::MAX)).await;
+    std::future::pending().await
+}
+
+/// What came of a reload.
+#[derive(Debug, PartialEq, Eq)]
+enum Reloaded {
+    Done,
+    /// It is to stop; what came of the reload does not matter any more.
+    Stopped,
+}
+
 async fn reload(log: &Log, manager: &Manager, runtime: &Runtime) {
     manager.reloading();
-    if let Err(error) = log.reopen() {
-        tracing::error!(%error, "could not open the log anew; the one before is written on");
-    }
+    reopen(log);
     // What it took or refused is logged by the runtime and shown by every screen.
     let said = match runtime.reload().await {
         Ok(_) => runtime.observer().look(duties::status).unwrap_or_default(),
@@ -217,6 +289,12 @@ async fn reload(log: &Log, manager: &Manager, runtime: &Runtime) {
         }
     };
     manager.ready(&said);
+}
+
+fn reopen(log: &Log) {
+    if let Err(error) = log.reopen() {
+        tracing::error!(%error, "could not open the log anew; the one before is written on");
+    }
 }
 
 /// Lets screens attach. Without a place for a socket they stand by, and everything else goes on.
@@ -236,16 +314,51 @@ fn serve(runtime: &Runtime, places: &Places) -> Option<Server> {
 }
 
 /// Asks who holds a state directory to make room, which a screen does; says what it is.
-async fn ask_to_yield(state_dir: &Path) -> Option<Role> {
-    let stream = socket::connect(&Places::of(state_dir)).await.ok()?;
-    let visitor = Visitor { user: paths::user_name(), readonly: false, via: Via::Local };
-    match client::ask_to_yield(stream, &client::hello(visitor), YIELD_DEADLINE).await {
-        Ok(role) => Some(role),
-        Err(AttachError::Refused(why)) => {
+///
+/// # Errors
+/// Why it could not be asked or has not made room, in words.
+async fn ask_to_yield(state_dir: &Path) -> Result<Role, String> {
+    let stream = socket::connect(&Places::of(state_dir)).await.map_err(|error| error.to_string())?;
+    let hello = client::hello_for(Errand::Glance, visitor());
+    let asked = client::ask_to_yield(stream, &hello, YIELD_DEADLINE).await;
+    asked.map_err(|error| {
+        if let AttachError::Refused(why) = &error {
             tracing::warn!(why, "who holds the state directory was asked to make room and does not");
-            None
         }
-        Err(_) => None,
+        error.to_string()
+    })
+}
+
+fn visitor() -> Visitor {
+    Visitor { user: paths::user_name(), readonly: false, via: Via::Local }
+}
+
+/// Stands by the agent that watches, so that its screens see it; ends when dropped.
+struct Beside {
+    task: JoinHandle<()>,
+}
+
+impl Beside {
+    fn start(state_dir: &Path) -> Self {
+        let places = Places::of(state_dir);
+        let task = tokio::spawn(async move {
+            let hello = client::hello_for(Errand::StandBy(std::process::id()), visitor());
+            loop {
+                if let Ok(stream) = socket::connect(&places).await
+                    && let Err(error) = client::stand_by(stream, &hello).await
+                {
+                    tracing::debug!(%error, "could not stand by in sight");
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        });
+        Self { task }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -260,6 +373,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// The config was to be read again before there was anybody to do it.
+    is_reload_due: bool,
 }
 
 impl Signals {
@@ -268,6 +383,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            is_reload_due: false,
         })
     }
 
@@ -279,8 +395,13 @@ impl Signals {
         }
     }
 
-    async fn stop(&mut self) {
-        while !matches!(self.next().await, Asked::Stop) {}
+    /// Waits until it is to stop. Nobody can read the config again meanwhile, so that is remembered; the log is
+    /// opened anew at once.
+    async fn stop_or(&mut self, log: &Log) {
+        while !matches!(self.next().await, Asked::Stop) {
+            self.is_reload_due = true;
+            reopen(log);
+        }
     }
 }
 

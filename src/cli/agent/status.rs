@@ -3,37 +3,27 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::timeout;
 
-use crate::agent::client;
-use crate::agent::socket::{self, ConnectError, Places};
+use crate::agent::glance::{self, Seen, Unseen};
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::clock;
-use crate::config::paths;
-use crate::domain::board::Board;
+use crate::domain::board::{Board, Stopping};
 use crate::domain::config_error::ConfigError;
 use crate::domain::format;
 use crate::domain::host::{Peer, Role};
-use crate::domain::presence::{Via, Visitor};
 use crate::domain::probe::health::Health;
-use crate::domain::request::Inbound;
 use crate::domain::sanitise;
-use crate::runtime::lock;
-
-/// What an agent gets to show what it knows.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Say whether an agent runs here, and how it is
 ///
 /// Exits with 0 when an agent watches this state directory and can keep and send what it decides, and with 1
-/// otherwise: nobody watches, only a screen does, what is decided is not durable, a channel refuses notifications, or
-/// a changed config was rejected.
+/// otherwise: nobody watches, only a screen does, it was told to end, what is decided is not durable, a channel refuses
+/// notifications, or a changed config was rejected.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print one JSON object
@@ -70,6 +60,10 @@ struct Status {
     host: Option<String>,
     /// Why nothing more is known.
     why: Option<String>,
+    /// It was told to end and lets something end before.
+    stopping: Option<Stopping>,
+    /// Agents that wait to watch when this one has ended, by their process ids.
+    standing_by: Vec<u32>,
     config: Option<String>,
     mistakes: Vec<ConfigError>,
     rejected: Vec<ConfigError>,
@@ -86,57 +80,31 @@ struct Status {
 
 async fn ask(state_dir: &Path) -> Status {
     let mut status = Status { state_dir: state_dir.display().to_string(), ..Status::default() };
-    let stream = match socket::connect(&Places::of(state_dir)).await {
-        Ok(stream) => stream,
-        Err(ConnectError::Nobody(_)) => {
-            status.why = Some(match lock::holder(state_dir) {
-                Some(holder) => format!("nobody answers; last here: {}", holder.line),
+    match glance::look(state_dir).await {
+        Ok(Seen { host, peer, board, .. }) => {
+            status.host = Some(host.to_string());
+            status.peer = Some(peer);
+            status.take(&board);
+        }
+        Err(Unseen::Nobody(holder)) => {
+            status.why = Some(match holder {
+                Some(holder) => format!("nobody answers; last here: {holder}"),
                 None => "nobody was ever here".into(),
             });
-            return status;
         }
-        Err(error) => {
-            status.why = Some(error.to_string());
-            return status;
-        }
-    };
-    let visitor = Visitor { user: paths::user_name(), readonly: true, via: Via::Local };
-    let mut attached = match client::attach(stream, &client::hello(visitor)).await {
-        Ok(attached) => attached,
-        Err(error) => {
-            status.why = Some(error.to_string());
-            return status;
-        }
-    };
-    status.host = Some(attached.welcome.host.to_string());
-    status.peer = Some(attached.welcome.peer.clone());
-    let board = timeout(ANSWER_DEADLINE, async {
-        loop {
-            match attached.link.facts_rx.recv().await {
-                Some(Inbound::Snapshot(board)) => return Some(board),
-                Some(_) => {}
-                None => return None,
-            }
-        }
-    });
-    match board.await {
-        Ok(Some(board)) => status.take(&board),
-        _ => status.why = Some("it does not show what it knows".into()),
+        Err(Unseen::Failed(why)) => status.why = Some(why),
     }
     status
 }
 
 impl Status {
     fn take(&mut self, board: &Board) {
+        self.stopping.clone_from(&board.stopping);
+        self.standing_by.clone_from(&board.waiting);
         self.config.clone_from(&board.config.path);
         self.mistakes.clone_from(&board.config.errors);
         self.rejected.clone_from(&board.config.rejected);
         self.screens = board.presence.iter().map(|(_, it)| it.visitor.user.clone()).collect();
-        // Ourselves: the snapshot may hold us or not, and we are gone when it is read.
-        let us = paths::user_name();
-        if let Some(at) = self.screens.iter().rposition(|it| *it == us) {
-            self.screens.remove(at);
-        }
         self.probes = board.probes.len();
         let down = board.probes.iter().filter(|(_, it)| it.health() == Health::Down);
         self.down = down.map(|(id, _)| id.name().to_string()).collect();
@@ -149,7 +117,11 @@ impl Status {
         let lag = board.probes.iter().filter_map(|(_, it)| Some(it.last()?.lag)).max().unwrap_or_default();
         self.lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
         let is_agent = self.peer.as_ref().is_some_and(|it| it.role == Role::Agent);
-        self.well = is_agent && self.not_durable.is_none() && self.failing.is_empty() && self.rejected.is_empty();
+        self.well = is_agent
+            && self.stopping.is_none()
+            && self.not_durable.is_none()
+            && self.failing.is_empty()
+            && self.rejected.is_empty();
     }
 
     fn text(&self, now: Timestamp) -> String {
@@ -175,6 +147,12 @@ impl Status {
         }
         if self.peer.is_none() || self.host.is_none() || self.why.is_some() {
             return text;
+        }
+        if let Some(Stopping { waits_for, until }) = &self.stopping {
+            line("", format!("it was told to end and waits for {waits_for}, until {until:.0} at most"));
+        }
+        for pid in &self.standing_by {
+            line("", format!("the agent with pid {pid} stands by and watches when this one has ended"));
         }
         line("config", self.config.clone().unwrap_or_else(|| "none".into()));
         for mistake in &self.mistakes {
@@ -219,5 +197,14 @@ mod tests {
         full.take(&Board { not_durable: Some("the disk is full".into()), ..Board::default() });
         assert!(!full.well && full.text(Timestamp::UNIX_EPOCH).contains("store    the disk is full"));
         assert!(!Status::default().well);
+        let mut ends = status(Role::Agent);
+        let stopping = Stopping { waits_for: "backup `nightly`".into(), until: Timestamp::UNIX_EPOCH };
+        ends.take(&Board { stopping: Some(stopping), waiting: vec![77], ..Board::default() });
+        let text = ends.text(Timestamp::UNIX_EPOCH);
+        assert!(
+            !ends.well && text.contains("waits for backup `nightly`, until 1970-01-01T00:00:00Z at most"),
+            "{text}"
+        );
+        assert!(text.contains("the agent with pid 77 stands by"), "{text}");
     }
 }

@@ -140,6 +140,7 @@ fn fact(host: &HostId, now: Timestamp, (kind, which, how): (u8, u8, u8)) -> Fact
         _ => Fact::Runtime(RuntimeFact::ConfigLoaded {
             path: Some("c.toml".into()),
             errors: vec![ConfigError::whole_file("c.toml", "it is gone")],
+            digest: None,
         }),
     }
 }

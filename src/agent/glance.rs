@@ -1,0 +1,80 @@
+//! A look at whoever watches a state directory: what a command asks before it says something of the host.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::agent::client;
+use crate::agent::protocol::Errand;
+use crate::agent::socket::{self, ConnectError, Places};
+use crate::config::paths;
+use crate::domain::board::Board;
+use crate::domain::host::Peer;
+use crate::domain::ids::HostId;
+use crate::domain::presence::{Via, Visitor};
+use crate::domain::request::Inbound;
+use crate::runtime::Link;
+use crate::runtime::lock;
+
+/// The whole of a look: whoever watches answers in milliseconds, and who asks may be a script with a deadline.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Somebody watches, and this is what they know.
+#[derive(Debug)]
+pub struct Seen {
+    /// The host by the name its ids have.
+    pub host: HostId,
+    /// What runs there.
+    pub peer: Peer,
+    /// What is known there.
+    pub board: Box<Board>,
+    /// For whatever else is to be asked; nobody sees it, and it changes nothing.
+    pub link: Link,
+}
+
+/// Nobody could be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unseen {
+    /// Nobody watches; who did so last, in words, when somebody ever did.
+    Nobody(Option<String>),
+    /// Somebody watches, or seems to, and cannot be looked at; why, in words.
+    Failed(String),
+}
+
+/// Looks. Takes [`DEADLINE`] at most.
+///
+/// # Errors
+/// See [`Unseen`].
+pub async fn look(state_dir: &Path) -> Result<Seen, Unseen> {
+    let answered = timeout(DEADLINE, look_at(state_dir)).await;
+    answered.unwrap_or_else(|_| {
+        let holder = lock::holder(state_dir).map_or_else(|| "whoever watches".to_string(), |it| it.line);
+        Err(Unseen::Failed(format!("{holder} does not answer")))
+    })
+}
+
+async fn look_at(state_dir: &Path) -> Result<Seen, Unseen> {
+    let stream = match socket::connect(&Places::of(state_dir)).await {
+        Ok(stream) => stream,
+        Err(ConnectError::Nobody(_)) => {
+            let holder = lock::holder(state_dir).map(|it| it.line);
+            return Err(match holder {
+                Some(holder) if !lock::is_free(state_dir) => {
+                    Unseen::Failed(format!("{holder} holds the state directory and takes no questions"))
+                }
+                holder => Unseen::Nobody(holder),
+            });
+        }
+        Err(error) => return Err(Unseen::Failed(error.to_string())),
+    };
+    let visitor = Visitor { user: paths::user_name(), readonly: true, via: Via::Local };
+    let attached = client::attach(stream, &client::hello_for(Errand::Glance, visitor)).await;
+    let client::Attached { welcome, mut link, .. } = attached.map_err(|error| Unseen::Failed(error.to_string()))?;
+    while let Some(inbound) = link.facts_rx.recv().await {
+        if let Inbound::Snapshot(board) = inbound {
+            return Ok(Seen { host: welcome.host, peer: welcome.peer, board, link });
+        }
+    }
+    Err(Unseen::Failed("it does not show what it knows".into()))
+}

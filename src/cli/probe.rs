@@ -19,7 +19,7 @@ use crate::domain::config_error::did_you_mean;
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::outcome::{Certificate, Hop, Outcome, Part, Perf, Phase, ProbeResult};
-use crate::domain::probe::{beside, waterfall};
+use crate::domain::probe::{ProbeState, beside, waterfall};
 use crate::domain::sanitise;
 use crate::service::log::LogService;
 use crate::service::probe::run::run_once;
@@ -325,6 +325,12 @@ pub(super) struct View<'a> {
     parts: &'a [Part],
     body_bytes: u64,
     cut: bool,
+    /// What whoever watches makes of its last runs; missing when it was run by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<&'static str>,
+    /// Since when its health is what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
@@ -340,13 +346,23 @@ struct PhasesView {
 
 impl<'a> View<'a> {
     pub(super) fn new(spec: &'a ProbeSpec, outcome: &'a Outcome) -> Self {
+        Self::of(&spec.name, spec.kind, spec.probe.target(), outcome)
+    }
+
+    /// Of a probe as whoever watches knows it; `last` is its last run.
+    pub(super) fn watched(name: &'a str, state: &'a ProbeState, last: &'a Outcome) -> Self {
+        let (health, since) = (Some(state.health().word()), state.since());
+        Self { health, since, ..Self::of(name, &state.setup.kind, state.setup.target.clone(), last) }
+    }
+
+    fn of(name: &'a str, kind: &'a str, target: String, outcome: &'a Outcome) -> Self {
         use crate::domain::probe::outcome::Cause;
         let ms = |it: Duration| (it.as_secs_f64() * 1e6).round() / 1e3;
         let (evidence, phases, trouble) = (&outcome.evidence, &outcome.phases, outcome.trouble.as_ref());
         Self {
-            name: &spec.name,
-            kind: spec.kind,
-            target: spec.probe.target(),
+            name,
+            kind,
+            target,
             result: outcome.result,
             exit_code: code(outcome.result),
             at: outcome.at,
@@ -379,6 +395,8 @@ impl<'a> View<'a> {
             parts: &evidence.parts,
             body_bytes: evidence.body_bytes,
             cut: evidence.cut,
+            health: None,
+            since: None,
         }
     }
 }

@@ -8,8 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use hotseat::agent::client;
+use hotseat::agent::socket::{self, Places};
 use hotseat::domain::alert::delivery::DeliveryState;
-use hotseat::domain::ids::{HostId, ProbeId};
+use hotseat::domain::fact::{Fact, RuntimeFact};
+use hotseat::domain::ids::{HostId, JobId, ProbeId};
+use hotseat::domain::presence::{Via, Visitor};
+use hotseat::domain::request::{Inbound, Request};
 use hotseat::service::incident::store::IncidentStore;
 use hotseat::store::reader::{Reader, Trace};
 use jiff::Timestamp;
@@ -193,6 +198,153 @@ fn a_service_manager_is_told_of_start_reload_life_and_end() {
     assert!(heard(&manager, "STOPPING=1").contains("EXTEND_TIMEOUT_USEC="));
     assert!(agent.ended().success(), "{}", agent.said());
     assert!(agent.said().contains("msg=stopped"), "{}", agent.said());
+}
+
+#[test]
+fn a_hang_up_during_a_reload_has_the_config_read_once_more_and_a_changed_file_with_it_not_twice() {
+    // Reading this config takes as long as the test wants, and leaves a line each time.
+    let slow = |text: &str| format!("[[probe]]\nname = 'a'\ncommand = ['true', '${{cmd:sh -c \"{text}\"}}']\n");
+    let world = World::new("");
+    let dir = world.dir.path().display().to_string();
+    let script = format!("echo x >> {dir}/reads; while test -e {dir}/hold; do sleep 0.02; done; echo done");
+    let reads = || fs::read_to_string(world.path("reads")).unwrap_or_default().lines().count();
+    world.configure(&slow(&script));
+    let mut agent = world.agent(&[]);
+    agent.until(WATCHES);
+    let before = reads();
+    fs::write(world.path("hold"), "").expect("written");
+    agent.signal(Signal::HUP);
+    until("the reload", || (reads() == before + 1).then_some(()));
+    // Written behind what reads it now.
+    world.configure(&format!("{}[[probe]]\nname = 'later'\ncommand = ['true']\n", slow(&script)));
+    agent.signal(Signal::HUP);
+    fs::remove_file(world.path("hold")).expect("removed");
+    let names = || {
+        let asked = world.command(&["status", "--json"]).stdout(Stdio::piped()).output().expect("asked");
+        let said: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("JSON");
+        let names = said["probes"].as_array().expect("probes").iter();
+        names.map(|it| it["name"].as_str().unwrap_or_default().to_string()).collect::<Vec<_>>()
+    };
+    until("the new probe", || (names() == ["a", "later"]).then_some(()));
+    // One more, to know that nothing waits behind it.
+    let so_far = reads();
+    agent.signal(Signal::HUP);
+    until("the last reload", || (reads() > so_far).then_some(()));
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success(), "{}", agent.said());
+    assert_eq!(reads(), before + 3, "{}", agent.said());
+}
+
+#[test]
+fn status_is_what_the_agent_knows_also_beside_a_broken_config() {
+    let web = Web::start(|_| Said::status(500, "no"));
+    let world = World::new(&format!(
+        "[[probe]]\nname = 'a'\nhttp = '{}/'\ninterval = '60s'\nretry = '60s'\nfail = '1/1'\n",
+        web.url()
+    ));
+    let status = |arguments: &[&str]| {
+        let asked = world.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("asked");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (asked.status.code(), text(&asked.stdout), text(&asked.stderr))
+    };
+    let mut agent = world.agent(&[]);
+    agent.until("probe down");
+    let asked = web.asked().len();
+    let (code, said, _) = status(&["status"]);
+    assert_eq!(code, Some(1), "{said}");
+    let pid = agent.child.id();
+    assert!(said.starts_with(&format!("WATCHED by agent, pid {pid}, since ")), "{said}");
+    assert!(said.contains("\nPROBES 1 of 1 failing\nx a  down "), "{said}");
+    assert!(!said.contains("config"), "{said}");
+    // The file is broken, the agent goes on with the one before, and so does this.
+    world.configure("[[probe]\n");
+    agent.until("config rejected");
+    let (code, said, warned) = status(&["status"]);
+    assert_eq!((code, warned.as_str()), (Some(1), ""), "{said}");
+    assert!(said.contains("! the config on disk is not the one in use: ") && said.contains("\nx a  down "), "{said}");
+    let (code, said, _) = status(&["status", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &said["failed"]), (Some(1), &true.into()));
+    assert_eq!(
+        (&said["watcher"]["peer"]["pid"], &said["watcher"]["config"]["is_on_disk"]),
+        (&pid.into(), &false.into())
+    );
+    assert_eq!((&said["probes"][0]["health"], &said["probes"][0]["result"]), (&"down".into(), &"fail".into()));
+    assert_eq!(web.asked().len(), asked, "it does not probe beside the agent");
+    agent.signal(Signal::TERM);
+    agent.ended();
+    // Alone it needs a config that can be read.
+    assert_eq!(status(&["status"]).0, Some(2));
+}
+
+#[test]
+fn an_agent_that_waits_is_seen_waiting_and_commands_are_nobody() {
+    let world = World::new("");
+    let dir = world.dir.path().display().to_string();
+    // Read in seconds, and abandoned long before its end.
+    let image = fs::File::create(world.path("orders.img")).expect("made");
+    image.set_len(2 << 30).expect("sparse");
+    world.configure(&format!("[[backup]]\nname = 'orders'\nfile = '{dir}/orders.img'\nto = '{dir}/disk'\n"));
+    let status = || {
+        let asked = world.command(&["agent", "status", "--json"]).stdout(Stdio::piped()).output().expect("asked");
+        serde_json::from_slice::<serde_json::Value>(&asked.stdout).expect("JSON")
+    };
+    let mut agent = world.agent(&["--grace", "1m"]);
+    agent.until(WATCHES);
+    assert_eq!(status()["screens"], serde_json::json!([]));
+    let mut next = world.agent(&["--wait"]);
+    next.until("standing by");
+    let waiting = serde_json::json!([next.child.id()]);
+    until("who stands by", || (status()["standing_by"] == waiting).then_some(()));
+    agent.until("agents stand by");
+    let request = Request::RunBackup(JobId::new(&HostId::new("h"), "orders"));
+    let screen = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let mut attached = screen.block_on(async {
+        let stream = socket::connect(&Places::of(&world.state())).await.expect("connected");
+        let visitor = Visitor { user: "bob".into(), readonly: false, via: Via::Local };
+        let attached = client::attach(stream, &client::hello(visitor)).await.expect("attached");
+        attached.link.requests_tx.send(request).await.expect("asked");
+        attached
+    });
+    agent.until("backup started");
+    agent.signal(Signal::TERM);
+    agent.until("waiting for a backup");
+    let said = until("that it stops", || {
+        let said = status();
+        let is_first = said["peer"]["pid"] == agent.child.id();
+        assert!(is_first, "{said}\n{}\n{}", agent.said(), next.said());
+        Some(said).filter(|it| it["stopping"].is_object())
+    });
+    assert_eq!((&said["stopping"]["waits_for"], &said["well"]), (&"backup `orders`".into(), &false.into()), "{said}");
+    assert_eq!(said["screens"], serde_json::json!(["bob"]), "commands are no people");
+    assert_eq!(agent.said().matches("screen came").count(), 1, "{}", agent.said());
+    // The screen is told as well, as it happens.
+    screen.block_on(async {
+        let told = |it: &Inbound| match it {
+            Inbound::Fact(it) => matches!(it.fact, Fact::Runtime(RuntimeFact::Stopping { .. })),
+            _ => false,
+        };
+        while !told(&attached.link.facts_rx.recv().await.expect("attached")) {}
+    });
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success());
+    next.until(WATCHES);
+}
+
+#[test]
+fn an_agent_that_is_not_to_wait_says_who_does_not_make_room() {
+    let mut screen = Launch::new(&[]).config("[[probe]]\nname = 'a'\ncommand = ['true']\n").size(120, 40).start();
+    screen.wait_for("no agent: watches while open");
+    screen.signal(Signal::STOP);
+    let agent = beside(&screen, &["agent"]).stderr(Stdio::piped()).output().expect("ended");
+    let said = String::from_utf8_lossy(&agent.stderr).into_owned();
+    assert_eq!(agent.status.code(), Some(3), "{said}");
+    let words = format!("pid {} ", screen.pid());
+    assert!(said.contains(&words) && said.contains("holds this state directory and does not make room"), "{said}");
+    assert!(said.contains("`--wait` takes over when it ends"), "{said}");
+    screen.signal(Signal::CONT);
+    screen.keys("\x03");
+    assert_eq!(screen.exit_code(), 0);
 }
 
 #[test]

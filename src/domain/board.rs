@@ -140,7 +140,7 @@ impl Board {
                 effects = self.told_so_far(now, &before);
             }
             Fact::Presence(fact) => self.presence.apply(now, fact),
-            Fact::Runtime(fact) => self.apply_runtime(fact),
+            Fact::Runtime(fact) => self.apply_runtime(now, fact),
         }
         let open = self.incidents.open();
         let effect = |entry: &MachineEntry| {
@@ -281,11 +281,14 @@ impl Board {
         effects
     }
 
-    fn apply_runtime(&mut self, fact: &RuntimeFact) {
+    fn apply_runtime(&mut self, now: Timestamp, fact: &RuntimeFact) {
         match fact {
             RuntimeFact::Restored(restored) => {
                 self.probes.restore(restored.probes.clone());
                 self.alerts.restore(&restored.alerts);
+                if restored.lost {
+                    self.alerts.number_from(now);
+                }
             }
             RuntimeFact::NotDurable { why } => self.not_durable.clone_from(why),
             RuntimeFact::ConfigLoaded { path, errors, digest } => {

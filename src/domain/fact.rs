@@ -129,6 +129,9 @@ pub struct Restored {
     pub probes: Vec<(ProbeId, ProbeKept)>,
     /// Rows of the alert policy, see `Change::rows`.
     pub alerts: Vec<(String, String)>,
+    /// There may have been more that could not be read: what is new must not be numbered as that was.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 impl Fact {

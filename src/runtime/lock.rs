@@ -101,8 +101,8 @@ impl StateLock {
         Ok(())
     }
 
-    /// Writes down by which socket screens get on. On a read-only file system nothing is written; they find it by
-    /// looking where it can be.
+    /// Writes down by which socket screens get on. On a read-only file system nothing is written, and on a full one what
+    /// fits over what stood there; they find it by looking where it can be.
     ///
     /// # Errors
     /// When it cannot be written, or the path does not fit in a line.
@@ -117,8 +117,15 @@ impl StateLock {
         };
         let text = format!("{}{socket}", self.line);
         // In this order a reader finds the holder at any moment.
-        self.file.write_all_at(text.as_bytes(), 0)?;
-        self.file.set_len(text.len() as u64)
+        let written = self.file.write_all_at(text.as_bytes(), 0).and_then(|()| self.file.set_len(text.len() as u64));
+        match written {
+            // It is held all the same, and two must not page about the same things.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!("could not write down who holds the state directory: {error}");
+                Ok(())
+            }
+            other => other,
+        }
     }
 }
 

@@ -12,12 +12,12 @@ use crate::domain::fact::{Fact, Restored, RuntimeFact};
 use crate::runtime::journal::Journal;
 use crate::runtime::lock::StateLock;
 use crate::runtime::{Active, Services, Shared};
-use crate::service::ServiceSetup;
 use crate::service::backup::BackupService;
 use crate::service::notify::asked;
 use crate::service::notify::outbox::Outbox;
 use crate::service::probe::Prober;
 use crate::service::probe::heartbeat::serve::BeatServer;
+use crate::service::{FactSender, ServiceSetup};
 use crate::store::reader::{Desk, Reader};
 use crate::store::rollup::Limits;
 use crate::store::{News, Opened, Store};
@@ -73,7 +73,7 @@ pub fn activate(
         let journal = Journal::start(setup, &shared.host);
         services.past.flush_with(journal.flusher());
         let _ = shared.journal.set(journal);
-        let news = news_sink(setup, Arc::downgrade(services));
+        let news = news_sink(setup, Arc::downgrade(services), config_rx.clone());
         Store::start_after(head_start, &setup.state_dir, Limits::default(), news, move |opened| {
             // Too late: the probes run without it.
             let _ = opened_tx.send(opened);
@@ -89,8 +89,13 @@ pub fn activate(
             let why = "the state directory cannot be locked; alerts and history are kept in memory only";
             setup.facts.send(Fact::Runtime(RuntimeFact::NotDurable { why: Some(why.into()) })).await;
         }
-        let opened = tokio::time::timeout(OPEN_DEADLINE, opened_rx).await;
-        let Opened { restored, deliveries, lasting } = opened.ok().and_then(Result::ok).unwrap_or_default();
+        let mut opened_rx = opened_rx;
+        let opened = tokio::time::timeout(OPEN_DEADLINE, &mut opened_rx).await;
+        // Without a store there is nothing to wait for.
+        let is_late = opened.is_err();
+        let mut opened = opened.ok().and_then(Result::ok).unwrap_or_default();
+        opened.restored.lost |= is_late;
+        let Opened { restored, deliveries, lasting } = opened;
         let kept = restored.probes.clone();
         if restored != Restored::default() {
             setup.facts.send(Fact::Runtime(RuntimeFact::Restored(Box::new(restored)))).await;
@@ -111,6 +116,19 @@ pub fn activate(
         asked::start(&setup);
         let _ = services.active.set(Active { prober, beats, backups });
         services.started.cancel();
+        if is_late {
+            let (setup, config_rx, services) = (setup.clone(), config_rx.clone(), Arc::downgrade(&services));
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = setup.cancel.cancelled() => {}
+                    opened = opened_rx => {
+                        if let Ok(opened) = opened {
+                            come_late(&setup.facts, &services, &config_rx, &opened).await;
+                        }
+                    }
+                }
+            });
+        }
         let newest = Arc::clone(&config_rx.borrow());
         if !Arc::ptr_eq(&config, &newest) {
             services.reload(&newest);
@@ -119,19 +137,43 @@ pub fn activate(
     });
 }
 
+/// Goes on with what an earlier run left and could only be read now: the policy is told it before the rules are told
+/// again, so that it looks at everything once more.
+async fn come_late(
+    facts: &FactSender,
+    services: &Weak<Services>,
+    config_rx: &watch::Receiver<Arc<Config>>,
+    opened: &Opened,
+) {
+    let rules = Box::new(config_rx.borrow().alerts.clone());
+    facts.send(Fact::Runtime(RuntimeFact::Restored(Box::new(opened.restored.clone())))).await;
+    // What is over by now takes back what was not sent of it: that must be there by then.
+    if let Some(services) = services.upgrade()
+        && let Some(keeper) = services.keeper.get()
+    {
+        keeper.outbox.restore(opened.deliveries.clone(), opened.lasting.clone());
+    }
+    facts.send(Fact::Alert(AlertFact::Configured { rules })).await;
+}
+
 /// Says on the board what the store has to say, as long as there is room for it.
-fn news_sink(setup: &ServiceSetup, services: Weak<Services>) -> Box<dyn Fn(&News) -> bool + Send> {
+fn news_sink(
+    setup: &ServiceSetup,
+    services: Weak<Services>,
+    config_rx: watch::Receiver<Arc<Config>>,
+) -> Box<dyn Fn(&News) -> bool + Send> {
     let facts = setup.facts.clone();
+    let tasks = tokio::runtime::Handle::current();
     Box::new(move |news| match news {
         News::NotDurable(why) => facts.try_send(Fact::Runtime(RuntimeFact::NotDurable { why: why.clone() })),
         News::Damaged(error) => {
             let service = "store".to_string();
             facts.try_send(Fact::Runtime(RuntimeFact::ServiceFailed { service, error: error.clone(), retry_s: 0 }))
         }
-        News::Late(kept) => {
-            let Some(services) = services.upgrade() else { return true };
-            let Some(keeper) = services.keeper.get() else { return false };
-            keeper.outbox.restore(kept.clone(), Vec::new());
+        News::Late(opened) => {
+            let (facts, services, config_rx, opened) =
+                (facts.clone(), services.clone(), config_rx.clone(), opened.clone());
+            tasks.spawn(async move { come_late(&facts, &services, &config_rx, &opened).await });
             true
         }
     })

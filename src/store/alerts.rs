@@ -20,6 +20,20 @@ pub fn write(connection: &Connection, key: &str, value: Option<&str>) -> rusqlit
 /// # Errors
 /// When SQLite refuses.
 pub fn read(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    read_into(connection, &mut all)?;
+    Ok(all)
+}
+
+/// Reads rows until one cannot be read; those before it are in `all`.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn read_into(connection: &Connection, all: &mut Vec<(String, String)>) -> rusqlite::Result<()> {
     let mut statement = connection.prepare("SELECT key, value FROM alert_row ORDER BY key")?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        all.push((row.get(0)?, row.get(1)?));
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::store::file_system;
+use crate::store::{apart, file_system};
 
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "store.db";
@@ -21,7 +21,7 @@ const APPLICATION_ID: i32 = 0x686f_7473;
 /// In order; the version of a file is how many it has been through. Never changed, only added to.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/001_start.sql")];
 /// How long another process may hold the file before a write is given up for now.
-const BUSY_WAIT: Duration = Duration::from_secs(1);
+pub(super) const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// Damaged files that are kept to be looked at.
 const DAMAGED_MAX: usize = 2;
 /// What a write-ahead log may keep on disk when it is idle.
@@ -52,6 +52,20 @@ pub enum StoreError {
         /// Which file.
         path: String,
     },
+    /// Its disk is full.
+    #[error("no room for `{path}`: make room on its disk")]
+    NoRoom {
+        /// Which file.
+        path: String,
+    },
+    /// It can be read and not written.
+    #[error("`{path}` cannot be written: {error}")]
+    ReadOnly {
+        /// Which file.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
     /// It is damaged.
     #[error("`{path}` is damaged: {error}")]
     Damaged {
@@ -61,7 +75,7 @@ pub enum StoreError {
         error: rusqlite::Error,
     },
     /// It cannot be opened or made.
-    #[error("{path}: {error}")]
+    #[error("could not open `{path}`: {error}")]
     Io {
         /// Which file.
         path: String,
@@ -81,10 +95,43 @@ pub enum StoreError {
 impl StoreError {
     /// Sorts an error of SQLite.
     pub fn of(path: &Path, error: rusqlite::Error) -> Self {
-        let path = path.display().to_string();
+        let shown = path.display().to_string();
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged { path, error },
-            _ => Self::Sqlite { path, error },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged { path: shown, error },
+            Some(ErrorCode::DiskFull) => Self::NoRoom { path: shown },
+            // What cannot grow or be made beside it fails in words that say nothing of a full disk.
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+                if path.parent().is_some_and(file_system::is_full) =>
+            {
+                Self::NoRoom { path: shown }
+            }
+            _ => Self::Sqlite { path: shown, error },
+        }
+    }
+
+    fn of_io(path: &Path, error: io::Error) -> Self {
+        let path = path.display().to_string();
+        match error.kind() {
+            io::ErrorKind::StorageFull => Self::NoRoom { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, error },
+            _ => Self::Io { path, error },
+        }
+    }
+
+    /// True when it is the disk that refuses: what is there may be read all the same.
+    fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::NoRoom { .. } | Self::ReadOnly { .. } | Self::Io { .. } => true,
+            Self::Sqlite { error, .. } => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::SystemIoFailure
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::PermissionDenied
+                )
+            ),
+            Self::Newer { .. } | Self::Foreign { .. } | Self::Damaged { .. } => false,
         }
     }
 }
@@ -92,7 +139,6 @@ impl StoreError {
 /// What an error of SQLite means to a person, and what to do.
 fn describe(path: &str, error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => format!("no room for `{path}`: make room on its disk"),
         Some(ErrorCode::ReadOnly) => format!("`{path}` cannot be written: it is read-only"),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => format!("`{path}` is locked by another process"),
         Some(ErrorCode::SystemIoFailure) => format!("the disk of `{path}` fails: {error}"),
@@ -129,14 +175,10 @@ impl Database {
     /// See [`StoreError`]; a damaged file is left where it is.
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(FILE_NAME);
-        let io = |error| StoreError::Io { path: path.display().to_string(), error };
+        let io = |error| StoreError::of_io(&path, error);
         // SQLite would make it for everybody to read; its other files take over the mode of this one.
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = match file {
-            // It can still be read; the first write says that it cannot be written.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.exists() => return Err(io(error)),
-            other => other.map_err(io)?,
-        };
+        let file = file.map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let sqlite = |error| StoreError::of(&path, error);
@@ -164,24 +206,49 @@ impl Database {
     }
 }
 
-/// Opens a file for reading only; `None` when there is none.
+/// A file opened to be read.
+pub struct Opened {
+    /// The connection.
+    pub connection: Connection,
+    /// Nobody else can open the file meanwhile: it is to be closed soon.
+    pub is_apart: bool,
+}
+
+/// Opens a file for reading only; `None` when there is none. On a disk that takes nothing it is read all the same.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn open_to_read(state_dir: &Path) -> Result<Option<Connection>, StoreError> {
+pub fn open_to_read(state_dir: &Path) -> Result<Option<Opened>, StoreError> {
     let path = state_dir.join(FILE_NAME);
     if !path.exists() {
         return Ok(None);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let ordinary = || {
+        let connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        Ok(connection)
+    };
     let sqlite = |error| StoreError::of(&path, error);
-    let connection = Connection::open_with_flags(&path, flags).map_err(sqlite)?;
-    connection.busy_timeout(BUSY_WAIT).map_err(sqlite)?;
-    match version(&connection, &path)? {
+    let opened = ordinary().map_err(sqlite).and_then(|it| Ok((version(&it, &path)?, it, false)));
+    let opened = match opened {
+        Err(error) if error.is_of_the_disk() => {
+            apart::open(&path).map_err(sqlite).and_then(|it| Ok((version(&it, &path)?, it, true))).map_err(|_| error)
+        }
+        other => other,
+    };
+    match opened? {
         // It is being made just now.
-        0 => Ok(None),
-        _ => Ok(Some(connection)),
+        (0, ..) => Ok(None),
+        (_, connection, is_apart) => Ok(Some(Opened { connection, is_apart })),
     }
+}
+
+/// True when a process died with the file open and the log that it had is gone: what was written last is lost.
+pub fn lost_its_log(state_dir: &Path) -> bool {
+    let path = state_dir.join(FILE_NAME);
+    // The last one to close it removes both, the log first.
+    path.exists() && apart::beside(&path, "-shm").exists() && !apart::beside(&path, "-wal").exists()
 }
 
 /// Moves a damaged file and what belongs to it aside, and says where to.

@@ -37,6 +37,17 @@ pub fn of(folder: &Path) -> (&'static str, Kind) {
     of_magic(found.f_type as u64)
 }
 
+/// Less than this is no room: what shared memory and the smallest write take.
+const LEAST_BYTES: u64 = 64 << 10;
+
+/// True when the file system of a folder has no room for another file that is worth its name.
+pub fn is_full(folder: &Path) -> bool {
+    let Ok(found) = rustix::fs::statvfs(folder) else { return false };
+    // The last few percent are for root.
+    let free = if rustix::process::geteuid().is_root() { found.f_bfree } else { found.f_bavail };
+    free.saturating_mul(found.f_frsize) < LEAST_BYTES || (found.f_files > 0 && found.f_favail == 0)
+}
+
 fn of_magic(magic: u64) -> (&'static str, Kind) {
     let magic = magic & 0xffff_ffff;
     REMOTE.iter().find(|(it, ..)| *it == magic).map_or(("local", Kind::Local), |(_, name, kind)| (*name, *kind))

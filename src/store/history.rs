@@ -1,5 +1,6 @@
 //! Answers what a probe was like: points of a graph, percentiles, availability by day.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -122,8 +123,12 @@ impl<'a> Past<'a> {
                 found = raws(connection, probe, raws_from..range.end)?;
             }
         }
-        let newest = found.last().map(|it| it.at);
-        found.extend(self.unwritten.iter().filter(|it| newest.is_none_or(|newest| it.at > newest)));
+        if !self.unwritten.is_empty() {
+            // Some of them were written since they were asked for.
+            let written: HashSet<Timestamp> = found.iter().map(|it| it.at).collect();
+            found.extend(self.unwritten.iter().filter(|it| !written.contains(&it.at)));
+            found.sort_by_key(|it| it.at);
+        }
         // Counts lie where their run began, times for which runs speak by five minutes.
         for raw in &found {
             if (raws_from..range.end).contains(&raw.at.as_microsecond()) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::domain::alert::delivery::Delivery;
 use crate::domain::{format, sanitise};
-use crate::store::database::{self, Database, FILE_NAME, StoreError};
+use crate::store::database::{self, Database, FILE_NAME, Opened, StoreError};
 use crate::store::rollup;
 use crate::store::samples::timestamp;
 
@@ -55,7 +55,7 @@ pub struct Stat {
 /// When it cannot be read.
 pub fn stat(state_dir: &Path) -> Result<Option<Stat>, StoreError> {
     let path = state_dir.join(FILE_NAME);
-    let Some(connection) = database::open_to_read(state_dir)? else { return Ok(None) };
+    let Some(Opened { connection, .. }) = database::open_to_read(state_dir)? else { return Ok(None) };
     let read = || {
         // One transaction, so that the numbers fit together.
         let _transaction = connection.unchecked_transaction()?;
@@ -88,7 +88,7 @@ pub fn stat(state_dir: &Path) -> Result<Option<Stat>, StoreError> {
 /// When it cannot be read at all.
 pub fn check(state_dir: &Path) -> Result<Option<Vec<String>>, StoreError> {
     let path = state_dir.join(FILE_NAME);
-    let Some(connection) = database::open_to_read(state_dir)? else { return Ok(None) };
+    let Some(Opened { connection, .. }) = database::open_to_read(state_dir)? else { return Ok(None) };
     faults(&connection).map(Some).map_err(|error| StoreError::of(&path, error))
 }
 

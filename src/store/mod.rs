@@ -7,6 +7,7 @@
 //! wait for the disk.
 
 pub mod alerts;
+mod apart;
 pub mod database;
 pub mod file_system;
 mod history;
@@ -32,12 +33,14 @@ use jiff::Timestamp;
 
 use crate::domain::alert::delivery::Delivery;
 use crate::domain::fact::Restored;
+use crate::domain::ids::ProbeId;
 use crate::domain::probe::Sample;
+use crate::domain::probe::outcome::Outcome;
 use crate::store::outbox::{Kept, Mark};
 pub use crate::store::pending::Done;
 use crate::store::pending::{Mirror, Pending};
 use crate::store::rollup::Limits;
-use crate::store::samples::{Known, Raw};
+use crate::store::samples::Known;
 use crate::store::writer::Writer;
 
 /// What the store has to say by itself.
@@ -47,8 +50,8 @@ pub enum News {
     NotDurable(Option<String>),
     /// History was lost, in words: where the damaged file is.
     Damaged(String),
-    /// Deliveries of an earlier run that could only be read now.
-    Late(Vec<Kept>),
+    /// What an earlier run left and could only be read now.
+    Late(Box<Opened>),
 }
 
 /// Where news go; `false` when there is no room for them just now.
@@ -85,9 +88,31 @@ pub struct Store {
     wake_tx: SyncSender<()>,
 }
 
+/// What is not known to be on disk.
+#[derive(Default)]
+struct Held {
+    pending: Pending,
+    /// Outcomes that the writer has taken and is writing.
+    in_hand: Vec<Seen>,
+}
+
+/// An outcome that may not be on disk yet.
+#[derive(Debug, Clone)]
+struct Seen {
+    probe: ProbeId,
+    outcome: Arc<Outcome>,
+    next: Option<Timestamp>,
+}
+
+impl Seen {
+    fn of(sample: &Sample) -> Self {
+        Self { probe: sample.probe.clone(), outcome: Arc::clone(&sample.outcome), next: sample.next }
+    }
+}
+
 /// What the writer shares with everybody else.
 struct Shared {
-    pending: Mutex<Pending>,
+    held: Mutex<Held>,
     file_max_bytes: AtomicU64,
     /// Outcomes have been recorded.
     used: AtomicBool,
@@ -118,7 +143,7 @@ impl Store {
         // One is enough: whoever is woken looks at everything.
         let (wake_tx, wake_rx) = sync_channel(1);
         let shared = Arc::new(Shared {
-            pending: Mutex::default(),
+            held: Mutex::default(),
             file_max_bytes: AtomicU64::new(limits.file_max_bytes),
             used: AtomicBool::new(false),
         });
@@ -131,6 +156,8 @@ impl Store {
             known: Known::default(),
             mirror: Mirror::default(),
             failing: None,
+            since: None,
+            is_read: false,
             unsaid: std::collections::VecDeque::new(),
             chores: std::collections::VecDeque::new(),
         };
@@ -148,10 +175,10 @@ impl Store {
     /// Keeps an outcome; it is on disk within about a second.
     pub fn record(&self, sample: Sample) {
         self.shared.used.store(true, Ordering::Relaxed);
-        let mut pending = self.shared.pending();
-        let was_empty = pending.samples.is_empty();
-        pending.push_sample(sample);
-        drop(pending);
+        let mut held = self.shared.held();
+        let was_empty = held.pending.samples.is_empty();
+        held.pending.push_sample(sample);
+        drop(held);
         if was_empty {
             self.wake();
         }
@@ -160,13 +187,14 @@ impl Store {
     /// Keeps what alerts want kept. `done` is called on the writer's thread: `true` when it is on disk, `false`
     /// when it is in memory until there is room.
     pub fn commit(&self, commit: Commit, done: Done) {
-        let mut pending = self.shared.pending();
+        let mut held = self.shared.held();
+        let pending = &mut held.pending;
         pending.rows.extend(commit.rows);
         pending.deliveries.extend(commit.deliveries);
         pending.superseded.extend(commit.superseded);
         pending.marks.extend(commit.marks);
         pending.done.push(done);
-        drop(pending);
+        drop(held);
         self.wake();
     }
 
@@ -180,9 +208,21 @@ impl Store {
         self.shared.file_max_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Outcomes of a probe that are not on disk yet, oldest first.
-    fn unwritten(&self, probe: &crate::domain::ids::ProbeId) -> Vec<Raw> {
-        self.shared.pending().samples.iter().filter(|it| it.probe == *probe).map(Raw::of).collect()
+    /// Outcomes of a probe (or of all) that may not be on disk yet, oldest first.
+    fn unwritten(&self, probe: Option<&ProbeId>) -> Vec<Seen> {
+        let held = self.shared.held();
+        let waiting = held.pending.samples.iter().map(Seen::of);
+        // What the writer has in hand came before what waits for it.
+        let mut seen: Vec<Seen> = held
+            .in_hand
+            .iter()
+            .cloned()
+            .chain(waiting)
+            .filter(|it| probe.is_none_or(|probe| *probe == it.probe))
+            .collect();
+        drop(held);
+        seen.sort_by_key(|it| it.outcome.at);
+        seen
     }
 
     fn wake(&self) {
@@ -192,22 +232,31 @@ impl Store {
 }
 
 impl Shared {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         // Nothing panics while it is held; should it, what is in there is still to be written.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Hands out what waits. Who reads still sees it, until it is settled.
     fn take(&self) -> Pending {
-        std::mem::take(&mut *self.pending())
+        let mut held = self.held();
+        let taken = std::mem::take(&mut held.pending);
+        held.in_hand = taken.samples.iter().map(Seen::of).collect();
+        taken
     }
 
-    fn put_back(&self, older: Pending) {
-        self.pending().put_back(older);
+    /// Says that what was taken is on disk, or gives it back: who reads never meets an instant at which it is nowhere.
+    fn settle(&self, back: Option<Pending>) {
+        let mut held = self.held();
+        held.in_hand = Vec::new();
+        if let Some(older) = back {
+            held.pending.put_back(older);
+        }
     }
 
     /// Whether there is nothing to write, and whether what there is cannot wait.
     fn look(&self) -> (bool, bool) {
-        let pending = self.pending();
+        let pending = &self.held().pending;
         // While nothing can be written the rest is urgent only when somebody waits for an answer.
         (pending.is_empty(), pending.is_urgent())
     }

@@ -136,9 +136,19 @@ pub(super) fn trim(connection: &Connection) -> rusqlite::Result<()> {
 /// # Errors
 /// When SQLite refuses.
 pub fn open(connection: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    let mut all = Vec::new();
+    open_into(connection, &mut all)?;
+    Ok(all)
+}
+
+/// As [`open`], until a row cannot be read; those before it are in `all`.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn open_into(connection: &Connection, all: &mut Vec<Kept>) -> rusqlite::Result<()> {
     let mut statement = connection
         .prepare_cached("SELECT delivery, state, changed, reached FROM outbox WHERE open = 1 ORDER BY seq")?;
-    collect(statement.query([])?)
+    collect_into(statement.query([])?, all)
 }
 
 /// Of every alert and notifier, what was sent last, where that was not that it is over.
@@ -192,8 +202,13 @@ pub fn attempts(connection: &Connection, delivery: &str) -> rusqlite::Result<Vec
     statement.query_map([delivery], read)?.collect()
 }
 
-fn collect(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Kept>> {
+fn collect(rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Kept>> {
     let mut all = Vec::new();
+    collect_into(rows, &mut all)?;
+    Ok(all)
+}
+
+fn collect_into(mut rows: rusqlite::Rows<'_>, all: &mut Vec<Kept>) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         let (delivery, state) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
         match (serde_json::from_str(delivery), serde_json::from_str(state)) {
@@ -205,5 +220,5 @@ fn collect(mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Kept>> {
             _ => tracing::error!("a delivery in the outbox cannot be read"),
         }
     }
-    Ok(all)
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The thread that reads: history for graphs, and what led to a page. It never stands in the way of a commit.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -13,6 +14,7 @@ use crate::domain::probe::history::{History, HistoryRequest};
 use crate::domain::probe::outcome::Outcome;
 use crate::store::database::{self, Identity, StoreError};
 use crate::store::outbox::{self, Attempt, Kept};
+use crate::store::samples::Raw;
 use crate::store::{Store, history, samples};
 
 /// Questions that wait; a screen asks one at a time.
@@ -48,7 +50,9 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read. One that is not there is an empty past.
     pub fn history(&mut self, request: &HistoryRequest) -> Result<History, StoreError> {
-        let unwritten = self.store.as_ref().map(|it| it.unwritten(&request.probe)).unwrap_or_default();
+        // Before the file is looked at: what is written in between is then met twice, and never not at all.
+        let unwritten = self.store.as_ref().map(|it| it.unwritten(Some(&request.probe))).unwrap_or_default();
+        let unwritten: Vec<Raw> = unwritten.iter().map(|it| Raw::of(&it.outcome, it.next)).collect();
         self.read(|connection| history::history(connection, request, &unwritten, clock::now()))
     }
 
@@ -57,7 +61,8 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn trace(&mut self, probe: &ProbeId, range: Range<Timestamp>) -> Result<Trace, StoreError> {
-        self.read(|connection| {
+        let unwritten = self.store.as_ref().map(|it| it.unwritten(Some(probe))).unwrap_or_default();
+        let mut trace = self.read(|connection| {
             let Some(connection) = connection else { return Ok(Trace::default()) };
             let mut outcomes = std::collections::VecDeque::new();
             samples::walk(connection, Some(probe), range.clone(), |_, outcome| {
@@ -67,8 +72,19 @@ impl Reader {
                 outcomes.push_back(outcome);
                 true
             })?;
-            Ok(Trace { outcomes: outcomes.into(), deliveries: outbox::about(connection, probe.as_str(), range)? })
-        })
+            let deliveries = outbox::about(connection, probe.as_str(), range.clone())?;
+            Ok(Trace { outcomes: outcomes.into(), deliveries })
+        })?;
+        let known: BTreeSet<Timestamp> = trace.outcomes.iter().map(|it| it.at).collect();
+        let new = unwritten.into_iter().filter(|it| range.contains(&it.outcome.at) && !known.contains(&it.outcome.at));
+        let mut outcomes: Vec<Outcome> = new.map(|it| it.outcome.as_ref().clone()).collect();
+        if !outcomes.is_empty() {
+            outcomes.append(&mut trace.outcomes);
+            outcomes.sort_by_key(|it| it.at);
+            outcomes.drain(..outcomes.len().saturating_sub(TRACE_MAX));
+            trace.outcomes = outcomes;
+        }
+        Ok(trace)
     }
 
     /// Deliveries that are not sent yet, in their order.
@@ -100,15 +116,19 @@ impl Reader {
         // Asked before it is opened: one that is replaced in between is noticed by the next question.
         let in_place = database::identity(&self.state_dir);
         self.connection.take_if(|(_, identity)| Some(*identity) != in_place);
+        let mut is_apart = false;
         if let (None, Some(identity)) = (&self.connection, in_place) {
-            self.connection = database::open_to_read(&self.state_dir)?.map(|it| (it, identity));
+            let opened = database::open_to_read(&self.state_dir)?;
+            is_apart = opened.as_ref().is_some_and(|it| it.is_apart);
+            self.connection = opened.map(|it| (it.connection, identity));
         }
         let Some((connection, _)) = &self.connection else {
             return what(None).map_err(|error| StoreError::of(&path, error));
         };
         let read = connection.unchecked_transaction().and_then(|_transaction| what(Some(connection)));
-        if read.is_err() {
-            // Whatever it was, the next question opens it anew.
+        if read.is_err() || is_apart {
+            // Whatever it was, the next question opens it anew. One that keeps everybody else out would keep out the
+            // writer too, when there is room again.
             self.connection = None;
         }
         read.map_err(|error| StoreError::of(&path, error))

@@ -170,9 +170,9 @@ pub struct Raw {
 
 impl Raw {
     /// Of an outcome that is not written yet.
-    pub fn of(sample: &Sample) -> Self {
-        let Outcome { at, result, phases, lag, latency_suspect, .. } = *sample.outcome;
-        let due = sample.next.and_then(|it| Duration::try_from(it.duration_since(at)).ok());
+    pub fn of(outcome: &Outcome, next: Option<Timestamp>) -> Self {
+        let Outcome { at, result, phases, lag, latency_suspect, .. } = *outcome;
+        let due = next.and_then(|it| Duration::try_from(it.duration_since(at)).ok());
         Self { at, result, phases, lag, suspect: latency_suspect, due }
     }
 

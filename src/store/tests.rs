@@ -241,6 +241,155 @@ fn a_reader_that_stays_open_reads_the_file_that_took_the_place_of_another() {
     }
 }
 
+/// A state directory as `kill -9` leaves it, with one thing of each kind in the log of the file.
+fn killed(now: Timestamp) -> tempfile::TempDir {
+    let (dir, left) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let running = Running::start(dir.path());
+    running.store.record(sample("api", now, ProbeResult::Fail, 3));
+    assert!(running.commit(change("one")));
+    assert!(running.commit(change("two")));
+    assert!(running.commit(mark("one", DeliveryState::Sent { receipt: None, attempts: 1 })));
+    for ending in ["", "-wal"] {
+        let name = format!("{FILE_NAME}{ending}");
+        std::fs::copy(dir.path().join(&name), left.path().join(&name)).expect("copied");
+    }
+    stop(running);
+    left
+}
+
+#[test]
+fn where_shared_memory_cannot_be_made_what_was_kept_is_read_and_gone_on_with_until_it_can() {
+    let now = clock::now();
+    let dir = killed(now);
+    // As on a full disk: the file for the shared memory cannot be made.
+    let in_the_way = dir.path().join(format!("{FILE_NAME}-shm"));
+    std::fs::create_dir(&in_the_way).expect("made");
+    let running = Running::start(dir.path());
+    let Opened { restored, deliveries, lasting } = &running.opened;
+    assert_eq!(restored.alerts, [("alert".to_string(), "row of two".to_string())]);
+    assert!(!restored.lost, "all of it was read");
+    assert_eq!(restored.probes.len(), 1);
+    assert_eq!(deliveries.iter().map(|it| it.delivery.id.as_str()).collect::<Vec<_>>(), ["two"]);
+    assert_eq!(*lasting, [delivery("one")]);
+    let why = running.not_durable().expect("a reason");
+    assert!(why.contains("what is new since") && !why.contains("cannot be read"), "{why}");
+    let trace = Reader::new(dir.path(), Some(running.store.clone()))
+        .trace(&probe("api"), now..Timestamp::MAX)
+        .expect("read past what is in the way");
+    assert_eq!((trace.outcomes.len(), trace.deliveries.len()), (1, 2));
+
+    assert!(!running.commit(mark("two", DeliveryState::Sent { receipt: None, attempts: 1 })), "from memory");
+    assert!(!running.commit(change("three")));
+    std::fs::remove_dir(&in_the_way).expect("removed");
+    assert!(running.commit(Commit::default()), "room again");
+    assert_eq!(running.not_durable(), None);
+    stop(running);
+    let again = Running::start(dir.path());
+    let ids: Vec<_> = again.opened.deliveries.iter().map(|it| it.delivery.id.clone()).collect();
+    assert_eq!(ids, ["three"], "what went from memory does not go again");
+    assert_eq!(again.opened.restored.alerts, [("alert".to_string(), "row of three".to_string())]);
+    stop(again);
+}
+
+#[test]
+fn what_cannot_be_read_at_the_start_comes_when_it_can_and_says_until_then_that_it_is_missing() {
+    let dir = killed(clock::now());
+    let raw = Connection::open(dir.path().join(FILE_NAME)).expect("opened");
+    raw.execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN IMMEDIATE").expect("locked");
+    let running = Running::start(dir.path());
+    assert_eq!(
+        running.opened,
+        Opened { restored: Restored { lost: true, ..Restored::default() }, ..Opened::default() }
+    );
+    let why = running.not_durable().expect("a reason");
+    assert!(why.contains("locked by another process") && why.contains("what was kept before cannot be read"), "{why}");
+    assert!(!running.commit(change("new")));
+    drop(raw);
+    assert!(running.commit(Commit::default()), "it is free again");
+    let News::Late(late) = running.news() else { panic!("it comes") };
+    assert_eq!(late.restored.alerts, [("alert".to_string(), "row of two".to_string())]);
+    assert!(!late.restored.lost);
+    assert_eq!(late.deliveries.len(), 1);
+    assert_eq!(running.not_durable(), None);
+    stop(running);
+    let again = Running::start(dir.path());
+    assert_eq!(again.opened.deliveries.iter().map(|it| it.delivery.id.as_str()).collect::<Vec<_>>(), ["two", "new"]);
+    stop(again);
+}
+
+#[test]
+fn out_of_a_damaged_file_is_saved_what_can_be_read_and_it_is_said_that_there_may_have_been_more() {
+    let dir = killed(clock::now());
+    let raw = Connection::open(dir.path().join(FILE_NAME)).expect("opened");
+    let page: i64 = raw
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'probe_state'", [], |row| row.get(0))
+        .expect("a table");
+    raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpoint");
+    drop(raw);
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join(FILE_NAME)).expect("opened");
+    let page_bytes = database::PAGE_BYTES;
+    let nonsense = vec![0x5a; page_bytes as usize];
+    std::os::unix::fs::FileExt::write_all_at(&file, &nonsense, (page.unsigned_abs() - 1) * page_bytes).expect("spoilt");
+    let running = Running::start(dir.path());
+    let Opened { restored, deliveries, lasting } = running.opened.clone();
+    assert!(restored.lost);
+    assert_eq!((restored.probes.len(), restored.alerts.len(), deliveries.len(), lasting.len()), (0, 1, 1, 1));
+    let News::Damaged(text) = running.news() else { panic!("it is said") };
+    assert!(text.contains("was damaged"), "{text}");
+    stop(running);
+    // The new file holds it from the first moment.
+    let again = Running::start(dir.path());
+    assert_eq!((again.opened.restored.alerts.len(), again.opened.deliveries.len()), (1, 1));
+    assert!(!again.opened.restored.lost);
+    stop(again);
+}
+
+#[test]
+fn a_log_that_is_gone_is_said_and_what_is_new_is_not_numbered_as_what_it_held() {
+    let dir = killed(clock::now());
+    std::fs::remove_file(dir.path().join(format!("{FILE_NAME}-wal"))).expect("removed");
+    std::fs::write(dir.path().join(format!("{FILE_NAME}-shm")), [0; 32768]).expect("left behind");
+    let running = Running::start(dir.path());
+    assert!(running.opened.restored.lost);
+    let News::Damaged(text) = running.news() else { panic!("it is said") };
+    assert!(text.contains("store.db-wal") && text.contains("is lost"), "{text}");
+    assert!(running.commit(change("new")));
+    stop(running);
+    let again = Running::start(dir.path());
+    assert!(!again.opened.restored.lost, "said once");
+    stop(again);
+}
+
+#[test]
+fn what_the_writer_has_in_hand_is_seen_by_who_reads() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let running = Running::start(dir.path());
+    assert!(running.commit(Commit::default()));
+    let now = clock::now();
+    let mut reader = Reader::new(dir.path(), Some(running.store.clone()));
+    let request = request(now, 60);
+    // The writer stands still with the outcome in its hand as long as another process holds the file.
+    let raw = Connection::open(dir.path().join(FILE_NAME)).expect("opened");
+    raw.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    running.store.record(sample("api", now, ProbeResult::Ok, 3));
+    running.store.flush(Box::new(|_| {}));
+    let until = clock::monotonic() + PATIENCE;
+    while running.store.shared.held().in_hand.is_empty() {
+        assert!(clock::monotonic() < until, "it is never taken");
+        std::thread::yield_now();
+    }
+    assert!(running.store.shared.held().pending.samples.is_empty(), "neither here");
+    assert_eq!(Reader::new(dir.path(), None).history(&request).expect("read").whole.ok, 0, "nor there");
+    assert_eq!(reader.history(&request).expect("read").whole.ok, 1);
+    let range = now..Timestamp::MAX;
+    assert_eq!(reader.trace(&probe("api"), range.clone()).expect("read").outcomes.len(), 1);
+    drop(raw);
+    assert!(running.commit(Commit::default()), "written");
+    assert_eq!(reader.history(&request).expect("read").whole.ok, 1, "and not twice");
+    assert_eq!(reader.trace(&probe("api"), range).expect("read").outcomes.len(), 1);
+    stop(running);
+}
+
 #[test]
 fn what_is_asked_about_the_file_is_answered_and_its_sums_are_made_again() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::clock;
@@ -14,7 +15,7 @@ use crate::store::database::{self, Database, PAGE_BYTES, StoreError};
 use crate::store::pending::{Mirror, Pending};
 use crate::store::rollup::{self, Chore, Limits, Marks};
 use crate::store::samples::{self, Known};
-use crate::store::{News, NewsSink, Opened, Shared, alerts, file_system, outbox};
+use crate::store::{News, NewsSink, Opened, Shared, alerts, apart, file_system, outbox};
 
 /// Outcomes wait this long for others, so that a thousand probes cost one transaction a second.
 const BATCH: Duration = Duration::from_secs(1);
@@ -57,25 +58,53 @@ pub(super) struct Writer {
     pub(super) mirror: Mirror,
     /// Why nothing is written, once that was said.
     pub(super) failing: Option<String>,
+    /// Since when nothing is written.
+    pub(super) since: Option<Timestamp>,
+    /// What an earlier run left is known, as far as it can be.
+    pub(super) is_read: bool,
     /// What could not be said yet, because nobody had room.
     pub(super) unsaid: VecDeque<News>,
     pub(super) chores: VecDeque<Chore>,
 }
 
 impl Writer {
-    /// Opens the file and says what it held; without a file there is nothing, and the writer goes on from memory.
+    /// Opens the file and says what it held. Where that cannot be done because its disk takes nothing, what it holds is
+    /// read all the same, and the writer goes on from memory.
     pub(super) fn open(&mut self) -> Opened {
         match self.open_database() {
             Ok(opened) => {
-                self.mirror = Mirror::new(opened.restored.alerts.clone(), opened.deliveries.clone());
+                self.take_over(&opened);
                 self.say_remote();
                 opened
             }
             Err(error) => {
+                let opened = self.read_apart();
+                if let Some(opened) = &opened {
+                    self.take_over(opened);
+                }
                 self.fail(&error);
-                Opened::default()
+                // Whoever numbers what is new must know that there may be older numbers.
+                let unread =
+                    || Opened { restored: Restored { lost: true, ..Restored::default() }, ..Opened::default() };
+                opened.unwrap_or_else(unread)
             }
         }
+    }
+
+    /// Begins with what a file held.
+    fn take_over(&mut self, opened: &Opened) {
+        self.is_read = true;
+        self.mirror = Mirror::new(opened.restored.alerts.clone(), opened.deliveries.clone());
+    }
+
+    /// Reads the file of a disk that takes nothing; `None` when it cannot be read.
+    fn read_apart(&self) -> Option<Opened> {
+        let read = match database::open_to_read(&self.state_dir) {
+            Ok(Some(opened)) => read(&opened.connection).map_err(|error| error.to_string()),
+            Ok(None) => Ok(Opened::default()),
+            Err(error) => Err(error.to_string()),
+        };
+        read.inspect_err(|error| tracing::error!("what an earlier run kept cannot be read: {error}")).ok()
     }
 
     pub(super) fn run(mut self, wake_rx: &Receiver<()>) {
@@ -138,32 +167,54 @@ impl Writer {
     }
 
     fn open_database(&mut self) -> Result<Opened, StoreError> {
-        let database = match Database::open(&self.state_dir) {
-            Err(StoreError::Damaged { path, error }) => self.replace(&path, &error.to_string())?,
+        let has_lost = database::lost_its_log(&self.state_dir);
+        let (database, mut opened) = match self.open_and_read() {
+            Err(StoreError::Damaged { path, error }) => {
+                // Most of a file is history, and most damage is there: what alerts know may still be readable.
+                let salvaged = self.salvage();
+                let database = self.replace(&path, &error.to_string())?;
+                self.mirror = Mirror::new(salvaged.restored.alerts.clone(), salvaged.deliveries.clone());
+                (database, salvaged)
+            }
             other => other?,
-        };
-        let opened = match self.read(&database) {
-            Err(error) => match StoreError::of(&database.path, error) {
-                StoreError::Damaged { path, error } => {
-                    drop(database);
-                    let database = self.replace(&path, &error.to_string())?;
-                    self.database = Some(database);
-                    return Ok(Opened::default());
-                }
-                error => return Err(error),
-            },
-            Ok(opened) => opened,
         };
         self.known = Known::default();
         self.database = Some(database);
+        if has_lost {
+            opened.restored.lost = true;
+            self.unsaid.push_back(News::Damaged(format!(
+                "the log of `{}` (`{}-wal`) is gone: what an earlier run wrote last is lost",
+                self.state_dir.join(database::FILE_NAME).display(),
+                database::FILE_NAME
+            )));
+        }
+        if opened.restored.lost {
+            // What was saved out of a damaged file is in no file now.
+            let all = self.mirror.all();
+            self.write_open(&all)?;
+        }
         Ok(opened)
     }
 
-    fn read(&self, database: &Database) -> rusqlite::Result<Opened> {
-        let connection = &database.connection;
-        self.set_ceiling(connection)?;
-        let restored = Restored { probes: samples::restore(connection)?, alerts: alerts::read(connection)? };
-        Ok(Opened { restored, deliveries: outbox::open(connection)?, lasting: outbox::lasting(connection)? })
+    fn open_and_read(&self) -> Result<(Database, Opened), StoreError> {
+        let database = Database::open(&self.state_dir)?;
+        let opened = self.set_ceiling(&database.connection).and_then(|()| read(&database.connection));
+        match opened {
+            Ok(opened) => Ok((database, opened)),
+            Err(error) => Err(StoreError::of(&database.path, error)),
+        }
+    }
+
+    /// Reads what can be read of a damaged file.
+    fn salvage(&self) -> Opened {
+        let mut saved = Opened { restored: Restored { lost: true, ..Restored::default() }, ..Opened::default() };
+        let Ok(connection) = apart::open(&self.state_dir.join(database::FILE_NAME)) else { return saved };
+        // Each by itself, and of each as much as comes before the damage.
+        let _ = alerts::read_into(&connection, &mut saved.restored.alerts);
+        let _ = outbox::open_into(&connection, &mut saved.deliveries);
+        saved.restored.probes = samples::restore(&connection).unwrap_or_default();
+        saved.lasting = outbox::lasting(&connection).unwrap_or_default();
+        saved
     }
 
     fn set_ceiling(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -214,6 +265,8 @@ impl Writer {
         match result {
             Ok(()) => {
                 self.mirror.follow(&pending);
+                self.shared.settle(None);
+                self.since = None;
                 if self.failing.take().is_some() {
                     self.unsaid.push_back(News::NotDurable(None));
                     self.say_remote();
@@ -221,8 +274,8 @@ impl Writer {
                 }
             }
             Err(error) => {
+                self.shared.settle(Some(pending));
                 self.fail(&error);
-                self.shared.put_back(pending);
             }
         }
         let durable = self.failing.is_none();
@@ -234,10 +287,10 @@ impl Writer {
     fn write(&mut self, pending: &Pending) -> Result<(), StoreError> {
         if self.database.is_none() {
             let opened = self.open_database()?;
-            // The program went on without it meanwhile, and the policy decides by what it knows now; but what
-            // an earlier run could not send is sent.
-            if !opened.deliveries.is_empty() {
-                self.unsaid.push_back(News::Late(opened.deliveries));
+            if !self.is_read {
+                // The program went on without it meanwhile: what it does not know yet comes to it now.
+                self.take_over(&opened);
+                self.unsaid.push_back(News::Late(Box::new(opened)));
             }
             let all = self.mirror.all();
             self.write_open(&all)?;
@@ -275,7 +328,9 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &StoreError) {
-        let why = format!("{error}; alerts and history are kept in memory only");
+        let since = *self.since.get_or_insert_with(clock::now);
+        let before = if self.is_read { "" } else { "what was kept before cannot be read, and " };
+        let why = format!("{error}; {before}what is new since {since:.0} is in memory only");
         if self.failing.as_ref() != Some(&why) {
             tracing::warn!("not durable: {why}");
             self.unsaid.push_back(News::NotDurable(Some(why.clone())));
@@ -348,6 +403,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// Reads what a file keeps over a restart.
+fn read(connection: &Connection) -> rusqlite::Result<Opened> {
+    let (probes, alerts) = (samples::restore(connection)?, alerts::read(connection)?);
+    let restored = Restored { probes, alerts, lost: false };
+    Ok(Opened { restored, deliveries: outbox::open(connection)?, lasting: outbox::lasting(connection)? })
 }
 
 fn write_all(transaction: &Transaction<'_>, known: &mut Known, pending: &Pending) -> rusqlite::Result<()> {

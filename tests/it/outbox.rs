@@ -2,6 +2,8 @@
 //! is repeated only when nobody could know whether it arrived, with the same key. Also on a full disk, and with
 //! two processes on one state directory.
 
+mod full_disk;
+
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
@@ -56,6 +58,7 @@ async fn the_process_that_is_killed() {
     while let Some(inbound) = link.facts_rx.recv().await {
         let line = match inbound {
             Inbound::Snapshot(board) if board.standby.is_some() => "standby",
+            Inbound::Snapshot(board) if board.not_durable.is_some() => "not durable",
             Inbound::Fact(envelope) => match &envelope.fact {
                 Fact::Runtime(RuntimeFact::NotDurable { why: Some(_) }) => "not durable",
                 Fact::Runtime(RuntimeFact::NotDurable { why: None }) => "durable",

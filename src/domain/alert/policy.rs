@@ -65,6 +65,8 @@ pub struct AlertBoard {
     notifiers: BTreeMap<String, NotifierState>,
     // Common causes so far: part of their keys.
     commons: u64,
+    // What is new is numbered above this: not 0 when an earlier run is known in part only.
+    numbers_from: u64,
     // Always the least of what is due.
     wake: Option<Timestamp>,
 }
@@ -169,7 +171,7 @@ impl AlertBoard {
 
     /// What is the matter with a probe now.
     pub fn open(&self, probe: &ProbeId) -> impl Iterator<Item = &Alert> {
-        let keys = self.trails.get(probe).into_iter().flat_map(|it| it.open.values());
+        let keys = self.trails.get(probe).into_iter().flat_map(|it| it.open.values().chain(&it.twins));
         keys.filter_map(|it| self.alerts.get(it))
     }
 
@@ -212,9 +214,12 @@ impl AlertBoard {
     fn configure(&mut self, run: &mut Run<'_>, rules: &AlertRules) {
         self.rules.clone_from(rules);
         run.turns.clear();
-        self.configured = true;
+        let is_late = std::mem::replace(&mut self.configured, true);
         if std::mem::take(&mut self.restored) {
             self.orphans_at = Some(run.now + ORPHAN_AFTER);
+            if is_late {
+                self.keep_all(run);
+            }
         }
         let probes = run.probes;
         for (probe, _) in probes.iter() {
@@ -301,7 +306,10 @@ impl AlertBoard {
         }
         let concerns = state.concerns();
         let open: Vec<(Concern, String)> = match self.trails.get(probe) {
-            Some(trail) => trail.open.iter().map(|(concern, key)| (*concern, key.clone())).collect(),
+            Some(trail) => {
+                let twins = trail.twins.iter().filter_map(|it| Some((self.alerts.get(it)?.concern(), it.clone())));
+                trail.open.iter().map(|(concern, key)| (*concern, key.clone())).chain(twins).collect()
+            }
             None => Vec::new(),
         };
         for (concern, key) in &open {
@@ -338,7 +346,7 @@ impl AlertBoard {
 
     fn begin(&mut self, run: &mut Run<'_>, probe: &ProbeId, state: &ProbeState, concern: &ConcernState) {
         let trail = self.trails.entry(probe.clone()).or_default();
-        trail.number += 1;
+        trail.number = trail.number.max(self.numbers_from) + 1;
         let key = key(probe, trail.number);
         trail.open.insert(concern.concern, key.clone());
         let trouble = state.last_trouble().filter(|_| !matches!(concern.concern, Concern::Burn | Concern::SlowBurn));

@@ -145,6 +145,7 @@ impl AlertBoard {
         let is_one_thing = entries.iter().all(|it| it.action == first.action) && entries.len() <= LISTED_MAX;
         let action = if is_one_thing { first.action } else { Action::Digest };
         let lane = self.lanes.entry(name.to_string()).or_default();
+        lane.number = lane.number.max(self.numbers_from);
         let number = lane.number + 1;
         lane.spend(now, entries.len(), rule.limit);
         let id = format!("{}:{name}:{}:{number}", first.key, action.word());

@@ -30,7 +30,7 @@ impl AlertBoard {
             }
             // Of the same count as messages: an id is never used twice, also after a restart.
             let lane = self.lanes.entry(notifier.clone()).or_default();
-            lane.number += 1;
+            lane.number = lane.number.max(self.numbers_from) + 1;
             let number = lane.number;
             run.keep(Row::Lane(notifier.clone()));
             let key = format!("{host}/silence/{}", silence.id);

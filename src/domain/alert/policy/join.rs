@@ -41,7 +41,7 @@ impl AlertBoard {
         children.sort_by_key(|it| (it.opened, it.since));
         let keys: Vec<String> = children.iter().map(|it| it.key.clone()).collect();
         let host = alert.host().to_string();
-        self.commons += 1;
+        self.commons = self.commons.max(self.numbers_from) + 1;
         run.keep(Row::Commons);
         let common = format!("{host}/{}/{}", print.slug(), self.commons);
         let alert = Alert {

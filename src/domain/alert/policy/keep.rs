@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::domain::alert::policy::alert::Subject;
+use crate::domain::alert::policy::trail::Trail;
 use crate::domain::alert::policy::{AlertBoard, Run};
 use crate::domain::ids::ProbeId;
 
@@ -22,19 +25,21 @@ pub(super) enum Row {
 
 impl AlertBoard {
     /// Takes back what [`crate::domain::alert::Change::rows`] kept before a restart. What cannot be read any more is left out.
+    ///
+    /// When it comes late, what is known by now goes before it: the rules must be told again after it.
     pub fn restore(&mut self, rows: &[(String, String)]) {
         self.restored = true;
         for (key, value) in rows {
             let Some((table, name)) = key.split_once('/') else { continue };
             let name = name.to_string();
             match table {
-                "alert" => put(value, |it| self.alerts.insert(name, it)),
-                "trail" => put(value, |it| self.trails.insert(ProbeId::of(&name), it)),
-                "lane" => put(value, |it| self.lanes.insert(name, it)),
-                "out" => put(value, |it| self.outs.insert(name, it)),
-                "silence" => put(value, |it| self.silences.insert(name, it)),
-                "maintenance" => put(value, |it| self.maintenances.insert(name, it)),
-                "number" => put(value, |it| Some(std::mem::replace(&mut self.commons, it))),
+                "alert" => put(value, |it| _ = self.alerts.entry(name).or_insert(it)),
+                "trail" => put(value, |it| self.trails.entry(ProbeId::of(&name)).or_default().precede(it)),
+                "lane" => put(value, |it| self.lanes.entry(name).or_default().precede(it)),
+                "out" => put(value, |it| _ = self.outs.entry(name).or_insert(it)),
+                "silence" => put(value, |it| _ = self.silences.entry(name).or_insert(it)),
+                "maintenance" => put(value, |it| _ = self.maintenances.entry(name).or_insert(it)),
+                "number" => put(value, |it: u64| self.commons = self.commons.max(it)),
                 _ => {}
             }
         }
@@ -42,7 +47,35 @@ impl AlertBoard {
         let keys: BTreeSet<&String> = self.alerts.keys().collect();
         for trail in self.trails.values_mut() {
             trail.open.retain(|_, key| keys.contains(key));
+            trail.twins.retain(|key| keys.contains(key));
         }
+        // And the other way round: of a damaged file only some rows may have been saved. What no trail leads to would
+        // never end.
+        for alert in self.alerts.values().filter(|it| it.ended.is_none()) {
+            let Subject::Probe { probe, concern } = &alert.subject else { continue };
+            let trail = self.trails.entry(probe.clone()).or_default();
+            if !trail.open.values().chain(&trail.twins).any(|it| *it == alert.key) {
+                trail.precede(Trail { open: [(*concern, alert.key.clone())].into(), ..Trail::default() });
+            }
+        }
+    }
+
+    /// Numbers what is new from here on, because not everything that was numbered before is known: an id that was
+    /// used must never be used again.
+    pub fn number_from(&mut self, now: Timestamp) {
+        // Seconds: nobody has so many alerts that the next second begins below the last number of this one.
+        self.numbers_from = self.numbers_from.max(now.as_second().unsigned_abs());
+    }
+
+    /// Everything that is kept, when rows of an earlier run have come late.
+    pub(super) fn keep_all(&self, run: &mut Run<'_>) {
+        self.alerts.keys().for_each(|it| run.keep(Row::Alert(it.clone())));
+        self.trails.keys().for_each(|it| run.keep(Row::Trail(it.clone())));
+        self.lanes.keys().for_each(|it| run.keep(Row::Lane(it.clone())));
+        self.outs.keys().for_each(|it| run.keep(Row::Out(it.clone())));
+        self.silences.keys().for_each(|it| run.keep(Row::Silence(it.clone())));
+        self.maintenances.keys().for_each(|it| run.keep(Row::Maintenance(it.clone())));
+        run.keep(Row::Commons);
     }
 
     /// Puts the changed rows into the change.
@@ -67,7 +100,7 @@ fn json<T: Serialize>(value: Option<&T>) -> Option<String> {
     value.and_then(|it| serde_json::to_string(it).ok())
 }
 
-fn put<T: DeserializeOwned>(value: &str, into: impl FnOnce(T) -> Option<T>) {
+fn put<T: DeserializeOwned>(value: &str, into: impl FnOnce(T)) {
     if let Ok(value) = serde_json::from_str(value) {
         into(value);
     }

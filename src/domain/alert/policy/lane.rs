@@ -97,6 +97,18 @@ impl Lane {
         }
     }
 
+    /// Puts what an earlier run wrote before what is known by now.
+    pub fn precede(&mut self, earlier: Self) {
+        self.number = self.number.max(earlier.number);
+        self.last = self.last.max(earlier.last);
+        self.run = self.run.max(earlier.run);
+        let mut sent = earlier.sent;
+        sent.extend(self.sent.iter().copied().filter(|it| !sent.contains(it)).collect::<Vec<_>>());
+        self.sent = sent;
+        let waiting = std::mem::replace(&mut self.waiting, earlier.waiting);
+        waiting.into_iter().for_each(|it| self.put(it));
+    }
+
     /// Puts something in, unless the same waits already.
     pub fn put(&mut self, entry: Entry) {
         match self.waiting.iter_mut().find(|it| it.key == entry.key) {

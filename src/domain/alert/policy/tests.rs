@@ -241,3 +241,60 @@ fn editing_a_probe_forgets_nothing_and_a_name_added_is_told() {
     let key = world.board.open(&probe("api")).map(|it| it.key.clone()).next();
     assert_eq!(key.as_deref(), Some("h/api/1"));
 }
+
+#[test]
+fn what_is_read_late_goes_on_what_is_over_is_told_and_no_number_is_used_twice() {
+    let mut world = World::new();
+    for name in ["api", "web"] {
+        world.probe(name, |_| {});
+        world.fail(name, 2);
+    }
+    world.pass(60);
+    assert_eq!(world.sent().len(), 1, "both in one message");
+    let rows: Vec<(String, String)> = world.rows.clone().into_iter().collect();
+
+    // Another start, at which nothing of this can be read. The one is fine meanwhile, the other is not.
+    let mut second = World::new();
+    second.now = world.now;
+    second.board.number_from(second.now);
+    for name in ["api", "web"] {
+        second.probe(name, |_| {});
+    }
+    second.fine("api", 2);
+    second.fail("web", 2);
+    second.pass(60);
+    let number = world.now.as_second() + 1;
+    assert_eq!(second.sent(), [format!("trigger sms h/web/{number}")], "under a number of its own");
+    assert!(second.all[0].id.ends_with(&format!(":{number}")), "{}", second.all[0].id);
+
+    second.board.restore(&rows);
+    second.configure();
+    second.pass(60);
+    assert_eq!(second.sent(), ["resolve sms h/api/1"], "what is over is told, what is not is not told again");
+    let open: Vec<String> = second.board.open(&probe("web")).map(|it| it.key.clone()).collect();
+    assert_eq!(open, [format!("h/web/{number}"), "h/web/1".to_string()]);
+    // A restart in between changes nothing of it.
+    second.restart();
+    second.fine("web", 2);
+    second.pass(60);
+    let ended = second.sent();
+    assert_eq!(second.last_message().alerts.len(), 2, "both are over: {ended:?}");
+    assert_eq!(second.board.open(&probe("web")).count(), 0);
+    second.fail("web", 2);
+    second.pass(60);
+    assert_eq!(second.sent(), [format!("trigger sms h/web/{}", number + 1)]);
+}
+
+#[test]
+fn an_alert_to_which_no_trail_leads_any_more_still_ends() {
+    let mut world = World::new();
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/api/1"]);
+    world.rows.retain(|key, _| !key.starts_with("trail/"));
+    world.restart();
+    world.fine("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["resolve sms h/api/1"]);
+}

@@ -24,10 +24,37 @@ pub struct Trail {
     pub health: Option<Health>,
     /// Keys of what is the matter now.
     pub open: BTreeMap<Concern, String>,
+    /// Keys of alerts of an earlier run that was read late, about what was begun anew meanwhile: they end with it.
+    pub twins: Vec<String>,
     /// Somebody has seen it until it is fine.
     pub sticky: Option<Acknowledgement>,
     /// Oldest first, at most [`STEPS_MAX`].
     pub steps: VecDeque<Step>,
+}
+
+impl Trail {
+    /// Puts what an earlier run wrote before what is known by now.
+    pub(super) fn precede(&mut self, earlier: Self) {
+        self.number = self.number.max(earlier.number);
+        self.health = self.health.or(earlier.health);
+        for (concern, key) in earlier.open {
+            match self.open.get(&concern) {
+                None => drop(self.open.insert(concern, key)),
+                Some(own) if *own != key => self.twins.push(key),
+                Some(_) => {}
+            }
+        }
+        self.twins.extend(earlier.twins);
+        self.twins.sort_unstable();
+        self.twins.dedup();
+        self.sticky = self.sticky.take().or(earlier.sticky);
+        let mut steps = earlier.steps;
+        // Read twice, they are the same.
+        steps.retain(|it| !self.steps.contains(it));
+        steps.append(&mut self.steps);
+        steps.drain(..steps.len().saturating_sub(STEPS_MAX));
+        self.steps = steps;
+    }
 }
 
 impl AlertBoard {

@@ -297,7 +297,10 @@ impl AlertBoard {
         if let Subject::Probe { probe, concern } = &alert.subject
             && let Some(trail) = self.trails.get_mut(probe)
         {
-            trail.open.remove(concern);
+            if trail.open.get(concern).is_some_and(|it| it == key) {
+                trail.open.remove(concern);
+            }
+            trail.twins.retain(|it| it != key);
             run.keep(Row::Trail(probe.clone()));
         }
         for (name, contact) in &mut alert.contacts {

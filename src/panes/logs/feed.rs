@@ -30,6 +30,9 @@ const RECORDS_MIN: u32 = 100;
 /// Records asked for on each side of a place, at most: bounds what one answer copies (about 1 MB of text).
 const RECORDS_MAX: u32 = 500;
 
+/// Newest rows that may still grow while they are read: the last record of each source.
+const GROWING_ROWS: usize = 64;
+
 /// Rows by which a view names a place: a record or the gap that stands at the same position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
@@ -338,6 +341,7 @@ impl Feed {
             if want.is_none() || std::mem::take(&mut self.count_first) {
                 self.count_new(&rows);
             }
+            self.renew(&rows);
             self.tail.rows = rows;
             return Answer::Tail;
         }
@@ -367,6 +371,18 @@ impl Feed {
         self.new_more |= known.is_none() && !self.tail.rows.rows.is_empty();
         if added > 0 {
             self.page.rows.at_tail = false;
+        }
+    }
+
+    /// What was still being written when reading was paused is read as what it has become.
+    fn renew(&mut self, rows: &Rows) {
+        for old in self.tail.rows.rows.iter().rev().take(GROWING_ROWS) {
+            let Some(spot) = Spot::of(old) else { continue };
+            let new = rows.rows.iter().rev().find(|it| spot.is(it)).filter(|it| *it != old);
+            let kept = self.page.rows.rows.iter_mut().rev().find(|it| spot.is(it));
+            if let (Some(new), Some(kept)) = (new, kept) {
+                kept.clone_from(new);
+            }
         }
     }
 

@@ -128,6 +128,17 @@ impl Desk {
         }
     }
 
+    /// Adds a line to the newest record and sends what a following view gets.
+    pub fn grows(&mut self, line: &str) {
+        if let Some(Row::Record(record)) = self.rows.last_mut() {
+            record.lines.push(line.into());
+        }
+        if let Some(request) = self.following.clone() {
+            let window = self.answer(&request);
+            self.deliver(window);
+        }
+    }
+
     /// Runs something on the pane and gives its effects to the world.
     pub fn with(&mut self, run: impl FnOnce(&mut LogsPane, &Context<'_>) -> Vec<Effect>) {
         let cx = Context {

@@ -43,6 +43,18 @@ fn the_newest_line_is_followed_until_the_reader_scrolls_up() {
 }
 
 #[test]
+fn a_record_that_grows_while_it_is_read_is_shown_as_it_is_now() {
+    let mut desk = Desk::numbered(80, 8, 50);
+    desk.press("k");
+    desk.grows("  at com.example.Client.call");
+    check_last(&desk, "number 49 (+1 line)");
+    check_selected(&desk, "number 48");
+    desk.arrives("INFO newer");
+    desk.grows("more of it");
+    assert!(!desk.screen().contains("newer"), "{}", desk.screen());
+}
+
+#[test]
 fn going_down_past_the_newest_line_follows_again() {
     let mut desk = Desk::numbered(80, 8, 50);
     desk.press("k k j j j");

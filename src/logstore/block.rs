@@ -268,15 +268,17 @@ impl Block {
         let is_lone = matcher.only_lead().is_some();
         let mut reader = self.stamp_reader();
         let mut hits = Hits::default();
-        let (mut at, mut last) = (0, None);
+        // Where matches are dense the next one mostly stands in the line that ended the record of the last.
+        let (mut at, mut last, mut stamped) = (0, None, None);
         while at < self.bytes.len() {
             let Some(hit) = lead.find_at(&self.bytes, at) else { break };
-            let start = memchr::memrchr(b'\n', &self.bytes[..hit.start]).map_or(0, |it| it + 1);
+            let start = memchr::memrchr(b'\n', &self.bytes[at..hit.start]).map_or(at, |it| at + it + 1);
             let end = memchr::memchr(b'\n', &self.bytes[hit.start..]).map_or(self.bytes.len(), |it| hit.start + it);
             if hit.end > end || (end - start) as u64 > LINE_BYTES {
                 return None;
             }
-            let (first, lines) = self.stamped_line_of(start, end, &mut reader)?;
+            let known = stamped.filter(|it| *it == start).map(|it| (it, 0));
+            let (first, lines) = known.or_else(|| self.stamped_line_of(start, end, &mut reader))?;
             if is_lone && detail == Detail::Count {
                 if last.replace(first) != Some(first) {
                     hits.records += 1;
@@ -287,6 +289,7 @@ impl Block {
             }
             let span = self.record_from(first, lines, end, &mut reader)?;
             at = span.end as usize;
+            stamped = Some(at);
             if is_lone || matcher.passes(&RecordView::new(self, &span, arrival)) {
                 hits.take(span, detail);
             }

@@ -17,8 +17,8 @@ use crate::clock;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::scout;
 use crate::logstore::segment::lock;
-use crate::logstore::walk::stretches::StretchId;
-use crate::logstore::walk::{Direction, Ground, Placed, Step, Walk};
+use crate::logstore::walk::stretches::{Run, StretchId};
+use crate::logstore::walk::{Direction, Ground, Place, Placed, Step, Walk};
 
 /// Walks that have to read before it is worth another thread.
 const MIN_SHARED_WALKS: usize = 4;
@@ -190,6 +190,14 @@ impl<'a> Merge<'a> {
         match self.heads[index].take() {
             Some(placed) => Step::Item(placed),
             None => Step::Pending,
+        }
+    }
+
+    /// Meets all at once that can be met so, up to a place: matches of the only walk there is.
+    pub fn take_run(&mut self, ceiling: Place) -> Option<Run> {
+        match (self.walks.as_mut_slice(), self.unknown.as_slice()) {
+            ([walk], [0]) => walk.take_run(ceiling),
+            _ => None,
         }
     }
 

@@ -24,6 +24,16 @@ fn cell(block: &Block, index: usize, name: &str) -> String {
     sanitise::text(&String::from_utf8_lossy(head)).chars().take(MAX_CELL_CHARS).collect()
 }
 
+/// True when a record is presented as it is: printable ASCII in lines, nothing cut.
+pub fn is_plain(record: &[u8]) -> bool {
+    // Without an early end the compiler looks at many bytes at a time.
+    let is_printable = record.iter().fold(true, |plain, it| plain & (it.wrapping_sub(b' ') < 0x5f || *it == b'\n'));
+    let is_short = |line: &[u8]| line.len() <= MAX_LINE_CHARS;
+    let mut lines = record.split(|it| *it == b'\n');
+    let mut fits = || lines.by_ref().take(MAX_RECORD_LINES).all(is_short) && lines.all(<[u8]>::is_empty);
+    is_printable && (record.len() <= MAX_RECORD_LINES || fits())
+}
+
 /// What all rows of a view share.
 pub struct Presenter<'a> {
     /// Sources of the view.

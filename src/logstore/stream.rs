@@ -5,18 +5,21 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Counts, GapKind, LINE_BYTES, Look, MAX_LINE_CHARS, MAX_RECORD_LINES};
+use crate::domain::log::{Counts, GapKind, LINE_BYTES, Look};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
 use crate::logstore::engine::Engine;
 use crate::logstore::merge::{Help, Merge};
 use crate::logstore::place::{last_record, seek};
-use crate::logstore::present::Presenter;
+use crate::logstore::present::{Presenter, is_plain};
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::{self, Depth, Scan};
 use crate::logstore::source::{Part, Snapshot};
+use crate::logstore::walk::stretches::Run;
 use crate::logstore::walk::{Direction, Found, Ground, Item, Place, Placed, Step, Walk};
 
 /// A store may take so long to show a record that is older than the newest one.
@@ -56,13 +59,7 @@ impl Met<'_> {
         }
         let bytes = self.bytes();
         let is_whole = found.block.length_of(found.index) == found.length() as u64;
-        // Without an early end the compiler looks at many bytes at a time.
-        let is_plain = bytes.iter().fold(true, |plain, it| plain & (it.wrapping_sub(b' ') < 0x5f || *it == b'\n'));
-        let is_short = |line: &[u8]| line.len() <= MAX_LINE_CHARS;
-        let mut lines = bytes.split(|it| *it == b'\n');
-        let fits = bytes.len() <= MAX_RECORD_LINES
-            || (lines.by_ref().take(MAX_RECORD_LINES).all(is_short) && lines.all(<[u8]>::is_empty));
-        (is_whole && is_plain && self.from_byte == 0 && fits).then_some(bytes)
+        (is_whole && self.from_byte == 0 && is_plain(bytes)).then_some(bytes)
     }
 
     /// Lines of the record that were handed over before.
@@ -112,16 +109,42 @@ impl MetStore {
 /// What stands at the end of sources and is left for a later pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// The last record of each source, which may still grow, and what [`Hold::Line`] leaves.
-    Record,
+    /// The last record of each source that has grown within this time, because it may still grow, and what
+    /// [`Hold::Line`] leaves.
+    Record(Duration),
     /// A last line without an end: what it is shows when it is whole.
     Line,
     /// Nothing: no more will come.
     Nothing,
 }
 
-/// Called for everything met; an error ends the pass.
-pub type Take<'t> = dyn FnMut(&Met<'_>) -> io::Result<()> + 't;
+/// Takes everything that is met; an error ends the pass.
+pub trait Take {
+    /// Takes one thing.
+    ///
+    /// # Errors
+    /// Its own.
+    fn met(&mut self, met: &Met<'_>) -> io::Result<()>;
+
+    /// True when matches that need nothing done to them may come as runs.
+    fn takes_runs(&self) -> bool {
+        false
+    }
+
+    /// Takes matches of the only source there is.
+    ///
+    /// # Errors
+    /// Its own.
+    fn run(&mut self, _run: &Run) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&Met<'_>) -> io::Result<()>> Take for F {
+    fn met(&mut self, met: &Met<'_>) -> io::Result<()> {
+        self(met)
+    }
+}
 
 /// One way through all sources of an engine.
 pub struct Stream<'e> {
@@ -142,6 +165,8 @@ pub struct Stream<'e> {
     open: HashMap<SourceId, (Place, usize)>,
     /// Per source: where the unfinished line begins that was handed over before its time, and where it ended then.
     unfinished: HashMap<SourceId, (Place, u64)>,
+    /// Per source: how long it was when it was last looked at, and since when.
+    sizes: HashMap<SourceId, (u64, Instant)>,
     /// The last records that did not match, for the context of the next match.
     before: VecDeque<Placed>,
     /// Records still wanted as context after the last match.
@@ -172,6 +197,7 @@ impl<'e> Stream<'e> {
             met_stores: HashMap::new(),
             open: HashMap::new(),
             unfinished: HashMap::new(),
+            sizes: HashMap::new(),
             before: VecDeque::new(),
             after: 0,
         }
@@ -258,18 +284,20 @@ impl<'e> Stream<'e> {
         self.older.insert(snapshot.source.id.clone(), (snapshot.parts[part].segment.number, sizes));
     }
 
-    /// What was written to rotated files after the newer one was met: their writers may keep them open for a while.
-    fn late(&self, ground: Ground<'_>, index: usize, snapshot: &Snapshot) -> Vec<Placed> {
+    /// What was written to rotated files after the newer one was met, with how much of each record was handed over
+    /// before: their writers may keep them open for a while.
+    fn late(&self, ground: Ground<'_>, index: usize, snapshot: &Snapshot) -> Vec<(Placed, usize)> {
         let Some((_, sizes)) = self.older.get(&snapshot.source.id) else { return Vec::new() };
         let mut late = Vec::new();
         for (part, it) in snapshot.parts.iter().enumerate() {
             let Some(offset) = sizes.get(&it.segment.uid).copied().filter(|met| *met < it.size_bytes) else { continue };
+            late.extend(self.torn(index, snapshot, Place { part, offset }));
             let mut walk =
                 Walk::new(ground, snapshot, index, Place { part, offset }, Direction::Forward).without_tail();
             loop {
                 match walk.step() {
                     Step::Item(Placed { item: Item::Record(found), source, at }) if found.place.part == part => {
-                        late.push(Placed { source, at, item: Item::Record(found) });
+                        late.push((Placed { source, at, item: Item::Record(found) }, 0));
                     }
                     Step::Pending if walk.is_at(part) => {}
                     Step::Item(_) | Step::Pending | Step::End => break,
@@ -277,6 +305,34 @@ impl<'e> Stream<'e> {
             }
         }
         late
+    }
+
+    /// The record that was met as far as a place and goes on there now, and how much of it was handed over: whole
+    /// lines, and nothing when it did not pass.
+    fn torn(&self, index: usize, snapshot: &Snapshot, met: Place) -> Option<(Placed, usize)> {
+        let part = snapshot.parts.get(met.part)?;
+        let mut page = met.offset.checked_sub(1)? / PAGE_BYTES;
+        let found = loop {
+            let block = self.engine.inner().reader.stretch(&part.segment, part.size_bytes, page, PAGE_BYTES).ok()?;
+            let offset = |it: usize| block.base + u64::from(block.spans()[it].start);
+            if let Some(at) = (0..block.spans().len()).rfind(|it| offset(*it) < met.offset) {
+                break Found { place: Place { part: met.part, offset: offset(at) }, block: block.clone(), index: at };
+            }
+            page = page.checked_sub(1)?;
+        };
+        let met_bytes = usize::try_from(met.offset - found.place.offset).unwrap_or(usize::MAX);
+        if found.length() <= met_bytes {
+            return None;
+        }
+        let mut earlier = snapshot.clone();
+        earlier.parts[met.part].size_bytes = met.offset;
+        let was_met = self.found_at(&earlier, found.place).is_some_and(|it| it.passes(&self.matcher, &earlier));
+        if !was_met && !found.passes(&self.matcher, snapshot) {
+            return None;
+        }
+        let bytes = &found.block.bytes_of(&found.block.spans()[found.index])[..met_bytes];
+        let from_byte = memchr::memrchr(b'\n', bytes).filter(|_| was_met).map_or(0, |it| it + 1);
+        Some((placed(index, snapshot, found), from_byte))
     }
 
     /// The records that stand right before places.
@@ -320,7 +376,7 @@ impl<'e> Stream<'e> {
     ///
     /// # Errors
     /// Those of `take`.
-    pub fn advance(&mut self, hold: Hold, take: &mut Take<'_>) -> io::Result<()> {
+    pub fn advance(&mut self, hold: Hold, take: &mut dyn Take) -> io::Result<()> {
         let sources = self.engine.sources();
         let came: Vec<u64> = sources.iter().map(|it| it.bytes_came()).collect();
         sources.iter().for_each(|it| it.begin_taking());
@@ -336,7 +392,7 @@ impl<'e> Stream<'e> {
     ///
     /// # Errors
     /// Those of `take`.
-    pub fn show_unfinished(&mut self, take: &mut Take<'_>) -> io::Result<()> {
+    pub fn show_unfinished(&mut self, take: &mut dyn Take) -> io::Result<()> {
         let inner = self.engine.inner();
         let snapshots = inner.snapshots(&[], &self.matcher);
         for (index, snapshot) in snapshots.iter().enumerate() {
@@ -350,13 +406,13 @@ impl<'e> Stream<'e> {
             if !found.passes(&self.matcher, snapshot) {
                 continue;
             }
+            // A record that passes only with this line was not handed over at all.
+            let from_byte = self.open.get(&id).filter(|it| it.0 == found.place).map_or(0, |it| it.1);
             self.unfinished.insert(id, (line, part.size_bytes));
-            let from_byte = usize::try_from(line.offset.saturating_sub(found.place.offset)).unwrap_or(0);
-            let at = found.time().unwrap_or_else(|| snapshot.arrival(part, found.place.offset));
-            let placed = Placed { source: index, at, item: Item::Record(found) };
+            let placed = placed(index, snapshot, found);
             let (look, columns) = (self.look, self.columns.as_slice());
             let presenter = Presenter { snapshots: &snapshots, matcher: &self.matcher, search: None, look, columns };
-            take(&Met { placed, context: false, from_byte, presenter })?;
+            take.met(&Met { placed, context: false, from_byte, presenter })?;
         }
         Ok(())
     }
@@ -369,7 +425,7 @@ impl<'e> Stream<'e> {
         Some(Found { place, block, index })
     }
 
-    fn pass(&mut self, hold: Hold, take: &mut Take<'_>) -> io::Result<()> {
+    fn pass(&mut self, hold: Hold, take: &mut dyn Take) -> io::Result<()> {
         let engine = self.engine;
         let inner = engine.inner();
         let mut snapshots = inner.snapshots(&[], &self.matcher);
@@ -382,6 +438,7 @@ impl<'e> Stream<'e> {
             }
         }
         let snapshots = snapshots;
+        let holds: Vec<bool> = snapshots.iter().map(|it| self.holds(hold, it)).collect();
         let everything = Matcher::default();
         let matcher = self.matcher.clone();
         let matches = self.matches.clone();
@@ -398,24 +455,24 @@ impl<'e> Stream<'e> {
                 let surplus = self.before.len().saturating_sub(self.context);
                 for earlier in self.before.drain(..).skip(surplus) {
                     if earlier.source < snapshots.len() {
-                        take(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
+                        take.met(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
                     }
                 }
                 self.after = self.context;
             }
-            take(&Met { placed, context: false, from_byte, presenter: presenter() })?;
+            take.met(&Met { placed, context: false, from_byte, presenter: presenter() })?;
         }
         for (index, snapshot) in snapshots.iter().enumerate() {
             let ground = Ground { reader: &inner.reader, matcher: &matcher, known: None, unit: PAGE_BYTES };
-            for placed in self.late(ground, index, snapshot) {
-                take(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?;
+            for (placed, from_byte) in self.late(ground, index, snapshot) {
+                take.met(&Met { placed, context: false, from_byte, presenter: presenter() })?;
             }
         }
         let mut limits = Vec::new();
         let mut walks = Vec::new();
         for (index, snapshot) in snapshots.iter().enumerate() {
             let end = Place::end_of(snapshot);
-            let limit = if hold == Hold::Record { last_record(&inner.reader, snapshot) } else { end };
+            let limit = if holds[index] { last_record(&inner.reader, snapshot) } else { end };
             let known = self.met.get(&snapshot.source.id).copied();
             let part = known.and_then(|(uid, _)| snapshot.parts.iter().position(|it| it.segment.uid == uid));
             let ground = Ground { reader: &inner.reader, matcher: walked, known: ruled_out, unit };
@@ -444,7 +501,7 @@ impl<'e> Stream<'e> {
                 }
             };
             walks.push(walk.without_tail());
-            limits.push((limit, hold == Hold::Record));
+            limits.push((limit, holds[index]));
             // The last record may have been met already, when it was quiet for a while.
             let was_met = part.zip(known).is_some_and(|(part, (_, offset))| Place { part, offset } > limit);
             if let (Some(part), false) = (snapshot.parts.get(limit.part), was_met) {
@@ -454,9 +511,25 @@ impl<'e> Stream<'e> {
                 self.keep_older(snapshot, limit.part.min(snapshot.parts.len() - 1));
             }
         }
+        let id = match snapshots.as_slice() {
+            [only] if only.store.is_none() => Some(only.source.id.clone()),
+            _ => None,
+        };
+        let in_runs = take.takes_runs() && self.context == 0 && look == Look::Original;
+        let run_of = id.filter(|it| in_runs && !self.unfinished.contains_key(it));
+        if run_of.is_some() {
+            walks = walks.into_iter().map(Walk::in_runs).collect();
+        }
         let help = Help { threads: inner.threads, stop: &never };
         let mut merge = Merge::new(walks, Direction::Forward).with_help(help);
         loop {
+            if let Some(id) = &run_of
+                && let Some(run) = merge.take_run(if holds[0] { limits[0].0 } else { Place::STORE_END })
+            {
+                self.open.insert(id.clone(), (run.last, run.last_bytes));
+                take.run(&run)?;
+                continue;
+            }
             let placed = match merge.step() {
                 Step::Item(placed) => placed,
                 Step::Pending => continue,
@@ -490,7 +563,12 @@ impl<'e> Stream<'e> {
                         let surplus = self.before.len().saturating_sub(self.context);
                         for earlier in self.before.drain(..).skip(surplus) {
                             if earlier.source < snapshots.len() {
-                                take(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
+                                take.met(&Met {
+                                    placed: earlier,
+                                    context: true,
+                                    from_byte: 0,
+                                    presenter: presenter(),
+                                })?;
                             }
                         }
                         self.after = self.context;
@@ -504,14 +582,15 @@ impl<'e> Stream<'e> {
                         }
                         continue;
                     }
-                    take(&Met { placed, context: !passes, from_byte: 0, presenter: presenter() })?;
+                    take.met(&Met { placed, context: !passes, from_byte: 0, presenter: presenter() })?;
                 }
-                Item::Gap { .. } => take(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?,
+                Item::Gap { .. } => take.met(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?,
             }
         }
-        if hold == Hold::Line {
+        if hold != Hold::Nothing {
             // A record that does not pass may do so with the lines that come.
-            for snapshot in snapshots.iter().filter(|it| it.store.is_none() && it.size_bytes() > 0) {
+            let is_met = |(index, it): &(usize, &Snapshot)| !holds[*index] && it.store.is_none() && it.size_bytes() > 0;
+            for (_, snapshot) in snapshots.iter().enumerate().filter(is_met) {
                 let last = last_record(&inner.reader, snapshot);
                 let id = &snapshot.source.id;
                 if self.open.get(id).is_none_or(|it| it.0 != last)
@@ -537,6 +616,19 @@ impl<'e> Stream<'e> {
         snapshots.iter().any(|it| left(it) > BLOCK_BYTES)
     }
 
+    /// True when the last record of a source is held back, and notes since when it has not grown.
+    fn holds(&mut self, hold: Hold, snapshot: &Snapshot) -> bool {
+        let Hold::Record(settle) = hold else { return false };
+        let (size, now) = (snapshot.size_bytes(), clock::monotonic());
+        match self.sizes.get(&snapshot.source.id) {
+            Some((known, since)) if *known == size => now.saturating_duration_since(*since) < settle,
+            _ => {
+                self.sizes.insert(snapshot.source.id.clone(), (size, now));
+                true
+            }
+        }
+    }
+
     /// The last record met, when more lines of it have come, or made it pass.
     fn grown(&mut self, index: usize, snapshot: &Snapshot) -> Option<(Placed, usize)> {
         let id = &snapshot.source.id;
@@ -547,13 +639,31 @@ impl<'e> Stream<'e> {
         }
         let found = self.found_at(snapshot, place)?;
         let length = found.length();
-        if length <= met_bytes || met_bytes == 0 && !found.passes(&self.matcher, snapshot) {
+        if length <= met_bytes {
+            return None;
+        }
+        let passes = met_bytes > 0 || found.passes(&self.matcher, snapshot);
+        let placed = placed(index, snapshot, found);
+        if !passes {
+            // What is kept for the context of the next match is what the record has become.
+            if let Some(kept) = self.before.iter_mut().find(|it| is_same_record(it, &placed)) {
+                *kept = placed;
+            }
             return None;
         }
         self.open.insert(id.clone(), (place, length));
-        let time = found.time().unwrap_or_else(|| snapshot.arrival(part, place.offset));
-        Some((Placed { source: index, at: time, item: Item::Record(found) }, met_bytes))
+        // The source ended without another byte behind a line that was handed over unfinished.
+        let end = place.offset + length as u64;
+        let is_shown = self.unfinished.get(id).is_some_and(|(line, to)| line.part == place.part && *to == end);
+        (!is_shown).then_some((placed, met_bytes))
     }
+}
+
+/// A record in its place among those of others.
+fn placed(source: usize, snapshot: &Snapshot, found: Found) -> Placed {
+    let arrival = || snapshot.parts.get(found.place.part).map(|it| snapshot.arrival(it, found.place.offset));
+    let at = found.time().or_else(arrival).unwrap_or_default();
+    Placed { source, at, item: Item::Record(found) }
 }
 
 /// How long the last segment is up to its last line end; all of it when nothing more will come to it, or when the line

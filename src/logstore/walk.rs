@@ -170,6 +170,10 @@ pub struct Walk<'a> {
     ahead: VecDeque<(StretchId, io::Result<Searched>)>,
     /// Matches of the loaded stretch still to be met with their times, the next one last.
     hits: Vec<(u32, Option<Timestamp>)>,
+    /// Of each of them whether it may be part of a run.
+    plain: Vec<bool>,
+    /// Runs are wanted.
+    runs: bool,
     /// The gap between this part and the next one in the direction was met.
     gap_met: bool,
     tail_met: bool,
@@ -207,6 +211,8 @@ impl<'a> Walk<'a> {
             searched: None,
             ahead: VecDeque::new(),
             hits: Vec::new(),
+            plain: Vec::new(),
+            runs: false,
             gap_met: direction == Direction::Forward,
             tail_met: direction == Direction::Backward,
             ended: false,
@@ -251,6 +257,13 @@ impl<'a> Walk<'a> {
         if let Some(pages) = &mut self.pages {
             pages.up_to(ceiling);
         }
+        self
+    }
+
+    /// Forward: finds out which matches can be handed over at once, see [`Walk::take_run`].
+    #[must_use]
+    pub fn in_runs(mut self) -> Self {
+        self.runs = true;
         self
     }
 
@@ -500,6 +513,7 @@ impl<'a> Walk<'a> {
 
     fn next_hit(&mut self) -> Option<Placed> {
         let (index, at) = self.hits.pop()?;
+        self.plain.pop();
         let index = index as usize;
         let block = self.loaded.clone()?;
         let place = match &self.leaf {

@@ -38,7 +38,8 @@ use crate::domain::sanitise;
 use crate::logstore::format::Format;
 use crate::logstore::scan::Depth;
 use crate::logstore::source::Source;
-use crate::logstore::stream::{Hold, Met, Stream};
+use crate::logstore::stream::{Hold, Met, Stream, Take};
+use crate::logstore::walk::stretches::Run;
 use crate::service::log::{LogInput, LogService};
 use crate::service::{FactSender, ServiceSetup};
 use crate::tui::capabilities::is_utf8;
@@ -292,6 +293,34 @@ struct Written {
     is_unreadable: bool,
 }
 
+/// Prints until something ends it.
+struct Printing<'p, 'a> {
+    stop: &'p Stop,
+    printer: &'p mut Printer<'a>,
+}
+
+impl Printing<'_, '_> {
+    fn go_on(&self) -> io::Result<()> {
+        if self.stop.is_set() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+impl Take for Printing<'_, '_> {
+    fn met(&mut self, met: &Met<'_>) -> io::Result<()> {
+        self.go_on()?;
+        self.printer.row(met)
+    }
+
+    fn takes_runs(&self) -> bool {
+        self.printer.takes_runs()
+    }
+
+    fn run(&mut self, run: &Run) -> io::Result<()> {
+        self.go_on()?;
+        self.printer.run(run)
+    }
+}
+
 /// What is to be printed, and of what.
 struct Job<'a> {
     args: &'a Args,
@@ -391,7 +420,7 @@ impl Job<'_> {
         loop {
             let is_last = !follow && (!self.is_stream || stream.is_ended());
             let seen = engine.changes();
-            self.advance(stream, printer, if is_last { Hold::Nothing } else { Hold::Record })?;
+            self.advance(stream, printer, if is_last { Hold::Nothing } else { Hold::Record(SETTLE) })?;
             if is_last || follow {
                 printer.ends(&stream.ends());
             }
@@ -428,10 +457,7 @@ impl Job<'_> {
     }
 
     fn advance(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>, hold: Hold) -> io::Result<()> {
-        let result = stream.advance(hold, &mut |met| match self.stop.is_set() {
-            true => Err(io::ErrorKind::Interrupted.into()),
-            false => printer.row(met),
-        });
+        let result = stream.advance(hold, &mut Printing { stop: self.stop, printer });
         match result {
             Err(error) if !self.stop.is_set() => Err(error),
             // Whole records were printed up to here.

@@ -11,6 +11,7 @@ use crate::domain::log::{Counts, GapKind, Record, Row};
 use crate::domain::log_words;
 use crate::domain::query::level_word;
 use crate::logstore::stream::Met;
+use crate::logstore::walk::stretches::Run;
 use crate::service::log::script::{JsonGap, JsonRecord};
 
 /// Bytes gathered before they are written.
@@ -105,6 +106,21 @@ impl<'a> Printer<'a> {
             }
             Row::Break => Ok(()),
         }
+    }
+
+    /// True when [`Printer::run`] prints what [`Printer::row`] would.
+    pub fn takes_runs(&self) -> bool {
+        let is_text = self.form == Form::Text && self.columns.names.is_empty() && !self.many;
+        self.silent || self.form == Form::Raw || is_text
+    }
+
+    /// Prints records that need nothing done to them.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn run(&mut self, run: &Run) -> io::Result<()> {
+        self.printed += run.records;
+        if self.silent { Ok(()) } else { self.stdout.write_all(run.bytes()) }
     }
 
     fn gap(&mut self, name: &str, kind: &GapKind) -> io::Result<()> {

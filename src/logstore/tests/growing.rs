@@ -1,12 +1,22 @@
 //! Streams over a file that is being written: each record once, whole, however its bytes come.
 
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Bench;
 use crate::clock;
+use crate::domain::ids::{HostId, SourceId};
+use crate::domain::log::GapKind;
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::engine::Engine;
+use crate::logstore::segment::Segment;
+use crate::logstore::source::{GapMark, Source};
 use crate::logstore::stream::{Hold, Met, Stream};
 
 const KEEP: &str = "2026-08-19T00:00:00Z INFO keep 1\n";
@@ -54,7 +64,7 @@ fn pieces(context: usize, pieces: &[&str]) -> Vec<Vec<String>> {
     for piece in pieces {
         bench.append("a", piece.as_bytes());
         bench.look();
-        let mut met = follower.advance(Hold::Record);
+        let mut met = follower.advance(Hold::Record(Duration::MAX));
         met.extend(follower.advance(Hold::Line));
         all.push(met);
     }
@@ -106,4 +116,96 @@ fn a_line_whose_end_does_not_come_is_shown_once_and_counts_as_not_met() {
     bench.look();
     assert_eq!(follower.advance(Hold::Line), Vec::<String>::new());
     assert_eq!(follower.unfinished(), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_of_context_is_met_as_it_was_when_the_match_came() {
+    let all =
+        pieces(1, &["2026-08-19T00:00:01Z after\n", "2026-08-19T00:00:02Z one\n", "\tmore\n", "\tand more\n", KEEP]);
+    let context = "+2026-08-19T00:00:02Z one\n\tmore\n\tand more\n".to_string();
+    assert_eq!(all[1..], [vec![], vec![], vec![], vec![context, KEEP.into()]]);
+}
+
+#[test]
+fn a_quiet_source_is_not_held_up_by_a_busy_one() {
+    let mut bench = Bench::with("a", b"");
+    bench.open("b");
+    bench.append("b", KEEP.as_bytes());
+    bench.look();
+    let engine = bench.engine.clone();
+    let mut follower = Follower::new(&engine, 0);
+    let busy = |bench: &mut Bench| {
+        bench.append("a", b"2026-08-19T00:00:01Z INFO other\n");
+        bench.look();
+    };
+    assert_eq!(follower.advance(Hold::Record(Duration::MAX)), Vec::<String>::new());
+    busy(&mut bench);
+    assert_eq!(follower.advance(Hold::Record(Duration::MAX)), Vec::<String>::new(), "it may still grow");
+    busy(&mut bench);
+    assert_eq!(follower.advance(Hold::Record(Duration::ZERO)), [KEEP]);
+    busy(&mut bench);
+    assert_eq!(follower.advance(Hold::Record(Duration::ZERO)), Vec::<String>::new());
+    bench.append("b", b"\tmore\n");
+    bench.look();
+    assert_eq!(follower.advance(Hold::Record(Duration::ZERO)), ["\tmore\n"]);
+}
+
+#[test]
+fn what_is_written_to_a_rotated_file_ends_the_line_and_the_record_that_stood_there() {
+    let check = |before: &str, after: &str, expected: &[&str]| {
+        let mut bench = Bench::with("a", KEEP.as_bytes());
+        let mut old = fs::OpenOptions::new().append(true).open(bench.path("a")).unwrap();
+        let engine = bench.engine.clone();
+        let mut follower = Follower::new(&engine, 0);
+        assert_eq!(follower.advance(Hold::Line), [KEEP]);
+        old.write_all(before.as_bytes()).unwrap();
+        fs::rename(bench.path("a"), bench.path("a.1")).unwrap();
+        bench.append("a", b"2026-08-19T00:00:09Z new\n");
+        bench.look();
+        let mut met: Vec<String> = follower.advance(Hold::Line);
+        old.write_all(after.as_bytes()).unwrap();
+        bench.look();
+        met.extend(follower.advance(Hold::Line));
+        met.retain(|it| !it.is_empty());
+        assert_eq!(met, expected, "{before:?} and {after:?}");
+    };
+    let (line, next) = ("2026-08-19T00:00:01Z keep 2\n", "2026-08-19T00:00:02Z keep 3\n");
+    check(&line[..25], &format!("{}{next}", &line[25..]), &[&line[..25], line, next]);
+    check(&line[..24], &format!("{}{next}", &line[24..]), &[line, next]);
+    check(&line[..8], &format!("{}{next}", &line[8..]), &[&line[..8], line, next]);
+    check(line, "\tat a\n", &[line, "\tat a\n"]);
+    check("2026-08-19T00:00:01Z boom\n", "\tat keep\n", &["2026-08-19T00:00:01Z boom\n\tat keep\n"]);
+    check("2026-08-19T00:00:01Z boom\n", &format!("\tat b\n{next}"), &[next]);
+    check(line, next, &[line, next]);
+}
+
+#[test]
+fn a_line_shown_unfinished_is_not_met_again_when_nothing_more_of_it_comes() {
+    let check = |text: &str, shown: &str| {
+        let bench = Bench::new();
+        let (source, segment) = stream_of(&bench);
+        segment.append(text.as_bytes(), Timestamp::UNIX_EPOCH);
+        let engine = bench.engine.clone();
+        let mut follower = Follower::new(&engine, 0);
+        let mut met = follower.advance(Hold::Line);
+        assert_eq!(follower.unfinished(), [shown], "{text:?}");
+        source.set_tail(Some(GapMark { kind: GapKind::Ended, at: Timestamp::UNIX_EPOCH }));
+        for hold in [Hold::Record(Duration::ZERO), Hold::Line, Hold::Nothing] {
+            met.extend(follower.advance(hold));
+        }
+        met.retain(|it| !it.is_empty());
+        assert_eq!(met.concat() + shown, text, "{text:?}");
+    };
+    check("2026-08-19T00:00:01Z keep wait", "2026-08-19T00:00:01Z keep wait");
+    check("2026-08-19T00:00:01Z keep\n\tat a", "\tat a");
+    check("2026-08-19T00:00:01Z boom\n\tat keep", "2026-08-19T00:00:01Z boom\n\tat keep");
+}
+
+/// A stream with an empty segment in memory.
+fn stream_of(bench: &Bench) -> (Arc<Source>, Arc<Segment>) {
+    let id = SourceId::new(&HostId::new("h"), "pipe");
+    let source = Arc::new(Source::of_stream(id, "pipe", "pipe", 2));
+    bench.engine.add(source.clone());
+    let segment = source.push(Segment::memory(0), None);
+    (source, segment)
 }

@@ -4,12 +4,14 @@
 //! before pages of them are read, on a long way they are read ahead, by whoever has a core to spare.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::logstore::block::reader::BlockReader;
 use crate::logstore::block::{BLOCK_BYTES, Block};
+use crate::logstore::present;
 use crate::logstore::scan;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::source::{Part, Snapshot};
@@ -33,6 +35,27 @@ pub struct Searched {
     hits: Vec<(u32, Option<Timestamp>)>,
     /// Where its records begin in their segment, when the block holds only those that pass.
     starts: Option<Vec<u64>>,
+    /// Matches that may be part of a [`Run`], when runs are wanted.
+    plain: Vec<bool>,
+}
+
+/// Matches that stand one behind the other and are presented as they are: they are handed over at once.
+pub struct Run {
+    block: Arc<Block>,
+    range: Range<usize>,
+    /// How many they are.
+    pub records: u64,
+    /// Where the last of them begins.
+    pub last: Place,
+    /// Its bytes.
+    pub last_bytes: usize,
+}
+
+impl Run {
+    /// The bytes of all, each with its line end.
+    pub fn bytes(&self) -> &[u8] {
+        &self.block.bytes[self.range.clone()]
+    }
 }
 
 /// A part of a source, and a stretch of that.
@@ -184,6 +207,34 @@ impl<'a> Walk<'a> {
     pub fn keep_ahead(&mut self, stretch: StretchId, searched: io::Result<Searched>) {
         self.ahead.push_back((stretch, searched));
     }
+
+    /// Meets all at once that is loaded and can be met so, up to a place.
+    pub fn take_run(&mut self, ceiling: Place) -> Option<Run> {
+        let block = self.loaded.clone()?;
+        let mut run: Option<Run> = None;
+        while let (Some((index, at)), Some(true)) = (self.hits.last().copied(), self.plain.last()) {
+            let (span, last) =
+                (&block.spans()[index as usize], place_in(self.part, &block, self.starts.as_deref(), index as usize));
+            let (start, end) = (span.start as usize, span.end as usize);
+            if last >= ceiling || run.as_ref().is_some_and(|it| it.range.end != start) {
+                break;
+            }
+            let (from, records) = run.map_or((start, 0), |it| (it.range.start, it.records));
+            run = Some(Run {
+                block: block.clone(),
+                range: from..end,
+                records: records + 1,
+                last,
+                last_bytes: end - start,
+            });
+            self.last_clock = at.or(self.last_clock);
+            self.last_at = at.or(self.last_at);
+            self.hits.pop();
+            self.plain.pop();
+        }
+        run
+    }
+
     pub(super) fn load(&mut self, stretch: u64) -> io::Result<()> {
         let wanted = (self.part, stretch);
         let mut found = None;
@@ -198,6 +249,7 @@ impl<'a> Walk<'a> {
             None => self.search(wanted, &mut Vec::new())?,
         };
         (self.loaded, self.hits, self.starts) = (searched.block, searched.hits, searched.starts);
+        self.plain = searched.plain;
         Ok(())
     }
 
@@ -228,7 +280,7 @@ impl<'a> Walk<'a> {
             None => block.matches(self.ground.matcher, &arrival),
         };
         if hits.is_empty() {
-            return Ok(Searched { block: None, hits: Vec::new(), starts: None });
+            return Ok(Searched { block: None, hits: Vec::new(), starts: None, plain: Vec::new() });
         }
         let place = |it: u32| place_in(index, &block, starts.as_deref(), it as usize);
         match self.direction {
@@ -236,10 +288,19 @@ impl<'a> Walk<'a> {
             Direction::Backward => hits.retain(|it| place(*it) < self.from && place(*it) >= self.floor),
         }
         let mut hits = block.clock_of(&hits);
+        let is_whole = block.next == block.base + block.bytes.len() as u64;
+        let is_plain = |it: &u32| {
+            let span = &block.spans()[*it as usize];
+            let record = block.bytes_of(span);
+            record.ends_with(b"\n")
+                && present::is_plain(record)
+                && (is_whole || (span.end as usize) < block.bytes.len())
+        };
         if self.direction == Direction::Forward {
             hits.reverse();
         }
-        Ok(Searched { block: Some(block), hits, starts })
+        let plain = if self.runs { hits.iter().map(|(index, _)| is_plain(index)).collect() } else { Vec::new() };
+        Ok(Searched { block: Some(block), hits, starts, plain })
     }
 }
 

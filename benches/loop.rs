@@ -212,6 +212,7 @@ fn window(request: &WindowRequest, last: u64) -> Window {
         query_error: None,
         chip_counts: Vec::new(),
         histogram: None,
+        without: None,
     }
 }
 

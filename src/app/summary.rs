@@ -1,6 +1,8 @@
 //! What the header says: how much is red and which went first, what people could not be told, the open incident, what
 //! is wrong with the config.
 
+use jiff::Timestamp;
+
 use crate::app::model::Model;
 use crate::app::ways;
 use crate::domain::board::Board;
@@ -20,14 +22,16 @@ pub fn services(model: &Model) -> Vec<Piece> {
     if probes.is_empty() {
         return Vec::new();
     }
+    let board = &model.board;
     let (down, degraded, unknown) =
-        (probes.count(Health::Down), probes.count(Health::Degraded), probes.count(Health::Unknown));
-    let suspect = probes.count(Health::Suspect);
+        (board.count(Health::Down), board.count(Health::Degraded), board.count(Health::Unknown));
+    let suspect = board.count(Health::Suspect);
+    let live = board.live_probes().count();
     let mut pieces = Vec::new();
     if down > 0 {
-        pieces.push((Role::ProbeDown, format!("x {down} of {} red", probes.len())));
+        pieces.push((Role::ProbeDown, format!("x {down} of {live} red")));
     }
-    if let Some((id, state)) = probes.first_red().and_then(|id| Some((id, probes.get(id)?))) {
+    if let Some((id, state)) = board.first_red().and_then(|id| Some((id, probes.get(id)?))) {
         let brief = state.last_trouble().map_or("", |it| it.brief());
         let since = state.since().map(|it| moment(model.now, it, &model.zone)).unwrap_or_default();
         let first = if down == 1 { "" } else { "first " };
@@ -49,11 +53,34 @@ pub fn services(model: &Model) -> Vec<Piece> {
             pieces.push((role, format!("! {count} {word}")));
         }
     }
-    let up = probes.count(Health::Up);
+    pieces.extend(unseen(model));
+    let up = board.count(Health::Up);
     if up > 0 {
         pieces.push((Role::ProbeUp, if up == probes.len() { format!("all {up} ok") } else { format!("{up} ok") }));
     }
     pieces
+}
+
+/// What lost hosts last said of their probes: `? 11 of web1 not seen since 14:43:58, 3 were red`.
+fn unseen(model: &Model) -> Option<Piece> {
+    let board = &model.board;
+    let of_lost = || board.probes.iter().filter(|(id, _)| board.lost_since(id.host()).is_some());
+    let count = of_lost().count();
+    if count == 0 {
+        return None;
+    }
+    let hosts: Vec<(&HostId, Timestamp)> = board.lost_hosts().collect();
+    let whose = match hosts.as_slice() {
+        [(host, since)] => format!("of {host} not seen since {}", moment(model.now, *since, &model.zone)),
+        many => format!("of {} lost hosts not seen", many.len()),
+    };
+    let red = of_lost().filter(|(_, it)| it.health() == Health::Down).count();
+    let was = match red {
+        0 => String::new(),
+        1 => ", 1 was red".to_string(),
+        red => format!(", {red} were red"),
+    };
+    Some((Role::ProbeUnknown, format!("? {count} {whose}{was}")))
 }
 
 /// What people could not be told, and why: `! 3 unsent  x chat fails: 502`. Nothing while all is well.

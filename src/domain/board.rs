@@ -19,7 +19,7 @@ use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::log::LogBoard;
 use crate::domain::presence::Presence;
 use crate::domain::probe::health::Health;
-use crate::domain::probe::{ProbeBoard, ProbeFact, Sample};
+use crate::domain::probe::{ProbeBoard, ProbeFact, ProbeState, Sample};
 
 /// Everything known to a runtime. Equal facts in equal order give equal boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -162,6 +162,27 @@ impl Board {
     /// Since when the host of a row is lost, on a board of several.
     pub fn lost_since(&self, host: &str) -> Option<Timestamp> {
         self.hosts.iter().find(|(it, _)| it.as_str() == host).and_then(|(_, since)| *since)
+    }
+
+    /// Of several hosts those that are lost, and since when.
+    pub fn lost_hosts(&self) -> impl Iterator<Item = (&HostId, Timestamp)> {
+        self.hosts.iter().filter_map(|(host, since)| Some((host, (*since)?)))
+    }
+
+    /// The probes of hosts that are not lost: what is known of them holds now.
+    pub fn live_probes(&self) -> impl Iterator<Item = (&ProbeId, &ProbeState)> {
+        self.probes.iter().filter(|(id, _)| self.lost_since(id.host()).is_none())
+    }
+
+    /// How many probes have this health now.
+    pub fn count(&self, health: Health) -> usize {
+        self.live_probes().filter(|(_, it)| it.health() == health).count()
+    }
+
+    /// The probe that went down first of those that are down now: where to look before anything else.
+    pub fn first_red(&self) -> Option<&ProbeId> {
+        let down = self.live_probes().filter(|(_, it)| it.health() == Health::Down);
+        down.min_by_key(|(_, it)| it.since()).map(|(id, _)| id)
     }
 
     /// How a row names something: with its host in front on a board of several.

@@ -411,6 +411,9 @@ pub struct Window {
     pub chip_counts: Vec<ChipCount>,
     /// Records by time, when that was asked for and is news.
     pub histogram: Option<Histogram>,
+    /// Of several hosts those whose records are not counted, and why, in words: `web1 (lost)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<String>,
 }
 
 /// How much matches, as far as is known.

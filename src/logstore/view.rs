@@ -385,6 +385,7 @@ fn window(job: &Job, plan: &Plan, built: Option<&Built>, tally: Option<&Tally>) 
         query_error: plan.error.clone(),
         chip_counts: tally.map(|it| it.chip_counts(&plan.chips)).unwrap_or_default(),
         histogram: tally.and_then(Tally::histogram),
+        without: None,
     }
 }
 

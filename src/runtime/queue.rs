@@ -232,6 +232,7 @@ mod tests {
             query_error: None,
             chip_counts: Vec::new(),
             histogram: None,
+            without: None,
         }))
     }
 

@@ -11,12 +11,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::agent::hub::Node;
+use crate::domain::host::Way;
 use crate::domain::ids::SourceId;
 use crate::domain::log::merge::{self, Part};
 use crate::domain::log::{
     Anchor, ChipCount, Counts, Cursor, Gap, GapKind, Histogram, Position, Row, ViewId, Window, WindowRequest,
 };
 use crate::domain::query::{ChipKind, Query};
+use crate::domain::sanitise;
 
 /// How long the others are waited for before what is there is shown: longer than a fast host takes, and not yet a wait
 /// for a person.
@@ -298,11 +300,13 @@ impl View {
             return None;
         }
         self.is_refused = error.is_some();
-        let is_whole = answers().all(|it| it.lost.is_none() && it.is_settled());
-        let chips: Vec<&[ChipCount]> = answers().map(|it| it.chip_counts.as_slice()).collect();
+        // What a lost host counted is not known to be so any more, and nothing more comes of it: it is left out.
+        let counted = || answers().filter(|it| it.lost.is_none());
+        let is_whole = counted().all(Answer::is_settled);
+        let chips: Vec<&[ChipCount]> = counted().map(|it| it.chip_counts.as_slice()).collect();
         let has_chips = chips.iter().any(|it| !it.is_empty());
-        let histograms: Vec<&Histogram> = answers().filter_map(|it| it.histogram.as_ref()).collect();
-        let all_counted = is_whole && histograms.len() == answers().count();
+        let histograms: Vec<&Histogram> = counted().filter_map(|it| it.histogram.as_ref()).collect();
+        let all_counted = is_whole && histograms.len() == counted().count();
         let wanted = self.request.histogram.as_ref().map(|it| it.buckets);
         let merged = shows_rows.then(|| self.merged(nodes));
         let window = Window {
@@ -312,15 +316,33 @@ impl View {
             at_head: merged.as_ref().is_some_and(|it| it.at_head),
             at_tail: merged.as_ref().is_some_and(|it| it.at_tail),
             missing: self.missing.clone().filter(|_| merged.is_some()),
-            counts: merge::counts(answers().map(|it| it.counts), is_whole),
+            counts: merge::counts(counted().map(|it| it.counts), is_whole),
             query_error: error,
             chip_counts: if has_chips { merge::chip_counts(chips.into_iter(), is_whole) } else { Vec::new() },
             histogram: wanted.and_then(|wanted| merge::histogram(&histograms, wanted, all_counted)),
             rows: merged.map(|it| it.rows),
+            without: self.without(nodes),
         };
         self.counts_are_news = false;
         self.rows_are_news &= !shows_rows;
         Some(window)
+    }
+
+    /// Whose records are not counted, and why.
+    fn without(&self, nodes: &[Node]) -> Option<String> {
+        let lost = |(node, answer): (&Node, &Option<Answer>)| {
+            answer.as_ref()?.lost?;
+            let is_lost = matches!(node.way, Way::Lost { .. });
+            Some((sanitise::text(node.name().as_str()), if is_lost { "lost" } else { "not attached" }))
+        };
+        let lost: Vec<(String, &str)> = nodes.iter().zip(&self.answers).filter_map(lost).collect();
+        match lost.as_slice() {
+            [] => None,
+            few @ ([_] | [_, _]) => {
+                Some(few.iter().map(|(host, why)| format!("{host} ({why})")).collect::<Vec<_>>().join(", "))
+            }
+            many => Some(format!("{} of {} hosts", many.len(), self.answers.iter().flatten().count())),
+        }
     }
 
     /// The rows of all, and a row for each host whose rows are not among them.

@@ -116,21 +116,27 @@ impl Pane for BackupsPane {
             return Line::default();
         }
         let mut spans = vec![Span::styled(format::plural(jobs.len() as u64, "job"), theme.style(Role::TextDim))];
+        let is_lost = |it: &JobId| cx.board.lost_since(it.host()).is_some();
+        let live = || jobs.iter().filter(|it| !is_lost(&it.info.id));
+        let named = |it: &JobId| crate::domain::sanitise::text(&cx.board.row_name(it.host(), it.name()));
         let is_bad = |state| matches!(state, RunState::Failed | RunState::Interrupted | RunState::Partial);
-        let bad = jobs.iter().filter(|it| it.newest().is_some_and(|run| is_bad(run.state))).count();
+        let bad = live().filter(|it| it.newest().is_some_and(|run| is_bad(run.state))).count();
         if bad > 0 {
             spans.push(Span::styled(" · ", theme.style(Role::TextDim)));
             spans.push(Span::styled(format!("{bad} failing"), theme.style(Role::BackupFailed)));
         }
-        if let Some((next, job)) = jobs.iter().filter_map(|it| Some((it.next?, it.info.id.name()))).min() {
-            let text = format!(" · next {} {job}", format::moment(cx.now, next, cx.zone));
+        let lost = jobs.len() - live().count();
+        if lost > 0 {
+            spans.push(Span::styled(format!(" · {lost} of lost hosts"), theme.style(Role::ProbeUnknown)));
+        }
+        if let Some((next, job)) = live().filter_map(|it| Some((it.next?, &it.info.id))).min() {
+            let text = format!(" · next {} {}", format::moment(cx.now, next, cx.zone), named(job));
             spans.push(Span::styled(text, theme.style(Role::TextDim)));
         }
-        if let Some(held) = jobs.iter().find_map(|it| it.held.as_deref()) {
-            spans.push(Span::styled(
-                format!(" · {}", crate::domain::sanitise::text(held)),
-                theme.style(Role::BackupMissed),
-            ));
+        if let Some((job, held)) = live().find_map(|it| Some((&it.info.id, it.held.as_deref()?))) {
+            let whose = if cx.board.is_of_several() { format!("{}: ", named(job)) } else { String::new() };
+            let text = format!(" · {whose}{}", crate::domain::sanitise::text(held));
+            spans.push(Span::styled(text, theme.style(Role::BackupMissed)));
         }
         Line::from(spans)
     }

@@ -25,7 +25,7 @@ pub(super) struct DeclareForm {
 impl DeclareForm {
     /// Proposes the first red probe as title and its beginning as the impact's.
     pub(super) fn proposed(board: &Board) -> Self {
-        let first = board.probes.first_red().and_then(|id| board.probes.get(id).map(|state| (id, state)));
+        let first = board.first_red().and_then(|id| board.probes.get(id).map(|state| (id, state)));
         let mut form =
             Self { title: LineInput::default(), severity: Severity::Sev2, impact_start: None, on_severity: false };
         if let Some((id, state)) = first {

@@ -177,6 +177,8 @@ pub struct Feed {
     pub page: Slot,
     /// Counts of the query in force.
     pub counts: Counts,
+    /// Hosts whose records are not counted, in words.
+    pub without: Option<String>,
     // Chips of the query in force.
     active_chips: usize,
     /// What each chip of the query leaves, as far as that is known.
@@ -315,6 +317,9 @@ impl Feed {
         };
         if slot.generation != window.generation {
             return Answer::Stale;
+        }
+        if window.view == TAIL {
+            self.without.clone_from(&window.without);
         }
         if window.view == TAIL && (window.rows.is_none() || window.counts != Counts::default()) {
             self.counts = window.counts;

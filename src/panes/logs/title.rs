@@ -28,7 +28,8 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
     let place = place(pane);
     // What hides lines, and what fails, is never left out.
     let trouble = [sources::trouble_words(cx.board)].into_iter().filter(|it| !it.is_empty());
-    let notable: Vec<String> = pane.audible.words(cx.board).into_iter().chain(trouble).collect();
+    let without = pane.feed.without.as_ref().map(|it| format!("without {}", sanitise::text(it)));
+    let notable: Vec<String> = pane.audible.words(cx.board).into_iter().chain(trouble).chain(without).collect();
     if let Some(words) = pane.histogram_words(cx, theme) {
         let spans = [Span::styled(words, theme.style(Role::TextStrong)), Span::raw(separator(theme)), state];
         return Line::from(spans.to_vec());

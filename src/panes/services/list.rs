@@ -85,7 +85,7 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &
     let longest = longest.max().unwrap_or_default();
     let indent = usize::from(rows.iter().any(|it| matches!(it, Row::Probe { below_group: true, .. })));
     let columns = Columns::of((area.width as usize).saturating_sub(indent), longest, several);
-    let first_red = cx.board.probes.first_red();
+    let first_red = cx.board.first_red();
     let top = list.top.min(rows.len().saturating_sub(area.height as usize));
     for (offset, it) in rows.iter().skip(top).take(area.height as usize).enumerate() {
         let line = match it {
@@ -132,9 +132,13 @@ fn group_row(theme: &Theme, group: &Group<'_>, width: usize) -> Line<'static> {
         }
         spans.push(Span::styled(format!("{count} {word}"), theme.style(*role)));
     }
+    if group.lost() > 0 {
+        let comma = if is_first { "" } else { ", " };
+        spans.push(Span::styled(format!("{comma}{} of lost hosts", group.lost()), theme.style(Role::ProbeUnknown)));
+    }
     // What began first in a folded group is worth a word: it is not to be seen otherwise.
     if group.folded
-        && let Some((id, state)) = group.members.iter().find(|(_, it)| it.health() == Health::Down)
+        && let Some((id, state)) = group.first_red()
     {
         let brief = state.last_trouble().map_or("", |it| it.brief());
         spans.push(Span::styled(format!("  {} {brief}", id.name()), theme.style(Role::Text)));
@@ -154,7 +158,8 @@ fn row(
     let health = state.health();
     let dim = theme.style(Role::TextDim);
     // What a host last said stays, in a colour that says nothing about now.
-    let is_lost = cx.board.lost_since(id.host()).is_some();
+    let lost_since = cx.board.lost_since(id.host());
+    let is_lost = lost_since.is_some();
     let style = if is_lost { dim } else { theme.style(role(health)) };
     let cell = |text: &str, cells: usize| {
         let text = wrap::cut(text, cells, theme.ascii);
@@ -193,7 +198,13 @@ fn row(
     let room = width.saturating_sub(used);
     if columns.spark > 0 {
         let style = if health == Health::Up { dim } else { theme.style(Role::Text) };
-        spans.push(Span::styled(wrap::cut(&finding(state, room), room, theme.ascii), style));
+        let finding = match lost_since {
+            // What it last said, and as of when: nobody knows how it is now.
+            Some(at) => format!("was {} at {}: {}", health.word(), moment(cx, at), finding(state, room)),
+            None => finding(state, room),
+        };
+        let style = if is_lost { dim } else { style };
+        spans.push(Span::styled(wrap::cut(finding.trim_end_matches(": "), room, theme.ascii), style));
     }
     Line::from(spans)
 }

@@ -127,6 +127,8 @@ impl ServicesPane {
             return selected;
         }
         let red = board.probes.red_first().into_iter().map(|(id, _)| id);
+        // Nobody is there to be told that the one of a lost host was seen.
+        let red = red.filter(|it| board.lost_since(it.host()).is_none());
         red.filter(|it| unseen(it, false)).take(1).cloned().collect()
     }
 
@@ -458,7 +460,7 @@ impl Pane for ServicesPane {
         }
         let mut spans = vec![Span::styled(format!("{} (", self.arrangement.sort.words()), theme.style(Role::TextDim))];
         for (health, word, role) in COUNTED {
-            let count = probes.count(*health);
+            let count = cx.board.count(*health);
             if count == 0 {
                 continue;
             }
@@ -466,6 +468,11 @@ impl Pane for ServicesPane {
                 spans.push(Span::styled(", ", theme.style(Role::TextDim)));
             }
             spans.push(Span::styled(format!("{count} {word}"), theme.style(*role)));
+        }
+        let lost = probes.len() - cx.board.live_probes().count();
+        if lost > 0 {
+            let comma = if spans.len() > 1 { ", " } else { "" };
+            spans.push(Span::styled(format!("{comma}{lost} of lost hosts"), theme.style(Role::ProbeUnknown)));
         }
         spans.push(Span::styled(")", theme.style(Role::TextDim)));
         // What the pane has no row for must not look as if it were not there.

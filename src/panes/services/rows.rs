@@ -62,10 +62,10 @@ impl Sort {
         }
     }
 
-    fn order(self, a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
-        let rank = |it: &Entry<'_>| it.1.health().rank();
+    fn order(self, board: &Board, a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
+        let rank = |it: &Entry<'_>| health(board, it).rank();
         // A list of green rows that moves whenever one recovers cannot be read: those go by name.
-        let since = |it: &Entry<'_>| if it.1.health() == Health::Up { None } else { it.1.since() };
+        let since = |it: &Entry<'_>| if health(board, it) == Health::Up { None } else { it.1.since() };
         let by = match self {
             Self::State => rank(a).cmp(&rank(b)).then(since(a).cmp(&since(b))),
             Self::Name => Ordering::Equal,
@@ -80,6 +80,11 @@ impl Sort {
 }
 
 type Entry<'a> = (&'a ProbeId, &'a ProbeState);
+
+/// How a probe is now: of a lost host that is not known.
+fn health(board: &Board, (id, state): &Entry<'_>) -> Health {
+    if board.lost_since(id.host()).is_some() { Health::Unknown } else { state.health() }
+}
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -106,18 +111,30 @@ pub struct Group<'a> {
     pub members: Vec<Entry<'a>>,
     /// Its members have no rows.
     pub folded: bool,
+    board: &'a Board,
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
     /// How the worst of its members is.
     pub fn worst(&self) -> Health {
-        let worst = self.members.iter().map(|(_, it)| it.health()).min_by_key(|it| it.rank());
+        let worst = self.members.iter().map(|it| health(self.board, it)).min_by_key(|it| it.rank());
         worst.unwrap_or_default()
     }
 
     /// How many of its members are so.
     pub fn count(&self, health: Health) -> usize {
-        self.members.iter().filter(|(_, it)| it.health() == health).count()
+        let is_live = |id: &ProbeId| self.board.lost_since(id.host()).is_none();
+        self.members.iter().filter(|(id, it)| it.health() == health && is_live(id)).count()
+    }
+
+    /// How many of its members are of lost hosts.
+    pub fn lost(&self) -> usize {
+        self.members.iter().filter(|(id, _)| self.board.lost_since(id.host()).is_some()).count()
+    }
+
+    /// The first of its members that is down now.
+    pub fn first_red(&self) -> Option<&Entry<'a>> {
+        self.members.iter().find(|it| health(self.board, it) == Health::Down)
     }
 }
 
@@ -145,7 +162,7 @@ impl Arrangement {
     pub fn probes<'a>(&self, board: &'a Board) -> Vec<Entry<'a>> {
         let mut probes: Vec<Entry<'a>> =
             board.probes.iter().filter(|(id, state)| self.filter.keeps(id, state)).collect();
-        probes.sort_by(|a, b| self.sort.order(a, b));
+        probes.sort_by(|a, b| self.sort.order(board, a, b));
         probes
     }
 
@@ -164,7 +181,7 @@ impl Arrangement {
             let name = entry.1.setup.rules.group.as_deref().unwrap_or_default();
             let at = *places.entry(name).or_insert(groups.len());
             if at == groups.len() {
-                groups.push(Group { name, members: Vec::new(), folded: false });
+                groups.push(Group { name, members: Vec::new(), folded: false, board });
             }
             groups[at].members.push(entry);
         }
@@ -173,7 +190,7 @@ impl Arrangement {
         }
         let fits = count + groups.len() <= height;
         for group in &mut groups {
-            let is_well = group.members.iter().all(|(_, it)| it.health() == Health::Up);
+            let is_well = group.members.iter().all(|it| health(board, it) == Health::Up);
             // Somebody who filters wants to see what was found.
             let by_itself = is_well && !fits && self.filter.is_empty();
             group.folded = self.folded.get(group.name).copied().unwrap_or(by_itself);

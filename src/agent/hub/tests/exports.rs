@@ -43,6 +43,7 @@ impl Far {
             query_error: None,
             chip_counts: Vec::new(),
             histogram: None,
+            without: None,
         })))
         .await;
     }
@@ -178,6 +179,7 @@ async fn an_export_that_is_stopped_or_cannot_be_run_or_loses_its_screen_leaves_n
         query_error: Some("`(` is not closed".into()),
         chip_counts: Vec::new(),
         histogram: None,
+        without: None,
     };
     far[0].says(Inbound::Window(Box::new(refused))).await;
     assert_eq!(ended(&mut link).await, ExportNews::Failed("could not export: `(` is not closed".into()));
@@ -225,6 +227,7 @@ fn a_host_that_does_not_come_back_is_given_up_and_the_rest_is_written() {
             query_error: None,
             chip_counts: Vec::new(),
             histogram: None,
+            without: None,
         };
         assert_eq!(export.take(index, window, now), None);
     };

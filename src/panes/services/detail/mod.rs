@@ -173,11 +173,20 @@ fn head(cx: &Context<'_>, page: &mut Page<'_>, id: &ProbeId, state: &ProbeState)
     let (health, setup, theme) = (state.health(), &state.setup, page.theme);
     let since = state.since().map_or_else(String::new, |it| format!(" since {}", format::moment(cx.now, it, cx.zone)));
     let word = if state.is_broken() { "unknown: the probe is broken" } else { health.word() };
-    page.lines.push(Line::from(vec![
-        Span::styled(format!("{} ", mark(health)), theme.style(role(health))),
-        Span::styled(cx.board.row_name(id.host(), id.name()), theme.style(Role::TextStrong)),
-        Span::styled(format!("  {word}{since}"), theme.style(role(health))),
-    ]));
+    let name = Span::styled(cx.board.row_name(id.host(), id.name()), theme.style(Role::TextStrong));
+    page.lines.push(match cx.board.lost_since(id.host()) {
+        None => Line::from(vec![
+            Span::styled(format!("{} ", mark(health)), theme.style(role(health))),
+            name,
+            Span::styled(format!("  {word}{since}"), theme.style(role(health))),
+        ]),
+        // What its host last said stays, in a colour that says nothing about now.
+        Some(at) => {
+            let text = format!("  lost: {word}{since} when last heard of, {}", format::moment(cx.now, at, cx.zone));
+            let dim = theme.style(Role::TextDim);
+            Line::from(vec![Span::styled("? ", dim), name, Span::styled(text, dim)])
+        }
+    });
     page.field(&setup.kind, &setup.target, Role::Text);
     if !setup.rules.after.is_empty() {
         after(cx, page, id, &setup.rules.after);

@@ -27,14 +27,21 @@ const HELLO_MAX_BYTES: u64 = 64 << 10;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Connect standard input and output with this host's agent, for a screen at the other end of an ssh
+///
+/// As `command="hotseat agent pipe --readonly"` before a key in `authorized_keys` it lets whoever has that key look and
+/// change nothing, whatever their screen says.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Let the screen look and change nothing, whatever it says of itself
+    #[arg(long)]
+    pub readonly: bool,
+}
 
 /// Carries both ways until one side ends.
 ///
 /// # Errors
 /// When the services of the process cannot be started. That there is no agent is said to the screen instead.
-pub fn run(_args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let failed = |error: io::Error| Failure::internal("could not start").caused_by(error);
     let _ = writeln!(out.stdout, "{GREETING}");
     let _ = out.stdout.flush();
@@ -42,7 +49,8 @@ pub fn run(_args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode,
         Ok(stream) => {
             let to_agent = stream.try_clone().map_err(failed)?;
             // Nothing can wake it while it reads; it ends with the process.
-            thread::Builder::new().name("up".into()).spawn(move || up(&to_agent)).map_err(failed)?;
+            let readonly = args.readonly;
+            thread::Builder::new().name("up".into()).spawn(move || up(&to_agent, readonly)).map_err(failed)?;
             copy(&stream, &mut out.stdout);
             Ok(ExitCode::SUCCESS)
         }
@@ -75,10 +83,10 @@ fn connect(places: &Places) -> io::Result<Result<UnixStream, String>> {
 }
 
 /// Carries what the screen says; who waits for it too long is the agent.
-fn up(mut to_agent: &UnixStream) {
+fn up(mut to_agent: &UnixStream, readonly: bool) {
     let mut from_screen = BufReader::with_capacity(CHUNK_BYTES, io::stdin());
-    let line = hello(&mut from_screen);
-    if to_agent.write_all(&line).is_ok() {
+    let line = hello(&mut from_screen, readonly);
+    if line.is_some_and(|it| to_agent.write_all(&it).is_ok()) {
         copy(from_screen, &mut to_agent);
     }
     // The agent hears that the screen has left, and may answer.
@@ -88,18 +96,21 @@ fn up(mut to_agent: &UnixStream) {
 }
 
 /// The hello of the screen, with where it comes from: only this end knows the address.
-fn hello(from_screen: &mut impl io::BufRead) -> Vec<u8> {
+///
+/// `None` when nothing may be passed on: what is no hello cannot be made one that only reads.
+fn hello(from_screen: &mut impl io::BufRead, readonly: bool) -> Option<Vec<u8>> {
     let mut line = Vec::new();
-    // What is no hello goes on as it is: the agent says what is wrong with it.
     let _ = from_screen.take(HELLO_MAX_BYTES).read_until(b'\n', &mut line);
     let address = std::env::var("SSH_CONNECTION").unwrap_or_default();
-    named(&line, &address).unwrap_or(line)
+    // Else it goes on as it is: the agent says what is wrong with it.
+    named(&line, &address, readonly).or_else(|| (!readonly).then_some(line))
 }
 
-fn named(line: &[u8], connection: &str) -> Option<Vec<u8>> {
+fn named(line: &[u8], connection: &str, readonly: bool) -> Option<Vec<u8>> {
     let ToAgent::Hello(mut hello) = serde_json::from_slice(line).ok()? else { return None };
     let address = connection.split(' ').next().unwrap_or_default();
     hello.visitor.via = Via::Ssh(sanitise::text(address));
+    hello.visitor.readonly |= readonly;
     let mut line = serde_json::to_vec(&ToAgent::Hello(hello)).ok()?;
     line.push(b'\n');
     Some(line)
@@ -129,9 +140,22 @@ mod tests {
     fn the_agent_learns_where_a_screen_comes_from() {
         let hello = crate::agent::client::hello(Visitor::inside("alice"));
         let line = serde_json::to_vec(&ToAgent::Hello(Box::new(hello))).expect("JSON");
-        let named = named(&line, "203.0.113.7 51712 198.51.100.2 22").expect("a hello");
+        let named = named(&line, "203.0.113.7 51712 198.51.100.2 22", false).expect("a hello");
         let ToAgent::Hello(hello) = serde_json::from_slice(&named).expect("JSON") else { panic!("a hello") };
-        assert_eq!(hello.visitor.via, Via::Ssh("203.0.113.7".into()));
-        assert!(named.ends_with(b"\n") && super::named(b"\"alive\"\n", "").is_none());
+        assert_eq!((hello.visitor.via, hello.visitor.readonly), (Via::Ssh("203.0.113.7".into()), false));
+        assert!(named.ends_with(b"\n") && super::named(b"\"alive\"\n", "", false).is_none());
+    }
+
+    #[test]
+    fn a_pipe_that_only_reads_passes_nothing_on_that_it_cannot_make_so() {
+        let said = Hello { protocol: 1, least: 1, version: "0".into(), visitor: Visitor::inside("alice") };
+        let mut line = serde_json::to_vec(&ToAgent::Hello(Box::new(said))).expect("JSON");
+        line.extend_from_slice(b"\n\"alive\"\n");
+        let passed = hello(&mut line.as_slice(), true).expect("a hello");
+        let ToAgent::Hello(it) = serde_json::from_slice(&passed).expect("JSON") else { panic!("a hello") };
+        assert!(it.visitor.readonly);
+        for other in [&b"\"alive\"\n"[..], b"{\"hello\":1}\n", b"", &vec![b' '; 1 << 20]] {
+            assert_eq!(hello(&mut &*other, true), None);
+        }
     }
 }

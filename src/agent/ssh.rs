@@ -40,6 +40,11 @@ const COMPLAINT_LINES: usize = 3;
 const COMPLAINT_MAX_CHARS: usize = 200;
 /// How long an `ssh` whose work is over gets to say how it ended.
 const EXIT_WAIT: Duration = Duration::from_millis(500);
+/// As [`EXIT_WAIT`], of one whose link has just ended: the connector waits no longer than 300 ms for the reason, and an
+/// `ssh` whose way is gone hangs.
+const LOSS_WAIT: Duration = Duration::from_millis(200);
+/// How long its last words may take to come behind its end.
+const WORDS_WAIT: Duration = Duration::from_millis(50);
 
 /// The world of a connector whose host is reached by ssh: nothing but attaching is possible there.
 pub struct Ssh {
@@ -213,9 +218,9 @@ fn ended(
     let (said_tx, said_rx) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let ended = ended_rx.await;
-        let _ = timeout(EXIT_WAIT, child.wait()).await;
+        let _ = timeout(LOSS_WAIT, child.wait()).await;
         let _ = child.start_kill();
-        let _ = timeout(EXIT_WAIT, heard).await;
+        let _ = timeout(WORDS_WAIT, heard).await;
         let ended = match ended {
             Ok(Ended::Lost(why)) => Ended::Lost(complaint.or(&why)),
             Ok(ended) => ended,

@@ -35,16 +35,19 @@ fn drafts() -> PathBuf {
 }
 
 /// A host with an agent and one log.
-struct Host {
+pub struct Host {
     name: &'static str,
-    directory: tempfile::TempDir,
-    runtime: Runtime,
+    /// Its log and its state.
+    pub directory: tempfile::TempDir,
+    /// What its agent runs.
+    pub runtime: Runtime,
     server: Server,
     log: File,
 }
 
 impl Host {
-    async fn start(name: &'static str, lines: std::ops::Range<u32>) -> Self {
+    /// Starts it with these lines in its log.
+    pub async fn start(name: &'static str, lines: std::ops::Range<u32>) -> Self {
         let directory = tempfile::Builder::new().prefix("hs").tempdir().expect("a directory");
         let path = directory.path().join("app.log");
         let log = OpenOptions::new().create(true).append(true).open(&path).expect("a log");
@@ -69,7 +72,8 @@ impl Host {
         Self { name, directory, runtime, server, log: host_log }
     }
 
-    fn remote(&self, client: &Path) -> Remote {
+    /// The way to it, by the config of an ssh client.
+    pub fn remote(&self, client: &Path) -> Remote {
         Remote {
             hotseat: env!("CARGO_BIN_EXE_hotseat").into(),
             state_dir: Some(self.directory.path().join("state").display().to_string()),
@@ -78,7 +82,8 @@ impl Host {
         }
     }
 
-    fn writes(&mut self, lines: std::ops::Range<u32>) {
+    /// Writes further lines.
+    pub fn writes(&mut self, lines: std::ops::Range<u32>) {
         write(self.name, &mut self.log, lines);
     }
 
@@ -91,7 +96,8 @@ impl Host {
         self.log = OpenOptions::new().create(true).append(true).open(path).expect("a log");
     }
 
-    async fn end(self) {
+    /// Ends it.
+    pub async fn end(self) {
         self.server.close("the test is over").await;
         self.runtime.shutdown().await;
     }
@@ -107,13 +113,15 @@ fn write(name: &str, log: &mut File, lines: std::ops::Range<u32>) {
 }
 
 /// One screen on several hosts.
-struct Screen {
-    link: Link,
+pub struct Screen {
+    /// What it works with.
+    pub link: Link,
     connectors: Vec<Connector>,
 }
 
 impl Screen {
-    async fn open(remotes: Vec<Remote>) -> Self {
+    /// Opens a screen on these hosts and waits until all are there.
+    pub async fn open(remotes: Vec<Remote>) -> Self {
         let mut connectors = Vec::new();
         let count = remotes.len();
         let members = remotes.into_iter().map(|remote| {
@@ -131,15 +139,18 @@ impl Screen {
         screen
     }
 
-    async fn next(&mut self) -> Inbound {
+    /// What comes next.
+    pub async fn next(&mut self) -> Inbound {
         timeout(LONG, self.link.facts_rx.recv()).await.expect("in time").expect("the hub lives")
     }
 
-    async fn ask(&self, request: WindowRequest) {
+    /// Asks for log rows.
+    pub async fn ask(&self, request: WindowRequest) {
         self.link.requests_tx.send(Request::Window(Box::new(request))).await.expect("the hub listens");
     }
 
-    async fn until(&mut self, holds: impl Fn(&Window) -> bool) -> Window {
+    /// Waits for a window that is so.
+    pub async fn until(&mut self, holds: impl Fn(&Window) -> bool) -> Window {
         let mut last = None;
         loop {
             let next = timeout(LONG, self.link.facts_rx.recv()).await;
@@ -161,7 +172,8 @@ impl Screen {
         }
     }
 
-    async fn close(self) {
+    /// Closes it.
+    pub async fn close(self) {
         drop(self.link);
         for connector in self.connectors {
             connector.ended().await;
@@ -187,11 +199,13 @@ fn numbers(window: &Window, host: &str) -> Vec<u32> {
     rows.iter().filter_map(number).collect()
 }
 
-fn is_whole(window: &Window, host: &str, lines: std::ops::Range<u32>) -> bool {
+/// True when a window has exactly these lines of a host, in their order.
+pub fn is_whole(window: &Window, host: &str, lines: std::ops::Range<u32>) -> bool {
     numbers(window, host) == lines.collect::<Vec<_>>()
 }
 
-fn tail(records: u32) -> WindowRequest {
+/// Asks for the newest rows, and for those that come.
+pub fn tail(records: u32) -> WindowRequest {
     WindowRequest { follow: true, count: true, ..WindowRequest::new(ViewId(1), 1, Anchor::Tail, (records, 0)) }
 }
 

@@ -9,6 +9,7 @@ mod day;
 mod demo;
 mod docs;
 mod fleet;
+mod fleet_faults;
 mod flood;
 mod fuzz_smoke;
 mod incidents;

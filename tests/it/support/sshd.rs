@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::netns::Net;
+
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     std::env::split_paths(&format!("{path}:/usr/sbin:/usr/local/sbin")).map(|it| it.join(name)).find(|it| it.is_file())
@@ -24,6 +26,16 @@ pub struct Server {
 impl Server {
     /// `None` where there is no OpenSSH.
     pub fn start() -> Option<Self> {
+        Self::start_at("127.0.0.1", &[])
+    }
+
+    /// As [`Server::start`], on a host of its own.
+    pub fn start_in(net: &Net) -> Option<Self> {
+        Self::start_at(net.address(), &net.enter())
+    }
+
+    /// `before` stands before the words of the server.
+    fn start_at(address: &str, before: &[String]) -> Option<Self> {
         for name in ["sshd", "ssh", "ssh-keygen"] {
             if program(name).is_none() {
                 assert!(std::env::var_os("HOTSEAT_REQUIRE_PEERS").is_none(), "`{name}` is not installed");
@@ -49,8 +61,8 @@ impl Server {
         // Another program may take a free port before the server does; then it says so and ends.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if let Some(child) = serve(directory.path(), port) {
-                write_client_config(directory.path(), port);
+            if let Some(child) = serve(directory.path(), (address, port), before) {
+                write_client_config(directory.path(), (address, port));
                 return Some(Self { directory, child, port });
             }
         }
@@ -65,6 +77,12 @@ impl Server {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Lets the key of who may log in run this command and nothing else.
+    pub fn forces(&self, command: &str) {
+        let key = fs::read_to_string(self.path("user.pub")).unwrap();
+        fs::write(self.path("authorized_keys"), format!("restrict,command=\"{command}\" {key}")).unwrap();
     }
 
     /// Writes the config of a client that reaches the server by another port, and returns where.
@@ -95,15 +113,18 @@ impl Drop for Server {
     }
 }
 
-fn serve(directory: &Path, port: u16) -> Option<Child> {
+fn serve(directory: &Path, (address, port): (&str, u16), before: &[String]) -> Option<Child> {
     let d = directory.display();
     let text = format!(
-        "Port {port}\nListenAddress 127.0.0.1\nHostKey {d}/host\nAuthorizedKeysFile {d}/authorized_keys\nPidFile none\n\
+        "Port {port}\nListenAddress {address}\nHostKey {d}/host\nAuthorizedKeysFile {d}/authorized_keys\nPidFile none\n\
          StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\n\
          PermitRootLogin yes\nMaxStartups 100\n"
     );
     fs::write(directory.join("sshd_config"), text).unwrap();
-    let mut child = Command::new(program("sshd").unwrap())
+    let sshd = program("sshd").unwrap().into_os_string();
+    let mut words = before.iter().map(Into::into).chain([sshd]);
+    let mut child = Command::new(words.next().unwrap())
+        .args(words)
         .arg("-D")
         .arg("-f")
         .arg(directory.join("sshd_config"))
@@ -114,7 +135,7 @@ fn serve(directory: &Path, port: u16) -> Option<Child> {
         .unwrap();
     let greets = || {
         let mut greeting = [0; 4];
-        let stream = std::net::TcpStream::connect(("127.0.0.1", port));
+        let stream = std::net::TcpStream::connect((address, port));
         stream.is_ok_and(|mut it| it.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-")
     };
     while child.try_wait().unwrap().is_none() {
@@ -127,13 +148,13 @@ fn serve(directory: &Path, port: u16) -> Option<Child> {
 }
 
 /// `client` logs in, `stranger` is not let in.
-fn write_client_config(directory: &Path, port: u16) {
+fn write_client_config(directory: &Path, (address, port): (&str, u16)) {
     let d = directory.display();
     let host = fs::read_to_string(directory.join("host.pub")).unwrap();
-    fs::write(directory.join("known_hosts"), format!("[127.0.0.1]:{port} {host}")).unwrap();
+    fs::write(directory.join("known_hosts"), format!("[{address}]:{port} {host}")).unwrap();
     for (name, key) in [("client", "user"), ("stranger_client", "stranger")] {
         let text = format!(
-            "Host *\nHostName 127.0.0.1\nPort {port}\nIdentityFile {d}/{key}\nIdentitiesOnly yes\nIdentityAgent none\n\
+            "Host *\nHostName {address}\nPort {port}\nIdentityFile {d}/{key}\nIdentitiesOnly yes\nIdentityAgent none\n\
              UserKnownHostsFile {d}/known_hosts\nGlobalKnownHostsFile none\nStrictHostKeyChecking yes\n"
         );
         fs::write(directory.join(name), text).unwrap();

@@ -7,6 +7,7 @@
 mod export;
 mod pasts;
 mod route;
+mod together;
 mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::agent::hub::export::{Export, Wrote};
 use crate::agent::hub::pasts::{Next, Pasts};
 use crate::agent::hub::route::Route;
+use crate::agent::hub::together::Together;
 use crate::agent::hub::windows::Windows;
 use crate::agent::reception::UNSENT;
 use crate::clock;
@@ -74,6 +76,7 @@ pub fn start(members: Vec<Member>) -> Link {
     let hub = Hub {
         windows: Windows::new(),
         pasts: Pasts::default(),
+        together: Together::default(),
         export: None,
         exports: 0,
         wrote_tx,
@@ -134,6 +137,7 @@ struct Hub {
     nodes: Vec<Node>,
     windows: Windows,
     pasts: Pasts,
+    together: Together,
     /// The one that is under way.
     export: Option<Export>,
     /// How many were begun.
@@ -160,8 +164,12 @@ impl Hub {
             self.show_windows();
             self.show_past();
             self.go_on_exporting();
+            for inbound in self.together.go_on(clock::timer(), &self.nodes) {
+                self.tell(inbound);
+            }
             let exporting = self.export.as_ref().and_then(Export::deadline);
-            let deadline = self.windows.deadline().into_iter().chain(self.pasts.deadline()).chain(exporting).min();
+            let deadlines = [self.windows.deadline(), self.pasts.deadline(), self.together.deadline(), exporting];
+            let deadline = deadlines.into_iter().flatten().min();
             let late = async {
                 match deadline {
                     Some(at) => sleep_until(at).await,
@@ -215,7 +223,7 @@ impl Hub {
     }
 
     fn show_past(&mut self) {
-        while let Some(next) = self.pasts.go_on(clock::timer()) {
+        while let Some(next) = self.pasts.go_on(clock::timer(), &self.nodes) {
             self.go_past(next);
         }
     }
@@ -281,13 +289,14 @@ impl Hub {
             1 => text.to_string(),
             _ => format!("{}: {text}", sanitise::text(hub.nodes[index].name().as_str())),
         };
+        let Some(inbound) = self.together.take(index, inbound) else { return };
         match inbound {
             Inbound::Host(news) => {
                 self.nodes[index].way = news.way;
                 let is_there = self.nodes[index].is_there();
                 self.windows.mark(index, is_there, clock::now());
                 if !is_there {
-                    self.pasts.give_up(index);
+                    self.pasts.give_up(index, "lost");
                 }
                 if let Some(export) = &mut self.export {
                     export.mark(index, is_there, clock::timer());
@@ -330,7 +339,7 @@ impl Hub {
             Inbound::Past(past) if self.nodes.len() > 1 => self.pasts.take(index, *past),
             Inbound::Done(text) => self.tell(Inbound::Done(named(self, &text))),
             Inbound::Failed(text) if text.starts_with(FAILED) && self.nodes.len() > 1 => {
-                self.pasts.give_up(index);
+                self.pasts.give_up(index, "could not read it");
                 self.tell(Inbound::Failed(named(self, &text)));
             }
             Inbound::Failed(text)
@@ -402,7 +411,16 @@ impl Hub {
                 let next = self.pasts.begin(clock::timer(), past, &self.nodes);
                 self.go_past(next);
             }
-            Route::All => (0..self.nodes.len()).for_each(|index| self.ask(index, request.clone())),
+            Route::All => {
+                let asked: Vec<usize> =
+                    (0..self.nodes.len()).filter(|it| self.nodes[*it].requests_tx.is_some()).collect();
+                // Where somebody looks is not answered.
+                if asked.len() > 1 && request.changes() {
+                    let before = self.together.begin(clock::timer(), asked.clone(), &self.nodes);
+                    before.into_iter().for_each(|it| self.tell(it));
+                }
+                asked.into_iter().for_each(|index| self.ask(index, request.clone()));
+            }
             Route::Notifier(name) => {
                 let of_host = |(index, it): (usize, &Node)| {
                     let own = name.strip_prefix(it.name().as_str())?.strip_prefix(':')?;

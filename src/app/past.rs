@@ -13,7 +13,7 @@ use crate::app::ways;
 use crate::domain::board::Board;
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
-use crate::domain::past::{Found, Moment, Past, PastEvent, PastKind, PastRequest, Step};
+use crate::domain::past::{Absent, Found, Moment, Past, PastEvent, PastKind, PastRequest, Step};
 use crate::domain::probe::health::Health;
 use crate::domain::request::Request;
 use crate::domain::sanitise;
@@ -22,6 +22,8 @@ use crate::domain::sanitise;
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 /// How often the band says anew how long ago it was.
 const TELLS_AGE_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// Hosts that the band names one by one.
+const ABSENT_NAMED: usize = 3;
 /// A start after less than this was a restart, and nobody missed anything.
 const GAP_MIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -48,6 +50,7 @@ struct Shown {
     at: Timestamp,
     events: Vec<PastEvent>,
     gap: Option<(Timestamp, Timestamp)>,
+    absent: Vec<Absent>,
     /// The live board.
     live: Board,
 }
@@ -82,6 +85,8 @@ impl TimeMachine {
 pub struct Band {
     /// `PAST 14:43:52 (12m ago)`.
     pub when: String,
+    /// `without web1 (lost)`: the hosts that are not shown, when there are such.
+    pub without: Option<String>,
     /// `live: 2 red`, when something is.
     pub live: Option<String>,
     /// `api up -> down: timeout`.
@@ -94,7 +99,7 @@ impl Model {
     /// The band of the header; `None` while the present is shown.
     pub fn past_band(&self) -> Option<Band> {
         let shown = self.past.shown.as_ref()?;
-        let red = shown.live.probes.count(Health::Down);
+        let red = shown.live.count(Health::Down);
         let lost = ways::is_lost(self).then(|| "live: lost".to_string());
         let live = (red > 0).then(|| format!("live: {red} red"));
         let live = lost.or(live);
@@ -107,7 +112,8 @@ impl Model {
             key(GlobalCommand::Back, "live"),
         ];
         let keys: Vec<String> = keys.into_iter().flatten().collect();
-        Some(Band { when: format!("PAST {at} ({ago})"), live, what: self.what_happened(shown), keys })
+        let when = format!("PAST {at} ({ago})");
+        Some(Band { when, without: without(&shown.absent), live, what: self.what_happened(shown), keys })
     }
 
     fn what_happened(&self, shown: &Shown) -> String {
@@ -207,8 +213,8 @@ impl Model {
             Some(shown) => shown.live,
             None => then,
         };
-        let (at, events, gap) = (moment.at, moment.events.clone(), moment.gap);
-        self.past.shown = Some(Box::new(Shown { at, events, gap, live }));
+        let (at, events, gap, absent) = (moment.at, moment.events.clone(), moment.gap, moment.absent.clone());
+        self.past.shown = Some(Box::new(Shown { at, events, gap, absent, live }));
         self.now = at;
         let mut effects = self.panes_turned();
         effects.extend(self.with_pane(crate::panes::PaneId::Logs, |panes, cx| panes.logs.visit(cx, at)));
@@ -250,6 +256,22 @@ impl Model {
             other => vec![other],
         }
     }
+}
+
+/// The hosts that nothing is known of, and why: of several for one reason it is said once.
+fn without(absent: &[Absent]) -> Option<String> {
+    let first = absent.first()?;
+    let names: Vec<String> = absent.iter().take(ABSENT_NAMED).map(|it| sanitise::text(it.host.as_str())).collect();
+    let more = match absent.len() - names.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if absent.iter().all(|it| it.why == first.why) {
+        return Some(format!("without {}{more} ({})", names.join(", "), sanitise::text(&first.why)));
+    }
+    let each = |(name, it): (&String, &Absent)| format!("{name} ({})", sanitise::text(&it.why));
+    let each: Vec<String> = names.iter().zip(absent).map(each).collect();
+    Some(format!("without {}{more}", each.join(", ")))
 }
 
 /// True for what would change something that is only known as it was.

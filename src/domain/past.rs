@@ -84,8 +84,20 @@ pub struct Moment {
     pub events: Vec<PastEvent>,
     /// Nothing was recorded from the first to the second, and the instant lies in between: the board is that of the first.
     pub gap: Option<(Timestamp, Timestamp)>,
+    /// Of several hosts those that are not on the board, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<Absent>,
     /// What was known. Equal to the live board of that instant, but for how far logs had grown.
     pub board: Board,
+}
+
+/// A host of which nothing is known of an instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absent {
+    /// Which.
+    pub host: HostId,
+    /// Why, in a word or two: `lost`, `not recorded then`.
+    pub why: String,
 }
 
 /// A turn that a person cares about.

@@ -155,7 +155,7 @@ impl Reader {
             Some(at) => self.shelf.events_at(at, about, EVENTS_MAX),
             None => Vec::new(),
         };
-        Ok(Found::Moment(Box::new(Moment { at, events, gap, board })))
+        Ok(Found::Moment(Box::new(Moment { at, events, gap, absent: Vec::new(), board })))
     }
 }
 

@@ -30,7 +30,7 @@ fn event(at: Timestamp, kind: PastKind, subject: &str, text: &str) -> PastEvent 
 /// Before anybody had declared the incident, and what happened then.
 fn moment(desk: &Desk, time: &str, event: PastEvent) -> Moment {
     let board = hotseat::domain::board::Board { incidents: IncidentBoard::default(), ..desk.model.board.clone() };
-    Moment { at: at(time), events: vec![event], gap: None, board }
+    Moment { at: at(time), events: vec![event], gap: None, absent: Vec::new(), board }
 }
 
 fn answer(desk: &mut Desk, generation: u64, found: Found) {
@@ -239,4 +239,33 @@ fn nothing_is_run_from_here_in_the_past() {
     desk.press("1 h");
     assert!(!desk.effects.iter().any(|it| matches!(it, Effect::RunHere(_))), "{:?}", desk.effects);
     assert!(desk.text().contains("this is the past: esc for live"), "{}", desk.text());
+}
+
+#[test]
+fn the_band_names_the_hosts_that_nothing_is_known_of() {
+    use hotseat::domain::past::Absent;
+    let absent = |host: &str, why: &str| Absent { host: HostId::new(host), why: why.into() };
+    let lost = || vec![absent("web-1", "lost"), absent("web-2", "lost")];
+    let many = (1..=5).map(|it| absent(&format!("web-{it}"), "not recorded then")).collect();
+    for (absent, expected) in [
+        (Vec::new(), None),
+        (lost(), Some("without web-1, web-2 (lost)")),
+        (
+            [lost(), vec![absent("db\u{1b}[2J1", "did not answer")]].concat(),
+            Some("without web-1 (lost), web-2 (lost), db1 (did not answer)"),
+        ),
+        (many, Some("without web-1, web-2, web-3 and 2 more (not recorded then)")),
+    ] {
+        let mut desk = Desk::outage(160, 40);
+        desk.press("[");
+        let generation = asked(&mut desk)[0].generation;
+        let down = event(at("14:43:58"), PastKind::Probe, "api", "up -> down: timeout after 5 s in wait");
+        let moment = Moment { absent, ..moment(&desk, "14:43:58", down) };
+        answer(&mut desk, generation, Found::Moment(Box::new(moment)));
+        let text = rows(&desk.draw(true).0).join("\n");
+        match expected {
+            Some(words) => assert!(text.contains(words), "{words}: {text}"),
+            None => assert!(!text.contains("without"), "{text}"),
+        }
+    }
 }

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use crate::agent::hub::Node;
 use crate::domain::board::Board;
 use crate::domain::fleet::Fleet;
+use crate::domain::host::Way;
 use crate::domain::ids::HostId;
-use crate::domain::past::{EVENTS_MAX, Found, Moment, Past, PastRequest, Step};
+use crate::domain::past::{Absent, EVENTS_MAX, Found, Moment, Past, PastRequest, Step};
 
 /// How long a host is waited for in a round: it may have to fold a whole segment of its journal.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -38,8 +39,10 @@ struct Round {
 
 #[derive(Clone)]
 enum Answer {
-    /// Not there, or could not read its journal.
-    None,
+    /// Nobody wants to know.
+    Unasked,
+    /// It says nothing; why, in a word or two.
+    None(&'static str),
     Awaited,
     Here(Box<Past>),
 }
@@ -62,10 +65,14 @@ impl Pasts {
             Step::Before(_) | Step::After(_) => None,
         };
         self.ticket += 1;
-        let is_meant = |it: &Node| it.is_there() && request.host.as_ref().is_none_or(|host| host == it.name());
-        let answer = |it: &Node| if is_meant(it) { Answer::Awaited } else { Answer::None };
+        let answer = |it: &Node| match &it.way {
+            _ if request.host.as_ref().is_some_and(|host| host != it.name()) => Answer::Unasked,
+            _ if it.is_there() => Answer::Awaited,
+            Way::Lost { .. } => Answer::None("lost"),
+            Way::Refused { .. } | Way::Connecting | Way::Inside | Way::Attached { .. } => Answer::None("not attached"),
+        };
         let answers: Vec<Answer> = nodes.iter().map(answer).collect();
-        if answers.iter().all(|it| matches!(it, Answer::None)) {
+        if !answers.iter().any(|it| matches!(it, Answer::Awaited)) {
             self.round = None;
             return Next::Nobody;
         }
@@ -89,18 +96,18 @@ impl Pasts {
         }
     }
 
-    /// A host will not answer.
-    pub fn give_up(&mut self, index: usize) {
+    /// A host will not answer; why, in a word or two.
+    pub fn give_up(&mut self, index: usize, why: &'static str) {
         let answers = self.round.as_mut().map(|it| &mut it.answers);
         if let Some(answer) = answers.and_then(|it| it.get_mut(index))
             && matches!(answer, Answer::Awaited)
         {
-            *answer = Answer::None;
+            *answer = Answer::None(why);
         }
     }
 
     /// What follows when all have answered, or have been waited for.
-    pub fn go_on(&mut self, now: Instant) -> Option<Next> {
+    pub fn go_on(&mut self, now: Instant, nodes: &[Node]) -> Option<Next> {
         let round = self.round.as_ref()?;
         let is_awaited = round.answers.iter().any(|it| matches!(it, Answer::Awaited));
         if is_awaited && now < round.asked + PATIENCE {
@@ -109,14 +116,14 @@ impl Pasts {
         let mut round = self.round.take()?;
         for answer in &mut round.answers {
             if matches!(answer, Answer::Awaited) {
-                *answer = Answer::None;
+                *answer = Answer::None("did not answer");
             }
         }
         if round.pasts().next().is_none() {
             return Some(Next::Nobody);
         }
         if round.at.is_some() {
-            return Some(Next::Tell(Box::new(round.merged())));
+            return Some(Next::Tell(Box::new(round.merged(nodes))));
         }
         let Some(at) = round.nearest() else {
             return Some(Next::Tell(Box::new(round.without_event())));
@@ -132,7 +139,7 @@ impl Pasts {
         }
         let asked = round.questions(Step::At(at));
         if asked.is_empty() {
-            return Some(Next::Tell(Box::new(round.merged())));
+            return Some(Next::Tell(Box::new(round.merged(nodes))));
         }
         self.round = Some(round);
         Some(Next::Ask(asked))
@@ -151,7 +158,7 @@ impl Round {
     fn pasts(&self) -> impl Iterator<Item = &Past> {
         self.answers.iter().filter_map(|it| match it {
             Answer::Here(past) => Some(&**past),
-            Answer::None | Answer::Awaited => None,
+            Answer::Unasked | Answer::None(_) | Answer::Awaited => None,
         })
     }
 
@@ -184,8 +191,23 @@ impl Round {
         })
     }
 
+    /// Who is not on the board of the instant, and why.
+    fn absent(&self, nodes: &[Node]) -> Vec<Absent> {
+        let why = |it: &Answer| match it {
+            Answer::None(why) => Some(*why),
+            Answer::Here(past) => match past.found {
+                Found::Moment(_) => None,
+                Found::Beginning => Some("not recorded then"),
+                Found::Present => Some("nothing recorded since"),
+            },
+            Answer::Unasked | Answer::Awaited => None,
+        };
+        let answers = nodes.iter().zip(&self.answers);
+        answers.filter_map(|(node, it)| Some(Absent { host: node.name().clone(), why: why(it)?.to_string() })).collect()
+    }
+
     /// The union of all boards. A host that was not recorded then is not in it.
-    fn merged(&self) -> Past {
+    fn merged(&self, nodes: &[Node]) -> Past {
         let Some(at) = self.at.filter(|_| self.moments().next().is_some()) else { return self.without_event() };
         let (mut fleet, mut board) = (Fleet::of_several(), Board::default());
         let mut events = Vec::new();
@@ -208,6 +230,6 @@ impl Round {
             Some(gaps) => gaps.into_iter().max_by_key(|it| it.0),
             None => None,
         };
-        self.answer(Found::Moment(Box::new(Moment { at, events, gap, board })))
+        self.answer(Found::Moment(Box::new(Moment { at, events, gap, absent: self.absent(nodes), board })))
     }
 }

@@ -1,6 +1,8 @@
 //! Scripted hosts behind one screen.
 
+mod decisions;
 mod exports;
+mod pasts;
 
 use std::time::Duration;
 
@@ -74,6 +76,7 @@ impl Far {
             query_error: None,
             chip_counts: Vec::new(),
             histogram: None,
+            without: None,
         })))
         .await;
     }
@@ -210,11 +213,14 @@ async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_b
     far[1].answers(&second, &[2], None).await;
     until_shown(&mut link, &["db1 1", "web1 2"]).await;
     far[1].way(lost()).await;
-    until_shown(&mut link, &["db1 1", "web1 2", "web1: its lines are not here: lost: broken pipe"]).await;
+    let window = until_shown(&mut link, &["db1 1", "web1 2", "web1: its lines are not here: lost: broken pipe"]).await;
+    assert_eq!(window.without.as_deref(), Some("web1 (lost)"));
+    assert_eq!((window.counts.matched, window.counts.complete), (1, true), "what is there was counted to its end");
     far[1].comes().await;
     let again = far[1].asked_window().await;
     far[1].answers(&again, &[2, 3], None).await;
-    until_shown(&mut link, &["db1 1", "web1 2", "web1 3"]).await;
+    let window = until_shown(&mut link, &["db1 1", "web1 2", "web1 3"]).await;
+    assert_eq!((window.without, window.counts.matched), (None, 3));
     assert!(far[0].is_asked_nothing(), "the others were not asked again");
 }
 

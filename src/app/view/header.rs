@@ -40,7 +40,9 @@ fn past(theme: &Theme, band: &Band, row: Rect, buf: &mut Buffer) {
     let from = (0..band.keys.len()).find(fits).unwrap_or(band.keys.len().saturating_sub(1));
     let keys = format!("{} ", band.keys[from..].join("  "));
     let room = width.saturating_sub(keys.width() + 3);
-    let mut text = format!(" {}  {}", band.when, band.what);
+    // Who is missing comes before what happened: what is shown is not all there was.
+    let without = band.without.as_ref().map(|it| format!("  {it}")).unwrap_or_default();
+    let mut text = format!(" {}{without}  {}", band.when, band.what);
     if let Some(live) = band.live.as_ref().filter(|it| text.width() + it.width() + 2 <= room) {
         text.push_str(&format!("  {live}"));
     }

@@ -34,8 +34,8 @@ const SEGMENT_MAX_BYTES: u64 = 4 << 20;
 const SEGMENTS_MAX: usize = 16;
 /// Facts that wait for the disk; past that the segment is given up and a new one starts with a snapshot.
 const QUEUE_MAX: usize = 512;
-/// A recorded fact is in the file this soon. Until then the writer sleeps, however many come: each wake-up costs an
-/// idle host, and who wants to read asks for a flush.
+/// A recorded fact is in the file this soon. Until then the writer sleeps, however many come, and where they come
+/// steadily none of them wakes it: each wake-up costs an idle host, and who wants to read asks for a flush.
 const FLUSH_AFTER: Duration = Duration::from_secs(3);
 /// So many that wait are written at once.
 const HURRY: usize = QUEUE_MAX / 2;
@@ -87,6 +87,8 @@ struct Waiting {
     count: AtomicUsize,
     /// Somebody waits for one of them.
     urgent: AtomicBool,
+    /// The writer looks by itself, and soon.
+    looks: AtomicBool,
 }
 
 impl Inlet {
@@ -106,7 +108,8 @@ impl Inlet {
         if is_urgent {
             self.waiting.urgent.store(true, Ordering::SeqCst);
         }
-        if is_urgent || before == 0 || before >= HURRY {
+        let is_first = before == 0 && !self.waiting.looks.load(Ordering::SeqCst);
+        if is_urgent || is_first || before >= HURRY {
             // Full: it is about to look anyway.
             let _ = self.wake_tx.try_send(());
         }
@@ -224,16 +227,20 @@ impl Writer {
                 flush_at.get_or_insert_with(|| clock::monotonic() + FLUSH_AFTER);
                 continue;
             }
+            let mut found = false;
             while let Ok(item) = rx.try_recv() {
                 waiting.count.fetch_sub(1, Ordering::SeqCst);
                 self.take(item);
+                found = true;
             }
             self.flush();
             if woken == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
-            // What was counted and not yet sent wakes nobody.
-            flush_at = (waiting.count.load(Ordering::SeqCst) > 0).then(|| clock::monotonic() + FLUSH_AFTER);
+            waiting.looks.store(found, Ordering::SeqCst);
+            // What was counted before that and not yet sent wakes nobody.
+            let looks = found || waiting.count.load(Ordering::SeqCst) > 0;
+            flush_at = looks.then(|| clock::monotonic() + FLUSH_AFTER);
         }
     }
 

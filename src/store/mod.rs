@@ -3,7 +3,7 @@
 //! One thread writes, another reads. Nobody waits for either: what is to be written is put into memory under
 //! a short lock, and whoever must know that it is on disk is called when it is, or when it cannot be. On a
 //! full disk, a locked or damaged file, everything goes on from memory, bounded, and is written when there is
-//! room again. Outcomes are batched by the second; what alerts know and the outbox are committed at once and
+//! room again. Outcomes are batched for three seconds; what alerts know and the outbox are committed at once and
 //! wait for the disk.
 
 pub mod alerts;
@@ -116,6 +116,8 @@ struct Shared {
     file_max_bytes: AtomicU64,
     /// Outcomes have been recorded.
     used: AtomicBool,
+    /// The writer looks for outcomes by itself, and soon. Changed only while `held` is.
+    looks: AtomicBool,
 }
 
 impl Store {
@@ -146,6 +148,7 @@ impl Store {
             held: Mutex::default(),
             file_max_bytes: AtomicU64::new(limits.file_max_bytes),
             used: AtomicBool::new(false),
+            looks: AtomicBool::new(false),
         });
         let mut writer = Writer {
             shared: Arc::clone(&shared),
@@ -172,14 +175,15 @@ impl Store {
         Self { shared, wake_tx }
     }
 
-    /// Keeps an outcome; it is on disk within about a second.
+    /// Keeps an outcome; it is on disk within about three seconds.
     pub fn record(&self, sample: Sample) {
         self.shared.used.store(true, Ordering::Relaxed);
         let mut held = self.shared.held();
         let was_empty = held.pending.samples.is_empty();
         held.pending.push_sample(sample);
+        let is_looked_for = self.shared.looks.load(Ordering::Relaxed);
         drop(held);
-        if was_empty {
+        if was_empty && !is_looked_for {
             self.wake();
         }
     }
@@ -259,6 +263,14 @@ impl Shared {
         let pending = &self.held().pending;
         // While nothing can be written the rest is urgent only when somebody waits for an answer.
         (pending.is_empty(), pending.is_urgent())
+    }
+
+    /// Decides whether the writer goes on looking by itself: it does as long as it finds outcomes.
+    fn keep_looking(&self, may: bool) -> bool {
+        let held = self.held();
+        let looks = may && !held.pending.samples.is_empty();
+        self.looks.store(looks, Ordering::Relaxed);
+        looks
     }
 
     fn is_used(&self) -> bool {

@@ -17,8 +17,11 @@ use crate::store::rollup::{self, Chore, Limits, Marks};
 use crate::store::samples::{self, Known};
 use crate::store::{News, NewsSink, Opened, Shared, alerts, apart, file_system, outbox};
 
-/// Outcomes wait this long for others, so that a thousand probes cost one transaction a second.
-const BATCH: Duration = Duration::from_secs(1);
+/// Outcomes wait this long for others: each transaction wakes an idle host and its disk. What a kill may cost of the
+/// history is no more than that; what alerts know does not wait.
+const BATCH: Duration = Duration::from_secs(3);
+/// What could not be said yet is tried again no more often than this.
+const SPEAK: Duration = Duration::from_secs(1);
 /// How often a disk that failed is asked again.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long another process may hold the file while it is known that it does.
@@ -123,8 +126,10 @@ impl Writer {
             let retry = self.failing.is_some() && now >= due.retry;
             let batch = self.failing.is_none() && due.batch.is_some_and(|it| now >= it);
             if urgent || closing || retry || batch {
+                // Where outcomes come steadily they wake nobody: it is looked for them again after as long.
+                let flows = self.shared.keep_looking(!closing);
                 self.flush();
-                due.batch = None;
+                due.batch = flows.then_some(now + BATCH);
                 if retry {
                     due.retry = now + RETRY;
                 }
@@ -142,7 +147,7 @@ impl Writer {
     /// When there is something to do without being woken; `None` when there is not.
     fn next_due(&self, due: &Due) -> Option<Instant> {
         let works = self.failing.is_none();
-        let retry = (!works || !self.unsaid.is_empty()).then_some(due.retry.max(due.checked + BATCH));
+        let retry = (!works || !self.unsaid.is_empty()).then_some(due.retry.max(due.checked + SPEAK));
         let batch = due.batch.filter(|_| works);
         let chores = (works && !self.chores.is_empty()).then_some(due.checked);
         // Where nothing is written nothing is to be summed up, and a screen without probes must not wake up.

@@ -11,8 +11,9 @@ use crate::service::incident::queue::Queue;
 
 /// How old the picture may be where changes are not announced: network file systems, no inotify left.
 const POLL: Duration = Duration::from_secs(1);
-/// How often to look anyway: an announcement can be lost when the kernel's queue overflows.
-const SAFETY: Duration = Duration::from_secs(10);
+/// How often to look anyway. A queue that overflows says so itself; each look is heard by the watch as files that are
+/// opened, and wakes an idle host several times.
+const SAFETY: Duration = Duration::from_secs(60);
 /// Directories watched at once; each costs a kernel watch of the user's limit.
 const WATCHES_MAX: usize = 256;
 

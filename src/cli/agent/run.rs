@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +32,11 @@ use crate::registry::node::Commands;
 use crate::runtime::lock::{Acquired, StateLock};
 use crate::runtime::{Runtime, RuntimeSetup};
 
-/// Threads that serve probes, logs, backups, notes and screens; waiting is most of what they do.
+/// Threads that run probes and everything that follows from them, when there are so many probes that one could be late.
+/// For fewer there is one: a second one is woken by each run to see whether it can help, and it is over by then.
 const SERVICE_THREADS: usize = 2;
+/// More probes than these are many: a second's share of them, all over TLS, keeps one thread busy for a few milliseconds.
+const FEW_PROBES: usize = 200;
 /// How often is looked whether another runtime has left the state directory.
 const CLAIM_RETRY: Duration = Duration::from_millis(500);
 /// How often who holds the state directory is asked to make room.
@@ -63,12 +67,10 @@ pub fn run(args: &RunArgs, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCo
             .caused_by(error)
             .hint("run `hotseat check` to see where and why"));
     }
-    let services = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(SERVICE_THREADS)
-        .thread_name("service")
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::internal("could not start the services").caused_by(error))?;
+    let threads = if loaded.config.probes.len() > FEW_PROBES { SERVICE_THREADS } else { 1 };
+    let services = threads_of("service", threads)?;
+    // Their thread is their own, so that what screens ask for never makes a probe late.
+    let screens = threads_of("screens", 1)?;
     let setup = RuntimeSetup {
         host: cx.host(&loaded.config),
         user: paths::user_name(),
@@ -77,13 +79,24 @@ pub fn run(args: &RunArgs, cx: &Context, _out: &mut Output<'_>) -> Result<ExitCo
         reader: Some(Arc::new(read)),
     };
     let grace = args.grace;
+    let front = screens.handle().clone();
     let code = services.block_on(async {
         let signals = Signals::new().map_err(|error| Failure::internal("could not take signals").caused_by(error))?;
-        Agent { log, manager: Arc::new(Manager::of_environment()), signals, grace }.run(setup, args.wait).await
+        Agent { log, manager: Arc::new(Manager::of_environment()), signals, grace, front }.run(setup, args.wait).await
     });
     // Threads that hang in a disk are not waited for.
+    screens.shutdown_background();
     services.shutdown_background();
     code
+}
+
+fn threads_of(name: &str, count: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("could not start the services").caused_by(error))
 }
 
 struct Agent {
@@ -91,6 +104,8 @@ struct Agent {
     manager: Arc<Manager>,
     signals: Signals,
     grace: Option<Duration>,
+    /// Where screens are served.
+    front: Handle,
 }
 
 /// What came of asking for the state directory.
@@ -117,8 +132,12 @@ impl Agent {
             None => Runtime::start(setup),
         };
         let cancel = CancellationToken::new();
-        let server = serve(&runtime, &places);
-        tokio::spawn(duties::run(runtime.observer(), runtime.config(), since, cancel.clone()));
+        let server = {
+            let _front = self.front.enter();
+            serve(&runtime, &places)
+        };
+        // A page of metrics of many probes takes a while as well.
+        self.front.spawn(duties::run(runtime.observer(), runtime.config(), since, cancel.clone()));
         tokio::select! {
             () = runtime.active().cancelled_owned() => {}
             // The runtime reads what an earlier run left for seconds at most; a stop is not kept waiting.

@@ -86,7 +86,14 @@ pub fn hello(visitor: Visitor) -> Hello {
 
 /// What somebody of ours says who comes for something else.
 pub fn hello_for(errand: Errand, visitor: Visitor) -> Hello {
-    Hello { protocol: PROTOCOL, least: PROTOCOL_LEAST, version: version(), visitor, errand }
+    Hello {
+        protocol: PROTOCOL,
+        least: PROTOCOL_LEAST,
+        version: version(),
+        visitor,
+        errand,
+        glimpses: errand == Errand::Stay,
+    }
 }
 
 /// Attaches over a stream. Needs a tokio runtime around it, which carries the link.

@@ -13,9 +13,10 @@
 //! # A conversation
 //!
 //! ```text
-//! screen   {"hello":{"protocol":1,"least":1,"version":"0.1.0","visitor":{"user":"alice"}}}
+//! screen   {"hello":{"protocol":1,"least":1,"version":"0.1.0","visitor":{"user":"alice"},"glimpses":true}}
 //! runtime  {"welcome":{"protocol":1,"host":"web-1","peer":{…},"visitor":{"user":"alice",…},"now":"…"}}
 //! runtime  {"inbound":{"snapshot":{…}}}
+//! runtime  {"inbound":{"outcomes":{"probe":"web-1/api","outcomes":[…]}}}
 //! runtime  {"inbound":{"fact":{"host":"web-1","seq":12,"at":"…","actor":"runtime","fact":{…}}}}
 //! screen   {"request":{"run-probe":"web-1/api"}}
 //! screen   {"keep":{"number":1,"request":{"note":{"incident":null,"at":null,"text":"restarted the api"}}}}
@@ -134,6 +135,9 @@ pub struct Hello {
     /// What for. An older runtime takes everybody for somebody who stays.
     #[serde(default)]
     pub errand: Errand,
+    /// It takes a snapshot in which past outcomes are glimpses, and the outcomes behind it as `Inbound::Outcomes`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub glimpses: bool,
 }
 
 /// What somebody comes for.

@@ -189,7 +189,7 @@ impl Reception {
                 return last_words(&mut write, ToScreen::Refused(why)).await;
             }
         };
-        let Met { protocol, visitor, errand } = met;
+        let Met { protocol, visitor, errand, glimpses } = met;
         let welcome = ToScreen::Welcome(Box::new(Welcome {
             protocol,
             host: self.desk.attacher.host().clone(),
@@ -198,7 +198,7 @@ impl Reception {
             now: clock::now(),
         }));
         let link = match errand {
-            Errand::Stay => self.desk.attacher.attach_wire(visitor.clone()),
+            Errand::Stay => self.desk.attacher.attach_wire(visitor.clone(), glimpses),
             Errand::Glance => self.desk.attacher.attach_wire_unseen(Visitor { readonly: true, ..visitor.clone() }),
             Errand::StandBy(pid) => return self.let_wait(pid, reader, write, &welcome).await,
         };
@@ -255,7 +255,7 @@ impl Reception {
             Ok(None) => return Err("nothing was said".into()),
             Err(error) => return Err(error.to_string()),
         };
-        let Hello { protocol, least, version: theirs, visitor, errand } = *hello;
+        let Hello { protocol, least, version: theirs, visitor, errand, glimpses } = *hello;
         let Some(spoken) = common((PROTOCOL_LEAST, PROTOCOL), (least, protocol)) else {
             let (ours, theirs) = (version(), codec::words(&theirs, 40));
             let older = if protocol < PROTOCOL_LEAST { "there" } else { "here" };
@@ -267,7 +267,7 @@ impl Reception {
         if matches!(errand, Errand::StandBy(_)) && *caller != Caller::Own {
             return Err("only an agent of the account whose state this is can stand by".into());
         }
-        Ok(Met { protocol: spoken, visitor: caller.visitor(&visitor), errand })
+        Ok(Met { protocol: spoken, visitor: caller.visitor(&visitor), errand, glimpses })
     }
 
     fn why(&self) -> String {
@@ -281,6 +281,8 @@ struct Met {
     protocol: u32,
     visitor: Visitor,
     errand: Errand,
+    /// It takes glimpses of past outcomes in a snapshot.
+    glimpses: bool,
 }
 
 /// The side that reads.

@@ -5,6 +5,7 @@
 //! The union is only drawn: no fact is ever folded into it. A screen of one host has no copy at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -14,11 +15,12 @@ use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
 use crate::domain::host::Way;
-use crate::domain::ids::HostId;
+use crate::domain::ids::{HostId, ProbeId};
 use crate::domain::incident::IncidentFact;
 use crate::domain::incident::board::IncidentBoard;
 use crate::domain::log::{LogFact, SourceStatus};
 use crate::domain::presence::Presence;
+use crate::domain::probe::outcome::Outcome;
 
 /// The boards of several hosts; of a single one it keeps nothing, because that is drawn as it is.
 #[derive(Debug, Clone, Default)]
@@ -125,6 +127,14 @@ impl Fleet {
             Fact::Presence(_) => self.unite_presence(drawn),
             Fact::Runtime(RuntimeFact::Restored(_)) => *drawn = self.union(),
             Fact::Runtime(_) => self.unite_status(drawn),
+        }
+    }
+
+    /// Puts outcomes in the place of glimpses, on the board of the probe's host and in what is drawn.
+    pub fn fill(&mut self, drawn: &mut Board, probe: &ProbeId, outcomes: &[Arc<Outcome>]) {
+        drawn.probes.fill(probe, outcomes);
+        if let Some(board) = self.boards.get_mut(&HostId::new(probe.host())) {
+            board.probes.fill(probe, outcomes);
         }
     }
 

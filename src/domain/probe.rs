@@ -229,11 +229,31 @@ pub struct Sample {
     pub kept: ProbeKept,
 }
 
+/// What a sparkline needs of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Glimpse(
+    /// What the run found.
+    pub ProbeResult,
+    /// How long it took, in microseconds.
+    pub u64,
+);
+
+impl Glimpse {
+    /// What of an outcome is seen at a glance.
+    pub fn of(outcome: &Outcome) -> Self {
+        Self(outcome.result, u64::try_from(outcome.total().as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
 /// What is known of one probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeState {
     /// How it is checked.
     pub setup: ProbeSetup,
+    /// Those before `outcomes`, as far as a screen that has just come knows them; the rest of them is under way to it.
+    /// Empty on the board of a runtime. Together they are at most [`OUTCOMES_MAX`].
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub glimpses: VecDeque<Glimpse>,
     /// The last outcomes, oldest first; at most [`OUTCOMES_MAX`].
     pub outcomes: VecDeque<Arc<Outcome>>,
     /// When the next run is due.
@@ -384,6 +404,16 @@ impl ProbeBoard {
                 }
             }
         }
+    }
+
+    /// Leaves of past outcomes what is drawn of a list of probes: most of a board are those.
+    pub fn shorten(&mut self) {
+        self.probes.values_mut().for_each(ProbeState::shorten);
+    }
+
+    /// Puts outcomes of a probe in the place of glimpses.
+    pub fn fill(&mut self, probe: &ProbeId, outcomes: &[Arc<Outcome>]) {
+        self.change(probe, |it| it.fill(outcomes));
     }
 
     /// Takes over all probes of another board, as [`Self::copy`] does one.

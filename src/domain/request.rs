@@ -1,5 +1,7 @@
 //! What a screen or a command asks of the runtime it is attached to, and what comes back.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,7 @@ use crate::domain::log::{Window, WindowRequest};
 use crate::domain::past::{Past, PastRequest};
 use crate::domain::presence::{Spot, You};
 use crate::domain::probe::history::{History, HistoryRequest};
+use crate::domain::probe::outcome::Outcome;
 
 /// What a screen asks of its runtime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -169,6 +172,14 @@ impl Request {
 pub enum Inbound {
     /// The whole board; sent first, and again when a slow screen missed facts.
     Snapshot(Box<Board>),
+    /// What stands in the place of a probe's glimpses: all its last outcomes, oldest first. Comes behind a snapshot that
+    /// has glimpses, as long as there is nothing newer to say.
+    Outcomes {
+        /// Which.
+        probe: ProbeId,
+        /// What its last runs found.
+        outcomes: Vec<Arc<Outcome>>,
+    },
     /// The screen was too slow for so many facts; a snapshot follows.
     Missed {
         /// How many.

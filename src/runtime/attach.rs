@@ -86,24 +86,25 @@ impl Attacher {
     }
 
     fn link(&self, visitor: Visitor, is_seen: bool) -> Link {
-        match self.open(visitor, is_seen, LINK_INBOUND_MAX) {
+        match self.open(visitor, is_seen, Arc::new(LinkQueue::new()), LINK_INBOUND_MAX) {
             Some((facts_rx, requests_tx, _)) => Link { facts_rx, requests_tx },
             None => Link { facts_rx: mpsc::channel(1).1, requests_tx: mpsc::channel(1).0 },
         }
     }
 
-    /// Attaches a screen of another process; `None` when the runtime has ended.
-    pub fn attach_wire(&self, visitor: Visitor) -> Option<WireLink> {
-        self.wire(visitor, true)
+    /// Attaches a screen of another process; `None` when the runtime has ended. With `glimpses` a snapshot has no more
+    /// than that of past outcomes, and these come behind it.
+    pub fn attach_wire(&self, visitor: Visitor, glimpses: bool) -> Option<WireLink> {
+        self.wire(visitor, true, if glimpses { LinkQueue::with_glimpses() } else { LinkQueue::new() })
     }
 
     /// Attaches a command of another process that only looks: it is served alike, and nobody sees it.
     pub fn attach_wire_unseen(&self, visitor: Visitor) -> Option<WireLink> {
-        self.wire(visitor, false)
+        self.wire(visitor, false, LinkQueue::new())
     }
 
-    fn wire(&self, visitor: Visitor, is_seen: bool) -> Option<WireLink> {
-        let (inbound_rx, asked_tx, queue) = self.open(visitor, is_seen, WIRE_INBOUND_MAX)?;
+    fn wire(&self, visitor: Visitor, is_seen: bool, queue: LinkQueue) -> Option<WireLink> {
+        let (inbound_rx, asked_tx, queue) = self.open(visitor, is_seen, Arc::new(queue), WIRE_INBOUND_MAX)?;
         Some(WireLink { inbound_rx, asked_tx, refresh: Refresh { queue } })
     }
 
@@ -148,6 +149,7 @@ impl Attacher {
         &self,
         visitor: Visitor,
         is_seen: bool,
+        queue: Arc<LinkQueue>,
         inbound_max: usize,
     ) -> Option<(mpsc::Receiver<Inbound>, mpsc::Sender<T>, Arc<LinkQueue>)>
     where
@@ -156,7 +158,6 @@ impl Attacher {
         let shared = self.shared.upgrade().filter(|_| !self.stopping.is_cancelled())?;
         let (inbound_tx, inbound_rx) = mpsc::channel(inbound_max);
         let (requests_tx, requests_rx) = mpsc::channel::<T>(LINK_REQUESTS_MAX);
-        let queue = Arc::new(LinkQueue::new());
         shared.links().push(Arc::clone(&queue));
         let board = Arc::clone(&shared.board);
         self.folding.spawn(Arc::clone(&queue).pump(board, inbound_tx, self.finished.clone()));

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::board::Board;
 use crate::domain::fact::Envelope;
+use crate::domain::ids::ProbeId;
 use crate::domain::log::Window;
 use crate::domain::request::Inbound;
 
@@ -26,11 +27,16 @@ const VIEWS_MAX: usize = 32;
 pub struct LinkQueue {
     state: Mutex<State>,
     news: Notify,
+    /// A snapshot is shortened: what it leaves out follows piece by piece, so that the first screen and what is new
+    /// never wait for it.
+    glimpses: bool,
 }
 
 struct State {
     /// The screen has no board yet or missed facts.
     needs_snapshot: bool,
+    /// Probes of whose past outcomes the screen has only glimpses.
+    unfilled: VecDeque<ProbeId>,
     facts: VecDeque<Envelope>,
     /// Facts thrown away since the last snapshot.
     missed: u64,
@@ -41,6 +47,8 @@ struct State {
 
 enum Next {
     Snapshot,
+    /// The outcomes of a probe, as they are now.
+    Outcomes(ProbeId),
     Inbound(Inbound),
 }
 
@@ -49,13 +57,19 @@ impl LinkQueue {
     pub fn new() -> Self {
         let state = State {
             needs_snapshot: true,
+            unfilled: VecDeque::new(),
             facts: VecDeque::new(),
             missed: 0,
             answers: VecDeque::new(),
             windows: VecDeque::new(),
             closed: false,
         };
-        Self { state: Mutex::new(state), news: Notify::new() }
+        Self { state: Mutex::new(state), news: Notify::new(), glimpses: false }
+    }
+
+    /// As [`LinkQueue::new`], for a screen that takes glimpses of past outcomes.
+    pub fn with_glimpses() -> Self {
+        Self { glimpses: true, ..Self::new() }
     }
 
     /// Puts a fact in; `false` when the screen is gone.
@@ -143,9 +157,19 @@ impl LinkQueue {
             permit.send(match next {
                 Next::Inbound(inbound) => inbound,
                 Next::Snapshot => {
-                    let board = board.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let mut board = board.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     sent_seq = board.seq;
+                    if self.glimpses {
+                        board.probes.shorten();
+                        let shortened = board.probes.iter().filter(|(_, it)| !it.glimpses.is_empty());
+                        self.lock().unfilled = shortened.map(|(probe, _)| probe.clone()).collect();
+                    }
                     Inbound::Snapshot(Box::new(board))
+                }
+                Next::Outcomes(probe) => {
+                    let board = board.lock().unwrap_or_else(PoisonError::into_inner);
+                    let outcomes = board.probes.get(&probe).map(|it| it.outcomes.iter().cloned().collect());
+                    Inbound::Outcomes { outcomes: outcomes.unwrap_or_default(), probe }
                 }
             });
         }
@@ -177,7 +201,7 @@ impl LinkQueue {
                 return Some(Next::Inbound(Inbound::Fact(Box::new(envelope))));
             }
         }
-        None
+        state.unfilled.pop_front().map(Next::Outcomes)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -208,12 +232,16 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::Timestamp;
 
     use super::*;
     use crate::domain::fact::{Actor, Fact, RuntimeFact};
     use crate::domain::ids::HostId;
     use crate::domain::log::{Counts, Gap, GapKind, Position, Row, ViewId};
+    use crate::domain::probe::ProbeFact;
+    use crate::domain::probe::outcome::{Evidence, Outcome, Phases, ProbeResult};
     use crate::domain::{ids::SourceId, log::Cursor};
 
     fn window(generation: u64, rows: Option<usize>, matched: u64) -> Inbound {
@@ -266,6 +294,53 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             actor: Actor::Runtime,
             fact: Fact::Runtime(RuntimeFact::Active),
+        }
+    }
+
+    #[tokio::test]
+    async fn past_outcomes_come_behind_everything_else() {
+        let mut board = Board::default();
+        let probe = ProbeId::new(&HostId::new("h"), "a");
+        let setup = serde_json::json!({"kind": "tcp", "target": "b:1", "interval": {"secs": 1, "nanos": 0},
+            "retry": {"secs": 1, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0}, "expect": [], "prefer": [],
+            "thresholds": {"fail": {"k": 2, "n": 3}, "recover": {"k": 2, "n": 2}}});
+        let setup = serde_json::from_value(setup).expect("a setup");
+        let outcome = |second| ProbeFact::Outcome {
+            probe: probe.clone(),
+            outcome: Box::new(Outcome {
+                at: Timestamp::from_second(second).expect("a time"),
+                result: ProbeResult::Ok,
+                phases: Phases::default(),
+                trouble: None,
+                evidence: Evidence::default(),
+                lag: Duration::ZERO,
+                latency_suspect: false,
+            }),
+            next: None,
+        };
+        let facts = [ProbeFact::Configured { probe: probe.clone(), setup }, outcome(1), outcome(2), outcome(3)];
+        let fact = |(seq, fact)| Envelope { fact: Fact::Probe(fact), ..envelope(seq) };
+        let envelopes: Vec<Envelope> = (1..).zip(facts).map(fact).collect();
+        for it in &envelopes {
+            board.apply(it.at, it);
+        }
+        let whole = board.clone();
+        let board = Arc::new(Mutex::new(board));
+        for glimpses in [true, false] {
+            let queue = Arc::new(if glimpses { LinkQueue::with_glimpses() } else { LinkQueue::new() });
+            assert!(queue.push_answer(Inbound::Done("x".into())));
+            let (tx, mut rx) = mpsc::channel(1);
+            let pump = tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), tx, CancellationToken::new()));
+            let Some(Inbound::Snapshot(mut board)) = rx.recv().await else { panic!("first a snapshot") };
+            assert_eq!(*board == whole, !glimpses);
+            let Some(Inbound::Done(_)) = rx.recv().await else { panic!("then what waits") };
+            if glimpses {
+                let Some(Inbound::Outcomes { probe, outcomes }) = rx.recv().await else { panic!("then the rest") };
+                board.probes.fill(&probe, &outcomes);
+            }
+            assert_eq!(*board, whole);
+            drop(rx);
+            pump.await.expect("pump");
         }
     }
 

@@ -88,6 +88,7 @@ impl Screen {
         match &inbound {
             Inbound::Snapshot(board) => self.board = (**board).clone(),
             Inbound::Fact(envelope) => drop(self.board.apply(envelope.at, envelope)),
+            Inbound::Outcomes { probe, outcomes } => self.board.probes.fill(probe, outcomes),
             _ => {}
         }
         Some(inbound)

@@ -126,6 +126,9 @@ impl Model {
                     return effects;
                 }
             }
+            Inbound::Outcomes { probe, outcomes } => {
+                self.fleet.fill(self.past.live_mut().unwrap_or(&mut self.board), probe, outcomes);
+            }
             Inbound::Fact(envelope) => {
                 self.fleet.fold(self.clock, self.past.live_mut().unwrap_or(&mut self.board), envelope);
                 effects.extend(self.done_by_others(envelope));

@@ -13,13 +13,14 @@ use crate::domain::probe::health::{Health, HealthMachine, Turn};
 use crate::domain::probe::holding::CanaryPart;
 use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
 use crate::domain::probe::slo::{Alarm, SloLog, SloReport};
-use crate::domain::probe::{OUTCOMES_MAX, ProbeKept, ProbeSetup, ProbeState};
+use crate::domain::probe::{Glimpse, OUTCOMES_MAX, ProbeKept, ProbeSetup, ProbeState};
 
 impl ProbeState {
     pub(super) fn new(setup: ProbeSetup) -> Self {
         Self {
             health: HealthMachine::new(setup.thresholds),
             setup,
+            glimpses: VecDeque::new(),
             outcomes: VecDeque::new(),
             next: None,
             asked: false,
@@ -162,6 +163,29 @@ impl ProbeState {
         self.troubles.iter().rev().find(|(result, _)| says(*result)).map(|(_, it)| it)
     }
 
+    /// All last outcomes at a glance, oldest first.
+    pub fn at_a_glance(&self) -> impl Iterator<Item = Glimpse> {
+        self.glimpses.iter().copied().chain(self.outcomes.iter().map(|it| Glimpse::of(it)))
+    }
+
+    /// Leaves glimpses of what came before the newest outcome, or before the one that says why it is not up.
+    pub(super) fn shorten(&mut self) {
+        let speaks = self.last_trouble().or(self.last()).map(|it| it.at);
+        let Some(at) = speaks else { return };
+        let past = self.outcomes.iter().position(|it| it.at == at).unwrap_or(0);
+        self.glimpses.extend(self.outcomes.drain(..past).map(|it| Glimpse::of(&it)));
+    }
+
+    /// Takes outcomes in the place of glimpses. Those that are newer come, or came, as facts.
+    pub(super) fn fill(&mut self, outcomes: &[Arc<Outcome>]) {
+        let Some(first) = self.outcomes.front().map(|it| it.at) else { return };
+        let room = OUTCOMES_MAX.saturating_sub(self.outcomes.len());
+        for outcome in outcomes.iter().rev().skip_while(|it| it.at >= first).take(room) {
+            self.outcomes.push_front(Arc::clone(outcome));
+        }
+        self.glimpses.clear();
+    }
+
     /// Folds an outcome into everything that is derived from outcomes.
     pub(super) fn take_in(&mut self, mut outcome: Outcome) -> Option<Turn> {
         let (at, interval) = (outcome.at, self.setup.interval);
@@ -184,7 +208,7 @@ impl ProbeState {
             Arc::make_mut(before).lighten();
         }
         self.outcomes.push_back(Arc::clone(&outcome));
-        if self.outcomes.len() > OUTCOMES_MAX {
+        if self.glimpses.len() + self.outcomes.len() > OUTCOMES_MAX && self.glimpses.pop_front().is_none() {
             self.outcomes.pop_front();
         }
         let turn = self.health.fold(&outcome);

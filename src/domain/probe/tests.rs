@@ -482,3 +482,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_shortened_board_draws_the_same_and_is_whole_when_the_rest_has_come() {
+    let healthy = "o".repeat(OUTCOMES_MAX + 5);
+    for letters in ["", "o", "of", "oooff", "offofo", "oddd", "oxxx", &healthy] {
+        let mut world = World::new(&[("a", far(ProbeRules::default()))]);
+        world.see("a", letters);
+        let before = world.board.clone();
+        let mut short = World { board: before.clone(), second: world.second };
+        short.board.shorten();
+        let glance = |world: &World| world.state("a").at_a_glance().collect::<Vec<_>>();
+        let full =
+            |board: &ProbeBoard| board.get(&id("a")).expect("configured").outcomes.iter().cloned().collect::<Vec<_>>();
+        assert_eq!(glance(&short), glance(&world), "{letters}");
+        assert_eq!(short.state("a").last(), world.state("a").last(), "{letters}");
+        assert_eq!(short.state("a").last_trouble(), world.state("a").last_trouble(), "{letters}");
+        assert!(short.state("a").outcomes.len() <= letters.len().min(6), "{letters}");
+
+        // What is new overtakes the rest, which may know it already or not.
+        world.see("a", "o");
+        short.see("a", "o");
+        assert_eq!(glance(&short), glance(&world), "{letters}");
+        for rest in [full(&before), full(&world.board)] {
+            let mut filled = short.board.clone();
+            filled.fill(&id("a"), &rest);
+            assert_eq!(filled, world.board, "{letters}");
+        }
+    }
+}

@@ -370,6 +370,7 @@ impl Pane for IncidentPane {
             | Inbound::Past(_)
             | Inbound::Export(_)
             | Inbound::Settled(_)
+            | Inbound::Outcomes { .. }
             | Inbound::Done(_) => Vec::new(),
         }
     }

@@ -11,9 +11,9 @@ use crate::domain::alert::policy::alert::Why;
 use crate::domain::alert::{Concern, Hold};
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
-use crate::domain::probe::ProbeState;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::outcome::ProbeResult;
+use crate::domain::probe::{Glimpse, ProbeState};
 use crate::panes::Context;
 use crate::panes::services::rows::{Group, Picked, Row};
 use crate::panes::services::{COUNTED, mark, role};
@@ -286,10 +286,10 @@ fn withheld(cx: &Context<'_>, id: &ProbeId) -> Option<String> {
 
 /// The last outcomes as samples of a sparkline.
 pub fn samples(state: &ProbeState) -> Vec<Sample> {
-    let sample = |it: &crate::domain::probe::outcome::Outcome| match it.result {
-        ProbeResult::Ok | ProbeResult::Degraded => Sample::Value(it.total().as_secs_f64()),
+    let sample = |Glimpse(result, took_us)| match result {
+        ProbeResult::Ok | ProbeResult::Degraded => Sample::Value(took_us as f64 / 1e6),
         ProbeResult::Fail => Sample::Fail,
         ProbeResult::Unknown => Sample::Missing,
     };
-    state.outcomes.iter().map(|it| sample(it)).collect()
+    state.at_a_glance().map(sample).collect()
 }

@@ -206,8 +206,9 @@ fn head(cx: &Context<'_>, page: &mut Page<'_>, id: &ProbeId, state: &ProbeState)
         let by = if quiet.by.is_empty() { String::new() } else { format!(", by {}", quiet.by) };
         page.field("quiet", &format!("{} until {until}{by}", quiet.why.text()), Role::NoticeInfo);
     }
-    let room = page.room().min(state.outcomes.len());
-    page.drawn("times", spark::spans(theme, &samples(state), room));
+    let samples = samples(state);
+    let room = page.room().min(samples.len());
+    page.drawn("times", spark::spans(theme, &samples, room));
 }
 
 /// How it is checked and counted, and who is told.

@@ -1,28 +1,40 @@
 //! What an agent costs while nobody looks, and whether screens can slow it.
 //!
-//! `cargo bench --bench agent [-- NAME…]` runs all or the named ones: `idle` (a minute), `screens` (two minutes). The
-//! agent is the real binary in a process of its own; what it probes and who attaches to it is here.
+//! `cargo bench --bench agent [-- NAME…]` runs all or the named ones: `idle` (a minute), `screens` (two minutes),
+//! `attach` (two minutes). The agent is the real binary in a process of its own; what it probes is here, and who
+//! attaches to it, except for `attach`, where that is the real binary in a pseudo-terminal.
 
 mod measure;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/it/support/pty.rs"]
+mod pty;
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hotseat::agent::client;
+use hotseat::agent::protocol::{Hello, ToAgent};
 use hotseat::agent::socket::{self, Places};
+use hotseat::agent::{client, codec};
 use hotseat::clock;
+use hotseat::domain::ids::{HostId, ProbeId};
 use hotseat::domain::log::{Anchor, ViewId, WindowRequest};
 use hotseat::domain::presence::{Via, Visitor};
+use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phases, ProbeResult, Trouble};
+use hotseat::domain::probe::{ProbeKept, Sample};
 use hotseat::domain::request::{Inbound, Request};
+use hotseat::store::Store;
 use hotseat::store::reader::Reader;
+use hotseat::store::rollup::Limits;
+use jiff::SignedDuration;
 use measure::{process_cpu_s, report, share, time};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use pty::Launch;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 const PROBES: usize = 40;
@@ -33,13 +45,15 @@ const LINES_PER_S: u32 = 10_000;
 const ROWS: u32 = 40;
 /// Starting is not what is measured: connections, the first windows, allocations that stay.
 const SETTLE: Duration = Duration::from_secs(15);
+/// Screens that come one after the other.
+const ATTACHES: usize = 20;
 /// How long `idle` looks.
 const LOOK: Duration = Duration::from_secs(30);
 /// How long each part of `screens` takes: at one run a second, six hundred delays of forty probes.
 const PART: Duration = Duration::from_secs(20);
 
 fn main() {
-    measure::run(&[("idle", idle), ("screens", screens)]);
+    measure::run(&[("idle", idle), ("screens", screens), ("attach", attach)]);
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -89,7 +103,7 @@ fn screens() {
             let attached = looking.iter().filter(|it| !it.is_finished()).count();
             looking.iter().for_each(tokio::task::JoinHandle::abort);
             // What was recorded last is on its way to the disk.
-            std::thread::sleep(Duration::from_secs(2));
+            std::thread::sleep(Duration::from_secs(5));
             let mut lags = Vec::new();
             let mut reader = Reader::new(&world.state(), None);
             let each = |_: &_, outcome: hotseat::domain::probe::outcome::Outcome| {
@@ -115,6 +129,101 @@ fn screens() {
     }
     ends.store(true, Ordering::Relaxed);
     flood.join().expect("the writer");
+}
+
+/// A screen that comes to an agent of forty probes with thirty days behind it: start of its process to the full screen,
+/// and the bytes that it is sent until then.
+fn attach() {
+    let runtime = runtime();
+    let port = runtime.block_on(serve());
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("app.log");
+    let mut text = String::new();
+    for line in 0..20_000 {
+        text += &format!("2026-08-19T14:00:00Z INFO edge request {line} took 12ms\n");
+    }
+    fs::write(&log, text + "2026-08-19T14:00:01Z WARN edge the newest line\n").expect("written");
+    let more = format!("[[log]]\nname = \"app\"\nfile = {log:?}\n");
+    let config = "host = \"bench\"\n".to_string() + &probes(port, "interval = \"1s\"\n") + &more;
+    let world = World::start_in(tempfile::tempdir().expect("a directory"), &config, remember);
+    // Until each probe has as many outcomes as are kept.
+    std::thread::sleep(Duration::from_secs(70));
+    let mut times: Vec<Duration> = (0..ATTACHES)
+        .map(|_| {
+            let began = clock::monotonic();
+            let state_dir = world.state().display().to_string();
+            let screen = Launch::new(&["--state-dir", &state_dir]).size(120, 40).start();
+            screen.wait_until("the full screen", |screen| {
+                let text = screen.contents();
+                ["40 ok", "the newest line", "INCIDENT", "BACKUPS"].iter().all(|it| text.contains(it))
+            });
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    report(
+        "start of a screen to all of it, 120x40",
+        &format!("p50 {}, most {}", time(share(&times, 0.5)), time(share(&times, 1.0))),
+    );
+    for glimpses in [true, false] {
+        let hello =
+            Hello { glimpses, ..client::hello(Visitor { user: "bench".into(), readonly: false, via: Via::Local }) };
+        let sent = runtime.block_on(until_snapshot(&world.places(), &hello));
+        // As `ssh -C` does.
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        let packed = packed.write_all(&sent).and_then(|()| packed.finish()).expect("packed").len();
+        report(
+            &format!("to a screen until it is full, glimpses: {glimpses}"),
+            &format!("{} bytes, packed {packed}: {:.2} s at 256 kbit/s", sent.len(), packed as f64 * 8.0 / 256e3),
+        );
+    }
+}
+
+/// Thirty days of the probes, one run in a hundred failed; every five minutes, because what is older is summed up anyway.
+fn remember(state_dir: &Path) {
+    const RUNS: i64 = 30 * 24 * 12;
+    fs::create_dir_all(state_dir).expect("a directory");
+    let (opened_tx, opened_rx) = std::sync::mpsc::channel();
+    let opened = move |_| opened_tx.send(()).expect("awaited");
+    let store = Store::start(state_dir, Limits::default(), Box::new(|_| true), opened);
+    opened_rx.recv().expect("opened");
+    let begin = clock::now() - SignedDuration::from_secs(RUNS * 300);
+    for run in 0..RUNS {
+        for probe in 0..PROBES {
+            let at = begin + SignedDuration::from_secs(run * 300);
+            let failed = (run as usize + probe).is_multiple_of(100);
+            let result = if failed { ProbeResult::Fail } else { ProbeResult::Ok };
+            let trouble = failed.then(|| Trouble::new(Cause::Refused, "refused", "connection refused"));
+            let phases = Phases { wait: Some(Duration::from_micros(12_000 + probe as u64)), ..Phases::default() };
+            let evidence = Evidence { status: Some(200), ..Evidence::default() };
+            let outcome =
+                Outcome { at, result, phases, trouble, evidence, lag: Duration::ZERO, latency_suspect: false };
+            let next = Some(at + SignedDuration::from_secs(300));
+            let probe = ProbeId::new(&HostId::new("bench"), &format!("p{probe}"));
+            store.record(Sample { probe, outcome: outcome.into(), next, kept: ProbeKept::default() });
+        }
+        if run % 100 == 99 || run == RUNS - 1 {
+            let (done_tx, done_rx) = std::sync::mpsc::channel();
+            store.flush(Box::new(move |is_kept| done_tx.send(is_kept).expect("awaited")));
+            assert!(done_rx.recv().expect("an answer"), "on disk");
+        }
+    }
+}
+
+/// What a runtime says up to its snapshot.
+async fn until_snapshot(places: &Places, hello: &Hello) -> Vec<u8> {
+    let mut stream = socket::connect(places).await.expect("connected");
+    let line = codec::encode(&ToAgent::Hello(Box::new(hello.clone())), 1 << 16).expect("a line");
+    stream.write_all(&line).await.expect("written");
+    let mut lines = BufReader::new(stream);
+    let mut sent = Vec::new();
+    loop {
+        let start = sent.len();
+        assert!(lines.read_until(b'\n', &mut sent).await.expect("read") > 0, "it says more");
+        if sent[start..].starts_with(b"{\"inbound\":{\"snapshot\"") {
+            return sent;
+        }
+    }
 }
 
 /// What a screen does whose log pane follows the end.
@@ -186,7 +295,12 @@ struct World {
 
 impl World {
     fn start(config: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::start_in(tempfile::tempdir().expect("a directory"), config, |_| {})
+    }
+
+    /// Starts it when `prepare` has filled the state directory.
+    fn start_in(dir: tempfile::TempDir, config: &str, prepare: impl Fn(&Path)) -> Self {
+        prepare(&dir.path().join("state"));
         let file = dir.path().join("config.toml");
         fs::write(&file, config).expect("written");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its owner's");

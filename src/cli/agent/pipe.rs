@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_pipe_that_only_reads_passes_nothing_on_that_it_cannot_make_so() {
-        let said = Hello { protocol: 1, least: 1, version: "0".into(), visitor: Visitor::inside("alice") };
+        let said = crate::agent::client::hello(Visitor::inside("alice"));
         let mut line = serde_json::to_vec(&ToAgent::Hello(Box::new(said))).expect("JSON");
         line.extend_from_slice(b"\n\"alive\"\n");
         let passed = hello(&mut line.as_slice(), true).expect("a hello");

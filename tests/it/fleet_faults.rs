@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use hotseat::agent::protocol::{Hello, PROTOCOL, PROTOCOL_LEAST, ToAgent, ToScreen};
+use hotseat::agent::client;
+use hotseat::agent::protocol::{ToAgent, ToScreen};
 use hotseat::agent::ssh::{GREETING, argv};
 use hotseat::config::remotes::Remote;
 use hotseat::domain::alert::quiet::{Maintenance, MaintenanceWindow, Silence};
@@ -154,8 +155,7 @@ impl Drop for Raw {
 
 fn hello(readonly: bool) -> ToAgent {
     let visitor = Visitor { readonly, ..Visitor::inside("mallory") };
-    let hello = Hello { protocol: PROTOCOL, least: PROTOCOL_LEAST, version: "0".into(), visitor };
-    ToAgent::Hello(Box::new(hello))
+    ToAgent::Hello(Box::new(client::hello(visitor)))
 }
 
 /// Everything that changes something. A new request that does so belongs here: see `Request::changes`.

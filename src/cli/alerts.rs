@@ -79,6 +79,10 @@ struct AlertView {
     told: Vec<ToldView>,
     /// Notifiers to which the first message about it is under way.
     sending: Vec<String>,
+    /// Notifiers that are about to be told for the first time: they wait for more of the kind, or for their limit.
+    about_to_tell: Vec<String>,
+    /// Names of people, rotations, ladders and notifiers that the config has it told by.
+    notify: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,6 +114,17 @@ struct NotifierView {
     sent_at: Option<Timestamp>,
 }
 
+impl AlertView {
+    /// Why nobody was told so far.
+    fn untold(&self) -> String {
+        match (self.about_to_tell.as_slice(), self.notify.as_slice()) {
+            ([], []) => "told nobody: neither `notify` of the probe nor of `[defaults]` names anybody".to_string(),
+            ([], named) => format!("told nobody: nobody is asked yet of {}", sanitise::text(&named.join(", "))),
+            (waiting, _) => format!("about to tell {}", waiting.join(", ")),
+        }
+    }
+}
+
 impl View {
     fn new(now: Timestamp, board: &Board, waiting: &[Kept]) -> Self {
         let name_of = |key: &String| board.alerts.alert(key).map_or_else(|| key.clone(), Alert::name);
@@ -136,6 +151,13 @@ impl View {
                 .filter(|(_, it)| it.stage != Stage::Waiting && it.is_told && !it.reached)
                 .map(|(name, _)| name.clone())
                 .collect(),
+            about_to_tell: it
+                .contacts
+                .iter()
+                .filter(|(_, it)| it.stage == Stage::Waiting && !it.is_told && !it.reached)
+                .map(|(name, _)| name.clone())
+                .collect(),
+            notify: it.notify.clone(),
         };
         let mut alerts: Vec<AlertView> = board.alerts.alerts().filter(|it| it.ended.is_none()).map(alert).collect();
         alerts.sort_by(|a, b| a.since.cmp(&b.since).then_with(|| a.key.cmp(&b.key)));
@@ -177,7 +199,7 @@ impl View {
             parts.extend(it.acknowledged_by.as_ref().map(|by| format!("acknowledged by {by}")));
             let told = match &it.held_back {
                 Some(why) => format!("held back: {why}"),
-                None if parts.is_empty() => "told nobody yet".to_string(),
+                None if parts.is_empty() => it.untold(),
                 None => parts.join(", "),
             };
             let _ = writeln!(text, "          {told}");

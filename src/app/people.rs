@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::app::command::{Command, GlobalCommand};
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::model::Model;
+use crate::app::ways;
 use crate::domain::alert::AlertFact;
 use crate::domain::backup::BackupFact;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
@@ -63,8 +64,11 @@ impl Model {
         self.you.values().any(|it| it.visitor.user == user)
     }
 
-    /// Who is here beside this screen; `None` when nobody is.
+    /// Who is here beside this screen; `None` when nobody is, and while nobody can be asked who is.
     pub fn company(&self) -> Option<Company> {
+        if ways::as_of(self).is_some() {
+            return None;
+        }
         let mut people: Vec<(&str, Vec<&Here>)> = Vec::new();
         for (_, here) in self.board.presence.iter() {
             let user = here.visitor.user.as_str();
@@ -323,6 +327,17 @@ mod tests {
         let company = desk.model.company().unwrap();
         assert!(company.names.ends_with(", carol x2"), "{}", company.names);
         assert_eq!(company.count, "3 here");
+    }
+
+    #[test]
+    fn who_was_here_before_a_loss_is_not_said_to_be_here() {
+        let mut desk = Desk::new(false);
+        desk.came(2, &Visitor::inside("bob"));
+        assert!(desk.names().is_some());
+        let way = Way::Lost { since: desk.now, why: "closed".into(), retry_at: None, can_take_over: false, ends: None };
+        let news = crate::domain::host::HostNews { host: HostId::new("h"), way };
+        desk.event(Event::Inbound(Inbound::Host(Box::new(news))));
+        assert_eq!(desk.names(), None);
     }
 
     #[test]

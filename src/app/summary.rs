@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::app::model::Model;
 use crate::app::ways;
-use crate::domain::board::Board;
+use crate::domain::board::{Board, Stopping};
 use crate::domain::format::{age, moment, since, stopwatch};
 use crate::domain::host::Way;
 use crate::domain::ids::HostId;
@@ -182,6 +182,10 @@ pub fn banner(model: &Model) -> Option<String> {
     if let Some(text) = ways::banner(model) {
         return Some(text);
     }
+    if let Some(Stopping { waits_for, until }) = &model.board.stopping {
+        let until = moment(model.now, *until, &model.zone);
+        return Some(format!("who watches was told to end: it waits for {waits_for}, until {until} at most"));
+    }
     // What is red may be no one's fault but ours: that comes before everything.
     if model.board.probes.is_cut_off() {
         return Some("cut off: every canary fails, so what is far away cannot be known and is not told".to_string());
@@ -193,10 +197,11 @@ pub fn banner(model: &Model) -> Option<String> {
         return Some(format!("not durable: {why}; pages go out, a restart would forget them"));
     }
     let problems = model.config_problems();
-    let first = problems.first().map(ToString::to_string);
+    // The path stands in the list of problems; here the mistake needs the room.
+    let first = problems.first().map(|it| it.brief());
     let rejected = !model.board.config.rejected.is_empty();
     match (first, problems.len()) {
-        (Some(first), _) if rejected => Some(format!("changed config not taken, the old one keeps running: {first}")),
+        (Some(first), _) if rejected => Some(format!("config not taken, the old one runs: {first}")),
         (Some(first), 1) => Some(format!("config: {first}")),
         (Some(first), count) => Some(format!("config: {count} problems: {first}")),
         (None, _) => {

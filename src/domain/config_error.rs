@@ -56,6 +56,15 @@ impl ConfigError {
         }
     }
 
+    /// What [`fmt::Display`] says, with the file's name alone in place of its path: for a line with little room, where
+    /// the mistake counts. The host in front of a path stays.
+    pub fn brief(&self) -> String {
+        let host = self.file.split_once(":/").map(|(host, _)| host).filter(|it| !it.contains('/'));
+        let name = self.file.rsplit('/').next().unwrap_or_default();
+        let file = host.map_or_else(|| name.to_string(), |host| format!("{host}:{name}"));
+        Self { file, ..self.clone() }.to_string()
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -122,6 +131,17 @@ mod tests {
     fn a_swapped_letter_finds_the_word() {
         assert_eq!(did_you_mean("htpp", ["tcp", "http", "command"]), Some("http"));
         assert_eq!(did_you_mean("zzz", ["tcp", "http"]), None);
+    }
+
+    #[test]
+    fn in_brief_the_path_is_left_out_and_not_the_mistake() {
+        for (file, brief) in [
+            ("/home/alice/.config/hotseat/config.toml", "config.toml"),
+            ("config.toml", "config.toml"),
+            ("db1:/etc/hotseat/config.toml", "db1:config.toml"),
+        ] {
+            assert_eq!(ConfigError::whole_file(file, "no such file").brief(), format!("{brief}: no such file"));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::app::model::Model;
 use crate::app::overlay::Answer;
 use crate::app::people::word;
+use crate::app::ways;
 use crate::domain::format;
 use crate::domain::key::{Key, KeyCode};
 use crate::domain::presence::{Here, Via};
@@ -46,7 +47,8 @@ impl Who {
 
     pub(super) fn view(&self, model: &Model, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Position> {
         let outer = popup::centred(screen, WIDTH, height(model, screen.height));
-        let inner = popup::frame(theme, "who is here", outer, buf);
+        let title = ways::as_of(model).map_or_else(|| "who is here".to_string(), |it| format!("who was here, {it}"));
+        let inner = popup::frame(theme, &title, outer, buf);
         let presence = &model.board.presence;
         if presence.is_empty() {
             let text = "nobody: this screen is not attached to a runtime";

@@ -9,6 +9,8 @@ use crate::app::model::Model;
 use crate::app::ways;
 use crate::domain::key::print_sequence;
 use crate::domain::sanitise;
+use crate::panes::incident::IncidentCommand;
+use crate::panes::{PaneCommand, PaneId};
 use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::hints;
@@ -61,11 +63,28 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
     let take_over = Command::Global(GlobalCommand::TakeOver);
     let urgent = model.keymap.label(take_over).filter(|_| ways::can_take_over(model));
     let urgent = urgent.map(|it| (it, "take over".to_string()));
-    let of_tables =
-        of_pane.chain(global).filter(|it| *it != Command::Global(GlobalCommand::Help)).filter_map(|it| hint(model, it));
-    let all: Vec<(String, String)> = urgent.into_iter().chain(of_tables).collect();
+    // In the past the header says how to step on.
+    let is_shown = |it: &Command| match it {
+        Command::Global(GlobalCommand::Help) => false,
+        Command::Global(GlobalCommand::PastEarlier) => model.past.at().is_none(),
+        _ => true,
+    };
+    let of_tables = of_pane.chain(global).filter(is_shown).filter_map(|it| hint(model, it));
+    let all: Vec<(String, String)> = urgent.into_iter().chain(unsaved(model)).chain(of_tables).collect();
     hints::draw(theme, &all, help.as_ref(), area, buf);
     None
+}
+
+/// The keys that send again what could not be saved, from the pane that has the keys now.
+fn unsaved(model: &Model) -> Option<(String, String)> {
+    let count = model.panes.incident.refused();
+    if count == 0 {
+        return None;
+    }
+    let retry = model.keymap.label(Command::Pane(PaneCommand::Incident(IncidentCommand::Retry)))?;
+    let there = model.keymap.label(Command::Global(GlobalCommand::Pane4)).filter(|_| model.focus != PaneId::Incident);
+    let keys = there.map_or_else(|| retry.clone(), |there| format!("{there} {retry}"));
+    Some((keys, format!("send {count} again")))
 }
 
 /// The command's first key and its label, when it has both.

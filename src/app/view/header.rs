@@ -15,6 +15,9 @@ use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::wrap::cut;
 
+/// Cells that a piece keeps when it gives way: less says nothing.
+const FIRST_MIN: usize = 12;
+
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if let Some(band) = model.past_band() {
         let row = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
@@ -58,12 +61,12 @@ fn present(model: &Model, theme: &Theme, banner: Option<String>, area: Rect, buf
     let room = area.height.saturating_sub(u16::from(banner.is_some()));
     let mut corner = ways::corner(model);
     let mut rows = area.rows();
-    let mut draw = |pieces: &[Piece], role: Role, buf: &mut Buffer| {
+    let mut draw = |pieces: &[Piece], role: Role, corner: Option<String>, buf: &mut Buffer| {
         if let Some(row) = rows.next() {
             buf.set_style(row, theme.style(role));
             let line = line(theme, pieces, row.width, role);
             buf.set_line(row.x, row.y, &line, row.width);
-            if let Some(text) = corner.take() {
+            if let Some(text) = corner {
                 let (text, used) = (sanitise::text(&text), line.width());
                 // Whole or not at all: it is no news.
                 if usize::from(row.width) > used + text.width() {
@@ -88,10 +91,28 @@ fn present(model: &Model, theme: &Theme, banner: Option<String>, area: Rect, buf
     if room == 0 {
         // The banner has it all.
     } else if room > 1 {
-        draw(&opening, if model.board.incidents.open().is_empty() { Role::Header } else { Role::HeaderIncident }, buf);
-        draw(&with_company(model, services, width), Role::Header, buf);
+        let role = if has_incident { Role::HeaderIncident } else { Role::Header };
+        let (services, left) = with_company(model, services, width);
+        // In a full outage the second row is full; how many are here is worth more than who watches.
+        let used = line(theme, &opening, width, role).width();
+        let services = match left {
+            Some(count) => {
+                let both = corner.as_ref().map(|it| format!("{count}, {it}"));
+                let fits = |it: &String| usize::from(width) > used + sanitise::text(it).width();
+                match both.into_iter().chain([count.clone()]).find(fits) {
+                    Some(text) => {
+                        corner = Some(text);
+                        services
+                    }
+                    None => squeezed(services, count, width),
+                }
+            }
+            None => services,
+        };
+        draw(&opening, role, corner, buf);
+        draw(&services, Role::Header, None, buf);
         if has_incident && room > 2 {
-            draw(&hosts, Role::Header, buf);
+            draw(&hosts, Role::Header, None, buf);
         }
     } else {
         // One row for everything: what is red comes before how the incident is called.
@@ -100,7 +121,9 @@ fn present(model: &Model, theme: &Theme, banner: Option<String>, area: Rect, buf
             true => few.chain([(Role::Header, "no probes are configured".to_string())]).collect(),
             false => few.chain(services).collect(),
         };
-        draw(&with_company(model, all, width), Role::Header, buf);
+        let (all, left) = with_company(model, all, width);
+        let all = left.map_or_else(|| all.clone(), |count| squeezed(all.clone(), count, width));
+        draw(&all, Role::Header, corner, buf);
     }
     if let (Some(row), Some(text)) = (rows.next(), banner) {
         let (role, mark) = if ways::is_lost(model) { (Role::NoticeError, 'x') } else { (Role::NoticeWarn, '!') };
@@ -112,18 +135,38 @@ fn present(model: &Model, theme: &Theme, banner: Option<String>, area: Rect, buf
     }
 }
 
-/// The pieces, and who else is here: by name where there is room, else how many; never in place of what is red.
-fn with_company(model: &Model, mut pieces: Vec<Piece>, width: u16) -> Vec<Piece> {
-    let Some(company) = model.company() else { return pieces };
-    let taken: usize = 1 + pieces.iter().map(|(_, text)| sanitise::text(text).width() + 2).sum::<usize>();
-    let room = usize::from(width).saturating_sub(taken);
+/// The pieces, and who else is here: by name where there is room, else how many. Never in place of what is red: what
+/// did not find room comes back.
+fn with_company(model: &Model, mut pieces: Vec<Piece>, width: u16) -> (Vec<Piece>, Option<String>) {
+    let Some(company) = model.company() else { return (pieces, None) };
+    let room = |pieces: &[Piece]| usize::from(width).saturating_sub(1 + cells(pieces));
+    let text = if company.names.width() <= room(&pieces) { company.names } else { company.count };
     // What is left out before it is left out is how many are well.
-    let text = if company.names.width() <= room { company.names } else { company.count };
-    if text.width() > room && pieces.last().is_some_and(|(role, _)| *role == Role::ProbeUp) {
+    if text.width() > room(&pieces) && pieces.last().is_some_and(|(role, _)| *role == Role::ProbeUp) {
         pieces.pop();
     }
+    if text.width() > room(&pieces) {
+        return (pieces, Some(text));
+    }
     pieces.push((Role::HeaderStrong, text));
+    (pieces, None)
+}
+
+/// Puts a text behind how much is red and what was first, which gives way for it where it is long.
+fn squeezed(mut pieces: Vec<Piece>, text: String, width: u16) -> Vec<Piece> {
+    let red = pieces.iter().position(|(role, _)| *role == Role::ProbeDown).unwrap_or_default();
+    let at = pieces.len().min(red + 2);
+    let over = (1 + cells(&pieces[..at]) + text.width()).saturating_sub(usize::from(width));
+    if let Some((_, first)) = pieces[..at].last_mut().filter(|_| over > 0) {
+        *first = cut(first, first.width().saturating_sub(over).max(FIRST_MIN), false);
+    }
+    pieces.insert(at, (Role::HeaderStrong, text));
     pieces
+}
+
+/// Cells of pieces, with the two blanks behind each.
+fn cells(pieces: &[Piece]) -> usize {
+    pieces.iter().map(|(_, text)| sanitise::text(text).width() + 2).sum()
 }
 
 /// The pieces that fit, with two blanks between; the one that does not fit any more is cut.

@@ -208,6 +208,11 @@ impl IncidentPane {
         vec![Effect::copy(&chosen.join("\n"), what)]
     }
 
+    /// How many requests could not be carried out and wait to be sent again.
+    pub fn refused(&self) -> usize {
+        self.unsent.len()
+    }
+
     /// Keeps a request that could not be carried out, to be sent again.
     fn keep(&mut self, request: &Request) -> Vec<Effect> {
         if self.unsent.contains(request) {

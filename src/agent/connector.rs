@@ -21,7 +21,7 @@ use crate::agent::client::Ended;
 use crate::clock;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::format;
-use crate::domain::host::{HostNews, NOBODY, Peer, Role, Way};
+use crate::domain::host::{DEAF, HostNews, NOBODY, Peer, Role, Way};
 use crate::domain::ids::HostId;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
@@ -41,10 +41,21 @@ const SUCCESSION_EVERY: Duration = Duration::from_millis(60);
 const SUCCESSION_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 /// The good-bye of a screen's runtime that makes room: its other screens wait for the agent, too.
 pub const MAKES_ROOM: &str = "it makes room for an agent";
+/// The good-bye of a screen's runtime whose process is about to be stopped.
+const SUSPENDED: &str = "its screen is suspended";
 /// Refusals in a loss before they are believed.
 const REFUSALS_MAX: u32 = 3;
 /// How often a screen that only reads looks for somebody to attach to.
 const REJOIN_EVERY: Duration = Duration::from_secs(2);
+/// How soon a screen that was suspended looks who watches, once it goes on; before it is stopped it has no time for it.
+const AWAY: Duration = Duration::from_secs(1);
+/// A holder that was told to end and is still there after this is taken for one that does nothing.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+/// What a holder that is gone gets to be gone altogether. With the time in which silence is noticed it stays below three
+/// seconds until a loss is said.
+const DYING: Duration = Duration::from_millis(200);
+/// What a holder that does not answer gets to do so, before it is ended.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// What a link gets to say how it ended, and to bring the last requests out.
 const ENDED_WAIT: Duration = Duration::from_millis(300);
 
@@ -75,6 +86,16 @@ pub trait World: Send + 'static {
 
     /// Whether nobody holds it now.
     fn is_free(&mut self) -> bool;
+
+    /// A process that holds it and that could be ended from here, in words; `None` where there is none.
+    fn stuck(&mut self) -> Option<String> {
+        None
+    }
+
+    /// Ends that process, or says in words why not.
+    fn end_stuck(&mut self) -> impl Future<Output = Result<(), String>> + Send {
+        async { Err("it cannot be ended from here".to_string()) }
+    }
 
     /// The runtime says that it read its config again.
     fn configured(&mut self);
@@ -174,8 +195,12 @@ enum State<H> {
     Lost {
         since: Timestamp,
         why: String,
+        /// It fell silent, or its connection broke: who holds the host still does nothing.
+        is_silent: bool,
     },
     Refused(String),
+    /// The screen is suspended, and holds nothing.
+    Away,
     /// The screen is gone.
     Over,
 }
@@ -189,7 +214,8 @@ async fn run<W: World>(mut desk: Desk, mut world: W) {
             State::Inside { home, watches } => stay_inside(&mut desk, &mut world, home, watches).await,
             State::Attached(attachment) => stay_attached(&mut desk, &mut world, attachment).await,
             State::Between { until_mine, why } => stay_between(&mut desk, &mut world, until_mine, why).await,
-            State::Lost { since, why } => stay_lost(&mut desk, &mut world, since, why).await,
+            State::Lost { since, why, is_silent } => stay_lost(&mut desk, &mut world, since, why, is_silent).await,
+            State::Away => stay_away(&mut desk).await,
             State::Refused(why) => stay_refused(&mut desk, why).await,
             State::Over => break,
         }
@@ -215,7 +241,9 @@ async fn reach<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
         return match desk.refuse_while(&mut attach, "it is still being connected to").await {
             Waited::Done(Ok(attachment)) => State::Attached(attachment),
             Waited::Done(Err(NoWay::Refused(why))) => State::Refused(why),
-            Waited::Done(Err(NoWay::Silent(why) | NoWay::Absent(why))) => State::Lost { since: clock::now(), why },
+            Waited::Done(Err(NoWay::Silent(why) | NoWay::Absent(why))) => {
+                State::Lost { since: clock::now(), why, is_silent: false }
+            }
             Waited::Screen => State::Over,
             Waited::TakeOver => {
                 desk.fail("could not take over: another host cannot be watched from here").await;
@@ -243,7 +271,7 @@ async fn start<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
             Err(NoWay::Refused(why)) => return State::Refused(why),
             // Whoever holds the host and is stuck may be so for long: the logs and the notes need not wait.
             Err(NoWay::Silent(why)) => {
-                holder = if holder.is_empty() { why } else { format!("{holder}, which does not answer,") };
+                holder = if holder.is_empty() { why } else { format!("{holder}{DEAF}") };
                 break;
             }
             Err(NoWay::Absent(why)) => why,
@@ -263,7 +291,7 @@ async fn start<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
     }
     match world.read(&holder).await {
         Some(home) => State::Inside { home, watches: false },
-        None => State::Lost { since: clock::now(), why: format!("no answer from {holder}") },
+        None => State::Lost { since: clock::now(), why: format!("no answer from {holder}"), is_silent: false },
     }
 }
 
@@ -291,10 +319,17 @@ async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home
                     return state;
                 }
             }
+            Left::LetGo => {
+                // Whoever is stopped must not keep others from watching.
+                let ((), ()) = tokio::join!(home.end(SUSPENDED), desk.drain(&mut link));
+                desk.say(Way::Connecting).await;
+                return State::Away;
+            }
             // Our own runtime ended by itself: nothing is left to attach to.
             Left::Link => {
                 home.end("this screen goes another way").await;
-                return State::Lost { since: clock::now(), why: "the services of this screen have ended".into() };
+                let why = "the services of this screen have ended".to_string();
+                return State::Lost { since: clock::now(), why, is_silent: false };
             }
             Left::Until if watches => {
                 desk.say(Way::Connecting).await;
@@ -339,6 +374,8 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
                 return State::Over;
             }
             Left::TakeOver => desk.fail(&format!("could not take over: {} watches this host", words(&peer))).await,
+            // It holds nothing.
+            Left::LetGo => {}
             Left::Link | Left::Until => break,
         }
     }
@@ -355,11 +392,13 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
             let why = format!("{} left, and nobody came after", words(&peer));
             State::Between { until_mine: pause, why }
         }
-        (Ended::Bye(why), Role::Agent) => State::Lost { since, why: format!("{} ended: {why}", words(&peer)) },
-        (Ended::Lost(why), _) => State::Lost { since, why: format!("{}: {why}", words(&peer)) },
+        (Ended::Bye(why), Role::Agent) => {
+            State::Lost { since, why: format!("{} ended: {why}", words(&peer)), is_silent: false }
+        }
+        (Ended::Lost(why), _) => State::Lost { since, why: format!("{}: {why}", words(&peer)), is_silent: true },
         (Ended::Refused(why), _) => State::Refused(why),
         // This end leaves only with its screen, and that was told above.
-        (Ended::Left, _) => State::Lost { since, why: format!("{}: this screen left", words(&peer)) },
+        (Ended::Left, _) => State::Lost { since, why: format!("{}: this screen left", words(&peer)), is_silent: false },
     }
 }
 
@@ -382,7 +421,7 @@ async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Dura
             return State::Inside { home, watches: true };
         }
         if waited >= SUCCESSION_PATIENCE {
-            return State::Lost { since: clock::now(), why };
+            return State::Lost { since: clock::now(), why, is_silent: false };
         }
         if desk.is_closed() {
             return State::Over;
@@ -391,17 +430,41 @@ async fn stay_between<W: World>(desk: &mut Desk, world: &mut W, until_mine: Dura
     }
 }
 
-async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, mut why: String) -> State<W::Home> {
+/// Waits until the screen goes on.
+async fn stay_away<H>(desk: &mut Desk) -> State<H> {
+    // Whoever is stopped has no time: it is over as soon as the screen goes on.
+    match desk.refuse_while(sleep(AWAY), "this screen is suspended").await {
+        Waited::Screen => State::Over,
+        Waited::Done(()) | Waited::TakeOver => State::Starting,
+    }
+}
+
+async fn stay_lost<W: World>(
+    desk: &mut Desk,
+    world: &mut W,
+    since: Timestamp,
+    mut why: String,
+    mut is_silent: bool,
+) -> State<W::Home> {
     tracing::warn!("lost the runtime: {why}");
+    let began = clock::timer();
+    // Whoever was killed closes its connections a moment before the kernel gives its lock back.
+    while is_silent && !world.is_free() && began.elapsed() < DYING {
+        sleep(DYING / 10).await;
+    }
     let mut pause = RETRY_FIRST;
     let mut refusals = 0;
     loop {
         // Jittered, so that twenty screens do not come back in one instant.
         let wait = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
         pause = (pause * 2).min(RETRY_MAX);
-        let can_take_over = world.may_begin() && world.is_free();
+        let is_free = world.is_free();
+        is_silent |= began.elapsed() >= END_PATIENCE;
+        let ends = if is_free || !is_silent || !world.may_begin() { None } else { world.stuck() };
+        let can_take_over = world.may_begin() && (is_free || ends.is_some());
         let retry_at = SignedDuration::try_from(wait).ok().and_then(|it| clock::now().checked_add(it).ok());
-        desk.say(Way::Lost { since, why: why.clone(), retry_at, can_take_over }).await;
+        let lost = |retry_at| Way::Lost { since, why: why.clone(), retry_at, can_take_over, ends: ends.clone() };
+        desk.say(lost(retry_at)).await;
         match desk.refuse_while(sleep(wait), &why).await {
             Waited::Done(()) => {}
             Waited::Screen => return State::Over,
@@ -412,7 +475,7 @@ async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, m
                 continue;
             }
         }
-        desk.say(Way::Lost { since, why: why.clone(), retry_at: None, can_take_over }).await;
+        desk.say(lost(None)).await;
         let mut wants_to_take_over = false;
         let tried = {
             let attach = world.attach();
@@ -439,7 +502,10 @@ async fn stay_lost<W: World>(desk: &mut Desk, world: &mut W, since: Timestamp, m
                     return State::Refused(it);
                 }
             }
-            Err(NoWay::Silent(it)) => why = it,
+            Err(NoWay::Silent(it)) => {
+                why = it;
+                is_silent = true;
+            }
             // Why it was lost says more than that it is not back.
             Err(NoWay::Absent(_)) => {}
         }
@@ -464,8 +530,36 @@ async fn take_over<W: World>(desk: &mut Desk, world: &mut W) -> Option<State<W::
             desk.tell(Inbound::Done("taken over: this screen watches now".into())).await;
             Some(State::Inside { home, watches: true })
         }
-        Err(holder) => {
-            desk.fail(&format!("could not take over: {holder} holds this host, but does not answer")).await;
+        Err(holder) => end_and_take_over(desk, world, &holder).await,
+    }
+}
+
+/// Ends whoever holds the host and does nothing, because a person asks for it, and begins to hold it.
+async fn end_and_take_over<W: World>(desk: &mut Desk, world: &mut W, holder: &str) -> Option<State<W::Home>> {
+    // Whoever answers after all watches, and is left in peace.
+    match timeout(LAST_CALL, world.attach()).await {
+        Ok(Ok(attachment)) => {
+            desk.tell(Inbound::Done(format!("not taken over: {} answers again", words(&attachment.peer)))).await;
+            return Some(State::Attached(attachment));
+        }
+        Ok(Err(NoWay::Refused(why))) => {
+            desk.fail(&format!("could not take over: {why}")).await;
+            return None;
+        }
+        Ok(Err(NoWay::Silent(_) | NoWay::Absent(_))) | Err(_) => {}
+    }
+    let ended = world.end_stuck().await;
+    match (world.begin().await, ended) {
+        (Ok(home), _) => {
+            desk.tell(Inbound::Done("taken over: this screen watches now".into())).await;
+            Some(State::Inside { home, watches: true })
+        }
+        (Err(_), Err(why)) => {
+            desk.fail(&format!("could not take over: {holder} holds this host, and {why}")).await;
+            None
+        }
+        (Err(holder), Ok(())) => {
+            desk.fail(&format!("could not take over: {holder} was faster")).await;
             None
         }
     }
@@ -490,6 +584,8 @@ enum Left {
     Link,
     /// The screen asks to take over.
     TakeOver,
+    /// The screen is about to be suspended.
+    LetGo,
     /// What was waited for besides has come.
     Until,
 }
@@ -517,6 +613,12 @@ impl Desk {
                             self.tell(inbound).await;
                         }
                         return Left::TakeOver;
+                    }
+                    Some(Request::LetGo) => {
+                        if let Some(inbound) = in_hand.take() {
+                            self.tell(inbound).await;
+                        }
+                        return Left::LetGo;
                     }
                     Some(request) => self.forward(link, request).await,
                 },
@@ -597,11 +699,11 @@ impl Desk {
     async fn refuse(&mut self, request: Request, why: &str) {
         let inbound = match &request {
             // Where somebody looks is said again when somebody listens.
-            Request::Attend(_) | Request::LoadNoteDraft => return,
+            Request::Attend(_) | Request::LoadNoteDraft | Request::LetGo => return,
             Request::SaveNoteDraft(_) | Request::SaveDraft { .. } => return self.put_aside(request),
             it if it.is_decision() => {
                 let error =
-                    if it.is_written() { "not done, kept here (`R` sends it again)" } else { "not done, ask again" };
+                    if it.is_written() { "not done, kept here to be sent again" } else { "not done, ask again" };
                 Inbound::Refused { error: format!("{error}: {why}"), request: Box::new(request) }
             }
             Request::Window(_) | Request::History(_) | Request::Explain(_) => {

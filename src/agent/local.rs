@@ -20,7 +20,7 @@ use crate::domain::host::Role;
 use crate::domain::ids::HostId;
 use crate::domain::presence::{Via, Visitor};
 use crate::domain::request::Request;
-use crate::runtime::lock::{self, Acquired, StateLock};
+use crate::runtime::lock::{self, Acquired, StateLock, Stuck};
 use crate::runtime::{ConfigReader, Link, Runtime, RuntimeSetup};
 use crate::service::incident::store::IncidentStore;
 
@@ -212,6 +212,17 @@ impl World for Local {
 
     fn is_free(&mut self) -> bool {
         lock::is_free(&self.setup.state_dir)
+    }
+
+    fn stuck(&mut self) -> Option<String> {
+        Stuck::find(&self.setup.state_dir).map(|it| it.words)
+    }
+
+    async fn end_stuck(&mut self) -> Result<(), String> {
+        match Stuck::find(&self.setup.state_dir) {
+            Some(stuck) => stuck.end(&self.setup.state_dir).await,
+            None => Err("it is no process of this account that could be ended from here".into()),
+        }
     }
 
     fn configured(&mut self) {

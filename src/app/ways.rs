@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::app::command::{Command, GlobalCommand};
 use crate::app::model::Model;
 use crate::domain::format::{age, ago, clock, since};
-use crate::domain::host::{NOBODY, Role, Way};
+use crate::domain::host::{DEAF, NOBODY, Role, Way};
 use crate::domain::ids::HostId;
 
 /// The version of this screen, to compare with what it is attached to.
@@ -20,7 +20,13 @@ pub fn is_lost(model: &Model) -> bool {
 
 /// True while a person can take a lost host over.
 pub fn can_take_over(model: &Model) -> bool {
-    model.ways.values().any(|it| matches!(it, Way::Lost { can_take_over: true, .. }))
+    model.ways.values().any(|it| matches!(it, Way::Lost { can_take_over: true, .. })) || deaf_holder(model).is_some()
+}
+
+/// Who holds this host and does not answer, while this screen only reads beside them.
+pub fn deaf_holder(model: &Model) -> Option<&str> {
+    let holder = model.board.standby.as_deref()?.strip_suffix(DEAF)?;
+    (!model.readonly() && !model.fleet.is_of_several()).then_some(holder)
 }
 
 /// How old everything on the screen is, when the only host is lost: `as of 14:43:52`.
@@ -53,12 +59,13 @@ pub fn banner(model: &Model) -> Option<String> {
     for (host, way) in &model.ways {
         let of = if several { format!(" {host}") } else { String::new() };
         match way {
-            Way::Lost { since: at, why, retry_at, can_take_over } => {
+            Way::Lost { since: at, why, retry_at, can_take_over, ends } => {
                 let mut parts = vec![format!("LOST{of} {}", ago(model.now, *at))];
                 if *can_take_over {
                     let key = model.keymap.label(Command::Global(GlobalCommand::TakeOver));
                     parts.push(format!("{} take over", key.unwrap_or_else(|| ":takeover to".into())));
                 }
+                parts.extend(ends.as_ref().map(|it| format!("held by {it}")));
                 parts.push(match retry_at {
                     Some(at) if *at > model.now => {
                         // Rounded up: what is shown for the last second is not "in 0s".
@@ -99,6 +106,11 @@ pub fn corner(model: &Model) -> Option<String> {
             let who = match &peer.role {
                 Role::Agent => format!("agent pid {}", peer.pid),
                 Role::Screen(user) => format!("at {user}'s screen, pid {}", peer.pid),
+            };
+            let who = match model.board.waiting.as_slice() {
+                [] => who,
+                [pid] => format!("{who}, pid {pid} stands by"),
+                many => format!("{who}, {} stand by", many.len()),
             };
             Some(if *readonly { format!("read-only, {who}") } else { who })
         }

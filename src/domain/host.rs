@@ -9,6 +9,8 @@ use crate::domain::ids::HostId;
 
 /// Who holds a state directory that nobody holds, for [`crate::domain::fact::RuntimeFact::Standby`].
 pub const NOBODY: &str = "nobody";
+/// What is said behind the name of a holder that cannot be asked.
+pub const DEAF: &str = ", which does not answer,";
 
 /// What is known of the way to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,10 @@ pub enum Way {
         retry_at: Option<Timestamp>,
         /// Nobody watches this host now, and this screen can: `Request::TakeOver`.
         can_take_over: bool,
+        /// A process that holds this host and does nothing, which taking over ends first; in words:
+        /// `pid 4242, which is stopped`.
+        #[serde(default)]
+        ends: Option<String>,
     },
     /// It refused, or speaks another protocol; it is not tried again by itself.
     Refused {

@@ -98,6 +98,9 @@ pub enum Request {
     ReloadConfig,
     /// Say what the person looks at.
     Attend(Spot),
+    /// The screen is about to be suspended: whatever it holds is given back, so that others can watch meanwhile. Carried
+    /// out by what links the screen, never by a runtime.
+    LetGo,
     /// Watch this host from now on, because nobody does. Carried out by what links the screen, never by a runtime.
     TakeOver,
 }
@@ -138,6 +141,7 @@ impl Request {
             | Self::LoadDocument(_)
             | Self::LoadNoteDraft
             | Self::Window(_)
+            | Self::LetGo
             | Self::Attend(_) => false,
             Self::RunProbe(_)
             | Self::BurstProbe(_)

@@ -206,6 +206,8 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
             // Where somebody looks is news only as long as nothing else is.
             services.facts.try_send_as(person, Fact::Presence(PresenceFact::Moved { screen: guest.screen, spot }));
         }
+        // What links the screen does that.
+        Request::LetGo => {}
         Request::TakeOver => {
             let _ = reply(Inbound::Failed("could not take over: a runtime watches this host already".into()));
         }

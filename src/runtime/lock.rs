@@ -5,11 +5,15 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::clock;
 use crate::config::paths;
 
 /// Name of the lock file in the state directory.
@@ -154,18 +158,95 @@ pub fn is_free(state_dir: &Path) -> bool {
     let file = fs::metadata(state_dir.join(FILE_NAME)).or_else(|_| fs::metadata(state_dir));
     let Ok(file) = file else { return true };
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return true };
-    !is_listed(&locks, file.dev(), file.ino())
+    listed(&locks, file.dev(), file.ino()).is_none()
 }
 
-/// Finds a file in lines like `1: FLOCK  ADVISORY  WRITE 708 08:01:13 0 EOF`.
-fn is_listed(locks: &str, device: u64, inode: u64) -> bool {
+/// Who has locked a file, in lines like `1: FLOCK  ADVISORY  WRITE 708 08:01:13 0 EOF`. A process of another namespace
+/// has no number there that means anything here.
+fn listed(locks: &str, device: u64, inode: u64) -> Option<Option<Pid>> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let wanted = format!("{major:02x}:{minor:02x}:{inode}");
-    // Who waits for a lock is listed with an arrow behind the number.
-    locks.lines().any(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        words.next() == Some("FLOCK") && words.any(|it| it == wanted)
+    locks.lines().find_map(|line| {
+        // Who waits for a lock is listed with an arrow behind the number.
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let is_it = words.first() == Some(&"FLOCK") && words.contains(&wanted.as_str());
+        is_it.then(|| words.get(3)?.parse::<i32>().ok().filter(|it| *it > 0).and_then(Pid::from_raw))
     })
+}
+
+/// The process that holds a state directory, as far as the kernel tells it.
+fn holding(state_dir: &Path) -> Option<Pid> {
+    let file = fs::metadata(state_dir.join(FILE_NAME)).or_else(|_| fs::metadata(state_dir)).ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    listed(&locks, file.dev(), file.ino())?
+}
+
+/// A process of ours that holds a state directory and that can be ended.
+#[derive(Debug)]
+pub struct Stuck {
+    /// Names the process also when its number has gone to another.
+    process: OwnedFd,
+    /// In words: `pid 4242, which is stopped`.
+    pub words: String,
+}
+
+/// How long the one who is told to end gets for it, before it is ended by the kernel.
+const END_WAIT: Duration = Duration::from_secs(3);
+/// When it is told once more, which an agent takes for: at once.
+const END_AT_ONCE: Duration = Duration::from_millis(300);
+/// How often is looked whether it has ended.
+const END_LOOK: Duration = Duration::from_millis(20);
+
+impl Stuck {
+    /// Finds who holds a state directory; `None` when nobody does, when it is this very process, or not ours to end.
+    pub fn find(state_dir: &Path) -> Option<Self> {
+        let pid = holding(state_dir).filter(|it| *it != rustix::process::getpid())?;
+        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // Its number may have gone to another in between.
+        if holding(state_dir) != Some(pid) {
+            return None;
+        }
+        let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        if fs::metadata(&folder).ok()?.uid() != rustix::process::geteuid().as_raw() {
+            return None;
+        }
+        let stat = fs::read_to_string(folder.join("stat")).ok()?;
+        // The name in front may hold blanks and parentheses itself, see `proc_pid_stat(5)`.
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        let how = match state {
+            Some('T' | 't') => "which is stopped",
+            Some('D') => "which waits for a disk",
+            _ => "which does not answer",
+        };
+        Some(Self { process, words: format!("pid {}, {how}", pid.as_raw_nonzero()) })
+    }
+
+    /// Ends it: in order when it can, else as the kernel does. Takes a few seconds at most.
+    ///
+    /// # Errors
+    /// When it still holds the directory afterwards, in words.
+    pub async fn end(self, state_dir: &Path) -> Result<(), String> {
+        let send = |signal| rustix::process::pidfd_send_signal(&self.process, signal);
+        // One that is stopped hears of it once it goes on.
+        let _ = send(Signal::TERM);
+        let _ = send(Signal::CONT);
+        let began = clock::timer();
+        let (mut again, mut killed) = (false, false);
+        while !is_free(state_dir) {
+            let waited = began.elapsed();
+            if waited >= END_AT_ONCE && !std::mem::replace(&mut again, true) {
+                let _ = send(Signal::TERM);
+            }
+            if waited >= END_WAIT && !std::mem::replace(&mut killed, true) {
+                let _ = send(Signal::KILL);
+            }
+            if waited >= 2 * END_WAIT {
+                return Err(format!("{}, does not end either", self.words));
+            }
+            tokio::time::sleep(END_LOOK).await;
+        }
+        Ok(())
+    }
 }
 
 fn text(file: &mut File) -> String {
@@ -224,9 +305,9 @@ mod tests {
         let locks = "1: POSIX  ADVISORY  WRITE 708 08:01:13 0 EOF\n2: FLOCK  ADVISORY  WRITE 709 fe:10:4711 0 EOF\n\
                      2: -> FLOCK  ADVISORY  WRITE 710 fe:10:4712 0 EOF\n";
         let device = rustix::fs::makedev(0xfe, 0x10);
-        assert!(is_listed(locks, device, 4711));
-        assert!(!is_listed(locks, device, 471) && !is_listed(locks, device, 4712));
-        assert!(!is_listed(locks, rustix::fs::makedev(8, 1), 13), "another kind of lock");
+        assert_eq!(listed(locks, device, 4711), Some(Pid::from_raw(709)));
+        assert!(listed(locks, device, 471).is_none() && listed(locks, device, 4712).is_none());
+        assert!(listed(locks, rustix::fs::makedev(8, 1), 13).is_none(), "another kind of lock");
 
         let dir = tempfile::tempdir().expect("temporary directory");
         assert!(is_free(dir.path()), "nobody ever held it");
@@ -234,6 +315,8 @@ mod tests {
             panic!("nobody else holds it");
         };
         assert!(!is_free(dir.path()));
+        assert_eq!(holding(dir.path()), Some(rustix::process::getpid()));
+        assert!(Stuck::find(dir.path()).is_none(), "nobody ends themselves");
         drop(held);
         assert!(is_free(dir.path()));
     }

@@ -1,9 +1,12 @@
 //! What the screen asks of the world around it, carried out without waiting.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::app::effect::{Effect, Notice, NoticeSeverity};
 use crate::app::event::Event;
+use crate::clock;
 use crate::domain::ids::IncidentId;
 use crate::domain::request::Request;
 use crate::runtime::LINK_REQUESTS_MAX;
@@ -17,6 +20,9 @@ use crate::tui::{bell, clipboard};
 
 /// Tasks of the screen's own (files of copies and themes) at a time.
 pub(super) const TASKS_MAX: usize = 16;
+
+/// What a runtime of this process gets to end before the process is stopped: a little more than it takes.
+const LET_GO_DEADLINE: Duration = Duration::from_millis(1_200);
 
 impl EventLoop<'_> {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
@@ -138,7 +144,23 @@ impl EventLoop<'_> {
         self.resized();
     }
 
+    /// Stops this process, after whatever it holds was given back: others can watch meanwhile.
     pub(super) fn suspend(&mut self) {
+        if self.stop_by.is_some() || self.suspended {
+            return;
+        }
+        let has_let_go = match &self.link {
+            Some(link) if !self.inside.is_empty() => link.requests_tx.try_send(Request::LetGo).is_err(),
+            _ => true,
+        };
+        if has_let_go {
+            return self.stop_now();
+        }
+        self.stop_by = Some(clock::timer() + LET_GO_DEADLINE);
+    }
+
+    pub(super) fn stop_now(&mut self) {
+        self.stop_by = None;
         self.suspended = true;
         if self.editing.is_none() {
             terminal::leave();

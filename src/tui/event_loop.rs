@@ -1,6 +1,6 @@
 //! The turns of the loop: what may happen next, in which order, and when a frame is drawn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use crate::app::event::Event;
 use crate::clock;
 use crate::config::Config;
-use crate::domain::ids::IncidentId;
+use crate::domain::host::Way;
+use crate::domain::ids::{HostId, IncidentId};
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::Link;
 use crate::tui::carry_out::warn;
@@ -101,6 +102,10 @@ pub(super) struct EventLoop<'a> {
     pub(super) synchronized: bool,
     // The process is about to be stopped or was: nothing may be drawn.
     pub(super) suspended: bool,
+    // Hosts that this process holds or reads by itself: they are given back before it is stopped.
+    pub(super) inside: BTreeSet<HostId>,
+    // It is stopped when they are, or by then.
+    pub(super) stop_by: Option<tokio::time::Instant>,
     // The terminal reports the mouse, or shall when we have it back.
     pub(super) mouse: bool,
 }
@@ -126,6 +131,8 @@ impl<'a> EventLoop<'a> {
             asked: false,
             synchronized: false,
             suspended: false,
+            inside: BTreeSet::new(),
+            stop_by: None,
             mouse: options.mouse,
             screen,
             options,
@@ -201,6 +208,7 @@ impl<'a> EventLoop<'a> {
                     let event = done.unwrap_or_else(|error| Event::Failed(format!("a task of the screen failed: {error}")));
                     self.feed(event);
                 }
+                () = until(self.stop_by) => self.stop_now(),
                 () = sleep(wake) => self.feed(Event::Wake),
             }
         }
@@ -298,7 +306,16 @@ impl<'a> EventLoop<'a> {
         }
         for left in (0..INBOUND_DRAIN_MAX).rev() {
             let Some(inbound) = next else { return };
+            if let Inbound::Host(news) = &inbound {
+                match news.way {
+                    Way::Inside => self.inside.insert(news.host.clone()),
+                    _ => self.inside.remove(&news.host),
+                };
+            }
             self.feed(Event::Inbound(inbound));
+            if self.stop_by.is_some() && self.inside.is_empty() {
+                self.stop_now();
+            }
             // What is taken off the channel has to be fed: nothing is taken when this was the last turn.
             next = match &mut self.link {
                 Some(link) if left > 0 => link.facts_rx.try_recv().ok(),
@@ -390,6 +407,13 @@ impl<'a> EventLoop<'a> {
 async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

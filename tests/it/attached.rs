@@ -52,6 +52,8 @@ fn a_killed_holder_is_lost_and_a_person_takes_over_without_losing_a_note() {
     second.keys("tence\r");
     second.wait_for("not done, kept here");
     second.keys("\x1b");
+    second.wait_gone("not done, kept here");
+    second.wait_for("R send 1 again");
     second.wait_for("W take over");
     second.keys("W");
     second.wait_for("from this screen?");
@@ -88,16 +90,69 @@ fn when_the_holder_quits_another_screen_goes_on_by_itself() {
 }
 
 #[test]
-fn a_holder_that_hangs_is_lost_and_cannot_be_taken_over_until_it_is_back() {
-    let (first, mut second) = two(PROBES);
+fn a_holder_that_is_stopped_is_lost_until_it_goes_on_or_is_ended_and_taken_over() {
+    let (mut first, mut second) = two(PROBES);
+    let held = format!("held by pid {}, which is stopped", first.pid());
     first.signal(Signal::STOP);
     second.wait_for("LOST");
-    assert!(!second.text().contains("W take over"), "it holds the host still");
-    second.keys("W");
-    second.wait_for("cannot be taken over");
+    second.wait_for("W take over");
+    second.wait_for(&held);
     first.signal(Signal::CONT);
     second.wait_for(ATTACHED);
     second.wait_gone("LOST");
+    // This time a person does not wait for it; what it holds it gives back in order.
+    first.signal(Signal::STOP);
+    second.wait_for(&held);
+    second.keys("W");
+    second.wait_for(&format!("end pid {}, which is stopped, and watch", first.pid()));
+    second.keys("y");
+    second.wait_for(WATCHES);
+    second.wait_gone("LOST");
+    assert_eq!(first.exit_code(), 143, "it was told to end, and did");
+    second.keys(QUIT);
+    assert_eq!(second.exit_code(), 0);
+}
+
+#[test]
+fn a_screen_that_is_suspended_lets_others_watch_and_asks_first_when_there_are_none() {
+    // Under a shell with job control, which it comes back from.
+    let script = "set -m; \"$HOTSEAT\"; echo stopped; read answer; fg; echo exit $?";
+    let mut first = Launch::shell(script).config(PROBES).size(120, 40).start();
+    first.wait_for(WATCHES);
+    first.keys("\x1a");
+    first.wait_for("nobody else is here");
+    first.keys("n");
+    first.wait_gone("Suspend?");
+    let mut second = Launch::again(&first).size(120, 40).start();
+    second.wait_for(ATTACHED);
+    first.keys("\x1a");
+    second.wait_for(WATCHES);
+    first.wait_for("stopped");
+    second.keys(":note while it sleeps\r");
+    second.wait_for("while it sleeps");
+    first.keys("\r");
+    first.wait_for(ATTACHED);
+    first.wait_for("while it sleeps");
+    second.keys(QUIT);
+    assert_eq!(second.exit_code(), 0);
+    first.wait_for(WATCHES);
+    first.keys(QUIT);
+    first.wait_for("exit 0");
+}
+
+#[test]
+fn beside_a_holder_that_does_not_answer_a_new_screen_reads_and_can_end_it() {
+    let mut first = Launch::new(&[]).config(PROBES).size(120, 40).start();
+    first.wait_for(WATCHES);
+    first.signal(Signal::STOP);
+    let mut second = Launch::again(&first).size(120, 40).start();
+    second.wait_for("reading only");
+    second.wait_for("W take over");
+    second.keys("W");
+    second.wait_for("unless it answers");
+    second.keys("y");
+    second.wait_for(WATCHES);
+    assert_eq!(first.exit_code(), 143);
     second.keys(QUIT);
     assert_eq!(second.exit_code(), 0);
 }

@@ -1,5 +1,14 @@
 //! Pictures of the screen at the sizes it is designed for, as text with styles.
 
+use hotseat::app::effect::Effect;
+use hotseat::app::event::Event;
+use hotseat::domain::config_error::ConfigError;
+use hotseat::domain::fact::{Fact, RuntimeFact};
+use hotseat::domain::incident::NoteRequest;
+use hotseat::domain::probe::ProbeFact;
+use hotseat::domain::request::{Inbound, Request};
+use jiff::SignedDuration;
+
 use crate::support::screen::{Desk, rows, snapshot};
 
 fn check(name: &str, desk: &Desk, ascii: bool) {
@@ -45,6 +54,64 @@ fn who_else_is_here_stands_in_the_header() {
     desk.in_company();
     desk.press("@");
     check("company-who", &desk, false);
+}
+
+#[test]
+fn how_many_are_here_is_said_also_where_the_header_is_full() {
+    for (width, height) in [(80, 24), (80, 16), (64, 24), (60, 12)] {
+        let mut desk = Desk::company(width, height);
+        let ack = Fact::Probe(ProbeFact::Acknowledged {
+            probe: desk.model.board.probes.first_red().expect("an outage").clone(),
+            by: "a-person-with-a-long-name".into(),
+            at: desk.now,
+        });
+        desk.fact(ack);
+        let rows = rows(&desk.draw(true).0);
+        let header = rows[..3].join("\n");
+        assert!(header.contains("2 here") && header.contains("red  first storage-"), "{width}x{height}:\n{header}");
+    }
+}
+
+#[test]
+fn what_an_agent_waits_for_is_said() {
+    let mut desk = Desk::company(120, 40);
+    let until = desk.now + SignedDuration::from_secs(20);
+    desk.fact(Fact::Runtime(RuntimeFact::Stopping { waits_for: "backup `orders`".into(), until }));
+    desk.fact(Fact::Runtime(RuntimeFact::Waiting { agents: vec![77] }));
+    let text = rows(&desk.draw(true).0).join("\n");
+    assert!(text.contains("told to end: it waits for backup `orders`, until 14:"), "{text}");
+    assert!(text.contains("agent pid 4242, pid 77 stands by"), "{text}");
+}
+
+#[test]
+fn what_could_not_be_saved_is_sent_again_by_keys_in_the_footer() {
+    let mut desk = Desk::lost(80, 24, true);
+    let request = Request::Note(NoteRequest { incident: None, at: None, text: "half".into() });
+    let error = "not done, kept here to be sent again".to_string();
+    desk.event(Event::Inbound(Inbound::Refused { request: Box::new(request.clone()), error }));
+    desk.press("esc");
+    let footer = |desk: &Desk| rows(&desk.draw(true).0).pop().unwrap_or_default();
+    assert!(footer(&desk).contains("4 R send 1 again"), "{}", footer(&desk));
+    desk.press("4");
+    assert!(footer(&desk).contains(" R send 1 again") && !footer(&desk).contains("4 R"), "{}", footer(&desk));
+    desk.effects.clear();
+    desk.press("R");
+    assert!(
+        matches!(&desk.effects[..], [Effect::Request(Request::Note(it))] if it.text == "half"),
+        "{:?}",
+        desk.effects
+    );
+    assert!(!footer(&desk).contains("again"), "{}", footer(&desk));
+}
+
+#[test]
+fn a_mistake_in_a_config_with_a_long_path_is_read_in_eighty_columns() {
+    let mut desk = Desk::outage(80, 24);
+    let file = "/home/alice/projects/operations/on-call/environments/production/hotseat/config.toml";
+    let errors = vec![ConfigError::at(file, "expct = 1", 0..5, "unknown key `expct` in `probe`")];
+    desk.fact(Fact::Runtime(RuntimeFact::ConfigRejected { errors }));
+    let text = rows(&desk.draw(true).0).join("\n");
+    assert!(text.contains("config.toml:1:1: unknown key `expct` in"), "{text}");
 }
 
 #[test]

@@ -46,6 +46,8 @@ struct Stage {
     otherwise: NoWay,
     /// Somebody holds the lock.
     held: bool,
+    /// They could be ended.
+    stuck: bool,
     readonly: bool,
     is_far: bool,
     /// The ends of the homes that were begun or read.
@@ -75,6 +77,7 @@ impl Scripted {
             listeners: VecDeque::new(),
             otherwise: NoWay::Absent("nobody listens".into()),
             held: false,
+            stuck: false,
             readonly: false,
             is_far: false,
             homes: VecDeque::new(),
@@ -148,6 +151,17 @@ impl World for Scripted {
 
     fn is_free(&mut self) -> bool {
         self.with(|it| !it.held)
+    }
+
+    fn stuck(&mut self) -> Option<String> {
+        self.with(|it| it.stuck.then(|| "pid 4242, which is stopped".to_string()))
+    }
+
+    async fn end_stuck(&mut self) -> Result<(), String> {
+        self.with(|it| {
+            it.held &= !it.stuck;
+            if it.stuck { Ok(()) } else { Err("it cannot be ended".to_string()) }
+        })
     }
 
     fn configured(&mut self) {
@@ -224,6 +238,62 @@ impl Screen {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_fell_silent_can_be_ended_and_who_left_in_order_cannot() {
+    for (how, offered) in
+        [(Ended::Lost("nothing was heard for 2.5 s".into()), true), (Ended::Bye("done".into()), false)]
+    {
+        let world = Scripted::new();
+        let agent = world.listen(Role::Agent);
+        world.with(|it| it.stuck = true);
+        let mut screen = Screen::open(&world);
+        screen.way().await;
+        agent.end(how);
+        let (way, _) = screen.way().await;
+        let Way::Lost { can_take_over, ends, .. } = way else { panic!("{way:?}") };
+        assert_eq!((can_take_over, ends.is_some()), (offered, offered));
+        if offered {
+            screen.ask(Request::TakeOver);
+            assert_eq!(screen.way_until(|it| *it == Way::Inside).await, Way::Inside);
+        }
+        screen.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_after_all_is_not_ended() {
+    let world = Scripted::new();
+    let agent = world.listen(Role::Agent);
+    world.with(|it| it.stuck = true);
+    let mut screen = Screen::open(&world);
+    screen.way().await;
+    agent.end(Ended::Lost("nothing was heard for 2.5 s".into()));
+    screen.way_until(is_lost).await;
+    let _agent = world.listen(Role::Agent);
+    screen.ask(Request::TakeOver);
+    screen.way_until(|it| matches!(it, Way::Attached { .. })).await;
+    assert_eq!(world.with(|it| (it.begun, it.held)), (0, true));
+    screen.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_screen_that_is_suspended_gives_the_host_back_and_looks_again_when_it_goes_on() {
+    let world = Scripted::new();
+    let mut screen = Screen::open(&world);
+    assert_eq!(screen.way().await.0, Way::Inside);
+    screen.ask(Request::LetGo);
+    assert_eq!(screen.way().await.0, Way::Connecting);
+    assert!(world.with(|it| !it.held), "others can watch");
+    // It is stopped here; meanwhile somebody else watches.
+    let _agent = world.listen(Role::Agent);
+    screen.way_until(|it| matches!(it, Way::Attached { .. })).await;
+    screen.ask(Request::LetGo);
+    screen.ask(Request::TakeOver);
+    let said = screen.next().await;
+    assert!(matches!(&said, Inbound::Failed(text) if text.contains("watches this host")), "{said:?}");
+    screen.close().await;
+}
+
 fn note(text: &str) -> Request {
     Request::Note(NoteRequest { incident: None, at: None, text: text.into() })
 }
@@ -285,7 +355,7 @@ async fn a_person_takes_over_from_a_dead_agent_and_not_from_a_silent_one() {
             break text;
         }
     };
-    assert!(failed.contains("pid 4242 holds this host, but does not answer"), "{failed}");
+    assert!(failed.contains("pid 4242 holds this host, and it cannot be ended"), "{failed}");
     world.with(|it| it.held = false);
     screen.way_until(|it| matches!(it, Way::Lost { can_take_over: true, .. })).await;
     screen.ask(Request::TakeOver);
@@ -314,7 +384,7 @@ async fn what_a_person_writes_in_a_loss_comes_back_and_drafts_are_kept() {
     };
     let Inbound::Refused { request, error } = back else { panic!("{back:?}") };
     assert_eq!(*request, note("first"));
-    assert_eq!(error, "not done, kept here (`R` sends it again): agent pid 4242: gone");
+    assert_eq!(error, "not done, kept here to be sent again: agent pid 4242: gone");
     // Whoever comes next gets the draft.
     let mut agent = world.listen(Role::Agent);
     screen.way_until(|it| matches!(it, Way::Attached { .. })).await;

@@ -52,7 +52,7 @@ pub fn of(request: &Request) -> Route {
         Request::Declare(_) | Request::SaveNoteDraft(_) | Request::LoadNoteDraft => Route::First,
         // What they fit is a matter of each host.
         Request::Silence(_) | Request::Unsilence(_) | Request::Maintain(_) | Request::EndMaintenance(_) => Route::All,
-        Request::ReloadConfig | Request::Attend(_) => Route::All,
+        Request::ReloadConfig | Request::Attend(_) | Request::LetGo => Route::All,
         Request::TestNotifier(name) => Route::Notifier(name.clone()),
         Request::Window(window) => Route::Window(window.clone()),
         Request::Export(export) => Route::Export(export.clone()),

@@ -88,7 +88,13 @@ fn attached() -> Way {
 }
 
 fn lost() -> Way {
-    Way::Lost { since: Timestamp::UNIX_EPOCH, why: "broken pipe".into(), retry_at: None, can_take_over: false }
+    Way::Lost {
+        since: Timestamp::UNIX_EPOCH,
+        why: "broken pipe".into(),
+        retry_at: None,
+        can_take_over: false,
+        ends: None,
+    }
 }
 
 fn record(host: &HostId, second: i64) -> Row {

@@ -11,8 +11,10 @@ use crate::app::overlay::palette::Palette;
 use crate::app::overlay::problems::Problems;
 use crate::app::overlay::themes::ThemePicker;
 use crate::app::overlay::who::Who;
+use crate::app::ways;
 use crate::domain::host::Way;
 use crate::domain::request::Request;
+use crate::domain::sanitise;
 use crate::panes::PaneId;
 
 impl Model {
@@ -43,7 +45,7 @@ impl Model {
             GlobalCommand::TakeOver => return self.take_over(),
             GlobalCommand::Reload => return vec![Effect::Request(Request::ReloadConfig)],
             GlobalCommand::Redraw => return vec![Effect::Redraw],
-            GlobalCommand::Suspend => return vec![Effect::Suspend],
+            GlobalCommand::Suspend => return self.suspend(),
             GlobalCommand::Who => self.open(Overlay::Who(Who::default())),
             GlobalCommand::Problems => return self.show_problems(),
             GlobalCommand::PastEarlier => return self.step_past(true, None),
@@ -123,20 +125,51 @@ impl Model {
         }
         let lost = self.ways.iter().find(|(_, way)| matches!(way, Way::Lost { .. }));
         match lost {
-            Some((host, Way::Lost { can_take_over: true, .. })) => {
-                let question =
-                    format!("watch `{host}` from this screen? It then probes, pages and backs up until it closes.");
-                let then = vec![Effect::Request(Request::TakeOver)];
-                self.overlays.push(Overlay::Confirm(Confirm { question, then }));
-                Vec::new()
+            Some((host, Way::Lost { can_take_over: true, ends, .. })) => {
+                let end = ends.as_ref().map_or_else(String::new, |it| format!("end {}, and ", sanitise::text(it)));
+                let question = format!(
+                    "{end}watch `{host}` from this screen? It then probes, pages and backs up until it closes."
+                );
+                self.ask_to_take_over(question)
             }
             Some((host, _)) => {
                 vec![Notice::warn(format!(
                     "`{host}` cannot be taken over: whoever held it still does, or it cannot be done from here"
                 ))]
             }
-            None => vec![Notice::info("nothing is lost: there is nothing to take over")],
+            None => match ways::deaf_holder(self).map(sanitise::text) {
+                Some(holder) => self.ask_to_take_over(format!(
+                    "end {holder}, unless it answers, and watch from this screen? It then probes, pages and backs up \
+                     until it closes."
+                )),
+                None => vec![Notice::info("nothing is lost: there is nothing to take over")],
+            },
         }
+    }
+
+    fn ask_to_take_over(&mut self, question: String) -> Vec<Effect> {
+        let then = vec![Effect::Request(Request::TakeOver)];
+        self.overlays.push(Overlay::Confirm(Confirm { question, then }));
+        Vec::new()
+    }
+
+    /// Suspends; asks first when nobody would watch meanwhile.
+    fn suspend(&mut self) -> Vec<Effect> {
+        let board = &self.board;
+        let holds = self.ways.values().any(|it| *it == Way::Inside) && board.standby.is_none();
+        let has_work = !board.probes.is_empty() || !board.backups.jobs.is_empty();
+        // One of those who do not only look goes on.
+        let others = board.presence.iter().filter(|(_, it)| !it.visitor.readonly).count().saturating_sub(1);
+        let backup = board.backups.at_work().map(|it| format!("backup `{}` is cut off", it.name()));
+        let alone = (holds && has_work && others == 0)
+            .then(|| "nobody else is here: nothing is probed, paged or backed up until `fg`".to_string());
+        let reasons: Vec<String> = backup.filter(|_| holds).into_iter().chain(alone).collect();
+        if reasons.is_empty() {
+            return vec![Effect::Suspend];
+        }
+        let question = format!("{}. Suspend?", reasons.join("; "));
+        self.overlays.push(Overlay::Confirm(Confirm { question, then: vec![Effect::Suspend] }));
+        Vec::new()
     }
 
     fn switch_mouse(&mut self) -> Vec<Effect> {

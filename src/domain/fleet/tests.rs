@@ -200,7 +200,7 @@ fn a_lost_host_stays_in_sight_and_is_marked_until_it_is_back() {
         fleet.take(&mut drawn, &snapshot(index));
         configured(&mut fleet, &mut drawn, index, "api");
     }
-    let lost = Way::Lost { since: at(5), why: "closed".into(), retry_at: None, can_take_over: false };
+    let lost = Way::Lost { since: at(5), why: "closed".into(), retry_at: None, can_take_over: false, ends: None };
     fleet.heed(&mut drawn, &host(1), &lost);
     assert_eq!((drawn.lost_since("web1"), drawn.lost_since("db1"), drawn.probes.len()), (Some(at(5)), None, 2));
     fleet.heed(&mut drawn, &host(1), &Way::Inside);

@@ -129,6 +129,7 @@ impl Desk {
             why: "agent pid 4242: the connection was closed".into(),
             retry_at: Some(desk.now + SignedDuration::from_secs(1)),
             can_take_over,
+            ends: None,
         };
         desk.event(Event::Inbound(Inbound::Host(Box::new(HostNews { host: host(), way }))));
         desk.effects.clear();
@@ -163,6 +164,7 @@ impl Desk {
             why: "Connection to web-1 closed by remote host".into(),
             retry_at: Some(desk.now + SignedDuration::from_secs(2)),
             can_take_over: false,
+            ends: None,
         };
         desk.event(Event::Inbound(Inbound::Host(Box::new(HostNews { host: HostId::new("web-1"), way }))));
         desk.effects.clear();

@@ -30,6 +30,15 @@ pub const BLOCK_BYTES: u64 = 256 * 1024;
 /// sources are there in some milliseconds.
 pub const PAGE_BYTES: u64 = 32 * 1024;
 
+/// What is done about the times of records that are found by a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// They are read.
+    Read,
+    /// Nobody looks at them.
+    Skipped,
+}
+
 /// The records that begin in one block.
 #[derive(Debug)]
 pub struct Block {
@@ -171,7 +180,7 @@ impl Block {
         if let Some(summary) = self.summarise_all(matcher, detail, arrival, collector) {
             return summary;
         }
-        if let Some(hits) = self.near_hits(matcher, detail, arrival) {
+        if let Some(hits) = self.near_hits(matcher, detail, Times::Read, arrival) {
             return self.sum_up(hits, detail, arrival, collector);
         }
         let found = self.matches(matcher, arrival);
@@ -198,7 +207,8 @@ impl Block {
         for start in starts {
             let start = *start as usize;
             let length = memchr::memchr(b'\n', self.bytes.get(start..)?);
-            let span = self.record_from(start, 0, length.map_or(self.bytes.len(), |it| start + it), &mut reader)?;
+            let span =
+                self.record_from(start, 0, length.map_or(self.bytes.len(), |it| start + it), Times::Read, &mut reader)?;
             if matcher.passes(&RecordView::new(self, &span, arrival)) {
                 hits.take(span, detail);
             }
@@ -208,7 +218,7 @@ impl Block {
 
     /// Counts the records that pass and says where they begin, when that takes no split of the block.
     pub fn count_near(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> Option<Summary> {
-        let hits = self.near_hits(matcher, Detail::Count, arrival)?;
+        let hits = self.near_hits(matcher, Detail::Count, Times::Read, arrival)?;
         Some(Summary::counted(hits.records).with_starts(hits.starts))
     }
 
@@ -259,13 +269,21 @@ impl Block {
 
     /// Finds the records that pass by the lines around the hits of the leading pattern. `None` when those do not
     /// tell: nothing leads, a hit spans lines, or no line with a timestamp is near before it.
-    fn near_hits(&self, matcher: &Matcher, detail: Detail, arrival: &dyn Fn(u64) -> Timestamp) -> Option<Hits> {
+    fn near_hits(
+        &self,
+        matcher: &Matcher,
+        detail: Detail,
+        times: Times,
+        arrival: &dyn Fn(u64) -> Timestamp,
+    ) -> Option<Hits> {
         let lead = self.lead(matcher)?;
         // Text may stand on both sides of a colour: then the records tell, as they are read without it.
         if memchr::memchr(ESCAPE, &self.bytes).is_some() {
             return None;
         }
         let is_lone = matcher.only_lead().is_some();
+        // Other conditions may be about the time.
+        let times = if is_lone { times } else { Times::Read };
         let mut reader = self.stamp_reader();
         let mut hits = Hits::default();
         // Where matches are dense the next one mostly stands in the line that ended the record of the last.
@@ -287,7 +305,7 @@ impl Block {
                 at = end + 1;
                 continue;
             }
-            let span = self.record_from(first, lines, end, &mut reader)?;
+            let span = self.record_from(first, lines, end, times, &mut reader)?;
             at = span.end as usize;
             stamped = Some(at);
             if is_lone || matcher.passes(&RecordView::new(self, &span, arrival)) {
@@ -299,9 +317,14 @@ impl Block {
 
     /// The records that pass, copied out of the block, and the offsets where they begin in their segment. Neither
     /// splits the block nor keeps the rest of it in memory. `None` when the lines around the hits do not tell.
-    pub fn gather(&self, matcher: &Matcher, arrival: &dyn Fn(u64) -> Timestamp) -> Option<(Self, Vec<u64>)> {
+    pub fn gather(
+        &self,
+        matcher: &Matcher,
+        times: Times,
+        arrival: &dyn Fn(u64) -> Timestamp,
+    ) -> Option<(Self, Vec<u64>)> {
         let wanted = Detail::Groups { phase: 0, stripe: None };
-        let mut spans = self.near_hits(matcher, wanted, arrival)?.spans;
+        let mut spans = self.near_hits(matcher, wanted, times, arrival)?.spans;
         let is_whole = self.next == self.base + self.bytes.len() as u64;
         if !is_whole && spans.last().is_some_and(|it| it.end as usize == self.bytes.len()) {
             return None;
@@ -343,11 +366,24 @@ impl Block {
     }
 
     /// The record whose first line begins at `start` and that goes on, `lines` lines further, to `end` at least.
-    fn record_from(&self, start: usize, mut lines: u32, end: usize, reader: &mut StampReader) -> Option<Span> {
+    fn record_from(
+        &self,
+        start: usize,
+        mut lines: u32,
+        end: usize,
+        times: Times,
+        reader: &mut StampReader,
+    ) -> Option<Span> {
         let line_end = |at: usize| memchr::memchr(b'\n', &self.bytes[at..]).map_or(self.bytes.len(), |it| at + it);
         let first_end = line_end(start);
-        let stamp = reader.read(&self.bytes[start..first_end])?;
-        let nanos = i64::try_from(stamp.time?.as_nanosecond()).ok()?;
+        let (nanos, stamp_end) = match times {
+            Times::Read => {
+                let stamp = reader.read(&self.bytes[start..first_end])?;
+                let nanos = i64::try_from(stamp.time?.as_nanosecond()).ok()?;
+                (nanos, u16::try_from(stamp.range.end).unwrap_or(0))
+            }
+            Times::Skipped => (NO_TIME, 0),
+        };
         let mut at = end + 1;
         while at < self.bytes.len() {
             let end = line_end(at);
@@ -364,8 +400,8 @@ impl Block {
             start: offset(start),
             end: offset(at.min(self.bytes.len())),
             nanos,
-            stamp_end: u16::try_from(stamp.range.end).unwrap_or(0),
-            has_time: true,
+            stamp_end,
+            has_time: times == Times::Read,
         })
     }
 

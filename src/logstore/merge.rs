@@ -17,6 +17,7 @@ use crate::clock;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::scout;
 use crate::logstore::segment::lock;
+use crate::logstore::walk::ahead::Ahead;
 use crate::logstore::walk::stretches::{Run, StretchId};
 use crate::logstore::walk::{Direction, Ground, Place, Placed, Step, Walk};
 
@@ -57,6 +58,8 @@ pub struct Merge<'a> {
     read: usize,
     /// Memory that the threads read blocks into, one time after the other.
     buffers: Mutex<Vec<Vec<u8>>>,
+    /// Reads ahead of the only walk there is.
+    reading: Option<&'a Ahead<'a>>,
 }
 
 /// What it takes to use all cores.
@@ -135,7 +138,15 @@ impl<'a> Merge<'a> {
             ahead: FIRST_BLOCKS,
             read: FIRST_READ,
             buffers: Mutex::default(),
+            reading: None,
         }
+    }
+
+    /// Meets what is read ahead of the only walk there is.
+    #[must_use]
+    pub fn with_reading(mut self, ahead: &'a Ahead<'a>) -> Self {
+        self.reading = Some(ahead);
+        self
     }
 
     /// Uses all cores.
@@ -159,7 +170,9 @@ impl<'a> Merge<'a> {
     /// Goes on, through at most one stretch of each walk.
     pub fn step(&mut self) -> Step {
         self.recall();
-        if let Some(help) = self.help {
+        if let Some(ahead) = self.reading {
+            self.take_ahead(ahead);
+        } else if let Some(help) = self.help {
             if self.reads_ahead() {
                 self.read_ahead(help);
             } else if self.unknown.len() >= MIN_SHARED_WALKS {
@@ -290,6 +303,18 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Takes what was read ahead, when the walk has to read.
+    fn take_ahead(&mut self, ahead: &Ahead<'_>) {
+        let ([walk], [0]) = (self.walks.as_mut_slice(), self.unknown.as_slice()) else { return };
+        if walk.is_dry() {
+            let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
+            if let Some((stretch, searched)) = ahead.next(walk.next_id(), &mut buffer) {
+                walk.keep_ahead(stretch, searched);
+            }
+            lock(&self.buffers).push(buffer);
+        }
+    }
+
     /// True when there is a long way to go, and few walks: what is read ahead of all of them is held in memory.
     fn reads_ahead(&self) -> bool {
         self.walks.len() * FIRST_READ <= MAX_READ && self.walks.iter().any(Walk::is_long)
@@ -311,7 +336,7 @@ impl<'a> Merge<'a> {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some((walk, stretch)) = tasks.get(index) else { break };
                 // What panics is read again when it is its turn, and is said then.
-                let search = || walks[*walk].search(*stretch, &mut buffer);
+                let search = || walks[*walk].search().read(*stretch, &mut buffer);
                 let Ok(searched) = catch_unwind(AssertUnwindSafe(search)) else { break };
                 done.push((index, searched));
             }

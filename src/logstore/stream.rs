@@ -2,14 +2,15 @@
 //!
 //! Unlike a view it owns no thread: the caller decides when to go on, and waits for growth in between.
 
+mod growing;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::clock;
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Counts, GapKind, LINE_BYTES, Look};
+use crate::domain::log::{Counts, GapKind, Look};
 use crate::domain::query::matcher::Matcher;
 use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
 use crate::logstore::engine::Engine;
@@ -19,8 +20,10 @@ use crate::logstore::present::{Presenter, is_plain};
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::{self, Depth, Scan};
 use crate::logstore::source::{Part, Snapshot};
+use crate::logstore::stream::growing::{is_same_record, placed, whole_lines};
+use crate::logstore::walk::ahead::{Ahead, Closing};
 use crate::logstore::walk::stretches::Run;
-use crate::logstore::walk::{Direction, Found, Ground, Item, Place, Placed, Step, Walk};
+use crate::logstore::walk::{Direction, Ground, Item, Place, Placed, Step, Walk};
 
 /// A store may take so long to show a record that is older than the newest one.
 const LATE_NANOS: i64 = 10_000_000_000;
@@ -284,57 +287,6 @@ impl<'e> Stream<'e> {
         self.older.insert(snapshot.source.id.clone(), (snapshot.parts[part].segment.number, sizes));
     }
 
-    /// What was written to rotated files after the newer one was met, with how much of each record was handed over
-    /// before: their writers may keep them open for a while.
-    fn late(&self, ground: Ground<'_>, index: usize, snapshot: &Snapshot) -> Vec<(Placed, usize)> {
-        let Some((_, sizes)) = self.older.get(&snapshot.source.id) else { return Vec::new() };
-        let mut late = Vec::new();
-        for (part, it) in snapshot.parts.iter().enumerate() {
-            let Some(offset) = sizes.get(&it.segment.uid).copied().filter(|met| *met < it.size_bytes) else { continue };
-            late.extend(self.torn(index, snapshot, Place { part, offset }));
-            let mut walk =
-                Walk::new(ground, snapshot, index, Place { part, offset }, Direction::Forward).without_tail();
-            loop {
-                match walk.step() {
-                    Step::Item(Placed { item: Item::Record(found), source, at }) if found.place.part == part => {
-                        late.push((Placed { source, at, item: Item::Record(found) }, 0));
-                    }
-                    Step::Pending if walk.is_at(part) => {}
-                    Step::Item(_) | Step::Pending | Step::End => break,
-                }
-            }
-        }
-        late
-    }
-
-    /// The record that was met as far as a place and goes on there now, and how much of it was handed over: whole
-    /// lines, and nothing when it did not pass.
-    fn torn(&self, index: usize, snapshot: &Snapshot, met: Place) -> Option<(Placed, usize)> {
-        let part = snapshot.parts.get(met.part)?;
-        let mut page = met.offset.checked_sub(1)? / PAGE_BYTES;
-        let found = loop {
-            let block = self.engine.inner().reader.stretch(&part.segment, part.size_bytes, page, PAGE_BYTES).ok()?;
-            let offset = |it: usize| block.base + u64::from(block.spans()[it].start);
-            if let Some(at) = (0..block.spans().len()).rfind(|it| offset(*it) < met.offset) {
-                break Found { place: Place { part: met.part, offset: offset(at) }, block: block.clone(), index: at };
-            }
-            page = page.checked_sub(1)?;
-        };
-        let met_bytes = usize::try_from(met.offset - found.place.offset).unwrap_or(usize::MAX);
-        if found.length() <= met_bytes {
-            return None;
-        }
-        let mut earlier = snapshot.clone();
-        earlier.parts[met.part].size_bytes = met.offset;
-        let was_met = self.found_at(&earlier, found.place).is_some_and(|it| it.passes(&self.matcher, &earlier));
-        if !was_met && !found.passes(&self.matcher, snapshot) {
-            return None;
-        }
-        let bytes = &found.block.bytes_of(&found.block.spans()[found.index])[..met_bytes];
-        let from_byte = memchr::memrchr(b'\n', bytes).filter(|_| was_met).map_or(0, |it| it + 1);
-        Some((placed(index, snapshot, found), from_byte))
-    }
-
     /// The records that stand right before places.
     fn before(&self, snapshots: &[Snapshot], places: &[Place]) -> VecDeque<Placed> {
         let everything = Matcher::default();
@@ -415,14 +367,6 @@ impl<'e> Stream<'e> {
             take.met(&Met { placed, context: false, from_byte, presenter })?;
         }
         Ok(())
-    }
-
-    /// The record that begins at a place.
-    fn found_at(&self, snapshot: &Snapshot, place: Place) -> Option<Found> {
-        let part = snapshot.parts.get(place.part)?;
-        let block = self.engine.inner().reader.page_at(&part.segment, part.size_bytes, place.offset).ok()?;
-        let index = block.spans().iter().position(|it| block.base + u64::from(it.start) == place.offset)?;
-        Some(Found { place, block, index })
     }
 
     fn pass(&mut self, hold: Hold, take: &mut dyn Take) -> io::Result<()> {
@@ -520,11 +464,52 @@ impl<'e> Stream<'e> {
         if run_of.is_some() {
             walks = walks.into_iter().map(Walk::in_runs).collect();
         }
-        let help = Help { threads: inner.threads, stop: &never };
-        let mut merge = Merge::new(walks, Direction::Forward).with_help(help);
+        let ahead = match walks.as_slice() {
+            [only] if unit == BLOCK_BYTES && inner.threads > 1 => Some(Ahead::of(only)).filter(Ahead::is_long),
+            _ => None,
+        };
+        std::thread::scope(|scope| {
+            let help = Help { threads: inner.threads, stop: &never };
+            let mut merge = Merge::new(walks, Direction::Forward).with_help(help);
+            let _closing = ahead.as_ref().map(Closing);
+            if let Some(ahead) = &ahead {
+                (1..inner.threads).for_each(|_| drop(scope.spawn(|| ahead.work())));
+                merge = merge.with_reading(ahead);
+            }
+            self.meet(merge, &snapshots, (&limits, run_of.as_ref()), &matcher, take)
+        })?;
+        if hold != Hold::Nothing {
+            // A record that does not pass may do so with the lines that come.
+            let is_met = |(index, it): &(usize, &Snapshot)| !holds[*index] && it.store.is_none() && it.size_bytes() > 0;
+            for (_, snapshot) in snapshots.iter().enumerate().filter(is_met) {
+                let last = last_record(&inner.reader, snapshot);
+                let id = &snapshot.source.id;
+                if self.open.get(id).is_none_or(|it| it.0 != last)
+                    && let Some(found) = self.found_at(snapshot, last)
+                {
+                    let met_bytes = if found.passes(&matcher, snapshot) { found.length() } else { 0 };
+                    self.open.insert(id.clone(), (last, met_bytes));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Meets what several walks bring, up to a limit for each source that holds something back. What is of the source
+    /// `run_of` may come in runs.
+    fn meet(
+        &mut self,
+        mut merge: Merge<'_>,
+        snapshots: &[Snapshot],
+        (limits, run_of): (&[(Place, bool)], Option<&SourceId>),
+        matcher: &Matcher,
+        take: &mut dyn Take,
+    ) -> io::Result<()> {
+        let (look, columns) = (self.look, self.columns.clone());
+        let presenter = || Presenter { snapshots, matcher, search: None, look, columns: &columns };
         loop {
-            if let Some(id) = &run_of
-                && let Some(run) = merge.take_run(if holds[0] { limits[0].0 } else { Place::STORE_END })
+            if let Some(id) = run_of
+                && let Some(run) = merge.take_run(if limits[0].1 { limits[0].0 } else { Place::STORE_END })
             {
                 self.open.insert(id.clone(), (run.last, run.last_bytes));
                 take.run(&run)?;
@@ -533,7 +518,7 @@ impl<'e> Stream<'e> {
             let placed = match merge.step() {
                 Step::Item(placed) => placed,
                 Step::Pending => continue,
-                Step::End => break,
+                Step::End => return Ok(()),
             };
             let (limit, holds) = limits[placed.source];
             match &placed.item {
@@ -551,7 +536,7 @@ impl<'e> Stream<'e> {
                         // The source ended without another byte.
                         continue;
                     }
-                    let passes = self.context == 0 || found.passes(&matcher, snapshot);
+                    let passes = self.context == 0 || found.passes(matcher, snapshot);
                     if passes || self.after > 0 {
                         let length = found.length();
                         match self.open.get_mut(&snapshot.source.id) {
@@ -587,21 +572,6 @@ impl<'e> Stream<'e> {
                 Item::Gap { .. } => take.met(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?,
             }
         }
-        if hold != Hold::Nothing {
-            // A record that does not pass may do so with the lines that come.
-            let is_met = |(index, it): &(usize, &Snapshot)| !holds[*index] && it.store.is_none() && it.size_bytes() > 0;
-            for (_, snapshot) in snapshots.iter().enumerate().filter(is_met) {
-                let last = last_record(&inner.reader, snapshot);
-                let id = &snapshot.source.id;
-                if self.open.get(id).is_none_or(|it| it.0 != last)
-                    && let Some(found) = self.found_at(snapshot, last)
-                {
-                    let met_bytes = if found.passes(&matcher, snapshot) { found.length() } else { 0 };
-                    self.open.insert(id.clone(), (last, met_bytes));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// True when there is much that was not met yet.
@@ -614,87 +584,6 @@ impl<'e> Stream<'e> {
             None => it.size_bytes(),
         };
         snapshots.iter().any(|it| left(it) > BLOCK_BYTES)
-    }
-
-    /// True when the last record of a source is held back, and notes since when it has not grown.
-    fn holds(&mut self, hold: Hold, snapshot: &Snapshot) -> bool {
-        let Hold::Record(settle) = hold else { return false };
-        let (size, now) = (snapshot.size_bytes(), clock::monotonic());
-        match self.sizes.get(&snapshot.source.id) {
-            Some((known, since)) if *known == size => now.saturating_duration_since(*since) < settle,
-            _ => {
-                self.sizes.insert(snapshot.source.id.clone(), (size, now));
-                true
-            }
-        }
-    }
-
-    /// The last record met, when more lines of it have come, or made it pass.
-    fn grown(&mut self, index: usize, snapshot: &Snapshot) -> Option<(Placed, usize)> {
-        let id = &snapshot.source.id;
-        let (place, met_bytes) = self.open.get(id).copied()?;
-        let (part, (uid, _)) = (snapshot.parts.get(place.part)?, self.met.get(id)?);
-        if part.segment.uid != *uid {
-            return None;
-        }
-        let found = self.found_at(snapshot, place)?;
-        let length = found.length();
-        if length <= met_bytes {
-            return None;
-        }
-        let passes = met_bytes > 0 || found.passes(&self.matcher, snapshot);
-        let placed = placed(index, snapshot, found);
-        if !passes {
-            // What is kept for the context of the next match is what the record has become.
-            if let Some(kept) = self.before.iter_mut().find(|it| is_same_record(it, &placed)) {
-                *kept = placed;
-            }
-            return None;
-        }
-        self.open.insert(id.clone(), (place, length));
-        // The source ended without another byte behind a line that was handed over unfinished.
-        let end = place.offset + length as u64;
-        let is_shown = self.unfinished.get(id).is_some_and(|(line, to)| line.part == place.part && *to == end);
-        (!is_shown).then_some((placed, met_bytes))
-    }
-}
-
-/// A record in its place among those of others.
-fn placed(source: usize, snapshot: &Snapshot, found: Found) -> Placed {
-    let arrival = || snapshot.parts.get(found.place.part).map(|it| snapshot.arrival(it, found.place.offset));
-    let at = found.time().or_else(arrival).unwrap_or_default();
-    Placed { source, at, item: Item::Record(found) }
-}
-
-/// How long the last segment is up to its last line end; all of it when nothing more will come to it, or when the line
-/// is so long that it is shown in parts anyway.
-fn whole_lines(snapshot: &Snapshot) -> u64 {
-    let Some(part) = snapshot.parts.last() else { return 0 };
-    let size = part.size_bytes;
-    if snapshot.tail.as_ref().is_some_and(|it| it.kind == GapKind::Ended) {
-        return size;
-    }
-    let mut length = PAGE_BYTES;
-    loop {
-        let start = size.saturating_sub(length);
-        let Ok(bytes) = part.segment.read(start, size) else { return size };
-        if let Some(at) = memchr::memrchr(b'\n', &bytes) {
-            return start + at as u64 + 1;
-        }
-        if start == 0 {
-            return 0;
-        }
-        if length >= LINE_BYTES {
-            return size;
-        }
-        length = (length * 8).min(LINE_BYTES);
-    }
-}
-
-fn is_same_record(one: &Placed, other: &Placed) -> bool {
-    match (&one.item, &other.item) {
-        (Item::Record(a), Item::Record(b)) => one.source == other.source && a.place == b.place,
-        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is sorted globally: each source is walked in its own order, and of several the walk with the next
 //! time goes first (`merge`). A source whose clock jumps keeps its order.
 
+pub mod ahead;
 pub mod stretches;
 
 use std::collections::VecDeque;
@@ -260,7 +261,8 @@ impl<'a> Walk<'a> {
         self
     }
 
-    /// Forward: finds out which matches can be handed over at once, see [`Walk::take_run`].
+    /// Forward: finds out which matches can be handed over at once, see [`Walk::take_run`]. Their times are not read
+    /// where they need not be: it is the only walk, and nobody looks at them.
     #[must_use]
     pub fn in_runs(mut self) -> Self {
         self.runs = true;

@@ -32,6 +32,8 @@ pub enum Pattern {
         whole_blocks: bool,
         /// It was compiled so that case does not matter.
         ignore_case: bool,
+        /// It is nothing but this text, which is found sooner.
+        plain: Option<Box<memmem::Finder<'static>>>,
     },
 }
 
@@ -45,7 +47,7 @@ impl Pattern {
         // ASCII folding keeps the literal prefilters; `K` is not meant to find the Kelvin sign in a log.
         builder.case_insensitive(true).unicode(!text.is_ascii());
         match builder.build() {
-            Ok(regex) => Self::Regex { regex, whole_blocks: true, ignore_case: true },
+            Ok(regex) => Self::Regex { regex, whole_blocks: true, ignore_case: true, plain: None },
             Err(_) => Self::Literal(Box::new(memmem::Finder::new(text.as_bytes()).into_owned())),
         }
     }
@@ -60,7 +62,11 @@ impl Pattern {
         let ignore_case = !has_upper_case(pattern);
         builder.case_insensitive(ignore_case);
         match builder.build() {
-            Ok(regex) => Ok(Self::Regex { regex, whole_blocks: may_lead(pattern), ignore_case }),
+            Ok(regex) => {
+                let is_plain = !ignore_case && regex::escape(pattern) == pattern;
+                let plain = is_plain.then(|| Box::new(memmem::Finder::new(pattern.as_bytes()).into_owned()));
+                Ok(Self::Regex { regex, whole_blocks: may_lead(pattern), ignore_case, plain })
+            }
             Err(error) => Err(in_one_line(&error)),
         }
     }
@@ -68,7 +74,7 @@ impl Pattern {
     /// The first match at or after `start`.
     pub fn find_at(&self, bytes: &[u8], start: usize) -> Option<Range<usize>> {
         match self {
-            Self::Literal(finder) => {
+            Self::Literal(finder) | Self::Regex { plain: Some(finder), .. } => {
                 let at = start + finder.find(bytes.get(start..)?)?;
                 Some(at..at + finder.needle().len())
             }
@@ -81,7 +87,7 @@ impl Pattern {
     /// True when the bytes contain a match.
     pub fn is_match(&self, bytes: &[u8]) -> bool {
         match self {
-            Self::Literal(finder) => finder.find(bytes).is_some(),
+            Self::Literal(finder) | Self::Regex { plain: Some(finder), .. } => finder.find(bytes).is_some(),
             Self::Regex { regex, .. } => regex.is_match(bytes),
         }
     }

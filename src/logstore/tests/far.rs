@@ -1,6 +1,7 @@
 //! Matches far apart, in several sources of several blocks: what is printed, and pages there and back.
 
 use std::fs;
+use std::io;
 
 use jiff::tz::TimeZone;
 
@@ -9,7 +10,9 @@ use crate::clock;
 use crate::domain::log::{Anchor, Row, WindowRequest};
 use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
-use crate::logstore::stream::{Hold, Stream};
+use crate::logstore::present::is_plain;
+use crate::logstore::stream::{Hold, Met, Stream, Take};
+use crate::logstore::walk::stretches::Run;
 
 /// Records of each source; one in two hundred has a trace, one in nine hundred is a `needle`.
 const RECORDS: usize = 24_000;
@@ -91,4 +94,70 @@ fn pages_there_and_back_hold_the_same_rare_matches() {
         met.extend_from_slice(&page[known + 1..]);
     }
     assert_eq!(met, expected);
+}
+
+/// Takes what comes in runs as well, and counts the runs.
+#[derive(Default)]
+struct InRuns {
+    bytes: Vec<u8>,
+    records: u64,
+    runs: usize,
+}
+
+impl Take for InRuns {
+    fn met(&mut self, met: &Met<'_>) -> io::Result<()> {
+        self.bytes.extend_from_slice(met.bytes());
+        self.records += u64::from(!met.bytes().is_empty());
+        Ok(())
+    }
+
+    fn takes_runs(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, run: &Run) -> io::Result<()> {
+        assert!(is_plain(run.bytes()) || run.records > 1, "{:?}", String::from_utf8_lossy(run.bytes()));
+        self.bytes.extend_from_slice(run.bytes());
+        self.records += run.records;
+        self.runs += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_met_in_runs_is_what_is_met_one_by_one() {
+    let line = |it: usize| match it % 97 {
+        13 => format!("2026-08-19T00:00:00Z ERROR boom {it}\n\tat trace.X\n\tat trace.Y\n"),
+        29 => format!("2026-08-19T00:00:00Z INFO größer {it}\n"),
+        31 => format!("2026-08-19T00:00:00Z INFO \x1b[31mred\x1b[0m {it}\n"),
+        47 => format!("no time {it}\nCaused by: x\n"),
+        71 if it > 20_000 => format!("2026-08-19T00:00:00Z INFO {} {it}\n", "long ".repeat(5_000)),
+        _ => format!("2026-08-19T00:00:00Z {} what is said of it {it}\n", ["INFO", "WARN"][it % 2]),
+    };
+    let all: String = (0..24_000).map(line).collect::<String>() + "2026-08-19T00:00:00Z INFO without an end";
+    let plain: String = (0..24_000).filter(|it| it % 97 == 0).map(line).collect::<String>().repeat(60);
+    for (text, query, has_runs) in [
+        (&all, "", true),
+        (&all, "/INFO/", false),
+        (&all, "/trace.Y|24/", false),
+        (&all, "level>=warn", false),
+        (&all, "red", false),
+        (&plain, "", true),
+        (&plain, "WARN", true),
+    ] {
+        let bench = Bench::with("a", text.as_bytes());
+        let matcher = Matcher::new(&Query::parse(query).unwrap(), clock::now(), &TimeZone::UTC).unwrap();
+        let (mut one_by_one, mut records) = (Vec::new(), 0);
+        let mut take = |met: &Met<'_>| {
+            one_by_one.extend_from_slice(met.bytes());
+            records += u64::from(!met.bytes().is_empty());
+            Ok(())
+        };
+        Stream::new(&bench.engine, matcher.clone(), 0).advance(Hold::Nothing, &mut take).unwrap();
+        let mut in_runs = InRuns::default();
+        Stream::new(&bench.engine, matcher, 0).advance(Hold::Nothing, &mut in_runs).unwrap();
+        assert_eq!((in_runs.records, in_runs.bytes.len()), (records, one_by_one.len()), "`{query}`");
+        assert!(in_runs.bytes == one_by_one, "`{query}`");
+        assert!(!has_runs || (in_runs.runs as u64) < records / 10, "`{query}`: {} of {records}", in_runs.runs);
+    }
 }

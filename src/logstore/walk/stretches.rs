@@ -10,12 +10,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::logstore::block::reader::BlockReader;
-use crate::logstore::block::{BLOCK_BYTES, Block};
+use crate::logstore::block::{BLOCK_BYTES, Block, Times};
 use crate::logstore::present;
 use crate::logstore::scan;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::source::{Part, Snapshot};
-use crate::logstore::walk::{Direction, Place, Walk};
+use crate::logstore::walk::{Direction, Ground, Place, Walk};
 
 /// What is known of the stretches of a block without reading it.
 enum Barren {
@@ -56,6 +56,19 @@ impl Run {
     pub fn bytes(&self) -> &[u8] {
         &self.block.bytes[self.range.clone()]
     }
+}
+
+/// What it takes to read and search stretches of a walk.
+#[derive(Clone, Copy)]
+pub struct Search<'a> {
+    ground: Ground<'a>,
+    snapshot: &'a Snapshot,
+    direction: Direction,
+    from: Place,
+    floor: Place,
+    ceiling: Place,
+    is_long: bool,
+    runs: bool,
 }
 
 /// A part of a source, and a stretch of that.
@@ -246,24 +259,51 @@ impl<'a> Walk<'a> {
         }
         let searched = match found {
             Some(searched) => searched?,
-            None => self.search(wanted, &mut Vec::new())?,
+            None => self.search().read(wanted, &mut Vec::new())?,
         };
         (self.loaded, self.hits, self.starts) = (searched.block, searched.hits, searched.starts);
         self.plain = searched.plain;
         Ok(())
     }
 
+    /// What it takes to read and search stretches, by whoever has a core to spare.
+    pub fn search(&self) -> Search<'a> {
+        Search {
+            ground: self.ground,
+            snapshot: self.snapshot,
+            direction: self.direction,
+            from: self.from,
+            floor: self.floor,
+            ceiling: self.ceiling,
+            is_long: self.is_long(),
+            runs: self.runs,
+        }
+    }
+
+    /// Where it reads on.
+    pub fn next_id(&self) -> StretchId {
+        (self.part, self.next_stretch())
+    }
+
+    /// True when it has nothing more to meet without reading.
+    pub fn is_dry(&self) -> bool {
+        !self.ended && self.hits.is_empty() && self.ahead.is_empty()
+    }
+}
+
+impl Search<'_> {
     /// Reads and searches a stretch; `buffer` is memory that serves one after the other.
     ///
     /// # Errors
     /// When the file can not be read.
-    pub fn search(&self, (index, stretch): StretchId, buffer: &mut Vec<u8>) -> io::Result<Searched> {
+    pub fn read(&self, (index, stretch): StretchId, buffer: &mut Vec<u8>) -> io::Result<Searched> {
         let (part, reader) = (&self.snapshot.parts[index], self.ground.reader);
         let arrival = |offset| self.snapshot.arrival(part, offset);
         let mut starts = None;
-        let block = if self.is_long() {
+        let times = if self.runs { Times::Skipped } else { Times::Read };
+        let block = if self.is_long {
             let block = reader.block_once(&part.segment, part.size_bytes, stretch, std::mem::take(buffer))?;
-            match block.gather(self.ground.matcher, &arrival) {
+            match block.gather(self.ground.matcher, times, &arrival) {
                 Some((gathered, its_starts)) => {
                     *buffer = block.bytes;
                     starts = Some(its_starts);

@@ -2,9 +2,13 @@
 //!
 //! The hosts are runtimes of this process, so ten of them share its cores; real ones have their own.
 
+mod measure;
+
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hotseat::agent::hub::{self, Member};
@@ -15,6 +19,7 @@ use hotseat::domain::log::{Anchor, ViewId, Window, WindowRequest};
 use hotseat::domain::presence::Visitor;
 use hotseat::domain::request::{Inbound, Request};
 use hotseat::runtime::{Link, Runtime, RuntimeSetup};
+use measure::process_cpu_s;
 use tokio::sync::mpsc;
 
 /// Bytes of each host's file; the first argument is another number of MiB.
@@ -32,10 +37,12 @@ fn main() {
     let mut out = std::io::stdout();
     for hosts in [1, HOSTS] {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let (page, counts, bytes) = runtime.block_on(measure(directory.path(), &path, hosts));
+        let Measured { page, counts, bytes, cpu_s } = runtime.block_on(look(directory.path(), &path, hosts));
         let _ = writeln!(
             out,
-            "{hosts} hosts with {mib} MiB each: page {page:.1?}, counts {counts:.1?}, {bytes} bytes of frames"
+            "{hosts} hosts with {mib} MiB each: page {page:.1?}, counts {counts:.1?}, {bytes} bytes from all of them, \
+             {:.0} ms of processor time for each",
+            cpu_s * 1e3 / hosts as f64,
         );
         runtime.shutdown_background();
     }
@@ -58,20 +65,32 @@ fn write(path: &Path, size_bytes: u64) {
     file.flush().expect("written");
 }
 
-async fn measure(directory: &Path, path: &Path, hosts: usize) -> (Duration, Duration, usize) {
+/// Of one query; medians.
+struct Measured {
+    page: Duration,
+    counts: Duration,
+    /// What hosts say to the screen.
+    bytes: u64,
+    /// Of all hosts and the screen.
+    cpu_s: f64,
+}
+
+async fn look(directory: &Path, path: &Path, hosts: usize) -> Measured {
+    let shipped = Arc::new(AtomicU64::new(0));
     let mut runtimes = Vec::new();
     let mut members = Vec::new();
     for number in 0..hosts {
         let host = HostId::new(&format!("host{number}"));
-        let text = format!("[[log]]\nname = \"app\"\npath = \"{}\"\n", path.display());
-        let (config, _) = config::parse("c.toml", &text);
+        let text = format!("[[log]]\nname = \"app\"\nfile = \"{}\"\n", path.display());
+        let (config, errors) = config::parse("c.toml", &text);
+        assert!(errors.is_empty(), "{errors:?}");
         let loaded = Loaded { config, readable: true, ..Loaded::default() };
         let state_dir = directory.join(format!("state-{hosts}-{number}"));
         let runtime =
             Runtime::start(RuntimeSetup { host: host.clone(), user: "bench".into(), state_dir, loaded, reader: None });
         runtime.active().cancelled().await;
-        members
-            .push(Member { called: host.clone(), link: said_inside(host, runtime.attach(Visitor::inside("bench"))) });
+        let link = runtime.attach(Visitor::inside("bench"));
+        members.push(Member { called: host.clone(), link: said_inside(host, link, Arc::clone(&shipped)) });
         runtimes.push(runtime);
     }
     let mut link = hub::start(members);
@@ -79,7 +98,8 @@ async fn measure(directory: &Path, path: &Path, hosts: usize) -> (Duration, Dura
     while there < hosts {
         there += usize::from(matches!(link.facts_rx.recv().await, Some(Inbound::Snapshot(_))));
     }
-    let (mut pages, mut counts, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut pages, mut counts) = (Vec::new(), Vec::new());
+    let (cpu_s, before) = (process_cpu_s(std::process::id()), shipped.load(Ordering::Relaxed));
     for round in 0..ROUNDS as u64 {
         let request = WindowRequest {
             query: format!("level>=error -\"round {round}\""),
@@ -94,7 +114,6 @@ async fn measure(directory: &Path, path: &Path, hosts: usize) -> (Duration, Dura
             if window.generation != round {
                 continue;
             }
-            bytes += serde_json::to_vec(&window).map_or(0, |it| it.len());
             if is_page(&window) {
                 page.get_or_insert_with(|| began.elapsed());
             }
@@ -103,22 +122,28 @@ async fn measure(directory: &Path, path: &Path, hosts: usize) -> (Duration, Dura
             }
         }
         counts.push(began.elapsed());
-        pages.push(page.unwrap_or_default());
+        pages.push(page.expect("a page of matches before the counts are complete"));
     }
+    let (cpu_s, bytes) = (process_cpu_s(std::process::id()) - cpu_s, shipped.load(Ordering::Relaxed) - before);
     for runtime in runtimes {
         runtime.shutdown().await;
     }
     pages.sort_unstable();
     counts.sort_unstable();
-    (pages[ROUNDS / 2], counts[ROUNDS / 2], bytes / ROUNDS)
+    Measured {
+        page: pages[ROUNDS / 2],
+        counts: counts[ROUNDS / 2],
+        bytes: bytes / ROUNDS as u64,
+        cpu_s: cpu_s / ROUNDS as f64,
+    }
 }
 
 fn is_page(window: &Window) -> bool {
     window.rows.as_ref().is_some_and(|it| it.len() >= 200)
 }
 
-/// A link whose host is said to be in this process, as a connector would.
-fn said_inside(host: HostId, link: Link) -> Link {
+/// A link whose host is said to be in this process, as a connector would; what of log rows goes over it is counted.
+fn said_inside(host: HostId, link: Link, shipped: Arc<AtomicU64>) -> Link {
     let (inbound_tx, facts_rx) = mpsc::channel(32);
     let Link { facts_rx: mut theirs, requests_tx } = link;
     tokio::spawn(async move {
@@ -127,6 +152,10 @@ fn said_inside(host: HostId, link: Link) -> Link {
             return;
         }
         while let Some(inbound) = theirs.recv().await {
+            if let Inbound::Window(window) = &inbound {
+                let bytes = serde_json::to_vec(window).map_or(0, |it| it.len());
+                shipped.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
             if inbound_tx.send(inbound).await.is_err() {
                 return;
             }

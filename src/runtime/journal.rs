@@ -501,4 +501,35 @@ mod tests {
         assert_eq!(left.len(), SEGMENTS_MAX);
         assert_eq!(left.last(), Some(&path(2)));
     }
+
+    #[test]
+    fn facts_that_come_steadily_wake_nobody() {
+        let (tx, rx) = sync_channel(QUEUE_MAX);
+        let (wake_tx, wake_rx) = sync_channel(1);
+        let waiting = Arc::new(Waiting::default());
+        let inlet = Inlet { tx, wake_tx, waiting: Arc::clone(&waiting) };
+        let record = || {
+            let board = Box::new(Board::default());
+            let (host, at) = (HostId::new("h"), Timestamp::UNIX_EPOCH);
+            assert!(inlet.send(Item::Line(Box::new(Line::Snapshot { version: VERSION, host, at, board }))));
+            wake_rx.try_recv().is_ok()
+        };
+        assert!(record(), "the first one begins a wait");
+        assert!(!record(), "the next one is found at its end");
+        let drain = || {
+            while rx.try_recv().is_ok() {
+                waiting.count.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        drain();
+        waiting.looks.store(true, Ordering::SeqCst);
+        assert!(!record(), "the writer looks by itself");
+        drain();
+        waiting.looks.store(false, Ordering::SeqCst);
+        assert!(record(), "nobody would look for this one");
+        let (done_tx, _done_rx) = sync_channel(1);
+        waiting.looks.store(true, Ordering::SeqCst);
+        assert!(inlet.send(Item::Flush(done_tx)));
+        assert!(wake_rx.try_recv().is_ok(), "somebody waits");
+    }
 }

@@ -558,3 +558,34 @@ fn a_clock_that_jumps_loses_and_doubles_nothing() {
     let after = history::history(Some(&connection), &coarse, &[], now).expect("read");
     assert_eq!(after.whole.ok, before.whole.ok + 1);
 }
+
+#[test]
+fn outcomes_that_come_steadily_wake_nobody() {
+    let (wake_tx, wake_rx) = sync_channel(1);
+    let shared = Shared {
+        held: Mutex::default(),
+        file_max_bytes: AtomicU64::new(0),
+        used: AtomicBool::new(false),
+        looks: AtomicBool::new(false),
+    };
+    let store = Store { shared: Arc::new(shared), wake_tx };
+    let record = || {
+        store.record(sample("a", Timestamp::UNIX_EPOCH, ProbeResult::Ok, 1));
+        wake_rx.try_recv().is_ok()
+    };
+    assert!(record(), "the first one begins a batch");
+    assert!(!record(), "the next one joins it");
+    // The batch is written, and it is looked for the next one.
+    assert!(store.shared.keep_looking(true));
+    drop(store.shared.take());
+    assert!(!record());
+    assert!(store.shared.keep_looking(true));
+    drop(store.shared.take());
+    // None has come.
+    assert!(!store.shared.keep_looking(true));
+    assert!(record(), "nobody would look for this one");
+    assert!(!store.shared.keep_looking(false), "whoever ends does not look again");
+    // An alert does not wait for anybody.
+    store.commit(Commit::default(), Box::new(|_| ()));
+    assert!(wake_rx.try_recv().is_ok());
+}

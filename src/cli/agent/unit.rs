@@ -191,6 +191,8 @@ fn service(unit: &mut Unit, plan: &Plan<'_>, needs: &Needs) {
         unit.note("Where the programs of the config are looked for.");
         unit.line(&format!("Environment={}", quoted(&format!("PATH={}", plan.path))));
     }
+    unit.note("What the memory of screens that have gone is kept in: two places instead of one for each thread.");
+    unit.line("Environment=MALLOC_ARENA_MAX=2");
     unit.note("One file a log, a few a screen.");
     unit.line("LimitNOFILE=16384");
     unit.note("Everything that it writes is its account's alone.");

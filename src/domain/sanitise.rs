@@ -136,7 +136,8 @@ fn sequence_length(behind: &[u8]) -> usize {
             match behind.get(end) {
                 Some(0x07 | 0x18 | 0x1a) => end + 1,
                 Some(&ESCAPE) if behind.get(end + 1) == Some(&b'\\') => end + 2,
-                _ => end,
+                // Without an end it is text.
+                _ => 0,
             }
         }
         Some(0x20..=0x7e) => {
@@ -213,7 +214,7 @@ impl Cleaner {
             rest = match it {
                 '\u{1b}' => self.escape(rest),
                 '\u{9b}' => self.control_sequence(rest),
-                '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => self.control_string(rest),
+                '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => self.control_string(rest).unwrap_or(rest),
                 _ => {
                     self.push(it);
                     rest
@@ -258,7 +259,7 @@ impl Cleaner {
     fn escape<'a>(&mut self, rest: &'a str) -> &'a str {
         match rest.as_bytes().first() {
             Some(b'[') => self.control_sequence(&rest[1..]),
-            Some(b']' | b'P' | b'X' | b'^' | b'_') => self.control_string(&rest[1..]),
+            Some(b']' | b'P' | b'X' | b'^' | b'_') => self.control_string(&rest[1..]).unwrap_or(rest),
             Some(0x20..=0x7e) => {
                 let bytes = rest.as_bytes();
                 let end = bytes.iter().position(|byte| !(0x20..0x30).contains(byte)).unwrap_or(bytes.len());
@@ -297,23 +298,22 @@ impl Cleaner {
         }
     }
 
-    /// After the introducer of OSC, DCS, APC, PM or SOS.
-    fn control_string<'a>(&mut self, rest: &'a str) -> &'a str {
+    /// After the introducer of OSC, DCS, APC, PM or SOS. `None` when it has no end: then it is text that a person wants
+    /// to see, since anybody could hide the rest of a line so.
+    fn control_string<'a>(&mut self, rest: &'a str) -> Option<&'a str> {
         for (at, it) in rest.char_indices() {
             match it {
-                '\u{7}' | '\u{9c}' => return &rest[at + it.len_utf8()..],
-                '\u{1b}' if rest[at + 1..].starts_with('\\') => return &rest[at + 2..],
-                // Cancelled, or a new sequence begins: what was said so far is void.
-                '\u{18}' | '\u{1a}' => return &rest[at + 1..],
-                '\u{1b}' => {
-                    self.push(BROKEN_ESCAPE);
-                    return &rest[at..];
-                }
+                '\u{7}' | '\u{9c}' => return Some(&rest[at + it.len_utf8()..]),
+                '\u{1b}' if rest[at + 1..].starts_with('\\') => return Some(&rest[at + 2..]),
+                // Cancelled: what was said so far is void.
+                '\u{18}' | '\u{1a}' => return Some(&rest[at + 1..]),
+                // Another one begins.
+                '\u{1b}' | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}'..='\u{9f}' => break,
                 _ => {}
             }
         }
         self.push(BROKEN_ESCAPE);
-        ""
+        None
     }
 
     fn set_pen(&mut self, pen: Pen) {
@@ -417,12 +417,12 @@ mod tests {
             (b"a\x1b^pm\x1b\\b\x1bXsos\x1b\\c", "abc"),
             (b"a\x1b[2J\x1b[Hb\x1b[6nc\x1b[?1049hd", "abcd"),
             (b"a\x1bcb\x1b(0c\x1b7d", "abcd"),
-            (b"a\x1b]52;c;never ends", "a␛"),
+            (b"a\x1b]52;c;never ends", "a␛]52;c;never ends"),
             (b"a\x1b[31", "a␛"),
             (b"a\x1b", "a␛"),
             ("a\u{9b}31mb\u{9d}0;x\u{9c}c\u{90}q\u{9c}d".as_bytes(), "abcd"),
             (b"a\x9b31mb", "a\u{fffd}31mb"),
-            (b"a\x1b]0;x\x1b[31mb", "a␛b"),
+            (b"a\x1b]0;x\x1b[31mb", "a␛]0;xb"),
         ];
         for (payload, expected) in payloads {
             assert_eq!(clean(payload), *expected, "{payload:?}");

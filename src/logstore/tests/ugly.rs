@@ -76,7 +76,7 @@ fn ugly_input_is_shown_harmlessly_and_found() {
         case("cursor movement", b"a\x1b[2J\x1b[1;1Hb\n", &["ab"], "ab", 1),
         case("OSC", b"a\x1b]52;c;SGk=\x07b\x1b]0;t\x1b\\c\n", &["abc"], "abc", 1),
         case("DCS and APC", b"a\x1bP1$r\x1b\\b\x1b_x\x1b\\c\n", &["abc"], "abc", 1),
-        case("a sequence without an end", b"a\x1b]0;title\nnext\n", &["a␛", "next"], "next", 1),
+        case("a sequence without an end", b"a\x1b]0;title\nnext\n", &["a␛]0;title", "next"], "title", 1),
         case("8-bit C1", "a\u{9b}31mb\u{85}c\n", &["ab·c"], "a", 1),
         case("bidi and zero width", "a\u{202e}b\u{200b}c\n", &["a·b·c"], "/a.b/", 1),
         case("combining and wide", "e\u{301} 数据\n", &["e\u{301} 数据"], "数据", 1),

@@ -9,6 +9,7 @@ use crate::domain::log::{LINE_BYTES, Level};
 use crate::domain::sanitise::ESCAPE;
 use crate::logstore::level;
 use crate::logstore::record::floor_second;
+use crate::logstore::shape::trace;
 use crate::logstore::stamp::{Stamp, StampReader};
 
 /// Bytes from the time of a JSON line to its level, when that is the next thing it says.
@@ -101,6 +102,10 @@ impl Layouts {
             },
             _ => return None,
         };
+        // What follows may be the trace of a crash, which says more than the line.
+        if line.get(length).is_some_and(|next| trace::may_begin(*next)) {
+            return None;
+        }
         (length as u64 <= LINE_BYTES).then_some(Glance { second, level, end: start + length })
     }
 

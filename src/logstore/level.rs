@@ -5,6 +5,7 @@ use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Reading, export, fields, web};
 use crate::logstore::json;
+use crate::logstore::shape::trace;
 use crate::logstore::stamp::keys::logfmt_value;
 use crate::logstore::stamp::postgres::precedes_process;
 
@@ -19,13 +20,32 @@ const JSON_BYTES: usize = 2048;
 ///
 /// `length` is that of its first line, `stamp_end` is where its timestamp ends, 0 without one. With a format
 /// of the user's the regex has the first word.
+///
+/// What a process says when it dies joins the record that was written last, and that may be a calm one: then the
+/// level is that of the trace behind the first line.
 pub fn read(bytes: &[u8], length: usize, stamp_end: usize, user: Option<&UserFormat>) -> Option<Level> {
+    or_of_trace(of_first_line(bytes, length, stamp_end, user), bytes, length, stamp_end)
+}
+
+/// The level of a record whose first line has `level`, with what stands behind that line.
+pub fn or_of_trace(level: Option<Level>, bytes: &[u8], length: usize, stamp_end: usize) -> Option<Level> {
+    if level.is_some_and(|it| it >= Level::Warn) {
+        return level;
+    }
+    let rest = &bytes[length..];
+    let has_end = bytes[..length].ends_with(b"\n");
+    let rest = if has_end { rest } else { rest.strip_prefix(b"\n").unwrap_or_default() };
+    let trace = if stamp_end > 0 { trace::behind(rest) } else { trace::at(bytes) };
+    trace.or(level)
+}
+
+fn of_first_line(bytes: &[u8], length: usize, stamp_end: usize, user: Option<&UserFormat>) -> Option<Level> {
     let line = &bytes[..length];
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     match line.first()? {
         _ if user.is_some() => {
             if let Some((clean, stamp_end)) = without_colours(line, stamp_end) {
-                return read(&clean, clean.len(), stamp_end, user);
+                return of_first_line(&clean, clean.len(), stamp_end, user);
             }
             let found = user?.captures(line)?;
             match found.name("level").map(|it| it.as_bytes()) {
@@ -258,9 +278,10 @@ fn of_priority(line: &[u8]) -> Option<Level> {
     of_number(priority & 7)
 }
 
-/// True for the head of klog's lines: `I0819 14:…`.
+/// True for the head of klog's lines, `I0819 14:…`, and of glog's, which may have the year: `I20260819 14:…`.
 pub fn is_klog(line: &[u8]) -> bool {
-    line.len() > 8 && line[1..5].iter().all(u8::is_ascii_digit) && line[5] == b' ' && line[8] == b':'
+    let digits = line.iter().skip(1).take(9).take_while(|it| it.is_ascii_digit()).count();
+    matches!(digits, 4 | 8) && line.get(digits + 1) == Some(&b' ') && line.get(digits + 4) == Some(&b':')
 }
 
 /// The status of a web server's access line: it stands behind the quoted request.
@@ -360,7 +381,7 @@ fn of_word(word: &[u8]) -> Option<Level> {
         3 if is(&["trc"]) => Some(Level::Trace),
         4 if is(&["info", "note"]) => Some(Level::Info),
         4 if is(&["warn"]) => Some(Level::Warn),
-        4 if is(&["erro"]) => Some(Level::Error),
+        4 if is(&["erro", "eror"]) => Some(Level::Error),
         4 if is(&["crit"]) => Some(Level::Fatal),
         4 if is(&["fine"]) => Some(Level::Debug),
         5 if is(&["error"]) => Some(Level::Error),

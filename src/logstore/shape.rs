@@ -7,6 +7,8 @@
 
 use crate::domain::sanitise::{ESCAPE, without_escapes};
 
+pub mod trace;
+
 /// Bytes of a line that its shape is told by.
 pub const SHAPE_BYTES: usize = 256;
 /// Lines before a line that are asked about it.
@@ -64,6 +66,21 @@ impl Shape {
             Some(b'0'..=b'9' | b'{' | b'<' | b'"') => 0,
             Some(_) => word(line),
         })
+    }
+
+    /// True for what Rust says of a panic, before its message.
+    pub fn is_panic(self) -> bool {
+        self.0 & RUST_PANIC != 0
+    }
+
+    /// True for `ValueError: bad` and the like.
+    pub fn is_exception(self) -> bool {
+        self.0 & EXCEPTION != 0
+    }
+
+    /// True for a line that points at the line before.
+    pub fn is_caret(self) -> bool {
+        self.0 & CARET != 0
     }
 
     /// True when a line of this shape continues the record of the lines before it, the nearest one first.

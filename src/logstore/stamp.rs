@@ -196,6 +196,13 @@ impl StampReader {
             b'<' => self.read_priority(line),
             b'_' => line.starts_with(export::START).then_some(UNTIMED),
             b'#' => self.read_slow_query(line),
+            // A hole, left by a writer that went on where the file was before it was emptied: no record goes on in it.
+            0 => {
+                let skipped = line.iter().take_while(|it| **it == 0).count();
+                let found = self.read_any(&line[skipped..]).filter(|it| !it.range.is_empty());
+                let shift = |it: Stamp| Stamp { range: it.range.start + skipped..it.range.end + skipped, ..it };
+                Some(found.map_or(UNTIMED, shift))
+            }
             b'[' => self.read_at(line, 1).or_else(|| self.read_prefixed(line)),
             _ => self.read_at(line, 0).or_else(|| self.read_prefixed(line)),
         }
@@ -365,10 +372,11 @@ impl StampReader {
             && stamp_end > 0
             && let Some(lead) = self.last_lead.and_then(|it| self.leads.get(it))
         {
-            return match lead.level {
+            let level = match lead.level {
                 Some(level) => level,
                 None => level::behind(&bytes[..length], lead.text.len(), stamp_end),
             };
+            return level::or_of_trace(level, bytes, length, stamp_end);
         }
         level::read(bytes, length, stamp_end, self.user_format())
     }
@@ -422,7 +430,11 @@ impl StampReader {
         if !matches!(line.get(at + 10)?, b'T' | b't' | b' ' | b'_' | b':' | b'-') {
             return None;
         }
-        let clock = Clock::read(line, at + 11)?;
+        // An old MySQL pads the hour with a blank.
+        let clock = match line.get(at + 10..at + 12) {
+            Some(b"  ") => Clock::read_short_hour(line, at + 12)?,
+            _ => Clock::read(line, at + 11)?,
+        };
         self.finish_on(line, at, day, clock)
     }
 

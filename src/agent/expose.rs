@@ -8,9 +8,7 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +17,7 @@ use crate::agent::metrics;
 use crate::agent::selfbeat::Beats;
 use crate::clock;
 use crate::runtime::observer::Observer;
+use crate::service::http_door;
 
 /// Who asks at a time: a pair of Prometheus servers, a load balancer, a person. More wait in the kernel's queue.
 const CALLERS_MAX: usize = 16;
@@ -46,27 +45,11 @@ pub async fn serve(desk: Arc<Desk>, address: SocketAddr, cancel: CancellationTok
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "metrics are served");
     let turns = Arc::new(Semaphore::new(CALLERS_MAX));
-    loop {
-        let accepted = tokio::select! {
-            () = cancel.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        // The semaphore is never closed.
-        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
+    let answer = move |request| {
         let desk = Arc::clone(&desk);
-        tokio::spawn(async move {
-            let _turn = turn;
-            let service = service_fn(|request| desk.answer(request));
-            let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(CALLER_MAX).keep_alive(false);
-            let serving = server.serve_connection(TokioIo::new(stream), service);
-            let _ = tokio::time::timeout(CALLER_MAX, serving).await;
-        });
-    }
+        async move { desk.answer(request).await }
+    };
+    http_door::serve(listener, turns, CALLER_MAX, cancel, answer).await;
 }
 
 async fn bind(address: SocketAddr, cancel: &CancellationToken) -> Option<TcpListener> {
@@ -109,7 +92,9 @@ impl Desk {
     async fn metrics(&self) -> (StatusCode, &'static str, String) {
         let vitals = self.observer.vitals().await;
         let own = self.beats.own(self.since);
-        match self.observer.look(|board| metrics::render(board, &vitals, &own, clock::now())) {
+        // A copy, so that neither waits for the other.
+        let tallies = self.observer.look_at_tallies(Clone::clone).unwrap_or_default();
+        match self.observer.look(|board| metrics::render(board, &tallies, &vitals, &own, clock::now())) {
             Some(page) => (StatusCode::OK, METRICS_TYPE, page),
             None => (StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "the agent ends\n".into()),
         }

@@ -1,6 +1,7 @@
 //! I/O, one folder per thing that has kinds. Services observe facts; they know no panes and no keys.
 
 pub mod backup;
+pub mod http_door;
 pub mod incident;
 pub mod log;
 pub mod notify;

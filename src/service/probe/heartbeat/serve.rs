@@ -16,9 +16,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,9 +29,9 @@ use uuid::Uuid;
 use crate::clock;
 use crate::domain::probe::heartbeat::{Beat, OUTPUT_MAX, Signal};
 use crate::registry::node::Node;
-use crate::service::ServiceSetup;
 use crate::service::probe::Prober;
 use crate::service::probe::heartbeat::file;
+use crate::service::{ServiceSetup, http_door};
 
 /// The socket in the state directory.
 pub const SOCKET: &str = "beat.sock";
@@ -105,13 +103,13 @@ pub struct BeatServer {
 struct Desk {
     state_dir: PathBuf,
     prober: Prober,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl BeatServer {
     /// Starts. Must be called on a tokio runtime, by the one who holds the state directory.
     pub fn start(setup: &ServiceSetup, prober: &Prober, listen: Option<Listen>) -> Self {
-        let turns = Semaphore::new(SENDERS_MAX);
+        let turns = Arc::new(Semaphore::new(SENDERS_MAX));
         let desk = Arc::new(Desk { state_dir: setup.state_dir.clone(), prober: prober.clone(), turns });
         let cancel = setup.cancel.clone();
         tokio::spawn(Arc::clone(&desk).take_from_socket(cancel.clone()));
@@ -220,27 +218,12 @@ impl Desk {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "could not take beats on {}", listen.address),
         };
-        let listen = Arc::new(listen);
-        loop {
-            let accepted = tokio::select! {
-                () = cancel.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
+        let (turns, listen) = (Arc::clone(&self.turns), Arc::new(listen));
+        let answer = move |request| {
             let (desk, listen) = (Arc::clone(&self), Arc::clone(&listen));
-            tokio::spawn(async move {
-                // The semaphore is never closed.
-                let _turn = desk.turns.acquire().await;
-                let service = service_fn(|request| desk.answer(&listen, request));
-                let mut server = hyper::server::conn::http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(SENDER_MAX).keep_alive(false);
-                let serving = server.serve_connection(TokioIo::new(stream), service);
-                let _ = tokio::time::timeout(SENDER_MAX, serving).await;
-            });
-        }
+            async move { desk.answer(&listen, request).await }
+        };
+        http_door::serve(listener, turns, SENDER_MAX, cancel, answer).await;
     }
 
     async fn answer(&self, listen: &Listen, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

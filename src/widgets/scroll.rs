@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::domain::key::{Key, KeyCode};
+
 /// Returns the id `step` rows from the selected one, stopping at the ends; the first when none is selected.
 ///
 /// Rows come and go while a person looks, so a selection is an id and not a row number. An id that is gone
@@ -32,6 +34,20 @@ impl Scroll {
     pub fn by(&mut self, step: i64, total: usize, height: usize) {
         let lowest = total.saturating_sub(height) as i64;
         self.top = (self.top as i64).saturating_add(step).clamp(0, lowest) as usize;
+    }
+
+    /// By how many rows a key moves a text of which `height` are shown; `None` for a key that does not.
+    pub fn step(key: &Key, height: usize) -> Option<i64> {
+        let page = (i64::try_from(height).unwrap_or(i64::MAX) - 1).max(1);
+        Some(match (key.code, key.ctrl) {
+            (KeyCode::Char('j'), false) | (KeyCode::Down, _) => 1,
+            (KeyCode::Char('k'), false) | (KeyCode::Up, _) => -1,
+            (KeyCode::Char('d' | 'f'), true) | (KeyCode::PageDown, _) | (KeyCode::Char(' '), _) => page,
+            (KeyCode::Char('u' | 'b'), true) | (KeyCode::PageUp, _) => -page,
+            (KeyCode::Char('g'), false) | (KeyCode::Home, _) => i64::MIN,
+            (KeyCode::Char('G'), false) | (KeyCode::End, _) => i64::MAX,
+            _ => return None,
+        })
     }
 
     /// The rows that are shown.

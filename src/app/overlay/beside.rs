@@ -66,25 +66,20 @@ impl Beside {
     pub(super) fn key(&mut self, model: &Model, key: &Key) -> Answer {
         let (columns, rows) = model.size();
         let (total, outer) = self.fitted(model, Rect::new(0, 0, columns, rows));
-        let height = outer.height.saturating_sub(2);
-        let page = (i64::from(height) - 1).max(1);
-        let step = match (key.code, key.ctrl) {
-            (KeyCode::Char('j'), false) | (KeyCode::Down, _) => 1,
-            (KeyCode::Char('k'), false) | (KeyCode::Up, _) => -1,
-            (KeyCode::Char('d' | 'f'), true) | (KeyCode::PageDown, _) | (KeyCode::Char(' '), _) => page,
-            (KeyCode::Char('u' | 'b'), true) | (KeyCode::PageUp, _) => -page,
-            (KeyCode::Char('g'), false) | (KeyCode::Home, _) => i64::MIN,
-            (KeyCode::Char('G'), false) | (KeyCode::End, _) => i64::MAX,
+        let height = usize::from(outer.height.saturating_sub(2));
+        if let Some(step) = Scroll::step(key, height) {
+            self.scroll.by(step, total, height);
+            return Answer::Stay;
+        }
+        match (key.code, key.ctrl) {
             // Answers of the last time must have come, so that one is not taken for the next.
             (KeyCode::Char('r'), false) if self.here.is_some() => {
                 let before = self.theirs(model).map(|it| it.at);
-                return Answer::Effects(ask(self.probe.clone(), before));
+                Answer::Effects(ask(self.probe.clone(), before))
             }
-            (KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'h'), _) => return Answer::Close,
-            _ => return Answer::Stay,
-        };
-        self.scroll.by(step, total, usize::from(height));
-        Answer::Stay
+            (KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'h'), _) => Answer::Close,
+            _ => Answer::Stay,
+        }
     }
 
     /// How many lines there are, and a box on this screen that holds as many of them as there is room for.

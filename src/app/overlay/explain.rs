@@ -120,24 +120,19 @@ impl Explain {
         let clock = (model.now, &model.zone);
         let total = self.steps(clock, None, inner.0).len();
         let height = self.room(clock, inner);
-        let page = (height as i64 - 1).max(1);
-        let step = match (key.code, key.ctrl) {
-            (KeyCode::Char('j'), false) | (KeyCode::Down, _) => 1,
-            (KeyCode::Char('k'), false) | (KeyCode::Up, _) => -1,
-            (KeyCode::Char('d' | 'f'), true) | (KeyCode::PageDown, _) | (KeyCode::Char(' '), _) => page,
-            (KeyCode::Char('u' | 'b'), true) | (KeyCode::PageUp, _) => -page,
-            (KeyCode::Char('g'), false) | (KeyCode::Home, _) => i64::MIN,
-            (KeyCode::Char('G'), false) | (KeyCode::End, _) => i64::MAX,
+        if let Some(step) = Scroll::step(key, height) {
+            self.scroll.by(step, total, height);
+            return Answer::Stay;
+        }
+        match (key.code, key.ctrl) {
             (KeyCode::Char('t'), false) => {
                 self.input = Some(LineInput::default());
-                return Answer::Stay;
+                Answer::Stay
             }
-            (KeyCode::Char('n'), false) => return self.ask(None),
-            (KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'x'), _) => return Answer::Close,
-            _ => return Answer::Stay,
-        };
-        self.scroll.by(step, total, height);
-        Answer::Stay
+            (KeyCode::Char('n'), false) => self.ask(None),
+            (KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'x'), _) => Answer::Close,
+            _ => Answer::Stay,
+        }
     }
 
     /// Asks about another time; the overlay opens again with the question.

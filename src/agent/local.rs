@@ -114,7 +114,10 @@ impl Local {
         let role = Role::Screen(self.setup.user.clone());
         let setup = ServerSetup::new(role, &runtime.config().borrow());
         match Server::start(runtime.attacher(), setup, &self.places) {
-            Ok(server) => Some(server),
+            Ok(server) => {
+                server.follow(runtime.config());
+                Some(server)
+            }
             // Other screens stand by then, and say so.
             Err(error) => {
                 tracing::warn!("{error}");

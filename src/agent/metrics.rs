@@ -13,6 +13,7 @@ use crate::domain::board::Board;
 use crate::domain::log::SourceState;
 use crate::domain::probe::ProbeState;
 use crate::domain::probe::health::Health;
+use crate::domain::probe::tally::{PROBES_MAX, Tallies, Tally};
 use crate::domain::sanitise;
 use crate::runtime::observer::Vitals;
 
@@ -33,10 +34,12 @@ pub struct Own {
 }
 
 /// Writes the page.
-pub fn render(board: &Board, vitals: &Vitals, own: &Own, now: Timestamp) -> String {
+pub fn render(board: &Board, tallies: &Tallies, vitals: &Vitals, own: &Own, now: Timestamp) -> String {
     let mut page = Page::default();
     itself(&mut page, board, vitals, own, now);
+    page.sample(&[("kind", "histogram")], board.probes.len().saturating_sub(PROBES_MAX) as f64);
     probes(&mut page, board);
+    histograms(&mut page, tallies);
     alerts(&mut page, board, vitals);
     backups(&mut page, board);
     logs(&mut page, board);
@@ -146,6 +149,20 @@ fn probes(page: &mut Page, board: &Board) {
     }
 }
 
+/// By the bounds of [`crate::domain::probe::tally::BOUNDS`].
+fn histograms(page: &mut Page, tallies: &Tallies) {
+    page.family("hotseat_probe_run_seconds", "histogram", "How long runs took since the start of the agent.");
+    for (id, tally) in tallies.iter() {
+        page.histogram(&[("probe", id.name())], &tally.total);
+    }
+    page.family("hotseat_probe_phase_seconds", "histogram", "How long each phase of runs took since the start.");
+    for (id, tally) in tallies.iter() {
+        for (phase, tally) in &tally.phases {
+            page.histogram(&[("probe", id.name()), ("phase", phase.word())], tally);
+        }
+    }
+}
+
 fn alerts(page: &mut Page, board: &Board, vitals: &Vitals) {
     page.gauge("hotseat_alerts", "Alerts that last: told, acknowledged by somebody, or held back.");
     let mut counts = [0_u32; 3];
@@ -240,8 +257,22 @@ impl Page {
         self.name = name.to_string();
     }
 
+    fn histogram(&mut self, labels: &[(&str, &str)], tally: &Tally) {
+        for (bound, count) in tally.buckets() {
+            let bound = bound.map_or_else(|| "+Inf".to_string(), |it| it.as_secs_f64().to_string());
+            self.series("_bucket", &[labels, &[("le", &bound)]].concat(), count as f64);
+        }
+        self.series("_sum", labels, tally.sum().as_secs_f64());
+        self.series("_count", labels, tally.count() as f64);
+    }
+
     fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.series("", labels, value);
+    }
+
+    fn series(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
         self.text.push_str(&self.name);
+        self.text.push_str(suffix);
         for (at, (name, value)) in labels.iter().enumerate() {
             let _ = write!(self.text, "{}{name}=\"{}\"", if at == 0 { '{' } else { ',' }, label(value));
         }
@@ -289,7 +320,8 @@ mod tests {
             let at = Timestamp::UNIX_EPOCH;
             board.apply(at, &Envelope { host: host.clone(), seq: number + 1, at, actor: Actor::Runtime, fact });
         }
-        let page = render(&board, &Vitals::default(), &Own::default(), Timestamp::UNIX_EPOCH);
+        let (tallies, vitals) = (Tallies::default(), Vitals::default());
+        let page = render(&board, &tallies, &vitals, &Own::default(), Timestamp::UNIX_EPOCH);
         let shown = page.lines().filter(|it| it.starts_with("hotseat_log_connected{")).count();
         assert_eq!(shown, ENTRIES_MAX);
         assert!(page.contains("hotseat_left_out{kind=\"log\"} 7\n"), "{page}");

@@ -55,6 +55,8 @@ struct Desk {
     attacher: Attacher,
     peer: Peer,
     connections: AtomicUsize,
+    /// Cancelled when who came in by `share` has to go; and why, in words. Those who come later get another.
+    others: Mutex<Dismissal>,
     /// Agents that wait for the state directory, by their process ids.
     waiting: Mutex<BTreeSet<u32>>,
     conversations: TaskTracker,
@@ -64,6 +66,13 @@ struct Desk {
     /// Everybody goes without a word.
     abandoned: CancellationToken,
     yielded: CancellationToken,
+}
+
+/// Has screens of other accounts go.
+#[derive(Debug, Clone, Default)]
+struct Dismissal {
+    gone: CancellationToken,
+    why: Arc<OnceLock<String>>,
 }
 
 /// Counts a conversation for as long as it lasts.
@@ -121,6 +130,7 @@ impl Reception {
                 attacher,
                 peer,
                 connections: AtomicUsize::new(0),
+                others: Mutex::default(),
                 waiting: Mutex::default(),
                 conversations: TaskTracker::new(),
                 closing: CancellationToken::new(),
@@ -154,6 +164,14 @@ impl Reception {
         self.desk.conversations.close();
         let _ = timeout(CLOSE_DEADLINE, self.desk.conversations.wait()).await;
         self.abandon();
+    }
+
+    /// Lets every screen of another account go, with `why` in words.
+    pub fn dismiss_others(&self, why: &str) {
+        let before = std::mem::take(&mut *self.desk.others.lock().unwrap_or_else(PoisonError::into_inner));
+        // It is new: there is no other reason.
+        let _ = before.why.set(why.to_string());
+        before.gone.cancel();
     }
 
     /// Lets everybody go at once and without a word.
@@ -206,12 +224,22 @@ impl Reception {
         let WireLink { inbound_rx, asked_tx, refresh } = link;
         let (own_tx, own_rx) = mpsc::channel(OWN_MAX);
         let keeps = Semaphore::new(KEEP_MAX);
+        let dismissal = self.desk.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (is_other, last_tx) = (caller != Caller::Own, own_tx.clone());
+        let dismissed = async {
+            dismissal.gone.cancelled().await;
+            let why = dismissal.why.get().cloned().unwrap_or_default();
+            // The other side says it and ends the conversation.
+            let _ = last_tx.send(Own::End(ToScreen::Refused(why))).await;
+            std::future::pending::<()>().await;
+        };
         let ears =
             Ears { reception: self, caller: &caller, visitor: &visitor, asked_tx, refresh, own_tx, keeps: &keeps };
         let mouth = Mouth { reception: self, write, inbound_rx, own_rx, keeps: &keeps };
         let ended = tokio::select! {
             () = ears.listen(&mut reader) => Ok(()),
             ended = mouth.speak(welcome) => ended,
+            () = dismissed, if is_other => Ok(()),
             () = sleep(GLANCE_MAX), if errand == Errand::Glance => Ok(()),
         };
         if let Err(error) = ended {

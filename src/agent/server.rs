@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +59,7 @@ pub struct Server {
     reception: Reception,
     elsewhere: Option<String>,
     path: PathBuf,
+    share_tx: watch::Sender<Option<Share>>,
 }
 
 impl Server {
@@ -73,6 +76,7 @@ impl Server {
         let listener = UnixListener::from_std(listener).map_err(no_place)?;
         attacher.publish(Some(bound.path()), setup.share.map(|it| it.gid)).map_err(no_place)?;
         let (path, elsewhere) = (bound.path().to_path_buf(), bound.elsewhere.clone());
+        let (share_tx, share_rx) = watch::channel(setup.share);
         let door = Door {
             reception: Reception::new(attacher.clone(), setup.role),
             attacher,
@@ -81,8 +85,22 @@ impl Server {
             ours: rustix::process::getuid().as_raw(),
         };
         let reception = door.reception.clone();
-        reception.spawn(door.keep(listener, bound));
-        Ok(Self { reception, elsewhere, path })
+        reception.spawn(door.keep(listener, bound, share_rx));
+        Ok(Self { reception, elsewhere, path, share_tx })
+    }
+
+    /// Lets in whom a config says, and whom every one says that replaces it.
+    pub fn follow(&self, mut config_rx: watch::Receiver<Arc<Config>>) {
+        let share_tx = self.share_tx.clone();
+        self.reception.spawn(async move {
+            loop {
+                let share = config_rx.borrow_and_update().share.as_ref().map(|it| Share { gid: it.gid });
+                share_tx.send_if_modified(|it| std::mem::replace(it, share) != share);
+                if config_rx.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Where the socket stands.
@@ -128,7 +146,12 @@ struct Door {
 }
 
 impl Door {
-    async fn keep(self, mut listener: UnixListener, mut bound: Bound) {
+    async fn keep(
+        mut self,
+        mut listener: UnixListener,
+        mut bound: Bound,
+        mut share_rx: watch::Receiver<Option<Share>>,
+    ) {
         let closing = self.reception.closing();
         let mut check = interval(CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,6 +174,10 @@ impl Door {
                         sleep(ACCEPT_RETRY).await;
                     }
                 },
+                Ok(()) = share_rx.changed() => {
+                    let share = *share_rx.borrow_and_update();
+                    self.share_with(share, &bound);
+                }
                 _ = check.tick() => {
                     if bound.is_there() {
                         continue;
@@ -174,7 +201,20 @@ impl Door {
         }
         drop(bound);
         // The lock goes with the process; until then nobody need knock.
-        let _ = self.attacher.publish(None, None);
+        let _ = self.attacher.publish(None, self.share.map(|it| it.gid));
+    }
+
+    /// Opens the socket to another group, or to nobody else any more; who came in by the one before goes.
+    fn share_with(&mut self, share: Option<Share>, bound: &Bound) {
+        self.share = share;
+        self.reception.dismiss_others("this hotseat is not shared with you any more (ask whose it is)");
+        let shared = bound.share(share);
+        let told = shared.and_then(|()| self.attacher.publish(Some(bound.path()), share.map(|it| it.gid)));
+        match (told, share) {
+            (Ok(()), Some(Share { gid })) => tracing::info!(gid, "the group of `share` may attach"),
+            (Ok(()), None) => tracing::info!("nobody else may attach any more"),
+            (Err(error), _) => tracing::error!(%error, "could not change who may attach"),
+        }
     }
 
     /// Puts the socket back that somebody tidied away.

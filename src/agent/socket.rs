@@ -115,6 +115,31 @@ impl Bound {
     }
 }
 
+impl Bound {
+    /// Opens it to the members of a group, or to nobody but our own account again.
+    ///
+    /// # Errors
+    /// When this account is not in the group; then it is for our account alone.
+    pub fn share(&self, share: Option<Share>) -> io::Result<()> {
+        // One that was tidied away is bound again as it should be then.
+        if !self.is_there() {
+            return Ok(());
+        }
+        let folder = self.elsewhere.as_ref().and_then(|_| self.path.parent());
+        let parts = [Some((self.path.as_path(), 0o600, 0o660)), folder.map(|it| (it, 0o700, 0o710))];
+        for (path, private, shared) in parts.into_iter().flatten() {
+            // In this order nobody of the group before gets in meanwhile.
+            fs::set_permissions(path, fs::Permissions::from_mode(private))?;
+            let gid = share.map_or_else(|| rustix::process::getegid().as_raw(), |it| it.gid);
+            std::os::unix::fs::lchown(path, None, Some(gid))?;
+            if share.is_some() {
+                fs::set_permissions(path, fs::Permissions::from_mode(shared))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Bound {
     fn drop(&mut self) {
         if self.is_there() {

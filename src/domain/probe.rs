@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod perfdata;
 pub mod slo;
 mod state;
+pub mod tally;
 pub mod waterfall;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -131,7 +131,7 @@ impl Attacher {
     }
 
     /// Writes into the lock file by which socket screens get on, or that there is none any more. Members of `group`,
-    /// by its number, may read it.
+    /// by its number, may read it; without one nobody else.
     ///
     /// # Errors
     /// When the runtime does not hold the lock, or the file cannot be written.
@@ -139,8 +139,9 @@ impl Attacher {
         let shared = self.shared.upgrade();
         let lock = shared.as_ref().and_then(|it| it.lock.get());
         let lock = lock.ok_or_else(|| io::Error::other("this runtime does not hold the state directory"))?;
-        if let Some(gid) = group {
-            lock.share(gid)?;
+        match group {
+            Some(gid) => lock.share(gid)?,
+            None => lock.unshare()?,
         }
         lock.publish(socket)
     }

@@ -23,6 +23,8 @@ const FILE_NAME: &str = "runtime.lock";
 const TEXT_MAX_BYTES: u64 = 512;
 /// The group of `share` reads it; whose directory it is holds it.
 const SHARED_MODE: u32 = 0o640;
+/// Without a share it is its account's alone.
+const PRIVATE_MODE: u32 = 0o600;
 /// Begins the line that names the socket.
 const SOCKET: &str = "socket ";
 
@@ -103,6 +105,17 @@ impl StateLock {
             self.file.set_permissions(fs::Permissions::from_mode(SHARED_MODE))?;
         }
         Ok(())
+    }
+
+    /// Keeps it to our own account again.
+    ///
+    /// # Errors
+    /// When its mode cannot be changed.
+    pub fn unshare(&self) -> io::Result<()> {
+        if !self.is_writable || self.file.metadata()?.mode() & 0o777 == PRIVATE_MODE {
+            return Ok(());
+        }
+        self.file.set_permissions(fs::Permissions::from_mode(PRIVATE_MODE))
     }
 
     /// Writes down by which socket screens get on. On a read-only file system nothing is written, and on a full one what
@@ -298,6 +311,8 @@ mod tests {
             lock.share(gid).expect("shared");
             assert_eq!(mode(), 0o640);
         }
+        lock.unshare().expect("private");
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
 use crate::domain::presence::Visitor;
+use crate::domain::probe::tally::Tallies;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::attach::Attacher;
 use crate::runtime::journal::Journal;
@@ -132,6 +133,8 @@ struct Shared {
     journal: OnceLock<Journal>,
     /// Held as long as the runtime lives.
     lock: OnceLock<StateLock>,
+    /// How long runs took since the start.
+    tallies: Mutex<Tallies>,
 }
 
 /// Handles of the services.
@@ -250,6 +253,7 @@ impl Runtime {
             services: Arc::clone(&services),
             journal: OnceLock::new(),
             lock: OnceLock::new(),
+            tallies: Mutex::default(),
         });
         match claim {
             Claim::Held(lock) => state::activate(head_start, &shared, &service_setup, &config_rx, Some(lock)),
@@ -457,6 +461,9 @@ impl Shared {
         };
         chronicle::tell(&before, &board, &envelope);
         drop(board);
+        if let Fact::Probe(fact) = &envelope.fact {
+            self.tallies.lock().unwrap_or_else(PoisonError::into_inner).apply(fact);
+        }
         for effect in effects {
             dispatch::perform(&self.services, effect);
         }

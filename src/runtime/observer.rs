@@ -2,7 +2,7 @@
 //!
 //! An observer holds no runtime alive, so that a server which answers with it never stands in the way of the end.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::domain::board::Board;
+use crate::domain::probe::tally::Tallies;
 use crate::runtime::Shared;
 use crate::service::notify::outbox::Pulse;
 
@@ -108,6 +109,13 @@ impl Observer {
         let shared = self.shared.upgrade()?;
         let board = shared.board();
         Some(what(&board))
+    }
+
+    /// Answers something about how long runs took since the start; `None` when the runtime has ended.
+    pub fn look_at_tallies<T>(&self, what: impl FnOnce(&Tallies) -> T) -> Option<T> {
+        let shared = self.shared.upgrade()?;
+        let tallies = shared.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(what(&tallies))
     }
 
     /// Looks how the parts are. Takes at most a few seconds.

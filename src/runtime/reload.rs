@@ -20,7 +20,7 @@ use crate::domain::config_error::ConfigError;
 use crate::domain::fact::{Actor, Fact, RuntimeFact};
 use crate::domain::request::Inbound;
 use crate::registry::node::ReadFile;
-use crate::runtime::Services;
+use crate::runtime::{Services, state};
 use crate::service::{Reply, ServiceSetup};
 
 /// Reads the config again. Called on a thread that may block.
@@ -239,6 +239,13 @@ pub async fn run(
             Verdict::Take => {
                 errors.clone_from(&loaded.errors);
                 let config = Arc::new(loaded.config);
+                // Only the holder has anything to share.
+                if config.share != config_tx.borrow().share && services.keeper.get().is_some() {
+                    let (setup, config) = (setup.clone(), Arc::clone(&config));
+                    let sharing = tokio::task::spawn_blocking(move || state::share(&setup, config.share.as_ref()));
+                    // A panic of it was written by the hook.
+                    let _ = sharing.await;
+                }
                 services.reload(&config);
                 let (path, rules) = (config.path.clone(), Box::new(config.alerts.clone()));
                 watched = path.as_ref().map(PathBuf::from).or(watched);

@@ -47,7 +47,7 @@ impl Keeper {
 }
 
 /// Lets the group of `share` in, before anything is written; without one it takes back what was given earlier.
-fn share(setup: &ServiceSetup, share: Option<&Share>) {
+pub fn share(setup: &ServiceSetup, share: Option<&Share>) {
     let Err(error) = share::apply(&setup.state_dir, share) else { return };
     let error = match share {
         Some(Share { group, .. }) => format!("could not share with the group `{group}`: {error}"),

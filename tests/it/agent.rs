@@ -236,6 +236,30 @@ fn a_hang_up_during_a_reload_has_the_config_read_once_more_and_a_changed_file_wi
 }
 
 #[test]
+fn whom_it_is_shared_with_is_what_the_config_says_now() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let gid = rustix::process::getegid().as_raw();
+    let shared = format!("[share]\ngroup = \"{gid}\"\n");
+    let world = World::new(&shared);
+    let mut agent = world.agent(&[]);
+    agent.until(WATCHES);
+    let modes = || {
+        let mode = |path: PathBuf| fs::metadata(path).map_or(0, |it| it.mode() & 0o777);
+        ["", "agent.sock", "runtime.lock", "incidents"].map(|it| mode(world.state().join(it)))
+    };
+    let (open, private) = ([0o710, 0o660, 0o640, 0o770], [0o700, 0o600, 0o600, 0o700]);
+    until("the share", || (modes() == open).then_some(()));
+    for (config, expected) in [("", private), (shared.as_str(), open), ("", private)] {
+        world.configure(config);
+        agent.signal(Signal::HUP);
+        until("the change", || (modes() == expected).then_some(()));
+    }
+    assert!(fs::metadata(world.state()).expect("there").permissions().mode() & 0o077 == 0);
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success(), "{}", agent.said());
+}
+
+#[test]
 fn status_is_what_the_agent_knows_also_beside_a_broken_config() {
     let web = Web::start(|_| Said::status(500, "no"));
     let world = World::new(&format!(
@@ -550,6 +574,14 @@ fn metrics_are_what_prometheus_asks_for() {
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
     assert!(body.contains("hotseat_probe_up{probe=\"we\\\"ird\"} 1\n"), "{body}");
     assert!(body.contains("hotseat_probe_phase_duration_seconds{probe=\"we\\\"ird\",phase=\"connect\"} "), "{body}");
+    // Sums over hosts and time need the bounds that are documented.
+    assert!(body.contains("\n# TYPE hotseat_probe_run_seconds histogram\n"), "{body}");
+    for bound in ["0.001", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"] {
+        let series =
+            format!("hotseat_probe_phase_seconds_bucket{{probe=\"we\\\"ird\",phase=\"wait\",le=\"{bound}\"}} ");
+        assert!(body.contains(&series), "{series}\n{body}");
+    }
+    assert!(body.contains("hotseat_probe_run_seconds_count{probe=\"we\\\"ird\"} 1\n"), "{body}");
     assert!(get(port, "/healthz").expect("an answer").ends_with("\r\n\r\nok\n"));
     assert!(get(port, "/other").expect("an answer").starts_with("HTTP/1.1 404"));
 

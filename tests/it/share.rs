@@ -179,6 +179,9 @@ async fn accounts_of_the_group_work_together_by_login_and_a_stranger_is_refused(
         reader: None,
     });
     let server = Server::start(runtime.attacher(), setup, &places(&state_dir)).unwrap();
+    let shared = Config { share: Some(Share { group: "oncall".into(), gid: GROUP }), ..Config::default() };
+    let (config_tx, config_rx) = tokio::sync::watch::channel(std::sync::Arc::new(shared));
+    server.follow(config_rx);
 
     runtime.active().cancelled().await;
 
@@ -223,6 +226,17 @@ async fn accounts_of_the_group_work_together_by_login_and_a_stranger_is_refused(
 
     let said = Account::start(&helper, (STRANGER, STRANGER), &state_dir).said();
     assert!(said.starts_with(REFUSED) && said.contains("ask `root` to be in it"), "{said}");
+
+    // The line is taken out of the config: who came in by it goes, and nobody comes in by it any more.
+    config_tx.send_replace(std::sync::Arc::default());
+    for screen in [first, second] {
+        let Attached { mut link, ended, .. } = screen.attached;
+        while link.facts_rx.recv().await.is_some() {}
+        let Ok(client::Ended::Refused(why)) = ended.await else { panic!("they are told") };
+        assert!(why.contains("not shared with you any more"), "{why}");
+    }
+    let said = Account::start(&helper, (MEMBERS[0], GROUP), &state_dir).said();
+    assert!(said.starts_with(REFUSED), "{said}");
 
     server.close("the test is over").await;
     runtime.shutdown().await;

@@ -323,6 +323,7 @@ fn serve(runtime: &Runtime, places: &Places) -> Option<Server> {
         Ok(server) => {
             let why = server.elsewhere().unwrap_or_default();
             tracing::info!(socket = %server.path().display(), why, "screens may attach");
+            server.follow(runtime.config());
             Some(server)
         }
         Err(error) => {

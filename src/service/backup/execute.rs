@@ -227,8 +227,9 @@ impl Runner<'_> {
             run.copies = targets.iter().map(|it| it.failed_copy()).collect();
             return Err(End::Failed(self.all_failed(targets)));
         }
+        // Only some sources need one: those that do not are copied also when there is no room for it.
         let scratch = self.state.scratch(&self.spec.name);
-        let scratch = scratch.map_err(|error| End::Failed(format!("could not make a scratch folder: {error}")))?;
+        let scratch_path = self.state.scratch_path(&self.spec.name);
         let id = run.id.clone();
         let told = Cell::new(None);
         let progress = |progress: Progress| {
@@ -238,7 +239,8 @@ impl Runner<'_> {
                 (self.observe)(Observed::Progress(&id, progress));
             }
         };
-        let cx = SourceContext { scratch: scratch.path(), cancel: self.cancel, progress: &progress };
+        let scratch = scratch.as_ref().map(|it| it.path());
+        let cx = SourceContext { scratch, scratch_path: &scratch_path, cancel: self.cancel, progress: &progress };
         for read in 1.. {
             let mut opened = self.spec.source.open(&cx).map_err(End::from)?;
             let artefact = free_name(targets, &self.spec.name, run.started, &opened.extension).map_err(End::Failed)?;

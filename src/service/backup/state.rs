@@ -187,9 +187,13 @@ impl BackupState {
         }
         // From here on it is given back on every way out.
         let mut lock = JobLock { file };
-        lock.file.set_len(0)?;
+        let line = format!("process {} since {now:.0}\n", std::process::id());
         lock.file.seek(SeekFrom::Start(0))?;
-        writeln!(lock.file, "process {} since {now:.0}", std::process::id())?;
+        // Over what stands there, so that a full disk takes it; where it does not, the lock is held all the same, and a
+        // backup goes where there is room.
+        if let Err(error) = lock.file.write_all(line.as_bytes()).and_then(|()| lock.file.set_len(line.len() as u64)) {
+            tracing::warn!("could not write down who runs the backup job `{job}`: {error}");
+        }
         Ok(Ok(lock))
     }
 
@@ -203,9 +207,14 @@ impl BackupState {
         matches!(looked, Err(TryLockError::WouldBlock))
     }
 
+    /// Where a job's scratch folder is while it runs.
+    pub fn scratch_path(&self, job: &str) -> PathBuf {
+        self.folder.join(format!("{job}.scratch"))
+    }
+
     /// Makes the job's scratch folder anew; the caller holds the job's lock.
     pub fn scratch(&self, job: &str) -> io::Result<Scratch> {
-        let path = self.folder.join(format!("{job}.scratch"));
+        let path = self.scratch_path(job);
         match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -140,6 +140,7 @@ fn on_disks_that_take_nothing() {
     std::thread::scope(|scope| {
         scope.spawn(on_a_full_disk);
         scope.spawn(on_a_read_only_disk);
+        scope.spawn(backups_beside_a_full_disk);
     });
 }
 
@@ -242,4 +243,42 @@ fn killed_on_a_tight_disk(step: Step, bytes: u64) {
     let _third = Prey::start(tight.world.dir.path(), None);
     tight.runs(3);
     assert_eq!(tight.told().len(), told.len(), "{step:?} with {bytes} bytes");
+}
+
+/// The state directory is full and the destination is not.
+fn backups_beside_a_full_disk() {
+    let tight = Tight::new();
+    let root = tight.world.dir.path();
+    let database = rusqlite::Connection::open(root.join("orders.db")).expect("made");
+    database.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES (zeroblob(200000))").expect("filled");
+    drop(database);
+    fs::write(root.join("plain.txt"), "plain").expect("written");
+    let jobs = [("orders", "sqlite", "orders.db"), ("plain", "file", "plain.txt")];
+    let config: String = jobs
+        .iter()
+        .map(|(name, kind, source)| {
+            format!("[[backup]]\nname = '{name}'\n{kind} = '{0}/{source}'\nto = '{0}/disk'\n", root.display())
+        })
+        .collect();
+    fs::write(root.join("backups.toml"), config).expect("written");
+    tight.fill_but(0);
+    let backup = |job: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_hotseat"))
+            .args(["backup", "run", job])
+            .env("HOTSEAT_CONFIG", root.join("backups.toml"))
+            .env("HOTSEAT_STATE_DIR", tight.state())
+            .stdin(Stdio::null())
+            .output()
+            .expect("started");
+        let said = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
+        (output.status.success(), said)
+    };
+    let (done, said) = backup("plain");
+    assert!(done, "what needs no room there is copied: {said}");
+    let (done, said) = backup("orders");
+    assert!(!done, "{said}");
+    let place = format!("into the state directory at `{}/backups`", tight.state().display());
+    for word in ["could not copy `", &place, "no space left on device", "needed", "free", "HOTSEAT_STATE_DIR"] {
+        assert!(said.contains(word), "`{word}` is missing: {said}");
+    }
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::backup::run::Progress;
+use crate::domain::format;
 use crate::registry::Kind;
 use crate::registry::node::Node;
 use crate::service::backup::folder::io_text;
@@ -35,8 +36,10 @@ pub trait BackupSource: Send + Sync {
 
 /// What a source may use while it opens.
 pub struct SourceContext<'a> {
-    /// A private folder that is removed after the run, for copies.
-    pub scratch: &'a Path,
+    /// A private folder that is removed after the run, for copies; or why it could not be made.
+    pub scratch: Result<&'a Path, &'a io::Error>,
+    /// Where that folder is or would be.
+    pub scratch_path: &'a Path,
     /// Ends the run.
     pub cancel: &'a CancellationToken,
     /// Told how far a copy is.
@@ -98,6 +101,29 @@ impl SourceError {
     pub fn on(path: &Path, error: impl fmt::Display) -> Self {
         Self::Failed(format!("could not read `{}`: {error}", path.display()))
     }
+}
+
+impl SourceContext<'_> {
+    /// A copy in the scratch folder that could not be written: what is at fault is the disk of the state directory, not
+    /// the source.
+    fn not_copied(&self, source: &Path, needed_bytes: Option<u64>, why: impl fmt::Display) -> SourceError {
+        let folder = self.scratch_path.parent().unwrap_or(self.scratch_path);
+        let (source, place) = (source.display(), folder.display());
+        let room = folder_space(folder).map(|it| format!("{} free", format::bytes(it)));
+        let needed = needed_bytes.map(|it| format!("about {} needed", format::bytes(it)));
+        let sizes: Vec<String> = needed.into_iter().chain(room).collect();
+        let sizes = if sizes.is_empty() { String::new() } else { format!(" ({})", sizes.join(", ")) };
+        SourceError::Failed(format!(
+            "could not copy `{source}` into the state directory at `{place}`: {why}{sizes}; make room there, or set \
+             HOTSEAT_STATE_DIR to a larger disk"
+        ))
+    }
+}
+
+/// Bytes free where a folder is.
+fn folder_space(folder: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Reads a path that is written as a string or as `{ path = "…" }`.

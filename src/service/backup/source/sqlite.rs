@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::clock;
 use crate::domain::backup::run::{Progress, Stage};
 use crate::registry::Kind;
 use crate::registry::node::Node;
+use crate::service::backup::folder::io_text;
 use crate::service::backup::source::file::open_regular;
 use crate::service::backup::source::{BackupSource, Consistency, Opened, SourceContext, SourceError, SourceReader};
+use crate::store::file_system;
 
 /// `sqlite = "/path/to.db"`.
 pub const KIND: Kind<dyn BackupSource> = Kind {
@@ -63,8 +65,9 @@ impl BackupSource for SqliteSource {
         if size_bytes == 0 {
             return Err(SourceError::Failed(format!("`{}` is empty", self.path.display())));
         }
-        let copy_path = cx.scratch.join("copy.sqlite");
-        let (consistent_at, consistency) = self.copy(cx, &copy_path)?;
+        let scratch = cx.scratch.map_err(|error| cx.not_copied(&self.path, Some(size_bytes), io_text(error)))?;
+        let copy_path = scratch.join("copy.sqlite");
+        let (consistent_at, consistency) = self.copy(cx, &copy_path, size_bytes)?;
         let copy = open_regular(&copy_path).map_err(|error| SourceError::on(&copy_path, error))?;
         let size_bytes = copy.metadata().map_err(|error| SourceError::on(&copy_path, error))?.len();
         Ok(Opened {
@@ -84,8 +87,19 @@ impl SqliteSource {
         &self,
         cx: &SourceContext<'_>,
         copy_path: &std::path::Path,
+        size_bytes: u64,
     ) -> Result<(jiff::Timestamp, String), SourceError> {
         let fail = |error: rusqlite::Error| SourceError::on(&self.path, error);
+        let not_copied = |why: &dyn std::fmt::Display| cx.not_copied(&self.path, Some(size_bytes), why);
+        // Only the copy is written to: what a disk refuses to take was meant for it.
+        let fail_copying = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => not_copied(&"no space left on device"),
+            Some(ErrorCode::ReadOnly) => not_copied(&"the filesystem is read-only"),
+            Some(ErrorCode::SystemIoFailure) if file_system::is_full(cx.scratch_path) => {
+                not_copied(&"no space left on device")
+            }
+            _ => fail(error),
+        };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let source = Connection::open_with_flags(&self.path, flags).map_err(fail)?;
         source.busy_timeout(Duration::ZERO).map_err(fail)?;
@@ -98,7 +112,7 @@ impl SqliteSource {
             let begin = || source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
             retry_busy(cx, begin).map_err(|error| error.map_or(SourceError::Cancelled, fail))?;
         }
-        let mut copy = Connection::open(copy_path).map_err(|error| SourceError::on(copy_path, error))?;
+        let mut copy = Connection::open(copy_path).map_err(|error| not_copied(&error))?;
         let mut restarts = 0;
         {
             let backup = Backup::new(&source, &mut copy).map_err(fail)?;
@@ -109,7 +123,7 @@ impl SqliteSource {
                     return Err(SourceError::Cancelled);
                 }
                 let slice = if restarts > RESTARTS_MAX { -1 } else { SLICE_PAGES };
-                match backup.step(slice).map_err(fail)? {
+                match backup.step(slice).map_err(fail_copying)? {
                     StepResult::Done => break,
                     StepResult::More => {
                         idle_since = clock::monotonic();
@@ -136,7 +150,7 @@ impl SqliteSource {
             SourceError::Failed(why) => SourceError::Failed(format!("the copy of `{}` {why}", self.path.display())),
             SourceError::Cancelled => SourceError::Cancelled,
         })?;
-        copy.close().map_err(|(_, error)| SourceError::on(copy_path, error))?;
+        copy.close().map_err(|(_, error)| not_copied(&error))?;
         let how = match (wal, restarts) {
             (true, _) => "sqlite backup API on a WAL snapshot, integrity_check ok".to_string(),
             (false, 0) => "sqlite backup API, integrity_check ok".to_string(),

@@ -1,12 +1,13 @@
 //! What happened, on disk: snapshots of the board and the facts after each, for the range that can be replayed.
 //!
 //! A segment is one file of JSON lines. Its first line is a snapshot, every other line is a fact, so that a
-//! segment stands alone: folding its facts over its snapshot gives the board of any instant in it. A writer
+//! segment stands alone: folding its facts over its snapshot gives the board of any instant in it. Behind a fact that
+//! turned something stands what it turned, so that events are found without folding anything. A writer
 //! that falls behind, a full disk or a crash therefore costs the rest of one segment, never the others.
 //! The journal is operational data, not evidence: it is flushed, not synced (incidents have their own).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::clock;
 use crate::domain::board::Board;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
+use crate::domain::past::PastEvent;
 use crate::service::{FactSender, ServiceSetup};
 
 /// The folder in the state directory.
@@ -44,6 +46,14 @@ const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
 /// A longer line is no line of ours.
 const LINE_MAX_BYTES: usize = 64 << 20;
 
+/// What stands before the board in a first line is shorter: a version, a host, a time.
+const HEAD_MAX_BYTES: u64 = 2 << 10;
+/// How a line of events begins, and one of a fact, behind the end of the line before.
+const EVENTS: &[u8] = b"\n{\"events\"";
+const FACT: &[u8] = b"\n{\"fact\"";
+/// A segment is not much longer than [`SEGMENT_MAX_BYTES`] and its snapshot; what is longer is none of ours.
+const SEGMENT_READ_MAX_BYTES: u64 = 128 << 20;
+
 /// Read at once.
 const READ_BYTES: usize = 256 << 10;
 
@@ -52,9 +62,23 @@ const READ_BYTES: usize = 256 << 10;
 #[serde(rename_all = "kebab-case")]
 enum Line {
     /// The first line: what was known when the segment began.
-    Snapshot { version: u32, host: HostId, at: Timestamp, board: Box<Board> },
+    Snapshot {
+        version: u32,
+        host: HostId,
+        at: Timestamp,
+        /// Events stand behind the facts that they came of. Not so in segments of older versions.
+        #[serde(default)]
+        marked: bool,
+        /// A runtime began with it: nothing that an earlier one kept is in the board yet.
+        #[serde(default)]
+        is_first: bool,
+        // Last: what stands before it is read without it.
+        board: Box<Board>,
+    },
     /// What came after.
     Fact(Box<Envelope>),
+    /// What the fact before it turned.
+    Events(Vec<PastEvent>),
 }
 
 const VERSION: u32 = 1;
@@ -71,6 +95,8 @@ pub struct Journal {
     inlet: Inlet,
     /// The next thing recorded must be a snapshot.
     wants_snapshot: Arc<AtomicBool>,
+    /// No snapshot was recorded yet.
+    is_new: AtomicBool,
 }
 
 /// The way to the writer, which is woken up no more often than it must.
@@ -137,7 +163,7 @@ impl Journal {
         if let Err(error) = spawned {
             report(&setup.facts, format!("could not start its thread: {error}"));
         }
-        Self { host: host.clone(), inlet, wants_snapshot }
+        Self { host: host.clone(), inlet, wants_snapshot, is_new: AtomicBool::new(true) }
     }
 
     /// Records a fact that is about to be folded into `board`.
@@ -148,13 +174,22 @@ impl Journal {
             return;
         }
         if self.wants_snapshot.swap(false, Ordering::Relaxed) {
-            let board = Box::new(board.clone());
-            let snapshot = Line::Snapshot { version: VERSION, host: self.host.clone(), at: envelope.at, board };
+            let (host, board) = (self.host.clone(), Box::new(board.clone()));
+            let is_first = self.is_new.load(Ordering::Relaxed);
+            let snapshot = Line::Snapshot { version: VERSION, host, at: envelope.at, marked: true, is_first, board };
             if !self.send(snapshot) {
                 return;
             }
+            self.is_new.store(false, Ordering::Relaxed);
         }
         self.send(Line::Fact(Box::new(envelope.clone())));
+    }
+
+    /// Records what the last fact recorded has turned.
+    pub fn mark(&self, events: Vec<PastEvent>) {
+        if !events.is_empty() && !self.wants_snapshot.load(Ordering::Relaxed) {
+            self.send(Line::Events(events));
+        }
     }
 
     /// Says that the last fact recorded was not folded in after all: what comes next begins anew.
@@ -387,7 +422,7 @@ pub fn facts(
         let mut text = Vec::new();
         loop {
             text.clear();
-            if io::Read::take(&mut reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut text)? == 0 {
+            if Read::take(&mut reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut text)? == 0 {
                 break;
             }
             // A snapshot is as large as a board: it is not read here.
@@ -425,6 +460,7 @@ fn replay_segment(path: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
             }
             // A segment without a snapshot of its own, or one that begins later, says nothing.
             (_, None) => return Ok(None),
+            (Entry::Events, Some(_)) => {}
             (Entry::Snapshot { .. } | Entry::Odd | Entry::Torn, Some(_)) => skipped_lines += 1,
         }
     }
@@ -437,6 +473,8 @@ pub(super) enum Entry {
     Snapshot { at: Timestamp, board: Box<Board> },
     /// What came after.
     Fact(Box<Envelope>),
+    /// What the fact before it turned.
+    Events,
     /// Nothing that can be read.
     Odd,
     /// The beginning of a line: a crash tore it, or the rest is still being written.
@@ -462,7 +500,7 @@ impl Lines {
     /// Reads the next line; `None` at the end.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         self.text.clear();
-        let length = io::Read::take(&mut self.reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut self.text)?;
+        let length = Read::take(&mut self.reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut self.text)?;
         if length == 0 {
             return Ok(None);
         }
@@ -470,12 +508,79 @@ impl Lines {
             return Ok(Some(Entry::Torn));
         }
         self.offset += length as u64;
+        if self.text.starts_with(&EVENTS[1..]) {
+            return Ok(Some(Entry::Events));
+        }
         Ok(Some(match serde_json::from_slice(&self.text) {
             Ok(Line::Snapshot { version: VERSION, at, board, .. }) => Entry::Snapshot { at, board },
             Ok(Line::Fact(envelope)) => Entry::Fact(envelope),
-            Ok(Line::Snapshot { .. }) | Err(_) => Entry::Odd,
+            Ok(Line::Snapshot { .. } | Line::Events(_)) | Err(_) => Entry::Odd,
         }))
     }
+}
+
+/// What the first line of a segment says before its board.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Head {
+    /// When the segment began.
+    pub at: Timestamp,
+    /// Events stand behind the facts that they came of.
+    #[serde(default)]
+    pub marked: bool,
+    /// A runtime began with it.
+    #[serde(default)]
+    pub is_first: bool,
+}
+
+/// Reads the head of a segment; `None` when it cannot be read apart from the board, as in an older one.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn head(path: &Path) -> io::Result<Option<Head>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum First {
+        Snapshot(Head),
+    }
+    let mut text = Vec::new();
+    Read::take(File::open(path)?, HEAD_MAX_BYTES).read_to_end(&mut text)?;
+    let Some(end) = memchr::memmem::find(&text, br#","board":"#) else { return Ok(None) };
+    text.truncate(end);
+    text.extend_from_slice(b"}}");
+    Ok(serde_json::from_slice(&text).ok().map(|First::Snapshot(head)| head).filter(|it| it.marked))
+}
+
+/// Hands the events that stand in a segment from a place on to `each`, in order. Says where the last whole line ends
+/// and when the last fact was observed. Nothing else is parsed.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn events(
+    path: &Path,
+    offset: u64,
+    mut each: impl FnMut(Vec<PastEvent>),
+) -> io::Result<(u64, Option<Timestamp>)> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    // So that the first line begins as every other.
+    let mut text = vec![b'\n'];
+    file.take(SEGMENT_READ_MAX_BYTES).read_to_end(&mut text)?;
+    let end = memchr::memrchr(b'\n', &text).unwrap_or_default();
+    text.truncate(end + 1);
+    let line = |start: usize| {
+        let line = text.get(start + 1..).unwrap_or_default();
+        line.get(..memchr::memchr(b'\n', line).unwrap_or(line.len())).unwrap_or_default()
+    };
+    for start in memchr::memmem::find_iter(&text, EVENTS) {
+        if let Ok(Line::Events(events)) = serde_json::from_slice(line(start)) {
+            each(events);
+        }
+    }
+    let last = memchr::memmem::rfind(&text, FACT).and_then(|it| match serde_json::from_slice(line(it)) {
+        Ok(Line::Fact(envelope)) => Some(envelope.at),
+        _ => None,
+    });
+    Ok((offset + end as u64, last))
 }
 
 #[cfg(test)]

@@ -439,9 +439,9 @@ impl Shared {
             journal.record(&envelope, &board);
         }
         // A mistake in a rule must not blind the person on call: the fact is skipped and said so.
-        let applied = catch_unwind(AssertUnwindSafe(|| board.apply(at, &envelope)));
-        let effects = match applied {
-            Ok(effects) => effects,
+        let applied = catch_unwind(AssertUnwindSafe(|| board.fold(at, &envelope)));
+        let (effects, turned) = match applied {
+            Ok(applied) => applied,
             Err(panic) => {
                 if let Some(journal) = self.journal.get() {
                     journal.forget_last();
@@ -459,6 +459,9 @@ impl Shared {
                 return;
             }
         };
+        if let Some(journal) = self.journal.get() {
+            journal.mark(crate::domain::past::events(&envelope, &turned));
+        }
         chronicle::tell(&before, &board, &envelope);
         drop(board);
         if let Fact::Probe(fact) = &envelope.fact {

@@ -154,6 +154,11 @@ impl AlertBoard {
         self.wake
     }
 
+    /// True once the rules were told; before that nothing is decided.
+    pub fn is_configured(&self) -> bool {
+        self.configured
+    }
+
     /// The rules in use.
     pub fn rules(&self) -> &AlertRules {
         &self.rules

@@ -285,11 +285,16 @@ impl Reception {
         };
         let Hello { protocol, least, version: theirs, visitor, errand, glimpses } = *hello;
         let Some(spoken) = common((PROTOCOL_LEAST, PROTOCOL), (least, protocol)) else {
-            let (ours, theirs) = (version(), codec::words(&theirs, 40));
-            let older = if protocol < PROTOCOL_LEAST { "there" } else { "here" };
+            let (ours, theirs, host) = (version(), codec::words(&theirs, 40), self.desk.attacher.host());
+            // It is read at the screen, which may be on another host.
+            let older = if protocol < PROTOCOL_LEAST {
+                "where this screen runs".to_string()
+            } else {
+                format!("on `{host}` and start its agent again")
+            };
             return Err(format!(
-                "hotseat {ours} here speaks protocol {PROTOCOL_LEAST} to {PROTOCOL}, hotseat {theirs} there {least} to \
-                 {protocol} (update hotseat {older})"
+                "hotseat {ours} on `{host}` speaks protocol {PROTOCOL_LEAST} to {PROTOCOL}, this screen ({theirs}) \
+                 {least} to {protocol} (update hotseat {older})"
             ));
         };
         if matches!(errand, Errand::StandBy(_)) && *caller != Caller::Own {

@@ -165,7 +165,7 @@ async fn what_is_no_hello_is_refused_in_words() {
         (&long, "a line of more than 16384 bytes came"),
         (
             b"{\"hello\":{\"protocol\":9,\"least\":8,\"version\":\"7.0\",\"visitor\":{\"user\":\"a\"}}}\n",
-            "hotseat 7.0 there 8 to 9 (update hotseat here)",
+            "this screen (7.0) 8 to 9 (update hotseat on `",
         ),
     ] {
         let answer = answer_to(&world, bytes).await;

@@ -231,6 +231,24 @@ async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_b
 }
 
 #[tokio::test]
+async fn many_hosts_that_are_not_there_share_one_row() {
+    let (mut link, mut far) = hub(&["db1", "web1", "web2", "web3", "web4"]);
+    far[0].comes().await;
+    all_there(&mut link, 1).await;
+    for it in &far[1..] {
+        it.way(lost()).await;
+        while !matches!(next(&mut link).await, Inbound::Host(_)) {}
+    }
+    ask(&link, Request::Window(Box::new(tail()))).await;
+    let first = far[0].asked_window().await;
+    far[0].answers(&first, &[1], None).await;
+    let rest = "web1, web2, web3 and 1 more: their lines are not here: lost";
+    let window = until_shown(&mut link, &["db1 1", rest]).await;
+    assert_eq!(window.without.as_deref(), Some("4 of 5 hosts"));
+    assert!(window.counts.complete);
+}
+
+#[tokio::test]
 async fn a_jump_goes_to_the_nearest_hit_of_all_hosts() {
     let (mut link, mut far) = hub_of_two().await;
     let find = Find::LevelAtLeast(Level::Error);

@@ -25,6 +25,10 @@ use crate::domain::sanitise;
 const PATIENCE: Duration = Duration::from_millis(120);
 /// How long a jump waits for hosts that have not found anything yet; the next one finds what they would have had.
 const JUMP_PATIENCE: Duration = Duration::from_secs(3);
+/// Hosts of which nothing is there that have a row each to say so; more share one.
+const NOTES_MAX: usize = 2;
+/// Of those that share a row so many are named.
+const NOTED_MAX: usize = 3;
 /// Views of one screen; it has a handful.
 const VIEWS_MAX: usize = 16;
 
@@ -348,32 +352,37 @@ impl View {
     /// The rows of all, and a row for each host whose rows are not among them.
     fn merged(&self, nodes: &[Node]) -> merge::Merged {
         let is_tail = self.anchor == Anchor::Tail;
-        let mut notes: Vec<(usize, String)> = Vec::new();
+        let mut notes: Vec<Row> = Vec::new();
         let mut rows: Vec<(Cow<'_, [Row]>, &Answer)> = Vec::new();
+        // Many that are not there at all must not fill the pane.
+        let unseen = |it: &Answer| it.lost.is_some() && it.rows.is_empty();
+        let all_unseen: Vec<usize> =
+            (0..nodes.len()).filter(|it| self.answers[*it].as_ref().is_some_and(unseen)).collect();
+        let together = if all_unseen.len() > NOTES_MAX { all_unseen.as_slice() } else { &[] };
         for (index, answer) in self.answers.iter().enumerate() {
             let Some(answer) = answer else { continue };
             // Of the newest rows those that were found first can be shown; around a place they may be far from it.
             let shown = if answer.is_settled() || is_tail { answer.rows.as_slice() } else { &[] };
+            let one = |since, why: &str| note(&nodes[index], Some(since), &format!("its lines are not here: {why}"));
             let absence = match answer.lost {
-                Some(since) => Some((since, nodes[index].absence())),
-                None if !answer.is_there => Some((self.asked_at, "has not answered yet".to_string())),
-                None if shown.is_empty() && !answer.rows.is_empty() => {
-                    Some((self.asked_at, "is still searched".to_string()))
-                }
+                Some(since) if together.first() == Some(&index) => Some(note_of_all(together, nodes, since)),
+                Some(_) if together.contains(&index) => None,
+                Some(since) => Some(one(since, &nodes[index].absence())),
+                None if !answer.is_there => Some(one(self.asked_at, "has not answered yet")),
+                None if shown.is_empty() && !answer.rows.is_empty() => Some(one(self.asked_at, "is still searched")),
                 None => None,
             };
             let of_host = match absence {
                 // It stands where its rows end: what others say later comes behind it.
-                Some((since, why)) if is_tail => {
+                Some(note) if is_tail => {
                     let mut all = shown.to_vec();
-                    all.push(note(&nodes[index], Some(since), &why));
+                    all.push(note);
                     Cow::Owned(all)
                 }
-                Some((_, why)) => {
-                    notes.push((index, why));
+                absence => {
+                    notes.extend(absence);
                     Cow::Borrowed(shown)
                 }
-                None => Cow::Borrowed(shown),
             };
             rows.push((of_host, answer));
         }
@@ -391,17 +400,40 @@ impl View {
         let mut merged = merge::rows(&request, &parts);
         let first = merged.rows.first().and_then(|it| it.position()?.time).unwrap_or(self.asked_at);
         merged.anchor_row = merged.anchor_row.map(|it| it + notes.len());
-        merged.rows.splice(0..0, notes.iter().map(|(index, why)| note(&nodes[*index], Some(first), why)));
+        for it in &mut notes {
+            if let Row::Gap(gap) = it {
+                gap.position = at(gap.position.source.clone(), Some(first));
+            }
+        }
+        merged.rows.splice(0..0, notes);
         merged
     }
 }
 
-/// A row that says that a host's rows are not here.
-fn note(node: &Node, time: Option<Timestamp>, why: &str) -> Row {
+/// A row that says something of a host in place of its rows.
+fn note(node: &Node, time: Option<Timestamp>, text: &str) -> Row {
     let source = SourceId::new(node.name(), node.name().as_str());
+    Row::Gap(Gap { position: at(source, time), kind: GapKind::Failed(text.to_string()) })
+}
+
+/// A row that says that nothing of many hosts is here.
+fn note_of_all(hosts: &[usize], nodes: &[Node], time: Timestamp) -> Row {
+    let names: Vec<&str> = hosts.iter().take(NOTED_MAX).map(|it| nodes[*it].name().as_str()).collect();
+    let more = match hosts.len() - names.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let are_lost = hosts.iter().all(|it| matches!(nodes[*it].way, Way::Lost { .. }));
+    let why = if are_lost { "lost" } else { "lost or not attached" };
+    // The row is of the first of them, under the name of all.
+    let source = SourceId::new(nodes[hosts[0]].name(), &format!("{}{more}", names.join(", ")));
+    let kind = GapKind::Failed(format!("their lines are not here: {why}"));
+    Row::Gap(Gap { position: at(source, Some(time)), kind })
+}
+
+fn at(source: SourceId, time: Option<Timestamp>) -> Position {
     let nanos = time.map_or(0, |it| i64::try_from(it.as_nanosecond()).unwrap_or(i64::MAX));
-    let position = Position { time, source, cursor: Cursor::Store { nanos, tie: String::new() } };
-    Row::Gap(Gap { position, kind: GapKind::Failed(format!("its lines are not here: {why}")) })
+    Position { time, source, cursor: Cursor::Store { nanos, tie: String::new() } }
 }
 
 /// A query as a host understands it: there a source is called `syslog`, here `db1:syslog`.

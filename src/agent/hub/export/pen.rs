@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::hub::export::BATCHES_MAX;
 use crate::domain::export::{ExportFormat, ExportNews};
-use crate::domain::log::{GapKind, Row};
+use crate::domain::log::Row;
 use crate::domain::sanitise;
 use crate::service::log::export_file::ExportFile;
 
@@ -87,7 +87,7 @@ fn write(
         match orders_rx.recv() {
             Ok(Order::Rows(rows)) => {
                 for (source, row) in rows {
-                    if let Err(error) = file.row(&sanitise::text(&source), &clean(row)) {
+                    if let Err(error) = file.row(&sanitise::text(&source), &row) {
                         return ExportNews::Failed(file.trouble(&error));
                     }
                 }
@@ -97,28 +97,5 @@ fn write(
             Ok(Order::Finish(missing)) => return file.finish(missing),
             Err(_) => return ExportNews::Stopped,
         }
-    }
-}
-
-/// A row of another host is what that host says: it is sanitised here as well.
-fn clean(row: Row) -> Row {
-    let clean_line = |it: &mut String| {
-        let clean = sanitise::text(it);
-        if clean != *it {
-            *it = clean;
-        }
-    };
-    match row {
-        Row::Record(mut record) => {
-            record.lines.iter_mut().chain(record.original.iter_mut().flatten()).for_each(clean_line);
-            Row::Record(record)
-        }
-        Row::Gap(mut gap) => {
-            if let GapKind::Failed(why) | GapKind::Broken { why, .. } = &mut gap.kind {
-                clean_line(why);
-            }
-            Row::Gap(gap)
-        }
-        Row::Break => Row::Break,
     }
 }

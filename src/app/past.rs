@@ -85,8 +85,8 @@ impl TimeMachine {
 pub struct Band {
     /// `PAST 14:43:52 (12m ago)`.
     pub when: String,
-    /// `without web1 (lost)`: the hosts that are not shown, when there are such.
-    pub without: Option<String>,
+    /// `without web1 (lost)`: the hosts that are not shown, when there are such; and how many in short.
+    pub without: Option<(String, String)>,
     /// `live: 2 red`, when something is.
     pub live: Option<String>,
     /// `api up -> down: timeout`.
@@ -258,20 +258,24 @@ impl Model {
     }
 }
 
-/// The hosts that nothing is known of, and why: of several for one reason it is said once.
-fn without(absent: &[Absent]) -> Option<String> {
+/// The hosts that nothing is known of, and why: of several for one reason it is said once. And how many, in short.
+fn without(absent: &[Absent]) -> Option<(String, String)> {
     let first = absent.first()?;
     let names: Vec<String> = absent.iter().take(ABSENT_NAMED).map(|it| sanitise::text(it.host.as_str())).collect();
+    let short = match absent {
+        [_] => format!("without {}", names[0]),
+        many => format!("without {} hosts", many.len()),
+    };
     let more = match absent.len() - names.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     if absent.iter().all(|it| it.why == first.why) {
-        return Some(format!("without {}{more} ({})", names.join(", "), sanitise::text(&first.why)));
+        return Some((format!("without {}{more} ({})", names.join(", "), sanitise::text(&first.why)), short));
     }
     let each = |(name, it): (&String, &Absent)| format!("{name} ({})", sanitise::text(&it.why));
     let each: Vec<String> = names.iter().zip(absent).map(each).collect();
-    Some(format!("without {}{more}", each.join(", ")))
+    Some((format!("without {}{more}", each.join(", ")), short))
 }
 
 /// True for what would change something that is only known as it was.

@@ -146,7 +146,7 @@ pub fn hosts(model: &Model) -> Vec<Piece> {
         Way::Inside | Way::Attached { readonly: false, .. } => (Role::ProbeUp, format!("{host} ok")),
         Way::Attached { readonly: true, .. } => (Role::ProbeUp, format!("{host} ok, read-only")),
         Way::Connecting => (Role::ProbeUnknown, format!("{host} connecting")),
-        Way::Lost { since: at, .. } => (Role::ProbeDown, format!("{host} LOST {}", age(since(model.now, *at)))),
+        Way::Lost { since: at, .. } => (Role::ProbeDown, format!("{host} LOST {}", age(since(model.clock, *at)))),
         Way::Refused { .. } => (Role::ProbeDown, format!("{host} refused")),
     };
     let pieces: Vec<Piece> = model.ways.iter().map(piece).collect();

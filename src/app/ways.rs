@@ -60,16 +60,16 @@ pub fn banner(model: &Model) -> Option<String> {
         let of = if several { format!(" {host}") } else { String::new() };
         match way {
             Way::Lost { since: at, why, retry_at, can_take_over, ends } => {
-                let mut parts = vec![format!("LOST{of} {}", ago(model.now, *at))];
+                let mut parts = vec![format!("LOST{of} {}", ago(model.clock, *at))];
                 if *can_take_over {
                     let key = model.keymap.label(Command::Global(GlobalCommand::TakeOver));
                     parts.push(format!("{} take over", key.unwrap_or_else(|| ":takeover to".into())));
                 }
                 parts.extend(ends.as_ref().map(|it| format!("held by {it}")));
                 parts.push(match retry_at {
-                    Some(at) if *at > model.now => {
+                    Some(at) if *at > model.clock => {
                         // Rounded up: what is shown for the last second is not "in 0s".
-                        format!("retry in {}", age(since(*at, model.now) + Duration::from_millis(999)))
+                        format!("retry in {}", age(since(*at, model.clock) + Duration::from_millis(999)))
                     }
                     _ => "retrying".to_string(),
                 });

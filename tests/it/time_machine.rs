@@ -267,5 +267,9 @@ fn the_band_names_the_hosts_that_nothing_is_known_of() {
             Some(words) => assert!(text.contains(words), "{words}: {text}"),
             None => assert!(!text.contains("without"), "{text}"),
         }
+        desk.event(Event::Resize { width: 80, height: 24 });
+        let text = rows(&desk.draw(true).0).join("\n");
+        assert!(text.contains("api up -> "), "what happened is seen on a narrow screen as well: {text}");
+        assert_eq!(text.contains(" hosts  api"), expected.is_some(), "{text}");
     }
 }

@@ -43,9 +43,16 @@ fn past(theme: &Theme, band: &Band, row: Rect, buf: &mut Buffer) {
     let from = (0..band.keys.len()).find(fits).unwrap_or(band.keys.len().saturating_sub(1));
     let keys = format!("{} ", band.keys[from..].join("  "));
     let room = width.saturating_sub(keys.width() + 3);
-    // Who is missing comes before what happened: what is shown is not all there was.
-    let without = band.without.as_ref().map(|it| format!("  {it}")).unwrap_or_default();
-    let mut text = format!(" {}{without}  {}", band.when, band.what);
+    // Who is missing comes before what happened: what is shown is not all there was. Without room how many is enough.
+    let build = |without: Option<&String>| {
+        let without = without.map(|it| format!("  {it}")).unwrap_or_default();
+        format!(" {}{without}  {}", band.when, band.what)
+    };
+    let (names, count) = band.without.as_ref().map(|(names, count)| (names, count)).unzip();
+    let mut text = build(names);
+    if text.width() > room {
+        text = build(count);
+    }
     if let Some(live) = band.live.as_ref().filter(|it| text.width() + it.width() + 2 <= room) {
         text.push_str(&format!("  {live}"));
     }

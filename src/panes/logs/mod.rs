@@ -301,7 +301,7 @@ impl Pane for LogsPane {
                 Fact::Log(LogFact::Columns { .. }) => self.adopt_columns(cx),
                 _ => Vec::new(),
             },
-            Inbound::Export(news) => self.export_news(cx, news),
+            Inbound::Export(news) => self.export_news(news),
             _ => Vec::new(),
         }
     }

@@ -216,6 +216,10 @@ fn what_passes_the_filter_is_written_with_a_word_about_how_it_goes() {
     );
     let said = "wrote 5 records (700B, 1 gap among them) to `/x/out.jsonl`";
     assert_eq!(desk.notices().last().map(String::as_str), Some(said));
+    let missing = vec!["db1: lost: broken pipe".to_string(), "web\u{1b}[31m1: lost".to_string()];
+    news(&mut desk, ExportNews::Finished { path: "/x/out.log".into(), records: 5, bytes: 700, gaps: 0, missing });
+    let said = "wrote 5 records (700B) without db1, web1 to `/x/out.log`: its end says why";
+    assert_eq!(desk.notices().last().map(String::as_str), Some(said));
 }
 
 #[test]

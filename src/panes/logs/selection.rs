@@ -12,6 +12,9 @@ use crate::panes::Context;
 use crate::panes::logs::LogsPane;
 use crate::panes::logs::feed::Spot;
 
+/// Hosts that are named one by one when something of them is missing in a file.
+const HOSTS_NAMED: usize = 3;
+
 /// What is written into a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exported {
@@ -137,7 +140,7 @@ impl LogsPane {
     }
 
     /// Takes in how writing goes.
-    pub(super) fn export_news(&mut self, cx: &Context<'_>, news: &ExportNews) -> Vec<Effect> {
+    pub(super) fn export_news(&mut self, news: &ExportNews) -> Vec<Effect> {
         self.exporting = None;
         match news {
             ExportNews::Writing { records, bytes } => {
@@ -150,12 +153,16 @@ impl LogsPane {
                     gaps => format!(", {} among them", format::plural(*gaps, "gap")),
                 };
                 let (records, bytes) = (format::plural(*records, "record"), format::bytes(*bytes));
-                let wrote = format!("wrote {records} ({bytes}{gaps}) to `{path}`");
                 if missing.is_empty() {
-                    return vec![Notice::info(wrote)];
+                    return vec![Notice::info(format!("wrote {records} ({bytes}{gaps}) to `{path}`"))];
                 }
-                let missing = format::local_times(&missing.join("; "), cx.now, cx.zone);
-                vec![Notice::warn(sanitise::text(&format!("not all of it: {missing}; {wrote}")))]
+                let host = |it: &String| it.split_once(": ").map_or(it.clone(), |(host, _)| host.to_string());
+                let hosts = match missing.as_slice() {
+                    few if few.len() <= HOSTS_NAMED => few.iter().map(host).collect::<Vec<_>>().join(", "),
+                    many => format!("all of {} hosts", many.len()),
+                };
+                let text = format!("wrote {records} ({bytes}{gaps}) without {hosts} to `{path}`: its end says why");
+                vec![Notice::warn(sanitise::text(&text))]
             }
             ExportNews::Stopped => vec![Notice::info("writing stopped; nothing of the file is kept")],
             ExportNews::Failed(why) => vec![Notice::error(why)],

@@ -24,6 +24,7 @@ use crate::agent::reception::version;
 use crate::clock;
 use crate::domain::host::Role;
 use crate::domain::ids::HostId;
+use crate::domain::log::Row;
 use crate::domain::presence::Visitor;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
@@ -400,6 +401,10 @@ impl Carrier {
         let inbound = match inbound {
             Inbound::Done(text) => Inbound::Done(codec::words(&text, WORDS_MAX_CHARS)),
             Inbound::Failed(text) => Inbound::Failed(codec::words(&text, WORDS_MAX_CHARS)),
+            Inbound::Window(mut window) => {
+                window.rows.iter_mut().flatten().for_each(Row::clean);
+                Inbound::Window(window)
+            }
             inbound => inbound,
         };
         let _ = self.facts_tx.send(inbound).await;

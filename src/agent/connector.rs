@@ -84,6 +84,11 @@ pub trait World: Send + 'static {
         false
     }
 
+    /// A request as whoever runs elsewhere on this host must get it: they have another working directory.
+    fn fit(&self, request: Request) -> Request {
+        request
+    }
+
     /// Whether nobody holds it now.
     fn is_free(&mut self) -> bool;
 
@@ -620,7 +625,7 @@ impl Desk {
                         }
                         return Left::LetGo;
                     }
-                    Some(request) => self.forward(link, request).await,
+                    Some(request) => self.forward(link, world.fit(request)).await,
                 },
                 permit = inbound_tx.reserve(), if in_hand.is_some() => {
                     // A screen that reads no more gets no more; what it has asked is still carried out.

@@ -23,6 +23,7 @@ use crate::domain::request::Request;
 use crate::runtime::lock::{self, Acquired, StateLock, Stuck};
 use crate::runtime::{ConfigReader, Link, Runtime, RuntimeSetup};
 use crate::service::incident::store::IncidentStore;
+use crate::service::log::export_file::absolute;
 
 /// What a runtime that takes over gets to read what the one before left, before it is shown.
 const RESTORE_WAIT: Duration = Duration::from_secs(1);
@@ -203,6 +204,16 @@ impl World for Local {
         let setup = self.runtime_setup().await;
         let runtime = Runtime::start_reading(setup, holder.to_string());
         Some(self.home(runtime, None))
+    }
+
+    fn fit(&self, request: Request) -> Request {
+        match request {
+            Request::Export(mut export) => {
+                export.path = absolute(&export.path).display().to_string();
+                Request::Export(export)
+            }
+            request => request,
+        }
     }
 
     fn may_begin(&self) -> bool {

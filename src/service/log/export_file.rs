@@ -104,8 +104,8 @@ fn cause(error: &io::Error) -> String {
     }
 }
 
-/// The whole path of what a person typed.
-pub(super) fn absolute(typed: &str) -> PathBuf {
+/// The whole path of what a person typed: below the working directory, `~/` is the home.
+pub fn absolute(typed: &str) -> PathBuf {
     let typed = typed.trim();
     let home = || std::env::var_os("HOME").map(PathBuf::from);
     let path = match typed.strip_prefix("~/").and_then(|rest| Some(home()?.join(rest))) {

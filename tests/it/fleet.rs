@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use crate::support::sshd;
 
 /// A deadline that only a broken test meets.
-const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// Where drafts would go that no host could be given; nobody types here.
 fn drafts() -> PathBuf {

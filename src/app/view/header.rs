@@ -38,21 +38,27 @@ fn past(theme: &Theme, band: &Band, row: Rect, buf: &mut Buffer) {
     let style = theme.style(Role::NoticeWarn).add_modifier(Modifier::REVERSED | Modifier::BOLD);
     buf.set_style(row, style);
     let width = usize::from(row.width);
+    let keys = |from: usize| format!("{} ", band.keys[from..].join("  "));
     // The way out stays where there is no room for the others.
-    let fits = |from: &usize| band.keys[*from..].join("  ").width() < width / 2;
-    let from = (0..band.keys.len()).find(fits).unwrap_or(band.keys.len().saturating_sub(1));
-    let keys = format!("{} ", band.keys[from..].join("  "));
-    let room = width.saturating_sub(keys.width() + 3);
-    // Who is missing comes before what happened: what is shown is not all there was. Without room how many is enough.
+    let last = band.keys.len().saturating_sub(1);
+    let fits = |from: &usize| keys(*from).width() <= width / 2;
+    let mut keys_shown = keys((0..band.keys.len()).find(fits).unwrap_or(last));
+    let mut room = width.saturating_sub(keys_shown.width() + 3);
+    // Who is missing comes before what happened: what is shown is not all there was.
     let build = |without: Option<&String>| {
         let without = without.map(|it| format!("  {it}")).unwrap_or_default();
         format!(" {}{without}  {}", band.when, band.what)
     };
-    let (names, count) = band.without.as_ref().map(|(names, count)| (names, count)).unzip();
-    let mut text = build(names);
-    if text.width() > room {
-        text = build(count);
+    let mut text = build(band.without.as_ref().map(|it| &it.0));
+    if let Some((_, count)) = band.without.as_ref().filter(|_| text.width() > room) {
+        // Without room for names how many is enough, and what happened matters more than the keys.
+        text = build(Some(count));
+        if text.width() > room {
+            keys_shown = keys(last);
+            room = width.saturating_sub(keys_shown.width() + 3);
+        }
     }
+    let keys = keys_shown;
     if let Some(live) = band.live.as_ref().filter(|it| text.width() + it.width() + 2 <= room) {
         text.push_str(&format!("  {live}"));
     }

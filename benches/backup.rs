@@ -209,7 +209,7 @@ fn run_job(spec: &JobSpec, root: &Path) -> String {
 fn run_pass(source: &dyn BackupSource, place: &dyn Place, scratch: &Path, name: &str) -> PassSums {
     let cancel = CancellationToken::new();
     let _ = std::fs::remove_file(scratch.join("copy.sqlite"));
-    let cx = SourceContext { scratch, cancel: &cancel, progress: &|_| {} };
+    let cx = SourceContext { scratch: Ok(scratch), scratch_path: scratch, cancel: &cancel, progress: &|_| {} };
     let mut opened = source.open(&cx).unwrap_or_else(|error| panic!("{error:?}"));
     let mut fan = FanOut::default();
     fan.push(0, place.create_new(name).expect("created"));

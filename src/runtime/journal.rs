@@ -616,7 +616,8 @@ mod tests {
         let record = || {
             let board = Box::new(Board::default());
             let (host, at) = (HostId::new("h"), Timestamp::UNIX_EPOCH);
-            assert!(inlet.send(Item::Line(Box::new(Line::Snapshot { version: VERSION, host, at, board }))));
+            let line = Line::Snapshot { version: VERSION, host, at, marked: true, is_first: false, board };
+            assert!(inlet.send(Item::Line(Box::new(line))));
             wake_rx.try_recv().is_ok()
         };
         assert!(record(), "the first one begins a wait");

@@ -13,6 +13,8 @@ use crate::logstore::stamp::postgres::precedes_process;
 const LEVEL_BYTES: usize = 128;
 /// Bytes behind the timestamp that are read without their colours: there are more of those than of text.
 const COLOURED_BYTES: usize = 4096;
+/// Bytes in which a date and a time of day end.
+const CLOCK_BYTES: usize = 20;
 /// JSON lines may carry the level behind other keys.
 const JSON_BYTES: usize = 2048;
 
@@ -205,7 +207,7 @@ pub fn behind(line: &[u8], lead: usize, stamp_end: usize) -> Option<Level> {
     let rest = line.get(behind_time(&line[..lead], stamp_end)..)?;
     match json::find_where(rest, is_level_key) {
         Some(value) => of_json_value(&rest[value]),
-        None => line.starts_with(b"{\"@t\":").then_some(Level::Info),
+        None => of_json_without(line),
     }
 }
 
@@ -223,10 +225,24 @@ fn behind_time(lead: &[u8], stamp_end: usize) -> usize {
 
 fn of_json(line: &[u8]) -> Option<Level> {
     let Some(value) = json::find_where(line, is_level_key) else {
-        // Serilog leaves the level out when it is the usual one.
-        return line.starts_with(b"{\"@t\":").then_some(Level::Info);
+        return of_json_without(line);
     };
     of_json_value(&line[value])
+}
+
+/// The level of a JSON line that has no key for it.
+fn of_json_without(line: &[u8]) -> Option<Level> {
+    // Serilog leaves the level out when it is the usual one.
+    if line.starts_with(b"{\"@t\":") {
+        return Some(Level::Info);
+    }
+    // The files of Docker hold what a container wrote.
+    let written = line.strip_prefix(b"{\"log\":\"")?;
+    let written = json::unescape(&written[..written.len().min(JSON_BYTES)]);
+    let end = memchr::memchr(b'\n', &written).unwrap_or(written.len());
+    let clock = || written[..end].iter().take(CLOCK_BYTES).rposition(|it| *it == b':').map_or(0, |at| at + 3);
+    let time = if written.first().is_some_and(u8::is_ascii_digit) { clock() } else { 0 };
+    of(&written[..end], time.min(end))
 }
 
 fn of_json_value(value: &[u8]) -> Option<Level> {
@@ -447,6 +463,10 @@ mod tests {
         check(r#"{"level":"\u001b[31merror\u001b[39m","message":"x"}"#, Some(Level::Error));
         check(r#"{"message":"x","level":"\u001B[1m\u001b[33m warn\u001b[0m"}"#, Some(Level::Warn));
         check("{\"level\":\"\x1b[31merror\x1b[39m\",\"message\":\"x\"}", Some(Level::Error));
+        check(r#"{"log":"ERROR lost\n","stream":"stderr","time":"2026-08-19T06:30:01Z"}"#, Some(Level::Error));
+        check(r#"{"log":"2026-08-19 06:30:01 [warn] x\n","time":"2026-08-19T06:30:01Z"}"#, Some(Level::Warn));
+        check(r#"{"log":"{\"level\":\"debug\"}\n","time":"2026-08-19T06:30:01Z"}"#, Some(Level::Debug));
+        check(r#"{"log":"said\n","stream":"ERROR","time":"2026-08-19T06:30:01Z"}"#, None);
         check(r#"{"level":"\u001b[31m\u001b[39m","message":"error"}"#, None);
         check(r#"{"level":"\u001b[31","message":"error"}"#, None);
         check(r#"2026-08-19T14:30:01Z api {"level":"\u001b[36mdebug\u001b[39m","message":"x"}"#, Some(Level::Debug));

@@ -27,6 +27,35 @@ const REGEX_MAX_BYTES: usize = 1 << 20;
 const BRIEF_MAX: usize = 16;
 /// Characters of an actual value that a failure text shows.
 const ACTUAL_MAX: usize = 60;
+/// Characters of it that are left for sanitising, which may drop some.
+const HIDDEN_MAX: usize = 4 * ACTUAL_MAX;
+
+/// Takes secrets out of a text and cuts it to a number of characters: what the kind of probe knows of them.
+pub type Hide<'a> = &'a dyn Fn(&str, usize) -> String;
+
+/// Stands where a secret stood.
+pub const MASK: &str = "***";
+
+/// Parts of the name of a header or a member of JSON by which its value is a secret, without `-` and `_`.
+const SECRET_NAMES: &[&str] = &[
+    "authorization",
+    "cookie",
+    "token",
+    "secret",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "session",
+    "passw",
+    "passphrase",
+    "signature",
+];
+
+/// True for the name of a header or a member of JSON whose text is a secret, whatever it says.
+pub fn is_secret_name(name: &str) -> bool {
+    let name: String = name.chars().filter(|it| !matches!(it, '-' | '_')).collect::<String>().to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|it| name.contains(it))
+}
 
 /// What a run found, for the comparisons.
 #[derive(Debug, Clone, Default)]
@@ -272,7 +301,9 @@ impl Expression {
     }
 
     /// Says why it does not hold, or `None` when it holds.
-    pub fn trouble(&self, values: &Values) -> Option<Trouble> {
+    ///
+    /// What was found passes `hide` before it is cut, because a secret that is cut is not found any more.
+    pub fn trouble(&self, values: &Values, hide: Hide<'_>) -> Option<Trouble> {
         let mut first = None;
         for comparison in &self.alternatives {
             let actual = comparison.subject.actual(values);
@@ -282,7 +313,7 @@ impl Expression {
             first.get_or_insert((comparison, actual));
         }
         let (comparison, actual) = first?;
-        let mut found = actual.describe(&comparison.subject);
+        let mut found = actual.describe(&comparison.subject, hide);
         if let (Subject::CertDays, Some(named)) = (&comparison.subject, &values.cert_named) {
             found.push_str(&format!(" (that of `{named}` in the chain)"));
         }
@@ -427,6 +458,15 @@ impl Subject {
         matches!(self, Self::Total | Self::Phase(_)) || matches!(self, Self::Field(it) if it.kind == FieldKind::Time)
     }
 
+    /// True when the name says that the value is a secret.
+    fn is_secret(&self) -> bool {
+        match self {
+            Self::Header(name) => is_secret_name(name),
+            Self::Json(path) => path.iter().any(|it| is_secret_name(it)),
+            _ => false,
+        }
+    }
+
     fn is_item(&self) -> bool {
         matches!(self, Self::Field(it) if it.kind == FieldKind::Item)
     }
@@ -490,13 +530,18 @@ impl fmt::Display for Subject {
 }
 
 impl Actual {
-    fn describe(&self, subject: &Subject) -> String {
+    fn describe(&self, subject: &Subject, hide: Hide<'_>) -> String {
         let shown = match self {
             Self::Missing(text) => return sanitise::text(text),
             Self::Number(number) => number.to_string(),
             Self::Time(time) => format::duration(*time),
-            Self::Texts(texts) => format!("'{}'", texts.join("', '")),
-            Self::Json(value) => value.to_string(),
+            Self::Texts(_) | Self::Json(Value::String(_) | Value::Array(_) | Value::Object(_))
+                if subject.is_secret() =>
+            {
+                format!("'{MASK}'")
+            }
+            Self::Texts(texts) => hide(&format!("'{}'", texts.join("', '")), HIDDEN_MAX),
+            Self::Json(value) => hide(&value.to_string(), HIDDEN_MAX),
         };
         format!("{subject} is {}", shorten(&sanitise::text(&shown), ACTUAL_MAX))
     }
@@ -818,15 +863,15 @@ mod tests {
                 ..Phases::default()
             },
             cert_days: Some(12),
-            headers: vec![("set-cookie".into(), "a=1".into()), ("set-cookie".into(), "sid=2".into())],
-            text: r#"{"status":"ok","db":{"lag":3.5,"ready":true,"hosts":["a","b"]},"none":null}"#.into(),
+            headers: vec![("set-cookie".into(), "a=1".into()), ("set-cookie".into(), "sid=2".into()), ("x-served".into(), "a".into()), ("x-served".into(), "b".into())],
+            text: r#"{"access_token":"abc","tokens":4,"status":"ok","db":{"lag":3.5,"ready":true,"hosts":["a","b"]},"none":null}"#.into(),
             ..Values::default()
         }
     }
 
     fn check(text: &str) -> Option<String> {
         let expression = Expression::parse(text, Subjects::Http).unwrap_or_else(|it| panic!("{text}: {it:?}"));
-        expression.trouble(&values()).map(|it| format!("{}|{}", it.brief, it.text))
+        expression.trouble(&values(), &|it, _| it.to_string()).map(|it| format!("{}|{}", it.brief, it.text))
     }
 
     #[test]
@@ -863,10 +908,10 @@ mod tests {
             ("json.status == 'up'", "body|json.status is \"ok\", expected json.status == 'up'"),
             ("json.gone == 1", "body|json.gone is missing, expected json.gone == 1"),
             ("header.x == 'a'", "header|header.x is missing, expected header.x == 'a'"),
-            (
-                "header.set-cookie !~ 'sid'",
-                "header|header.set-cookie is 'a=1', 'sid=2', expected header.set-cookie !~ 'sid'",
-            ),
+            ("header.x-served !~ 'a'", "header|header.x-served is 'a', 'b', expected header.x-served !~ 'a'"),
+            ("header.set-cookie !~ 'sid'", "header|header.set-cookie is '***', expected header.set-cookie !~ 'sid'"),
+            ("json.access_token == 'x'", "body|json.access_token is '***', expected json.access_token == 'x'"),
+            ("json.tokens == 3", "body|json.tokens is 4, expected json.tokens == 3"),
         ] {
             assert_eq!(check(text).as_deref(), Some(wanted), "{text}");
         }
@@ -900,10 +945,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_taken_out_before_what_was_found_is_cut() {
+        let secret = "s3cret-s3cret-s3cret-s3cret";
+        let values = Values { text: format!("{}{secret}", "x".repeat(ACTUAL_MAX - 8)), ..Values::default() };
+        let expression = Expression::parse("body == 'ok'", Subjects::Http).expect("parses");
+        let trouble = expression.trouble(&values, &|it, _| it.replace(secret, MASK)).expect("does not hold");
+        assert!(trouble.text.contains("x***'") && !trouble.text.contains("s3c"), "{}", trouble.text);
+    }
+
+    #[test]
     fn hostile_values_are_harmless_in_the_text() {
         let hostile = Values { text: "\u{1b}]52;c;AAAA\u{7}x".into(), ..Values::default() };
         let expression = Expression::parse("body == 'ok'", Subjects::Http).expect("parses");
-        let trouble = expression.trouble(&hostile).expect("does not hold");
+        let trouble = expression.trouble(&hostile, &|it, _| it.to_string()).expect("does not hold");
         assert!(!trouble.text.chars().any(char::is_control), "{:?}", trouble.text);
     }
 
@@ -930,7 +984,7 @@ mod tests {
         ) {
             let text = tokens.join(" ");
             if let Ok(expression) = Expression::parse(&text, Subjects::Http) {
-                let _ = expression.trouble(&values());
+                let _ = expression.trouble(&values(), &|it, _| it.to_string());
             }
         }
     }

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::probe::expect::{Expression, Values};
+use crate::domain::probe::expect::{Expression, Hide, Values};
 use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Part, ProbeResult, ROWS_MAX, Trouble};
 
 /// A run that begins later than this, by our own fault, is not believed about times.
 pub const LAG_SUSPECT: Duration = Duration::from_millis(50);
+
+/// Characters of a reason: two comparisons as long as a config may write them, and what was found.
+const REASON_MAX: usize = 4096;
 
 /// What a run saw.
 #[derive(Debug, Clone, Default)]
@@ -35,8 +38,17 @@ impl Observation {
 }
 
 /// Makes the outcome of a run that began at `at`, `lag` late.
-pub fn judge(at: Timestamp, lag: Duration, seen: Observation, expect: &[Expression], prefer: &[Expression]) -> Outcome {
-    weigh(at, lag, seen, expect, prefer).0
+///
+/// Every reason passes `hide`, whoever found it: nothing that is a secret leaves here in words.
+pub fn judge(
+    at: Timestamp,
+    lag: Duration,
+    seen: Observation,
+    expect: &[Expression],
+    prefer: &[Expression],
+    hide: Hide<'_>,
+) -> Outcome {
+    weigh(at, lag, seen, expect, prefer, hide).0
 }
 
 /// As [`judge`], and gives the values back that decided it: evidence is made of them when it is needed.
@@ -46,13 +58,19 @@ pub fn weigh(
     mut seen: Observation,
     expect: &[Expression],
     prefer: &[Expression],
+    hide: Hide<'_>,
 ) -> (Outcome, Values) {
     if !seen.members.is_empty() {
-        return weigh_members(at, lag, std::mem::take(&mut seen.members), expect, prefer);
+        return weigh_members(at, lag, std::mem::take(&mut seen.members), expect, prefer, hide);
     }
     let lag = lag + seen.queued;
     let latency_suspect = lag > LAG_SUSPECT;
-    let (result, trouble) = verdict(&seen, latency_suspect, expect, prefer);
+    let (result, trouble) = verdict(&seen, latency_suspect, expect, prefer, hide);
+    let trouble = trouble.map(|it| Trouble {
+        brief: hide(&it.brief, REASON_MAX),
+        text: hide(&it.text, REASON_MAX),
+        ..it
+    });
     let phases = seen.values.phases;
     (Outcome { at, result, phases, trouble, evidence: seen.evidence, lag, latency_suspect }, seen.values)
 }
@@ -63,11 +81,12 @@ fn weigh_members(
     members: Vec<(String, Observation)>,
     expect: &[Expression],
     prefer: &[Expression],
+    hide: Hide<'_>,
 ) -> (Outcome, Values) {
     let mut parts = Vec::new();
     let mut worst: Option<(String, Outcome, Values)> = None;
     for (name, seen) in members {
-        let (outcome, values) = weigh(at, lag, seen, expect, prefer);
+        let (outcome, values) = weigh(at, lag, seen, expect, prefer, hide);
         let text = outcome.trouble.as_ref().map_or(&outcome.evidence.text, |it| &it.text).clone();
         parts.push(Part { name: name.clone(), result: outcome.result, text, took: Some(outcome.total()) });
         // The first of equals by badness, the slowest of those that are well.
@@ -78,7 +97,7 @@ fn weigh_members(
         }
     }
     let Some((name, mut outcome, values)) = worst else {
-        return weigh(at, lag, Observation::default(), expect, prefer);
+        return weigh(at, lag, Observation::default(), expect, prefer, hide);
     };
     if let Some(trouble) = outcome.trouble.as_mut().filter(|_| parts.len() > 1) {
         let bad = parts.iter().filter(|it| it.result == outcome.result).count();
@@ -98,17 +117,32 @@ fn verdict(
     latency_suspect: bool,
     expect: &[Expression],
     prefer: &[Expression],
+    hide: Hide<'_>,
 ) -> (ProbeResult, Option<Trouble>) {
     if let Some((result @ (ProbeResult::Fail | ProbeResult::Unknown), trouble)) = &seen.verdict {
         return (*result, Some(trouble.clone()));
     }
+    let mut failed: Option<Trouble> = None;
     for expression in expect {
-        let Some(trouble) = expression.trouble(&seen.values) else { continue };
+        let Some(trouble) = expression.trouble(&seen.values, hide) else { continue };
         if latency_suspect && expression.is_about_time() {
+            if failed.is_some() {
+                continue;
+            }
             let text = format!("{} (not counted: this machine was too busy)", trouble.text);
             return (ProbeResult::Unknown, Some(Trouble::new(Cause::Own, "busy", text)));
         }
-        return (ProbeResult::Fail, Some(trouble));
+        match &mut failed {
+            None => failed = Some(trouble),
+            Some(first) => {
+                // What goes without saying comes first; what was asked for is named as well.
+                first.text = format!("{}; {}", first.text, trouble.text);
+                break;
+            }
+        }
+    }
+    if failed.is_some() {
+        return (ProbeResult::Fail, failed);
     }
     if let Some((ProbeResult::Degraded, trouble)) = &seen.verdict {
         return (ProbeResult::Degraded, Some(trouble.clone()));
@@ -118,7 +152,7 @@ fn verdict(
         if latency_suspect && expression.is_about_time() {
             continue;
         }
-        if let Some(trouble) = expression.trouble(&seen.values) {
+        if let Some(trouble) = expression.trouble(&seen.values, hide) {
             return (ProbeResult::Degraded, Some(trouble));
         }
     }
@@ -136,7 +170,7 @@ mod tests {
         let values = Values { status: Some(200), phases, ..Values::default() };
         let seen = Observation { values, ..Observation::default() };
         let parse = |text: &str| vec![Expression::parse(text, Subjects::Http).expect("parses")];
-        judge(Timestamp::UNIX_EPOCH, Duration::from_millis(lag_ms), seen, &parse(expect), &parse(prefer)).result
+        judge(Timestamp::UNIX_EPOCH, Duration::from_millis(lag_ms), seen, &parse(expect), &parse(prefer), &|it, _| it.to_string()).result
     }
 
     #[test]
@@ -147,6 +181,25 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_names_what_was_asked_for_beside_what_goes_without_saying_and_passes_the_mask() {
+        let values = Values { status: Some(500), text: "hunter22".into(), ..Values::default() };
+        let seen = Observation { values, ..Observation::default() };
+        let expect = ["status < 400", "body contains 'ok'", "body contains 'fine'"]
+            .map(|it| Expression::parse(it, Subjects::Http).expect("parses"));
+        let hide = |text: &str, _: usize| text.replace("hunter22", "***");
+        let outcome = judge(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &expect, &[], &hide);
+        let text = outcome.trouble.expect("trouble").text;
+        assert_eq!(
+            text,
+            "status is 500, expected status < 400; body is '***', expected body contains 'ok'"
+        );
+        let verdict = Some((ProbeResult::Fail, Trouble::new(Cause::Body, "hunter22", "said hunter22")));
+        let seen = Observation { verdict, ..Observation::default() };
+        let trouble = judge(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &[], &[], &hide).trouble.expect("trouble");
+        assert_eq!((trouble.brief.as_str(), trouble.text.as_str()), ("***", "said ***"));
+    }
+
+    #[test]
     fn of_several_places_the_worst_stands_for_the_whole() {
         let member = |name: &str, status: u16| {
             let values = Values { status: Some(status), ..Values::default() };
@@ -154,7 +207,7 @@ mod tests {
         };
         let seen = Observation { members: vec![member("a", 200), member("b", 503)], ..Observation::default() };
         let expect = [Expression::parse("status == 200", Subjects::Http).expect("parses")];
-        let (outcome, values) = weigh(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &expect, &[]);
+        let (outcome, values) = weigh(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &expect, &[], &|it, _| it.to_string());
         assert_eq!((outcome.result, values.status), (ProbeResult::Fail, Some(503)));
         let text = outcome.trouble.expect("trouble").text;
         assert_eq!(text, "1 of 2 at b: status is 503, expected status == 200");

@@ -87,12 +87,21 @@ impl Probe for CommandProbe {
         Subjects::Command
     }
 
+    fn hide(&self, text: &str, chars_max: usize) -> String {
+        redact::excerpt(text, &self.secrets(), chars_max)
+    }
+
     fn fingerprint(&self, mut hasher: &mut dyn Hasher) {
         self.hash(&mut hasher);
     }
 }
 
 impl CommandProbe {
+    /// What was given to the program and to nobody else.
+    fn secrets(&self) -> Vec<String> {
+        self.environment.iter().map(|(_, value)| value.clone()).collect()
+    }
+
     async fn look(&self, deadline: Instant, seen: &mut Observation) -> Option<Verdict> {
         let begun = clock::timer();
         let mut child = match self.start() {
@@ -140,7 +149,7 @@ impl CommandProbe {
             }
         }
         drop(group);
-        let secrets: Vec<String> = self.environment.iter().map(|(_, value)| value.clone()).collect();
+        let secrets = self.secrets();
         let text = output.text();
         let (line, perf) = take_apart(&text);
         seen.evidence.text = match redact::evidence(&line, &secrets) {

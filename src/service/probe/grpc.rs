@@ -296,6 +296,10 @@ impl Probe for GrpcProbe {
         self.hash.hash(&mut hasher);
     }
 
+    fn hide(&self, text: &str, chars_max: usize) -> String {
+        redact::excerpt(text, &self.secrets, chars_max)
+    }
+
     fn testify(&self, values: &Values, evidence: &mut Evidence) {
         evidence.text = redact::evidence(&values.text, &self.secrets);
     }

@@ -114,6 +114,12 @@ pub trait Probe: Send + Sync {
         let _ = (values, evidence);
     }
 
+    /// Takes secrets out of words about a run and cuts them to so many characters: of what the kind was given none
+    /// is shown, whoever repeats it.
+    fn hide(&self, text: &str, chars_max: usize) -> String {
+        redact::excerpt(text, &[], chars_max)
+    }
+
     /// Feeds every setting, so that a reload can tell an unchanged probe.
     fn fingerprint(&self, hasher: &mut dyn Hasher);
 }

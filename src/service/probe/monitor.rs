@@ -88,6 +88,11 @@ impl Api {
         }
     }
 
+    /// Takes secrets out of words about it and cuts them.
+    pub fn hide(&self, text: &str, chars_max: usize) -> String {
+        redact::excerpt(text, &self.settings.secrets, chars_max)
+    }
+
     /// Takes secrets out of what the other monitor said.
     pub fn clean(&self, text: &str) -> String {
         sanitise::text(&redact::redact(text, &self.settings.secrets))

@@ -95,7 +95,9 @@ impl Probe for PoolProbe {
             let now = clock::now();
             let looks = self.members.iter().map(|member| async move {
                 let seen = member.probe.observe(run).await;
-                let outcome = judge(now, std::time::Duration::ZERO, seen, &member.expect, &[]);
+                let outcome = judge(now, std::time::Duration::ZERO, seen, &member.expect, &[], &|text, max| {
+                    member.probe.hide(text, max)
+                });
                 let text = match &outcome.trouble {
                     Some(trouble) => trouble.text.clone(),
                     None => outcome.evidence.status.map(|it| it.to_string()).unwrap_or_default(),

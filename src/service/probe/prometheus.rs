@@ -86,6 +86,10 @@ impl Probe for PrometheusProbe {
         Subjects::Fields(FIELDS)
     }
 
+    fn hide(&self, text: &str, chars_max: usize) -> String {
+        self.api.hide(text, chars_max)
+    }
+
     fn fingerprint(&self, mut hasher: &mut dyn Hasher) {
         self.hash(&mut hasher);
     }

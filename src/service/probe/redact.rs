@@ -1,26 +1,38 @@
 //! Takes secrets out of what a service or plugin said, before it is kept, drawn or written anywhere.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::domain::probe::expect::{Values, shorten};
+use crate::domain::probe::expect::{MASK, Values, is_secret_name, shorten};
 use crate::domain::probe::outcome::{EVIDENCE_BODY_MAX, EVIDENCE_HEADERS_MAX, EVIDENCE_TEXT_MAX, Evidence};
 use crate::domain::sanitise;
 use crate::service::probe::net::Verdict;
 
-/// Stands where a secret stood.
-const MASK: &str = "***";
 /// A configured value shorter than this is no secret, and masking it would eat ordinary words.
 const SECRET_MIN: usize = 4;
 
-/// What looks like a secret wherever it comes from: the word before it is kept.
-static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let words = "password|passwd|secret|token|api[_-]?key|authorization|access[_-]?key";
-    Regex::new(&format!(
-        r#"(?i)(\b(?:{words})["']?\s*[:=]\s*["']?(?:bearer\s+|basic\s+)?|\bbearer\s+|://[^/\s:@]+:)([^\s"',;&@]+)"#
-    ))
-    .ok()
+/// What looks like a secret wherever it comes from: the words around it are kept.
+static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let words = "password|passwd|passphrase|secret|token|api[_-]?key|authorization|access[_-]?key|private[_-]?key";
+    // `access_token`, `x-api-key`, also in JSON that is itself a string in JSON.
+    let name = format!(r#"\b[\w.-]*(?:{words})\\?["']?\s*[:=]\s*"#);
+    [
+        // In quotes up to their end.
+        format!(r#"(?i)({name}\\?")((?:[^"\\]|\\[^"])+)()"#),
+        format!(r#"(?i)({name}')([^']+)()"#),
+        format!(r#"(?i)({name}(?:bearer\s+|basic\s+|digest\s+)?|\bbearer\s+)([^\s"'\\,;&@]+)()"#),
+        // A login by `Basic` that ends in padding; one that does not looks like any word.
+        r"(?i)(\bbasic\s+)([a-z0-9+/]{6,}={1,2})()".to_string(),
+        // What stands before the `@` of a URL; after it the `:` is that of the port.
+        r#"(://[^/\s:@]*:)([^\s/?#"'@]+)(@)"#.to_string(),
+        // A JSON web token.
+        r"()(\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?)()".to_string(),
+    ]
+    .iter()
+    .filter_map(|it| Regex::new(it).ok())
+    .collect()
 });
 
 /// Takes secrets out of the words of a verdict.
@@ -31,18 +43,30 @@ pub fn verdict((result, mut trouble): Verdict, secrets: &[String]) -> Verdict {
 
 /// Makes evidence of a text: secrets masked, sanitised, one line, short.
 pub fn evidence(text: &str, secrets: &[String]) -> String {
-    // Cut first, so that a large body costs nothing; a secret that the cut splits is masked by its beginning.
-    let room = shorten(text, EVIDENCE_TEXT_MAX * 4);
-    shorten(sanitise::text(&redact(&room, secrets)).trim(), EVIDENCE_TEXT_MAX)
+    shorten(sanitise::text(&excerpt(text, secrets, EVIDENCE_TEXT_MAX * 4)).trim(), EVIDENCE_TEXT_MAX)
+}
+
+/// The beginning of a text, at most so many characters, without secrets; not sanitised.
+///
+/// Only as much of the text is searched as that takes, so that a large body costs nothing.
+pub fn excerpt(text: &str, secrets: &[String], chars_max: usize) -> String {
+    let longest = secrets.iter().map(String::len).max().unwrap_or_default().max(SPLIT_MIN);
+    let searched = beginning(text, 4 * chars_max + longest);
+    let mut clean = redact(searched, secrets);
+    if searched.len() < text.len() {
+        // A secret that the cut splits is found by nothing: what could be its beginning goes.
+        clean.truncate(beginning(&clean, clean.len().saturating_sub(longest)).len());
+        clean.push('…');
+    }
+    shorten(&clean, chars_max)
 }
 
 /// Bytes of a body that are searched for secrets to keep [`EVIDENCE_BODY_MAX`] of it.
 const BODY_SEARCHED_MAX: usize = 4 * EVIDENCE_BODY_MAX;
 /// Characters of one header's value kept as evidence.
 const HEADER_VALUE_MAX: usize = 512;
-/// Parts of a header's name by which its value is a secret.
-const SECRET_HEADERS: &[&str] =
-    &["authorization", "cookie", "token", "secret", "api-key", "apikey", "session", "password"];
+/// Bytes that are taken for the beginning of a secret at least where a text is cut.
+const SPLIT_MIN: usize = 256;
 
 /// Makes evidence of an HTTP answer that was not as it should be: its first words, headers and body.
 pub fn answer(values: &Values, evidence: &mut Evidence, secrets: &[String]) {
@@ -54,8 +78,7 @@ pub fn answer(values: &Values, evidence: &mut Evidence, secrets: &[String]) {
 /// Headers as evidence: values that are credentials are masked as a whole.
 pub fn headers(headers: &[(String, String)], secrets: &[String]) -> Vec<(String, String)> {
     let one = |(name, value): &(String, String)| {
-        let lower = name.to_ascii_lowercase();
-        let value = if SECRET_HEADERS.iter().any(|it| lower.contains(it)) {
+        let value = if is_secret_name(name) {
             MASK.to_string()
         } else {
             shorten(&sanitise::text(&redact(value, secrets)), HEADER_VALUE_MAX)
@@ -71,7 +94,7 @@ pub fn body(text: &str, secrets: &[String]) -> String {
     let mut clean = redact(searched, secrets);
     if searched.len() < text.len() {
         // A secret that the cut splits is found by nothing: what could be its beginning goes.
-        let longest = secrets.iter().map(String::len).max().unwrap_or_default().max(256);
+        let longest = secrets.iter().map(String::len).max().unwrap_or_default().max(SPLIT_MIN);
         clean.truncate(beginning(&clean, clean.len().saturating_sub(longest)).len());
     }
     let clean = sanitise::multiline(&clean.replace("\r\n", "\n"));
@@ -92,11 +115,18 @@ pub fn redact(text: &str, secrets: &[String]) -> String {
     let mut text = text.to_string();
     for secret in secrets.iter().filter(|it| it.len() >= SECRET_MIN) {
         text = text.replace(secret.as_str(), MASK);
+        let escaped = serde_json::Value::from(secret.as_str()).to_string();
+        let escaped = escaped.trim_matches('"');
+        if escaped != secret && escaped.len() >= SECRET_MIN {
+            text = text.replace(escaped, MASK);
+        }
     }
-    match &*PATTERN {
-        Some(pattern) => pattern.replace_all(&text, format!("${{1}}{MASK}")).into_owned(),
-        None => text,
+    for pattern in PATTERNS.iter() {
+        if let Cow::Owned(clean) = pattern.replace_all(&text, format!("${{1}}{MASK}${{3}}")) {
+            text = clean;
+        }
     }
+    text
 }
 
 #[cfg(test)]
@@ -112,6 +142,17 @@ mod tests {
             ("postgres://app:s3cret@db/x", "postgres://app:***@db/x"),
             ("password=abc&user=bob", "password=***&user=bob"),
             ("the token expired", "the token expired"),
+            // A port is no password.
+            ("redirects to http://127.0.0.1:8080/x (307)", "redirects to http://127.0.0.1:8080/x (307)"),
+            ("see http://h:80/a?mail=x@y", "see http://h:80/a?mail=x@y"),
+            ("http://h:80 https://u:p4ss@h:443/", "http://h:80 https://u:***@h:443/"),
+            (r#"{"access_token":"a b, c","n":1}"#, r#"{"access_token":"***","n":1}"#),
+            (r#"{"x-api-key": 'a b'}"#, r#"{"x-api-key": '***'}"#),
+            (r#""{\"client_secret\":\"abc\"}""#, r#""{\"client_secret\":\"***\"}""#),
+            ("Authorization: Digest abc", "Authorization: Digest ***"),
+            ("auth=Basic dTpwYXNzdw==, x", "auth=Basic ***, x"),
+            ("basic authentication is asked for", "basic authentication is asked for"),
+            ("got eyJhbGciOiJIUzI1NiJ9.abc.def there", "got *** there"),
         ] {
             assert_eq!(redact(text, &["hunter22".into()]), wanted);
         }
@@ -141,6 +182,20 @@ mod tests {
         let masked = secret.repeat(BODY_SEARCHED_MAX / secret.len() + 2);
         let kept = body(&masked, &[secret]);
         assert!(kept.chars().all(|it| it == '*'), "{kept}");
+    }
+
+    #[test]
+    fn an_excerpt_holds_no_part_of_a_secret_wherever_it_is_cut() {
+        let secret = "A".to_string() + &"b".repeat(300);
+        for before in 0..330 {
+            let text = "x".repeat(before) + &secret.repeat(3);
+            for chars_max in [10, 60] {
+                let kept = excerpt(&text, std::slice::from_ref(&secret), chars_max);
+                assert!(!kept.contains(['A', 'b']), "{before}: {kept}");
+            }
+        }
+        assert_eq!(excerpt(r#"say "p\"q" p"q1"#, &[r#"p"q1"#.into()], 99), r#"say "p\"q" ***"#);
+        assert_eq!(excerpt(r#"{"a":"p\"q1"}"#, &[r#"p"q1"#.into()], 99), r#"{"a":"***"}"#);
     }
 
     #[test]

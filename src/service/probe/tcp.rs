@@ -140,6 +140,10 @@ impl Probe for TcpProbe {
         (&self.host, self.port, self.starttls, settings, &self.script).hash(&mut hasher);
     }
 
+    fn hide(&self, text: &str, chars_max: usize) -> String {
+        redact::excerpt(text, &self.script.secrets, chars_max)
+    }
+
     fn testify(&self, values: &Values, evidence: &mut Evidence) {
         let last = values.text.lines().filter_map(|it| it.strip_prefix("< ")).next_back().unwrap_or_default();
         evidence.text = redact::evidence(last, &self.script.secrets);

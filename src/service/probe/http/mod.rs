@@ -110,6 +110,10 @@ impl Probe for HttpProbe {
         self.settings.hash(&mut hasher);
     }
 
+    fn hide(&self, text: &str, chars_max: usize) -> String {
+        redact::excerpt(text, &self.settings.secrets, chars_max)
+    }
+
     fn testify(&self, values: &Values, evidence: &mut Evidence) {
         redact::answer(values, evidence, &self.settings.secrets);
     }

@@ -186,12 +186,14 @@ impl Step {
         let asked = self.asked(&baggage.carried)?;
         let around = Around { jar: Some(&mut baggage.jar), ..Around::default() };
         exchange::ask(&self.wire, asked, around, deadline, seen).await?;
-        if let Some(trouble) = self.expect.iter().find_map(|it| it.trouble(&seen.values)) {
-            // What was to be taken is a secret also when the step fails for another reason.
-            let _ = self.take_all(baggage, seen);
-            return Err((ProbeResult::Fail, trouble));
+        // What was to be taken is a secret also when the step fails for another reason.
+        let taken = self.take_all(baggage, seen);
+        baggage.keep_secrets();
+        let hide = |text: &str, chars_max: usize| redact::excerpt(text, &baggage.secrets, chars_max);
+        match self.expect.iter().find_map(|it| it.trouble(&seen.values, &hide)) {
+            Some(trouble) => Err((ProbeResult::Fail, trouble)),
+            None => taken,
         }
-        self.take_all(baggage, seen)
     }
 
     fn take_all(&self, baggage: &mut Baggage, seen: &Observation) -> Result<(), Verdict> {

@@ -280,6 +280,12 @@ impl Expression {
         Ok(Self { source: text.trim().to_string(), alternatives })
     }
 
+    /// The same, shown as this text: how the config writes it.
+    #[must_use]
+    pub fn shown_as(self, text: &str) -> Self {
+        Self { source: text.trim().to_string(), ..self }
+    }
+
     /// True when a comparison is about the HTTP status.
     pub fn is_about_status(&self) -> bool {
         self.alternatives.iter().any(|it| it.subject == Subject::Status)

@@ -66,11 +66,8 @@ pub fn weigh(
     let lag = lag + seen.queued;
     let latency_suspect = lag > LAG_SUSPECT;
     let (result, trouble) = verdict(&seen, latency_suspect, expect, prefer, hide);
-    let trouble = trouble.map(|it| Trouble {
-        brief: hide(&it.brief, REASON_MAX),
-        text: hide(&it.text, REASON_MAX),
-        ..it
-    });
+    let trouble =
+        trouble.map(|it| Trouble { brief: hide(&it.brief, REASON_MAX), text: hide(&it.text, REASON_MAX), ..it });
     let phases = seen.values.phases;
     (Outcome { at, result, phases, trouble, evidence: seen.evidence, lag, latency_suspect }, seen.values)
 }
@@ -170,7 +167,10 @@ mod tests {
         let values = Values { status: Some(200), phases, ..Values::default() };
         let seen = Observation { values, ..Observation::default() };
         let parse = |text: &str| vec![Expression::parse(text, Subjects::Http).expect("parses")];
-        judge(Timestamp::UNIX_EPOCH, Duration::from_millis(lag_ms), seen, &parse(expect), &parse(prefer), &|it, _| it.to_string()).result
+        judge(Timestamp::UNIX_EPOCH, Duration::from_millis(lag_ms), seen, &parse(expect), &parse(prefer), &|it, _| {
+            it.to_string()
+        })
+        .result
     }
 
     #[test]
@@ -189,10 +189,7 @@ mod tests {
         let hide = |text: &str, _: usize| text.replace("hunter22", "***");
         let outcome = judge(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &expect, &[], &hide);
         let text = outcome.trouble.expect("trouble").text;
-        assert_eq!(
-            text,
-            "status is 500, expected status < 400; body is '***', expected body contains 'ok'"
-        );
+        assert_eq!(text, "status is 500, expected status < 400; body is '***', expected body contains 'ok'");
         let verdict = Some((ProbeResult::Fail, Trouble::new(Cause::Body, "hunter22", "said hunter22")));
         let seen = Observation { verdict, ..Observation::default() };
         let trouble = judge(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &[], &[], &hide).trouble.expect("trouble");
@@ -207,7 +204,8 @@ mod tests {
         };
         let seen = Observation { members: vec![member("a", 200), member("b", 503)], ..Observation::default() };
         let expect = [Expression::parse("status == 200", Subjects::Http).expect("parses")];
-        let (outcome, values) = weigh(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &expect, &[], &|it, _| it.to_string());
+        let (outcome, values) =
+            weigh(Timestamp::UNIX_EPOCH, Duration::ZERO, seen, &expect, &[], &|it, _| it.to_string());
         assert_eq!((outcome.result, values.status), (ProbeResult::Fail, Some(503)));
         let text = outcome.trouble.expect("trouble").text;
         assert_eq!(text, "1 of 2 at b: status is 503, expected status == 200");

@@ -196,7 +196,8 @@ fn expressions(node: Option<&Node<'_>>, subjects: Subjects) -> Option<Vec<Expres
             continue;
         };
         match Expression::parse(&text, subjects) {
-            Ok(expression) => result.push(expression),
+            // As it is written: a value from the environment or a file is compared and never shown.
+            Ok(expression) => result.push(expression.shown_as(line.raw_str().unwrap_or(&text))),
             Err(error) => {
                 report(&line, error);
                 good = false;

@@ -45,7 +45,8 @@ pub async fn run_and_ask(spec: &ProbeSpec, place: &Place, lag: Duration) -> (Out
     }
     let lag = lag + under_way.map(|it| it.delay()).unwrap_or_default();
     let again = seen.again;
-    let (mut outcome, values) = weigh(at, lag, seen, &spec.expect, &spec.prefer, &|text, max| spec.probe.hide(text, max));
+    let (mut outcome, values) =
+        weigh(at, lag, seen, &spec.expect, &spec.prefer, &|text, max| spec.probe.hide(text, max));
     if outcome.result != ProbeResult::Ok {
         spec.probe.testify(&values, &mut outcome.evidence);
     }

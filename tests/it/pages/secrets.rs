@@ -32,6 +32,12 @@ const PLACES: &[&str] = &[
     "HOOKHEADER",
     "TEAM",
     "PROGRAM",
+    "SAIDQUERY",
+    "SAIDBEARER",
+    "SAIDBASIC",
+    "SAIDHEADER",
+    "SAIDTOKEN",
+    "SAIDEXPECT",
 ];
 
 fn secret(place: &str) -> String {
@@ -49,6 +55,14 @@ fn forms(place: &str) -> Vec<String> {
 
 /// Answers with an error that repeats the whole request, in the body and in a header.
 fn parrot(asked: &Asked) -> Said {
+    let authorization = asked.header("authorization").unwrap_or_default().to_string();
+    match asked.path.as_str() {
+        // What a comparison finds is put into words: it is as bad a place for a secret as any.
+        "/said" => return Said { headers: vec![("x-auth", authorization.clone())], ..Said::json(authorization) },
+        "/said-query" => return Said::json(asked.parameter("x").unwrap_or_default()),
+        "/said-json" => return Said::json(&asked.body),
+        _ => {}
+    }
     let query: Vec<String> = asked.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let headers: Vec<String> = asked.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let body = format!(
@@ -102,6 +116,30 @@ grpc = {{ address = "{host}", metadata = {{ authorization = "Bearer ${{env:SECRE
 name = "script"
 tcp = {{ address = "{host}", script = [{{ send = "GET /?${{env:SECRET_SCRIPT}} HTTP/1.0\r\n\r\n" }}, {{ expect = "^never" }}] }}
 timeout = "500ms"
+[[probe]]
+name = "said-query"
+http = "{url}said-query?x=${{env:SECRET_SAIDQUERY}}"
+expect = "body contains 'nothing'"
+[[probe]]
+name = "said-bearer"
+http = {{ url = "{url}said", bearer = "${{env:SECRET_SAIDBEARER}}" }}
+expect = "body contains 'nothing'"
+[[probe]]
+name = "said-basic"
+http = {{ url = "{url}said", basic = {{ user = "u", password = "${{env:SECRET_SAIDBASIC}}" }} }}
+expect = "header.x-auth == 'nothing'"
+[[probe]]
+name = "said-header"
+http = {{ url = "{url}said", headers = {{ Authorization = "Digest ${{env:SECRET_SAIDHEADER}}" }} }}
+expect = "body == 'nothing'"
+[[probe]]
+name = "said-token"
+http = {{ url = "{url}said-json", method = "POST", json = {{ access_token = "${{env:SECRET_SAIDTOKEN}}" }} }}
+expect = ["json.access_token == 'nothing'", "body == 'nothing'"]
+[[probe]]
+name = "said-expect"
+http = "{url}said"
+expect = "body == '${{env:SECRET_SAIDEXPECT}}'"
 [[probe]]
 name = "command"
 command = {{ argv = ["/bin/sh", "-c", "echo \"no login with $PASSWORD\"; exit 2"], env = {{ PASSWORD = "${{env:SECRET_COMMAND}}" }} }}
@@ -186,7 +224,7 @@ fn no_secret_is_written_shown_or_printed_also_when_peers_repeat_it() {
         }
     };
     // Every probe's detail and explanation, the notifiers.
-    for _ in 0..13 {
+    for _ in 0..19 {
         shown(&pty.text());
         pty.keys("\r");
         pty.wait_for("settings");
@@ -203,7 +241,15 @@ fn no_secret_is_written_shown_or_printed_also_when_peers_repeat_it() {
         pty.wait_for("enter detail");
         pty.keys("j");
     }
-    for arguments in [&["check"][..], &["doctor"], &["explain", "query"], &["explain", "command"], &["status"]] {
+    for arguments in [
+        &["check"][..],
+        &["doctor"],
+        &["explain", "query"],
+        &["explain", "command"],
+        &["explain", "said-bearer"],
+        &["alerts"],
+        &["status"],
+    ] {
         let (_, printed) = beside(&pty, &hook, arguments);
         shown(&printed);
     }
@@ -221,6 +267,12 @@ fn no_secret_is_written_shown_or_printed_also_when_peers_repeat_it() {
         "metrics",
         "monitor",
         "journey",
+        "said-query",
+        "said-bearer",
+        "said-basic",
+        "said-header",
+        "said-token",
+        "said-expect",
     ] {
         let (code, printed) = beside(&pty, &hook, &["probe", name]);
         assert_ne!(code, Some(0), "{name}: {printed}");

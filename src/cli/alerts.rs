@@ -237,7 +237,7 @@ impl UnsentView {
     fn new(kept: &Kept) -> Self {
         let (attempts, next, error) = match &kept.state {
             DeliveryState::Sending { attempt } => (*attempt, None, None),
-            DeliveryState::Retrying { attempt, next, error } => (*attempt, Some(*next), Some(error.clone())),
+            DeliveryState::Retrying { attempt, next, error, .. } => (*attempt, Some(*next), Some(error.clone())),
             _ => (0, None, None),
         };
         let delivery = &kept.delivery;

@@ -127,7 +127,7 @@ fn delivery(news: &DeliveryNews) {
     match &news.state {
         DeliveryState::Sent { attempts, .. } if is_page => tracing::info!(to, about, what, attempts, "page sent"),
         DeliveryState::Sent { attempts, .. } => tracing::info!(to, about, what, attempts, "notification sent"),
-        DeliveryState::Retrying { attempt, next, error } => {
+        DeliveryState::Retrying { attempt, next, error, .. } => {
             tracing::warn!(to, about, what, attempt, next = %next, error, "notification failed and is tried again");
         }
         DeliveryState::Failed { attempts, error } => {

@@ -382,7 +382,7 @@ fn the_header_says_what_could_not_be_told() {
         notifier: "chat".into(),
         action: Action::Trigger,
         at: desk.now,
-        state: DeliveryState::Retrying { attempt: 2, next: desk.now, error: "answered 502".into() },
+        state: DeliveryState::Retrying { attempt: 2, next: desk.now, error: "answered 502".into(), refused: false },
         durable: true,
     };
     desk.fact(Fact::Alert(AlertFact::Delivery(Box::new(news))));

@@ -78,6 +78,9 @@ struct Status {
     lag_ms: u64,
 }
 
+/// Probes that are down and named in the text: two lines of a terminal.
+const NAMED_MAX: usize = 12;
+
 async fn ask(state_dir: &Path) -> Status {
     let mut status = Status { state_dir: state_dir.display().to_string(), ..Status::default() };
     match glance::look(state_dir).await {
@@ -161,7 +164,12 @@ impl Status {
         for mistake in &self.rejected {
             line("", format!("changed and rejected: {mistake}"));
         }
-        let down = if self.down.is_empty() { "none down".into() } else { format!("down: {}", self.down.join(", ")) };
+        let named = self.down.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let down = match (self.down.len(), self.down.len().saturating_sub(NAMED_MAX)) {
+            (0, _) => "none down".to_string(),
+            (_, 0) => format!("down: {named}"),
+            (all, more) => format!("{all} down: {named} and {more} more (`--json` names all)"),
+        };
         line("probes", format!("{}, {down}, latest by {} ms", self.probes, self.lag_ms));
         line("unsent", if self.unsent == 0 { "nothing".into() } else { self.unsent.to_string() });
         for failing in &self.failing {

@@ -135,6 +135,9 @@ pub enum DeliveryState {
         next: Timestamp,
         /// What went wrong, redacted.
         error: String,
+        /// The channel refuses it as it is: it is tried again seldom, in case the config or the channel is mended.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        refused: bool,
     },
     /// It cannot be delivered: the channel refuses it for good.
     Failed {

@@ -191,6 +191,8 @@ pub struct ExpressionError {
 #[derive(Debug, Clone)]
 pub struct Expression {
     source: String,
+    // It goes without saying; the config does not.
+    is_usual: bool,
     // Holds when one of them holds; never empty.
     alternatives: Vec<Comparison>,
 }
@@ -277,13 +279,24 @@ impl Expression {
             let hint = "write one comparison a line; lines must all hold, `or` stands between alternatives";
             return fail(token.range.clone(), "unexpected text after the comparison", Some(hint.into()));
         }
-        Ok(Self { source: text.trim().to_string(), alternatives })
+        Ok(Self { source: text.trim().to_string(), is_usual: false, alternatives })
     }
 
     /// The same, shown as this text: how the config writes it.
     #[must_use]
     pub fn shown_as(self, text: &str) -> Self {
         Self { source: text.trim().to_string(), ..self }
+    }
+
+    /// The same as one that goes without saying.
+    #[must_use]
+    pub fn usual(self) -> Self {
+        Self { is_usual: true, ..self }
+    }
+
+    /// True for one that goes without saying.
+    pub fn is_usual(&self) -> bool {
+        self.is_usual
     }
 
     /// True when a comparison is about the HTTP status.

@@ -121,6 +121,9 @@ fn verdict(
     }
     let mut failed: Option<Trouble> = None;
     for expression in expect {
+        if failed.is_some() && expression.is_usual() {
+            continue;
+        }
         let Some(trouble) = expression.trouble(&seen.values, hide) else { continue };
         if latency_suspect && expression.is_about_time() {
             if failed.is_some() {

@@ -21,6 +21,7 @@ use crate::domain::sanitise;
 use crate::registry::node::Node;
 use crate::service::notify::{RetryAfter, SendError};
 use crate::service::probe::redact::redact;
+use crate::service::probe::secure::words;
 
 /// Time to connect, TLS included: what takes longer is away.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -155,8 +156,8 @@ impl Endpoint {
         let text = |name| headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
         if status.is_redirection() {
             let place = text(header::LOCATION).and_then(|it| self.url.join(it).ok());
-            let place = place.and_then(|it| Some(format!("{}://{}", it.scheme(), it.host_str()?)));
-            let place = place.map_or_else(String::new, |it| format!(" to {}", self.clean(&it)));
+            let place = place
+                .map_or_else(String::new, |it| format!(" to {}", self.clean(&shown_place(&it, self.url_is_secret))));
             return Err(SendError::permanent(format!(
                 "{host} redirects{place} ({}), and secrets do not follow: write that URL into the config if it is right",
                 status.as_u16()
@@ -194,6 +195,14 @@ impl Endpoint {
         };
         SendError { ambiguous: !before_it_was_sent, text: self.clean(&text), ..SendError::default() }
     }
+}
+
+/// Where a redirect leads, without user and query, and without the path where a path is a secret.
+fn shown_place(url: &Url, path_is_secret: bool) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map_or_else(String::new, |it| format!(":{it}"));
+    let path = if path_is_secret { "" } else { url.path() };
+    format!("{}://{host}{port}{path}", url.scheme())
 }
 
 /// Reads the beginning of a body. One that breaks off has said what it had to say with its status.
@@ -247,12 +256,20 @@ pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<RetryAfter> {
     Some(RetryAfter::At(at.min(now.checked_add(RETRY_AFTER_MAX).unwrap_or(now))))
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
+/// What an error says at its core; what TLS says, in words.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    loop {
+        if let Some(error) = innermost.downcast_ref::<rustls::Error>() {
+            return words::failure(error);
+        }
+        // An I/O error hides what it is made of from `source`.
+        let inner = innermost.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        match inner.map(|it| it as &(dyn std::error::Error + 'static)).or_else(|| innermost.source()) {
+            Some(source) => innermost = source,
+            None => return innermost.to_string(),
+        }
     }
-    innermost.to_string()
 }
 
 fn client(authorities: Option<&Vec<Vec<u8>>>) -> Result<Client, String> {
@@ -372,6 +389,13 @@ mod tests {
         check("invalid_payload", "invalid_payload");
         check("<html>Bad Gateway</html>", "");
         check("{}", "");
+    }
+
+    #[test]
+    fn a_redirect_is_shown_with_its_port_and_path_and_without_user_and_query() {
+        let shown = |url: &str, secret| shown_place(&Url::parse(url).unwrap(), secret);
+        assert_eq!(shown("http://u:p@127.0.0.1:8081/stolen?key=x", false), "http://127.0.0.1:8081/stolen");
+        assert_eq!(shown("https://hooks.example.com/T1/s3cret", true), "https://hooks.example.com");
     }
 
     #[test]

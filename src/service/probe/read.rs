@@ -163,7 +163,7 @@ pub(super) fn expectations_of(probe: &dyn Probe, node: Option<&Node<'_>>) -> Opt
     let subjects = probe.subjects();
     let mut expect = expectations(node, subjects)?;
     let usual = probe.usually(&|subject| expect.iter().any(|it| it.is_about(subject)));
-    expect.splice(0..0, usual.into_iter().filter_map(|it| Expression::parse(it, subjects).ok()));
+    expect.splice(0..0, usual.into_iter().filter_map(|it| Expression::parse(it, subjects).ok().map(Expression::usual)));
     Some(expect)
 }
 
@@ -172,7 +172,8 @@ pub(super) fn expectations(node: Option<&Node<'_>>, subjects: Subjects) -> Optio
     let mut expect = expressions(node, subjects)?;
     if subjects == Subjects::Http && !expect.iter().any(Expression::is_about_status) {
         let default = ["status >= 200", "status < 400"];
-        expect.splice(0..0, default.iter().filter_map(|it| Expression::parse(it, subjects).ok()));
+        expect
+            .splice(0..0, default.iter().filter_map(|it| Expression::parse(it, subjects).ok().map(Expression::usual)));
     }
     Some(expect)
 }

@@ -35,6 +35,9 @@ pub struct Out {
     pub fallback_at: Option<Timestamp>,
     /// Why the last attempt failed.
     pub error: Option<String>,
+    /// The channel refuses it as it is; the fallback has been asked.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 /// How a notifier is doing.
@@ -204,7 +207,15 @@ impl AlertBoard {
         let may_fall_back = matches!(action, Action::Trigger | Action::Resolve | Action::Digest);
         let fallback_at = rule.fallback.as_ref().filter(|_| may_fall_back).map(|_| now + signed(rule.fallback_after));
         let keys: Vec<String> = entries.iter().map(|it| it.key.clone()).collect();
-        let out = Out { notifier: name.to_string(), action, at: now, keys: keys.clone(), fallback_at, error: None };
+        let out = Out {
+            notifier: name.to_string(),
+            action,
+            at: now,
+            keys: keys.clone(),
+            fallback_at,
+            error: None,
+            refused: false,
+        };
         self.outs.insert(id.clone(), out);
         run.keep(Row::Out(id.clone()));
         if self.outs.len() > OUTS_MAX
@@ -284,8 +295,14 @@ impl AlertBoard {
         let (name, what) = (out.notifier.clone(), out.action.word());
         match &news.state {
             DeliveryState::Queued | DeliveryState::Sending { .. } => {}
-            DeliveryState::Retrying { attempt, error, .. } => {
+            DeliveryState::Retrying { attempt, error, refused, .. } => {
+                let is_first_refusal = *refused && !std::mem::replace(&mut out.refused, *refused);
                 out.error = Some(error.clone());
+                if is_first_refusal {
+                    // Waiting longer for this channel helps nobody.
+                    out.fallback_at = None;
+                }
+                let whole = out.clone();
                 let keys = out.keys.clone();
                 // The first attempts matter, later ones by their order: a day of retries must not push out the rest.
                 if attempt.is_power_of_two() {
@@ -297,6 +314,16 @@ impl AlertBoard {
                             &format!("attempt {attempt} of {what} by `{name}` failed: {error}"),
                         );
                     }
+                }
+                if is_first_refusal {
+                    run.keep(Row::Out(news.id.clone()));
+                    let seldom =
+                        format!("`{name}` refuses the {what}; it stays unsent and is tried again seldom: {error}");
+                    for key in &whole.keys {
+                        self.note_about(run, key, "delivery", &seldom);
+                    }
+                    run.tell(&name, format!("could not be told ({what}): {error}"));
+                    self.fall_back(run, &whole, error);
                 }
             }
             DeliveryState::Sent { receipt, attempts } => {

@@ -173,7 +173,12 @@ fn a_fallback_takes_over_what_is_refused_or_late_and_never_goes_round() {
         world.pass(10);
         assert_eq!(world.sent(), ["trigger sms h/api/1"]);
         if refused {
-            world.answer("sms", DeliveryState::Failed { attempts: 1, error: "403 forbidden".into() });
+            let next = world.now + jiff::SignedDuration::from_secs(60);
+            world.answer(
+                "sms",
+                DeliveryState::Retrying { attempt: 1, next, error: "403 forbidden".into(), refused: true },
+            );
+            assert_eq!(world.board.unsent(), 1, "it is not given up");
             world.pass(10);
         } else {
             world.pass(59);

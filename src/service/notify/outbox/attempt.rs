@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::domain::alert::delivery::{Delivery, DeliveryState};
+use crate::domain::alert::delivery::{Action, Delivery, DeliveryState};
 use crate::domain::sanitise;
 use crate::service::ServiceSetup;
 use crate::service::notify::outbox::fault::{self, Step};
@@ -22,13 +23,20 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// The longest pause that a channel can ask for; one that says a year is ill.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// The first pause after a refusal for good; it doubles with every attempt. What is wrong is in the config or at the
+/// channel, and a person mends it.
+const REFUSED_PAUSE_FIRST: Duration = Duration::from_secs(60);
+/// The longest of these pauses.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// A page or a recovery that is refused is given up when it is as old as this: a long weekend.
+const REFUSED_KEPT: SignedDuration = SignedDuration::from_hours(4 * 24);
 /// A notifier must answer by its deadline; one that does not is given up this much later.
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Inner {
     /// Makes one attempt to send a delivery and puts it back, or away.
     pub(super) async fn attempt(self: Arc<Self>, waiting: Waiting) {
-        let Waiting { delivery, attempts, mut reached, expires, .. } = waiting;
+        let Waiting { delivery, attempts, mut reached, expires, refusals, .. } = waiting;
         let number = attempts + 1;
         let begun = clock::now();
         let state = DeliveryState::Sending { attempt: number };
@@ -75,8 +83,12 @@ impl Inner {
                     None => None,
                 };
                 pause = due;
-                let due = due.unwrap_or_else(|| timer + backoff(number, fastrand::f64()));
-                let state = if error.permanent {
+                let is_lasting = matches!(delivery.action, Action::Trigger | Action::Resolve | Action::Digest)
+                    && now.duration_since(delivery.at) < REFUSED_KEPT;
+                let refused = error.permanent;
+                let wait = if refused { refused_pause(refusals) } else { backoff(number, fastrand::f64()) };
+                let due = due.unwrap_or(timer + wait);
+                let state = if refused && !is_lasting {
                     DeliveryState::Failed { attempts: number, error: error.text }
                 } else if self.queue().is_superseded(&delivery.id) {
                     DeliveryState::Merged
@@ -84,7 +96,7 @@ impl Inner {
                     DeliveryState::Expired
                 } else {
                     let next = now.saturating_add(due - timer).unwrap_or(now);
-                    DeliveryState::Retrying { attempt: number, next, error: error.text }
+                    DeliveryState::Retrying { attempt: number, next, error: error.text, refused }
                 };
                 (state, text)
             }
@@ -124,6 +136,11 @@ pub(super) async fn send(
         Ok(_) => Err(SendError::ambiguous("the attempt was given up")),
         Err(_) => Err(SendError::ambiguous(format!("no answer within {:?}", spec.timeout))),
     }
+}
+
+/// The pause after a refusal for good that so many came before.
+fn refused_pause(refusals: u32) -> Duration {
+    REFUSED_PAUSE_FIRST.saturating_mul(1 << refusals.min(20)).min(REFUSED_PAUSE_MAX)
 }
 
 /// The pause after attempt `number`, by a random number from 0 to 1: half of it is fixed, half is by chance, so

@@ -93,7 +93,8 @@ impl Outbox {
         outbox
     }
 
-    /// Takes changed notifiers into use. What waits for one that was changed is tried again at once.
+    /// Takes notifiers into use. What waits for one that was changed is tried again at once, and what was refused in
+    /// any case.
     pub fn reload(&self, specs: Vec<NotifierSpec>) {
         let mut known = self.inner.specs();
         let old = std::mem::take(&mut *known);
@@ -122,6 +123,7 @@ impl Outbox {
             queue.lasting(&name).for_each(|it| notifier.resume(it));
             queue.hurry(&name, clock::timer());
         }
+        queue.hurry_refused(clock::timer());
         drop(queue);
         self.inner.changed.notify_one();
     }

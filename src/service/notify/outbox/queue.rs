@@ -44,6 +44,8 @@ pub struct Waiting {
     pub attempts: u32,
     /// Recipients that have it.
     pub reached: Vec<String>,
+    /// Times that the channel has refused it for good, in a row; 0 when it failed otherwise or was not tried.
+    pub refusals: u32,
     /// When it is no longer worth sending.
     pub expires: Option<Instant>,
     /// Not before then.
@@ -98,6 +100,7 @@ impl Queue {
         let waiting = Waiting {
             attempts: 0,
             reached: Vec::new(),
+            refusals: 0,
             expires,
             due: latest,
             phase: Phase::Committing,
@@ -110,10 +113,17 @@ impl Queue {
     /// Puts a delivery of an earlier run in.
     pub fn restore(&mut self, kept: Kept, now: Timestamp, timer: Instant) {
         let Kept { delivery, state, reached, .. } = kept;
+        // A start may be with another config: what was refused is tried at once.
         let (attempts, due) = match &state {
+            DeliveryState::Retrying { attempt, refused: true, .. } => (*attempt, timer),
             DeliveryState::Sending { attempt } => {
                 let error = "the process ended during the attempt; it may have arrived".to_string();
-                self.tell(&delivery, DeliveryState::Retrying { attempt: *attempt, next: now, error }, now, true);
+                self.tell(
+                    &delivery,
+                    DeliveryState::Retrying { attempt: *attempt, next: now, error, refused: false },
+                    now,
+                    true,
+                );
                 (*attempt, timer)
             }
             DeliveryState::Retrying { attempt, next, .. } => (*attempt, timer_at(*next, now, timer, RESTORED_WAIT_MAX)),
@@ -121,7 +131,7 @@ impl Queue {
         };
         let expires = delivery.expires.map(|it| timer_at(it, now, timer, Duration::MAX));
         let phase = Phase::Waiting;
-        self.insert(Waiting { delivery, attempts, reached, expires, due, phase, superseded: false });
+        self.insert(Waiting { delivery, attempts, reached, refusals: 0, expires, due, phase, superseded: false });
     }
 
     fn insert(&mut self, waiting: Waiting) {
@@ -242,10 +252,11 @@ impl Queue {
         }
         let Some(number) = self.numbers.get(&delivery.id).copied() else { return };
         match state {
-            DeliveryState::Retrying { attempt, next, .. } => {
+            DeliveryState::Retrying { attempt, next, refused, .. } => {
                 if let Some(waiting) = self.open.get_mut(&number) {
                     waiting.attempts = attempt;
                     waiting.reached = reached;
+                    waiting.refusals = if refused { waiting.refusals.saturating_add(1) } else { 0 };
                     waiting.phase = Phase::Waiting;
                     waiting.due = timer_at(next, now, timer, Duration::MAX);
                 }
@@ -285,6 +296,12 @@ impl Queue {
         self.pauses.remove(notifier);
         let waiting = self.open.values_mut().filter(|it| it.phase == Phase::Waiting);
         waiting.filter(|it| it.delivery.notifier == notifier).for_each(|it| it.due = timer);
+    }
+
+    /// What was refused is tried now: a person has read the config again, and so means it to work.
+    pub fn hurry_refused(&mut self, timer: Instant) {
+        let refused = self.open.values_mut().filter(|it| it.phase == Phase::Waiting && it.refusals > 0);
+        refused.for_each(|it| (it.due, it.refusals) = (timer, 0));
     }
 
     /// Says what became of a delivery.

@@ -256,16 +256,52 @@ async fn a_channel_that_asks_for_a_year_is_asked_again_in_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_good_ends_it_and_lets_the_next_go() {
+async fn a_page_or_recovery_that_is_refused_is_tried_seldom_and_sent_when_the_channel_is_mended() {
     let mut bench = Bench::new();
-    let refuses = |it: &Delivery, _| match it.id.as_str() {
-        "a1" => Answer::Refused(SendError::permanent("400: no such service")),
+    let refuses = |it: &Delivery, number| match (it.id.as_str(), number) {
+        ("a1", 1..=7) => Answer::Refused(SendError::permanent("307: redirects")),
         _ => Answer::Sent,
     };
     bench.start(vec![bench.spec("hook", 0, refuses)]);
-    bench.submit(vec![delivery("a1", "a", "hook"), delivery("a2", "a", "hook")]);
+    let recovery = Delivery { action: Action::Resolve, ..delivery("a1", "a", "hook") };
+    bench.submit(vec![recovery]);
+    let (_, state) = bench.news().await;
+    let DeliveryState::Retrying { attempt: 1, error, refused: true, .. } = state else { panic!("{state:?}") };
+    assert_eq!(error, "307: redirects");
+    assert_eq!(bench.ended(1).await, [("a1".into(), sent(8))]);
+    let tried = bench.tried("a1");
+    let pauses: Vec<u64> = tried.windows(2).map(|it| (it[1] - it[0]).as_secs_f64().round() as u64).collect();
+    assert_eq!(pauses, [60, 120, 240, 480, 960, 1920, 3600]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_tried_at_once_when_the_config_is_read_again() {
+    let mut bench = Bench::new();
+    let refuses = |_: &Delivery, number| match number {
+        1..=3 => Answer::Refused(SendError::permanent("400: no such service")),
+        _ => Answer::Sent,
+    };
+    bench.start(vec![bench.spec("hook", 0, refuses)]);
+    bench.submit(vec![delivery("a1", "a", "hook")]);
+    for _ in 0..3 {
+        assert!(matches!(bench.news().await.1, DeliveryState::Retrying { refused: true, .. }));
+        bench.outbox().reload(vec![bench.spec("hook", 0, refuses)]);
+    }
+    assert_eq!(bench.ended(1).await, [("a1".into(), sent(4))]);
+    assert!(bench.began.elapsed() < Duration::from_secs(10), "{:?}", bench.began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_given_up_when_it_is_old_or_no_page() {
+    let mut bench = Bench::new();
+    bench.start(vec![bench.spec("hook", 0, |_, _| Answer::Refused(SendError::permanent("400: no such service")))]);
+    let old = Delivery { at: clock::now() - SignedDuration::from_hours(97), ..delivery("a1", "a", "hook") };
+    let remind = Delivery { action: Action::Remind, ..delivery("b1", "b", "hook") };
+    bench.submit(vec![old]);
     let failed = DeliveryState::Failed { attempts: 1, error: "400: no such service".into() };
-    assert_eq!(bench.ended(2).await, [("a1".into(), failed), ("a2".into(), sent(1))]);
+    assert_eq!(bench.ended(1).await, [("a1".into(), failed.clone())]);
+    bench.submit(vec![remind]);
+    assert_eq!(bench.ended(1).await, [("b1".into(), failed)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +401,7 @@ async fn what_an_earlier_run_left_goes_on_where_it_was() {
     let kept = |id: &str, state| Kept { delivery: delivery(id, id, "hook"), state, changed: now, reached: Vec::new() };
     // The clock was a year ahead when this was written.
     let next = now + SignedDuration::from_hours(366 * 24);
-    let retrying = DeliveryState::Retrying { attempt: 4, next, error: "500".into() };
+    let retrying = DeliveryState::Retrying { attempt: 4, next, error: "500".into(), refused: false };
     let left = vec![
         kept("queued", DeliveryState::Queued),
         kept("sending", DeliveryState::Sending { attempt: 2 }),
@@ -453,7 +489,12 @@ async fn a_clock_that_jumps_neither_expires_nor_delays() {
     let (started, marks, _) = queue.start(now + year, timer);
     assert_eq!((started.len(), marks.len()), (1, 0), "a year ahead: it is not late");
     // An attempt failed; the clock is set back before the next.
-    let state = DeliveryState::Retrying { attempt: 1, next: now + SignedDuration::from_secs(2), error: "500".into() };
+    let state = DeliveryState::Retrying {
+        attempt: 1,
+        next: now + SignedDuration::from_secs(2),
+        error: "500".into(),
+        refused: false,
+    };
     queue.ended(&first, state, Vec::new(), None, (now, timer), true);
     let (started, _, next) = queue.start(now - year, timer + Duration::from_secs(1));
     assert!(started.is_empty());

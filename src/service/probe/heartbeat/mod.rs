@@ -203,9 +203,15 @@ impl HeartbeatProbe {
             Some(good) => format!("last good beat {} ago", format::duration(format::since(now, good))),
             None => "no beat has ever come".to_string(),
         };
+        // In a reason, which is kept, a time stays true and an age does not.
+        let last_at = match beats.good {
+            Some(good) => format!("last good beat at {good:.0}"),
+            None => last.clone(),
+        };
         let ahead = |due: Timestamp| format::duration(format::since(due, now));
         let behind = |due: Timestamp| format::duration(format::since(now, due));
         let running = beats.running_since.map(|it| format!(", running for {}", behind(it))).unwrap_or_default();
+        let running_at = beats.running_since.map(|it| format!(", running since {it:.0}")).unwrap_or_default();
         let pulse = beats.pulse(&self.rhythm, now);
         seen.evidence.text = match pulse {
             Pulse::New { due } => format!("new: {last}, the first is due in {}{running}", ahead(due)),
@@ -216,19 +222,16 @@ impl HeartbeatProbe {
         match pulse {
             Pulse::New { .. } | Pulse::Up { .. } => None,
             Pulse::Late { due } => {
-                let (_, trouble) =
-                    fail(Cause::Silent, "late", format!("late: due {} ago, {last}{running}", behind(due)));
+                let (_, trouble) = fail(Cause::Silent, "late", format!("late: due at {due:.0}, {last_at}{running_at}"));
                 Some((ProbeResult::Degraded, trouble))
             }
             Pulse::Missing { due } => {
-                let text =
-                    format!("no beat: due {} ago, grace {}, {last}", behind(due), format::span(self.rhythm.grace));
+                let text = format!("no beat: due at {due:.0}, grace {}, {last_at}", format::span(self.rhythm.grace));
                 Some(fail(Cause::Silent, &format!("silent {}", behind(due)), text))
             }
             Pulse::Stuck { since } => {
                 let text = format!(
-                    "started {} ago and has not ended within its grace of {}",
-                    behind(since),
+                    "started at {since:.0} and has not ended within its grace of {}",
                     format::span(self.rhythm.grace)
                 );
                 Some(fail(Cause::Silent, "not ended", text))

@@ -2,6 +2,7 @@
 
 mod chain;
 mod settings;
+pub mod words;
 
 use std::cell::RefCell;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -252,9 +253,13 @@ fn handshake_trouble(host: &str, error: &std::io::Error) -> Trouble {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             tls("tls", "the certificate's issuer is not trusted".into())
         }
-        Error::InvalidCertificate(other) => tls("tls", format!("the certificate is not valid: {other}")),
-        Error::AlertReceived(alert) => tls("tls", format!("the server refused the TLS handshake: {alert:?}")),
+        Error::InvalidCertificate(other) => {
+            tls("tls", format!("the certificate is not valid: {}", words::invalid(other)))
+        }
+        Error::AlertReceived(alert) => {
+            tls("tls", format!("the server refused the TLS handshake: {}", words::alert(*alert)))
+        }
         Error::InvalidMessage(_) => tls("not tls", "the answer is not TLS: does this port speak plain http?".into()),
-        other => tls("tls", format!("the TLS handshake failed: {other}")),
+        other => tls("tls", format!("the TLS handshake failed: {}", words::failure(other))),
     }
 }

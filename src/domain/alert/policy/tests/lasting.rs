@@ -149,7 +149,8 @@ fn happen(world: &mut World, events: &[Event], restarts: bool) {
                 world.answer(NOTIFIERS[*at], DeliveryState::Failed { attempts: 1, error: "403".into() });
             }
             Event::Answer(at, Answer::Retry) => {
-                let state = DeliveryState::Retrying { attempt: 1, next: world.now, error: "timeout".into() };
+                let state =
+                    DeliveryState::Retrying { attempt: 1, next: world.now, error: "timeout".into(), refused: false };
                 world.answer(NOTIFIERS[*at], state);
             }
         }

@@ -143,8 +143,11 @@ pub enum GapKind {
     Rotated,
     /// The file shrank; this many bytes were written and gone before they were read.
     Truncated {
-        /// Bytes that were never read.
+        /// Bytes that are known to have been there and were never read.
         unread_bytes: u64,
+        /// When somebody last looked. What was written between then and the truncation is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        looked_at: Option<Timestamp>,
     },
     /// The file was deleted; reading goes on if it comes back.
     Deleted,

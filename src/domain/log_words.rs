@@ -1,5 +1,6 @@
 //! What a log says about itself in words: what is missing of it.
 
+use crate::clock;
 use crate::domain::format;
 use crate::domain::log::GapKind;
 use crate::domain::sanitise;
@@ -8,9 +9,16 @@ use crate::domain::sanitise;
 pub fn gap(name: &str, kind: &GapKind) -> String {
     let text = match kind {
         GapKind::Rotated => format!("{name} rotated, old file read to its end"),
-        GapKind::Truncated { unread_bytes: 0 } => format!("{name} truncated, everything before was read"),
-        GapKind::Truncated { unread_bytes } => {
-            format!("{name} truncated, {} gone before they were read", format::bytes(*unread_bytes))
+        GapKind::Truncated { unread_bytes, looked_at } => {
+            let known = match unread_bytes {
+                0 => "what was seen of it is read".to_string(),
+                _ => format!("{} gone before they were read", format::bytes(*unread_bytes)),
+            };
+            let since = match looked_at {
+                Some(at) => format!("after the last look at {}", at.to_zoned(clock::zone()).strftime("%H:%M:%S%.3f")),
+                None => "shortly before".to_string(),
+            };
+            format!("{name} truncated, {known}; what was written {since} cannot be known")
         }
         GapKind::Deleted => format!("{name} deleted, read on if it comes back"),
         GapKind::Missing => format!("{name} does not exist yet"),

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::domain::log::LINE_BYTES;
 use crate::logstore::archive::Packing;
 use crate::logstore::format::Reading;
 use crate::logstore::spool::Lease;
@@ -419,6 +420,11 @@ impl Segment {
     /// The known stretch without a line end that a byte stands in.
     pub fn unbroken_around(&self, offset: u64) -> Option<Range<u64>> {
         lock(&self.unbroken).iter().find(|it| it.contains(&offset)).cloned()
+    }
+
+    /// Bytes behind the first [`LINE_BYTES`] of the very long lines that were met, which no query looks at.
+    pub fn unsearched_bytes(&self) -> u64 {
+        lock(&self.unbroken).iter().map(|it| (it.end - it.start).saturating_sub(LINE_BYTES)).sum()
     }
 
     /// Keeps that no line ends in a stretch. The last ones are known, one for each very long line.

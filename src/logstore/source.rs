@@ -359,11 +359,12 @@ impl Source {
             let earlier = state.parts.pop().and_then(|it| it.gap);
             match (earlier, &gap.kind) {
                 (
-                    Some(GapMark { kind: GapKind::Truncated { unread_bytes: before }, .. }),
-                    GapKind::Truncated { unread_bytes },
+                    Some(GapMark { kind: GapKind::Truncated { unread_bytes: before, .. }, .. }),
+                    GapKind::Truncated { unread_bytes, looked_at },
                 ) => {
                     // Emptied again and again, it says so once, and how much that cost.
-                    let kind = GapKind::Truncated { unread_bytes: before + unread_bytes };
+                    let unread_bytes = before + unread_bytes;
+                    let kind = GapKind::Truncated { unread_bytes, looked_at: *looked_at };
                     drop(state);
                     return Ok(self.push(segment, Some(GapMark { kind, ..gap })));
                 }

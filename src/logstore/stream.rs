@@ -3,9 +3,11 @@
 //! Unlike a view it owns no thread: the caller decides when to go on, and waits for growth in between.
 
 mod growing;
+mod kept;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +21,10 @@ use crate::logstore::place::{last_record, seek};
 use crate::logstore::present::{Presenter, is_plain};
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::{self, Depth, Scan};
+use crate::logstore::segment::Segment;
 use crate::logstore::source::{Part, Snapshot};
-use crate::logstore::stream::growing::{is_same_record, placed, whole_lines};
+use crate::logstore::stream::growing::{is_same_record, length_on_disk, placed, whole_lines};
+use crate::logstore::stream::kept::Kept;
 use crate::logstore::walk::ahead::{Ahead, Closing};
 use crate::logstore::walk::stretches::Run;
 use crate::logstore::walk::{Direction, Ground, Item, Place, Placed, Step, Walk};
@@ -38,6 +42,8 @@ pub struct Met<'a> {
     pub context: bool,
     /// Bytes of the record that were handed over before; more of it has come since.
     pub from_byte: usize,
+    /// Its last line has no end yet: it is handed over again when it has one.
+    pub unfinished: bool,
     /// Makes rows.
     pub presenter: Presenter<'a>,
 }
@@ -52,6 +58,22 @@ impl Met<'_> {
             }
             Item::Gap { .. } => &[],
         }
+    }
+
+    /// Where the rest of a record lies that is too long to be kept: a segment, and its bytes there.
+    pub fn rest(&self) -> Option<(Arc<Segment>, Range<u64>)> {
+        let Item::Record(found) = &self.placed.item else { return None };
+        let part = self.presenter.snapshots.get(self.placed.source)?.parts.get(found.place.part)?;
+        let (kept, length) = (found.length().max(self.from_byte) as u64, found.block.length_of(found.index));
+        (kept < length).then(|| (part.segment.clone(), found.place.offset + kept..found.place.offset + length))
+    }
+
+    /// The segment of a record and the offsets where it begins and ends there; of a store 0.
+    pub fn extent(&self) -> Option<(u64, Range<u64>)> {
+        let Item::Record(found) = &self.placed.item else { return None };
+        let snapshot = self.presenter.snapshots.get(self.placed.source)?;
+        let number = snapshot.parts.get(found.place.part).map_or(0, |it| it.segment.number);
+        Some((number, found.place.offset..found.place.offset + found.block.length_of(found.index)))
     }
 
     /// The bytes not handed over before, when they can be shown as they are: printable ASCII in lines, nothing cut.
@@ -166,8 +188,10 @@ pub struct Stream<'e> {
     met_stores: HashMap<SourceId, MetStore>,
     /// Per source: the last record met and how much of it was handed over; nothing of one that did not pass so far.
     open: HashMap<SourceId, (Place, usize)>,
-    /// Per source: where the unfinished line begins that was handed over before its time, and where it ended then.
-    unfinished: HashMap<SourceId, (Place, u64)>,
+    /// Per source: where the unfinished line begins that was handed over before its time.
+    unfinished: HashMap<SourceId, Place>,
+    /// Per source: what was read and not handed over yet.
+    kept: HashMap<SourceId, Kept>,
     /// Per source: how long it was when it was last looked at, and since when.
     sizes: HashMap<SourceId, (u64, Instant)>,
     /// The last records that did not match, for the context of the next match.
@@ -200,6 +224,7 @@ impl<'e> Stream<'e> {
             met_stores: HashMap::new(),
             open: HashMap::new(),
             unfinished: HashMap::new(),
+            kept: HashMap::new(),
             sizes: HashMap::new(),
             before: VecDeque::new(),
             after: 0,
@@ -351,7 +376,7 @@ impl<'e> Stream<'e> {
             let Some(part) = snapshot.parts.last().filter(|_| snapshot.store.is_none()) else { continue };
             let line = Place { part: snapshot.parts.len() - 1, offset: whole_lines(snapshot) };
             let id = snapshot.source.id.clone();
-            if line.offset == part.size_bytes || self.unfinished.get(&id).is_some_and(|it| it.0 == line) {
+            if line.offset == part.size_bytes || self.unfinished.get(&id) == Some(&line) {
                 continue;
             }
             let Some(found) = self.found_at(snapshot, last_record(&inner.reader, snapshot)) else { continue };
@@ -360,11 +385,11 @@ impl<'e> Stream<'e> {
             }
             // A record that passes only with this line was not handed over at all.
             let from_byte = self.open.get(&id).filter(|it| it.0 == found.place).map_or(0, |it| it.1);
-            self.unfinished.insert(id, (line, part.size_bytes));
+            self.unfinished.insert(id, line);
             let placed = placed(index, snapshot, found);
             let (look, columns) = (self.look, self.columns.as_slice());
             let presenter = Presenter { snapshots: &snapshots, matcher: &self.matcher, search: None, look, columns };
-            take.met(&Met { placed, context: false, from_byte, presenter })?;
+            take.met(&Met { placed, context: false, from_byte, unfinished: true, presenter })?;
         }
         Ok(())
     }
@@ -373,6 +398,8 @@ impl<'e> Stream<'e> {
         let engine = self.engine;
         let inner = engine.inner();
         let mut snapshots = inner.snapshots(&[], &self.matcher);
+        self.rescue(&snapshots, take)?;
+        let whole = if hold == Hold::Nothing { Vec::new() } else { snapshots.clone() };
         if hold != Hold::Nothing {
             for snapshot in &mut snapshots {
                 let whole = whole_lines(snapshot);
@@ -399,17 +426,23 @@ impl<'e> Stream<'e> {
                 let surplus = self.before.len().saturating_sub(self.context);
                 for earlier in self.before.drain(..).skip(surplus) {
                     if earlier.source < snapshots.len() {
-                        take.met(&Met { placed: earlier, context: true, from_byte: 0, presenter: presenter() })?;
+                        take.met(&Met {
+                            placed: earlier,
+                            context: true,
+                            from_byte: 0,
+                            unfinished: false,
+                            presenter: presenter(),
+                        })?;
                     }
                 }
                 self.after = self.context;
             }
-            take.met(&Met { placed, context: false, from_byte, presenter: presenter() })?;
+            take.met(&Met { placed, context: false, from_byte, unfinished: false, presenter: presenter() })?;
         }
         for (index, snapshot) in snapshots.iter().enumerate() {
             let ground = Ground { reader: &inner.reader, matcher: &matcher, known: None, unit: PAGE_BYTES };
             for (placed, from_byte) in self.late(ground, index, snapshot) {
-                take.met(&Met { placed, context: false, from_byte, presenter: presenter() })?;
+                take.met(&Met { placed, context: false, from_byte, unfinished: false, presenter: presenter() })?;
             }
         }
         let mut limits = Vec::new();
@@ -460,7 +493,7 @@ impl<'e> Stream<'e> {
             _ => None,
         };
         let in_runs = take.takes_runs() && self.context == 0 && look == Look::Original;
-        let run_of = id.filter(|it| in_runs && !self.unfinished.contains_key(it));
+        let run_of = id.filter(|_| in_runs);
         if run_of.is_some() {
             walks = walks.into_iter().map(Walk::in_runs).collect();
         }
@@ -487,10 +520,13 @@ impl<'e> Stream<'e> {
                 if self.open.get(id).is_none_or(|it| it.0 != last)
                     && let Some(found) = self.found_at(snapshot, last)
                 {
-                    let met_bytes = if found.passes(&matcher, snapshot) { found.length() } else { 0 };
+                    let met_bytes = if found.passes(&matcher, snapshot) { length_on_disk(&found) } else { 0 };
                     self.open.insert(id.clone(), (last, met_bytes));
                 }
             }
+        }
+        for (index, whole) in whole.iter().enumerate() {
+            self.keep(whole, &snapshots[index], holds[index]);
         }
         Ok(())
     }
@@ -531,14 +567,9 @@ impl<'e> Stream<'e> {
                     {
                         continue;
                     }
-                    let end = found.place.offset + found.length() as u64;
-                    if self.unfinished.get(&snapshot.source.id) == Some(&(found.place, end)) {
-                        // The source ended without another byte.
-                        continue;
-                    }
                     let passes = self.context == 0 || found.passes(matcher, snapshot);
                     if passes || self.after > 0 {
-                        let length = found.length();
+                        let length = length_on_disk(&found);
                         match self.open.get_mut(&snapshot.source.id) {
                             Some(open) => *open = (found.place, length),
                             None => drop(self.open.insert(snapshot.source.id.clone(), (found.place, length))),
@@ -552,6 +583,7 @@ impl<'e> Stream<'e> {
                                     placed: earlier,
                                     context: true,
                                     from_byte: 0,
+                                    unfinished: false,
                                     presenter: presenter(),
                                 })?;
                             }
@@ -567,9 +599,17 @@ impl<'e> Stream<'e> {
                         }
                         continue;
                     }
-                    take.met(&Met { placed, context: !passes, from_byte: 0, presenter: presenter() })?;
+                    take.met(&Met {
+                        placed,
+                        context: !passes,
+                        from_byte: 0,
+                        unfinished: false,
+                        presenter: presenter(),
+                    })?;
                 }
-                Item::Gap { .. } => take.met(&Met { placed, context: false, from_byte: 0, presenter: presenter() })?,
+                Item::Gap { .. } => {
+                    take.met(&Met { placed, context: false, from_byte: 0, unfinished: false, presenter: presenter() })?
+                }
             }
         }
     }

@@ -40,6 +40,8 @@ pub struct FileTail {
     /// The rotated files there were when somebody last looked among them.
     rotated: HashSet<Identity>,
     state: Option<SourceState>,
+    /// When the last look began.
+    looked_at: Option<Timestamp>,
     reported_bytes: Option<u64>,
     reported_at: Option<Instant>,
 }
@@ -96,6 +98,7 @@ impl FileTail {
             directory: std::env::temp_dir(),
             rotated: HashSet::new(),
             state: None,
+            looked_at: None,
             reported_bytes: None,
             reported_at: None,
         }
@@ -129,7 +132,8 @@ impl FileTail {
                     look.changed = true;
                 }
                 Ok(Change::Truncated { unread_bytes }) => {
-                    let gap = GapMark { kind: GapKind::Truncated { unread_bytes }, at: now };
+                    let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at };
+                    let gap = GapMark { kind, at: now };
                     look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind: gap.kind.clone() });
                     self.source.give_up(segment.uid, gap);
                     look.changed = true;
@@ -141,6 +145,7 @@ impl FileTail {
         if look.archive.is_none() {
             self.look_at_path(now, &mut look);
         }
+        self.looked_at = Some(now);
         look.owes |= self.source.newest().is_some_and(|it| it.is_behind());
         let size_bytes = self.source.size_bytes();
         if self.reported_bytes != Some(size_bytes) {
@@ -192,7 +197,7 @@ impl FileTail {
             self.push(segment, GapKind::Rotated, now, look);
             return Ok(());
         }
-        let kind = GapKind::Truncated { unread_bytes };
+        let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at };
         let make = |number| old.restart(number, &directory);
         self.source.replace_newest(make, GapMark { kind: kind.clone(), at: now })?;
         look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind });

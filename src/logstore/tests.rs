@@ -111,7 +111,11 @@ fn request(query: &str, anchor: Anchor, before: u32, after: u32) -> WindowReques
 pub(super) fn texts(window: &Window) -> Vec<String> {
     let text = |row: &Row| match row {
         Row::Record(record) => format!("{}{}", if record.context { "+" } else { "" }, record.lines.join("|")),
-        Row::Gap(gap) => format!("{:?}", gap.kind),
+        Row::Gap(gap) => match &gap.kind {
+            // When somebody last looked is another time in every run.
+            GapKind::Truncated { unread_bytes, .. } => format!("Truncated {{ unread_bytes: {unread_bytes} }}"),
+            kind => format!("{kind:?}"),
+        },
         Row::Break => "--".into(),
     };
     window.rows.as_ref().unwrap().iter().map(text).collect()

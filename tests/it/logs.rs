@@ -124,6 +124,63 @@ fn a_pipe_is_read_to_its_end() {
 }
 
 #[test]
+fn following_standard_input_ends_with_it() {
+    let home = home();
+    let mut child = command(home.path(), &["-", "-f"]);
+    let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut follower = Follower(child);
+    follower.0.stdin.take().expect("a pipe").write_all(b"one\ntwo").expect("written");
+    let mut text = String::new();
+    follower.0.stdout.take().expect("a pipe").read_to_string(&mut text).expect("readable");
+    assert_eq!((text.as_str(), follower.0.wait().expect("it ends").code()), ("one\ntwo\n", Some(0)));
+}
+
+#[test]
+fn a_very_long_line_is_written_whole_as_it_is_and_said_where_it_was_not_searched() {
+    let home = home();
+    let path = home.path().join("long.log");
+    let mut bytes = b"2026-08-19T14:00:00Z begin ".to_vec();
+    bytes.extend(std::iter::repeat_n(b'x', 3_000_000));
+    bytes.extend(b" needle\n2026-08-19T14:00:01Z end without its line end");
+    fs::write(&path, &bytes).expect("long.log");
+    let output = command(home.path(), &["long.log", "--raw"]).output().expect("the binary starts");
+    assert!(output.stdout == bytes, "{} of {} bytes", output.stdout.len(), bytes.len());
+    let mut child = command(home.path(), &["-", "--raw"])
+        .stdin(fs::File::open(&path).expect("long.log"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut piped = Vec::new();
+    child.stdout.take().expect("a pipe").read_to_end(&mut piped).expect("readable");
+    assert!(piped == bytes && child.wait().expect("it ends").success(), "{} of {}", piped.len(), bytes.len());
+    for arguments in [&["long.log", "-q", "needle"][..], &["long.log", "-q", "needle", "-c"]] {
+        let (_, says, code) = run(home.path(), arguments);
+        assert!(says.contains("were not searched") && code == Some(1), "{arguments:?}: {says} {code:?}");
+    }
+}
+
+#[test]
+fn a_record_that_goes_on_says_so_to_a_script() {
+    let home = home();
+    let mut child = command(home.path(), &["-f", "api.log", "--json", "-q", "boom"]);
+    let mut follower = Follower(child.stdout(Stdio::piped()).spawn().expect("the binary starts"));
+    let mut lines = BufReader::new(follower.0.stdout.take().expect("a pipe")).lines();
+    let mut next = || {
+        let line = lines.next().expect("a line").expect("readable");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        (value["text"].as_str().unwrap_or_default().to_string(), value["continues"].as_bool())
+    };
+    let append = |text: &str| {
+        let mut file = OpenOptions::new().append(true).open(home.path().join("api.log")).expect("api.log");
+        file.write_all(text.as_bytes()).expect("api.log");
+    };
+    append("2026-08-19T14:50:00Z ERROR boom\n");
+    assert_eq!(next(), ("2026-08-19T14:50:00Z ERROR boom".into(), None));
+    append("\tat a.B\n\tat c.D\n");
+    assert_eq!(next(), ("\tat a.B\n\tat c.D".into(), Some(true)));
+}
+
+#[test]
 fn a_pipe_beside_a_file_is_read_to_its_end() {
     let home = home();
     let check = |arguments: &[&str], expected: &str| {

@@ -93,7 +93,7 @@ pub struct Args {
     #[arg(short, long, value_name = "LEVEL")]
     pub level: Option<String>,
 
-    /// Print only records from this time on: `-30m`, `14:30`, `2026-08-19T14:30`
+    /// Print only records from this time on: `-30m`, `2h ago`, `today`, `14:30`, `2026-08-19T14:30`, `@1700000000`
     #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<String>,
 
@@ -222,6 +222,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     }
     let inputs = || specs.iter().flat_map(|it| &it.inputs);
     let (is_stream, comes_once) = (inputs().any(is_stream), inputs().any(comes_once));
+    let only_stdin = inputs().all(|it| matches!(it, LogInput::Stdin));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .enable_all()
@@ -250,7 +251,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         Some(path) => Some(export::create(path, args.force, service.engine())?),
         None => None,
     };
-    let job = Job { args, service: &service, query: &query, is_stream, comes_once, stop: &stop };
+    let job = Job { args, service: &service, query: &query, is_stream, comes_once, only_stdin, stop: &stop };
     let result = job.write(matcher, file.as_mut(), out);
     setup.cancel.cancel();
     if is_stream {
@@ -328,6 +329,8 @@ struct Job<'a> {
     query: &'a Query,
     is_stream: bool,
     comes_once: bool,
+    /// Nothing but standard input is read.
+    only_stdin: bool,
     stop: &'a Stop,
 }
 
@@ -385,7 +388,21 @@ impl Job<'_> {
             }
             self.print(&mut stream, &mut printer)?;
         }
+        self.say_unsearched(&mut printer);
         Ok(self.written(printer.printed, &printer))
+    }
+
+    /// Says that a query did not look at all of a very long line.
+    fn say_unsearched(&self, printer: &mut Printer<'_>) {
+        if self.query.is_empty() {
+            return;
+        }
+        for source in self.service.engine().sources() {
+            let bytes: u64 = source.parts().iter().map(|it| it.segment.unsearched_bytes()).sum();
+            if bytes > 0 {
+                printer.unsearched(&source.name, bytes);
+            }
+        }
     }
 
     fn written(&self, records: u64, printer: &Printer<'_>) -> Written {
@@ -414,9 +431,14 @@ impl Job<'_> {
         }
     }
 
+    /// True when more may come for ever. Standard input has an end, as in `tail -f`.
+    fn follows(&self) -> bool {
+        self.args.follow && !self.only_stdin
+    }
+
     fn print(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>) -> io::Result<()> {
         let engine = self.service.engine();
-        let follow = self.args.follow;
+        let follow = self.follows();
         loop {
             let is_last = !follow && (!self.is_stream || stream.is_ended());
             let seen = engine.changes();
@@ -434,7 +456,7 @@ impl Job<'_> {
                 if self.stop.is_set() {
                     return Ok(());
                 }
-                if follow && !engine.wait_for_change(seen, UNFINISHED) {
+                if self.args.follow && !engine.wait_for_change(seen, UNFINISHED) {
                     let mut take = |met: &Met<'_>| printer.row(met);
                     stream.show_unfinished(&mut take)?;
                     printer.flush()?;

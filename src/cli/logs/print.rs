@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use crate::clock;
-use crate::domain::log::{Counts, GapKind, Record, Row};
+use crate::domain::format;
+use crate::domain::log::{Counts, GapKind, LINE_BYTES, Record, Row};
 use crate::domain::log_words;
 use crate::domain::query::level_word;
 use crate::logstore::stream::Met;
@@ -46,6 +48,8 @@ pub struct Printer<'a> {
     pub failed: HashSet<String>,
     /// What was said last of the end of each source.
     told: HashMap<String, GapKind>,
+    /// The source and segment of what was written last, when it had no line end.
+    torn: Option<(String, u64)>,
 }
 
 impl<'a> Printer<'a> {
@@ -66,6 +70,7 @@ impl<'a> Printer<'a> {
             silent: false,
             failed: HashSet::new(),
             told: HashMap::new(),
+            torn: None,
         }
     }
 
@@ -80,10 +85,14 @@ impl<'a> Printer<'a> {
             self.printed += u64::from(is_first);
             return Ok(());
         }
-        if self.form == Form::Raw && !met.bytes().is_empty() {
+        if met.unfinished {
+            return self.unfinished(name, met);
+        }
+        if self.form == Form::Raw
+            && let Some(extent) = met.extent()
+        {
             self.printed += u64::from(is_first);
-            self.stdout.write_all(met.bytes())?;
-            return if met.bytes().ends_with(b"\n") { Ok(()) } else { self.stdout.write_all(b"\n") };
+            return self.raw(name, extent, met);
         }
         // Most lines: nothing to do but to copy them.
         if self.form == Form::Text
@@ -94,6 +103,8 @@ impl<'a> Printer<'a> {
             return self.plain(name, bytes);
         }
         match met.presenter.row(&met.placed, met.context) {
+            // Of a record that is too long to be kept, what comes behind the part that was kept is not shown anyway.
+            Row::Record(_) if met.from_byte > 0 && met.bytes().is_empty() => Ok(()),
             Row::Record(record) => {
                 self.printed += u64::from(is_first);
                 self.record(name, &record, met)
@@ -120,7 +131,60 @@ impl<'a> Printer<'a> {
     /// When they cannot be written.
     pub fn run(&mut self, run: &Run) -> io::Result<()> {
         self.printed += run.records;
-        if self.silent { Ok(()) } else { self.stdout.write_all(run.bytes()) }
+        if self.silent {
+            return Ok(());
+        }
+        self.end_line()?;
+        self.stdout.write_all(run.bytes())
+    }
+
+    /// Writes a record as it is on disk, all of it, however long it is.
+    fn raw(&mut self, name: &str, (segment, extent): (u64, Range<u64>), met: &Met<'_>) -> io::Result<()> {
+        // What is spooled in pieces is put together again.
+        let goes_on = self.torn.take().is_some_and(|(torn, number)| {
+            (torn == name && number + 1 == segment && extent.start == 0) || met.from_byte > 0 || {
+                self.torn = Some((torn, number));
+                false
+            }
+        });
+        if !goes_on {
+            self.end_line()?;
+        }
+        self.stdout.write_all(met.bytes())?;
+        let mut ends = met.bytes().ends_with(b"\n");
+        if let Some((its_segment, rest)) = met.rest() {
+            let mut at = rest.start;
+            while at < rest.end {
+                let piece = its_segment.read(at, rest.end.min(at + BUFFER_BYTES as u64))?;
+                if piece.is_empty() {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("`{name}` became shorter")));
+                }
+                self.stdout.write_all(&piece)?;
+                at += piece.len() as u64;
+                ends = piece.ends_with(b"\n");
+            }
+        }
+        self.torn = (!ends).then(|| (name.to_string(), segment));
+        Ok(())
+    }
+
+    /// Ends a line that had no end on disk, before another record follows.
+    fn end_line(&mut self) -> io::Result<()> {
+        if self.torn.take().is_some() { self.stdout.write_all(b"\n") } else { Ok(()) }
+    }
+
+    /// Says what stands in a line that has no end yet: it is no record for whoever reads records.
+    fn unfinished(&mut self, name: &str, met: &Met<'_>) -> io::Result<()> {
+        if self.form != Form::Text || self.silent {
+            return Ok(());
+        }
+        let Row::Record(record) = met.presenter.row(&met.placed, met.context) else { return Ok(()) };
+        let Some(line) = record.lines.last() else { return Ok(()) };
+        self.stdout.flush()?;
+        let prefix = if self.many { format!("{name}: ") } else { String::new() };
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(self.stderr, "~ {prefix}a line without its end so far: {line} ~");
+        Ok(())
     }
 
     fn gap(&mut self, name: &str, kind: &GapKind) -> io::Result<()> {
@@ -149,11 +213,12 @@ impl<'a> Printer<'a> {
     }
 
     fn record(&mut self, name: &str, record: &Record, met: &Met<'_>) -> io::Result<()> {
-        if self.form == Form::Json {
-            return self.json(&JsonRecord::new(name, record, self.columns.object(record)));
-        }
         // Of a record that was printed before, only the lines that came since.
         let printed = met.lines_before();
+        if self.form == Form::Json {
+            let object = JsonRecord::new(name, record, self.columns.object(record));
+            return self.json(&if met.from_byte > 0 { object.continuing(record, printed) } else { object });
+        }
         if !self.columns.names.is_empty() {
             return if printed == 0 { self.columns.write(&mut self.stdout, name, record) } else { Ok(()) };
         }
@@ -177,6 +242,13 @@ impl<'a> Printer<'a> {
     fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.stdout, value)?;
         self.stdout.write_all(b"\n")
+    }
+
+    /// Says that so many bytes of very long lines of a source were not searched.
+    pub fn unsearched(&mut self, name: &str, bytes: u64) {
+        let (bytes, limit) = (format::bytes(bytes), format::bytes(LINE_BYTES));
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(self.stderr, "~ {name}: {bytes} were not searched: of a line, only its first {limit} are ~");
     }
 
     /// Says that a store kept something back.

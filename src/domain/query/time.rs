@@ -5,11 +5,16 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// What may be written, for error messages.
-pub const HINT: &str = "write `-30m`, `14:30`, `2026-08-19T14:30` or `2026-08-19T06:30:00Z`";
+pub const HINT: &str = "write `-30m`, `2h ago`, `14:30`, `today`, `yesterday`, `2026-08-19T14:30`, \
+    `2026-08-19T06:30:00Z` or seconds since 1970 as in `@1700000000`";
+
+/// Seconds since 1970 without an `@` have so many digits: from 2001 to 2286.
+const EPOCH_DIGITS: usize = 10;
 
 /// Resolves a point in time.
 ///
-/// `-30m` (or `30m`) is that long before `now`; a time of day is the last time the clock showed it; civil
+/// `-30m` (or `30m`, `30m ago`, `30 minutes ago`) is that long before `now`; `today` and `yesterday` are the beginnings
+/// of those days in `zone`; `@1700000000` (or the ten digits alone) counts seconds since 1970; a time of day is the last time the clock showed it; civil
 /// dates are read in `zone`.
 ///
 /// # Errors
@@ -18,8 +23,18 @@ pub fn resolve(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp,
     let in_zone = |civil: DateTime| {
         zone.to_timestamp(civil).map_err(|error| format!("`{text}` is not a time of this calendar: {error}"))
     };
-    if text == "now" {
-        return Ok(now);
+    let text = text.trim();
+    match text.to_ascii_lowercase().as_str() {
+        "now" => return Ok(now),
+        "today" => return in_zone(zone.to_datetime(now).date().at(0, 0, 0, 0)),
+        "yesterday" => {
+            let day = zone.to_datetime(now).date().yesterday().map_err(|error| error.to_string())?;
+            return in_zone(day.at(0, 0, 0, 0));
+        }
+        _ => {}
+    }
+    if let Some(at) = epoch(text) {
+        return at.ok_or_else(|| format!("`{text}` is no time that a calendar has"));
     }
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
@@ -72,16 +87,40 @@ pub fn check(text: &str) -> Result<(), String> {
     resolve(text, Timestamp::UNIX_EPOCH, &TimeZone::UTC).map(|_| ())
 }
 
+/// Seconds since 1970, also with a fraction; `None` when the text is none, inside of it when they are out of range.
+fn epoch(text: &str) -> Option<Option<Timestamp>> {
+    let digits = match text.strip_prefix('@') {
+        Some(digits) => digits,
+        None if text.len() == EPOCH_DIGITS => text,
+        None => return None,
+    };
+    let (seconds, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+    if !is_number(seconds) || !is_number(fraction) {
+        return None;
+    }
+    let nanos = format!("{fraction:0<9}")[..9].parse().unwrap_or(0);
+    Some(seconds.parse().ok().and_then(|it| Timestamp::new(it, nanos).ok()))
+}
+
 fn duration(text: &str) -> Option<SignedDuration> {
     let text = text.strip_prefix('-').unwrap_or(text);
+    let (text, is_ago) = text.strip_suffix(" ago").map_or((text, false), |it| (it.trim_end(), true));
+    // Only before `ago`: ` 2 hours` alone may be meant for anything.
+    if text.contains(char::is_whitespace) && !is_ago {
+        return None;
+    }
     if !text.starts_with(|it: char| it.is_ascii_digit()) || !text.ends_with(|it: char| it.is_ascii_alphabetic()) {
         return None;
     }
     // jiff counts days only in a calendar; here a day is 24 hours, as everywhere in the config.
-    if let Some(days) = text.strip_suffix('d').and_then(|it| it.parse::<i64>().ok()) {
+    let days = ["d", "day", "days"].into_iter().find_map(|it| text.strip_suffix(it));
+    if let Some(days) = days.map(str::trim_end).and_then(|it| it.parse::<i64>().ok()) {
         return Some(SignedDuration::from_hours(days.checked_mul(24)?));
     }
-    text.parse().ok()
+    let length: SignedDuration = text.parse().ok()?;
+    // jiff reads `2 hours ago` whole as a negative length; a sign of its own has no meaning here.
+    (!length.is_negative()).then_some(length)
 }
 
 #[cfg(test)]
@@ -98,6 +137,17 @@ mod tests {
         check("-30m", "2026-08-19T06:10:00Z");
         check("1h30m", "2026-08-19T05:10:00Z");
         check("-2d", "2026-08-17T06:40:00Z");
+        check("2 hours ago", "2026-08-19T04:40:00Z");
+        check("2h ago", "2026-08-19T04:40:00Z");
+        check("-2h", "2026-08-19T04:40:00Z");
+        check("1d ago", "2026-08-18T06:40:00Z");
+        check("1 day ago", "2026-08-18T06:40:00Z");
+        check("90 minutes ago", "2026-08-19T05:10:00Z");
+        check("today", "2026-08-18T16:00:00Z");
+        check("Yesterday", "2026-08-17T16:00:00Z");
+        check("1700000000", "2023-11-14T22:13:20Z");
+        check("@1700000000", "2023-11-14T22:13:20Z");
+        check("@1700000000.25", "2023-11-14T22:13:20.25Z");
         check("14:30", "2026-08-19T06:30:00Z");
         check("23:00", "2026-08-18T15:00:00Z");
         check("2026-08-19T14:30", "2026-08-19T06:30:00Z");
@@ -110,7 +160,19 @@ mod tests {
         assert_eq!(ahead("23:00"), Ok("2026-08-19T15:00:00Z".into()));
         assert_eq!(ahead("2026-08-19T14:50"), Ok("2026-08-19T06:50:00Z".into()));
         assert!(ahead("soon").is_err());
-        for bad in ["soon", "-30", "25:00", "99999999999999d"] {
+        for bad in [
+            "soon",
+            "-30",
+            "25:00",
+            "99999999999999d",
+            "2 hours",
+            "ago",
+            "@",
+            "@x",
+            "in 2h",
+            "last week",
+            "2 fortnights ago",
+        ] {
             assert!(resolve(bad, now, &zone).is_err(), "{bad}");
         }
     }

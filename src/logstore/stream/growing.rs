@@ -89,7 +89,7 @@ impl Stream<'_> {
             return None;
         }
         let found = self.found_at(snapshot, place)?;
-        let length = found.length();
+        let length = length_on_disk(&found);
         if length <= met_bytes {
             return None;
         }
@@ -103,11 +103,13 @@ impl Stream<'_> {
             return None;
         }
         self.open.insert(id.clone(), (place, length));
-        // The source ended without another byte behind a line that was handed over unfinished.
-        let end = place.offset + length as u64;
-        let is_shown = self.unfinished.get(id).is_some_and(|(line, to)| line.part == place.part && *to == end);
-        (!is_shown).then_some((placed, met_bytes))
+        Some((placed, met_bytes))
     }
+}
+
+/// How long a record is, what is too long to be kept included.
+pub(super) fn length_on_disk(found: &Found) -> usize {
+    usize::try_from(found.block.length_of(found.index)).unwrap_or(usize::MAX)
 }
 
 /// A record in its place among those of others.

@@ -180,7 +180,7 @@ fn what_is_written_to_a_rotated_file_ends_the_line_and_the_record_that_stood_the
 }
 
 #[test]
-fn a_line_shown_unfinished_is_not_met_again_when_nothing_more_of_it_comes() {
+fn a_line_shown_unfinished_is_met_when_nothing_more_of_it_comes() {
     let check = |text: &str, shown: &str| {
         let bench = Bench::new();
         let (source, segment) = stream_of(&bench);
@@ -193,12 +193,29 @@ fn a_line_shown_unfinished_is_not_met_again_when_nothing_more_of_it_comes() {
         for hold in [Hold::Record(Duration::ZERO), Hold::Line, Hold::Nothing] {
             met.extend(follower.advance(hold));
         }
-        met.retain(|it| !it.is_empty());
-        assert_eq!(met.concat() + shown, text, "{text:?}");
+        assert_eq!(met.concat(), text, "{text:?}");
     };
     check("2026-08-19T00:00:01Z keep wait", "2026-08-19T00:00:01Z keep wait");
     check("2026-08-19T00:00:01Z keep\n\tat a", "\tat a");
     check("2026-08-19T00:00:01Z boom\n\tat keep", "2026-08-19T00:00:01Z boom\n\tat keep");
+}
+
+#[test]
+fn what_was_read_and_held_back_is_met_when_its_file_is_emptied() {
+    let check = |text: &str, expected: &[&str]| {
+        let mut bench = Bench::with("a", text.as_bytes());
+        let engine = bench.engine.clone();
+        let mut follower = Follower::new(&engine, 0);
+        let mut met = follower.advance(Hold::Record(Duration::MAX));
+        fs::write(bench.path("a"), KEEP).unwrap();
+        bench.look();
+        met.extend(follower.advance(Hold::Line).into_iter().filter(|it| !it.is_empty()));
+        assert_eq!(met, [expected, &[KEEP]].concat(), "{text:?}");
+    };
+    let (one, two) = ("2026-08-19T00:00:01Z one keep of several\n", "2026-08-19T00:00:02Z two keep of several\n");
+    check(&format!("{one}{two}"), &[one, two]);
+    check(&format!("{one}{}", &two[..30]), &[one, &two[..30]]);
+    check(&format!("{one}2026-08-19T00:00:02Z something else here\n"), &[one]);
 }
 
 /// A stream with an empty segment in memory.

@@ -40,7 +40,7 @@ pub const MAX_FILES: usize = 400;
 /// Files that fit the usual limit with all that comes with them.
 const FEW_FILES: usize = 100;
 /// Looks in a row are at least so far apart, however fast the hints come: less than windows of a followed tail are.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// New files of patterns and directories are looked for at most so often.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 /// Without hints: how often to look at files that rest, and at files that were just written.
@@ -187,13 +187,15 @@ impl Feeder {
             }
             // Other files are read now than before: they are to be watched, and then looked at again.
             is_stale = self.look(&mut state, &news);
+            let looked = clock::monotonic();
             news = News::default();
             if is_stale {
                 continue;
             }
             let hinted = hints.wait(self.pause(&state, hears));
-            if hinted {
-                std::thread::sleep(LOOK_INTERVAL);
+            // The first hint of a while is followed at once: what is emptied next was read before.
+            if hinted && let Some(rest) = LOOK_INTERVAL.checked_sub(clock::monotonic().duration_since(looked)) {
+                std::thread::sleep(rest);
             }
             news = hints.news();
             // What is not heard of is looked for, with the directories that may be there by now.

@@ -16,6 +16,9 @@ pub struct JsonRecord<'a> {
     fields: Option<serde_json::Map<String, serde_json::Value>>,
     context: bool,
     cut_bytes: u64,
+    /// It goes on with the record of the source that was written last, and has only the lines that came since.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    continues: bool,
 }
 
 impl<'a> JsonRecord<'a> {
@@ -29,7 +32,15 @@ impl<'a> JsonRecord<'a> {
             fields,
             context: record.context,
             cut_bytes: record.cut_bytes,
+            continues: false,
         }
+    }
+
+    /// Only what came behind the first `lines` lines, which were written before.
+    #[must_use]
+    pub fn continuing(self, record: &Record, lines: usize) -> Self {
+        let all = record.original.as_ref().unwrap_or(&record.lines);
+        Self { text: all.get(lines..).unwrap_or_default().join("\n"), continues: true, ..self }
     }
 }
 

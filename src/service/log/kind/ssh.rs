@@ -349,7 +349,10 @@ impl Session<'_> {
             ["truncated", size] => {
                 self.connection.is_up(feed, false);
                 self.is_open = true;
-                feed.main().gap(GapKind::Truncated { unread_bytes: number(size).saturating_sub(place.offset) });
+                feed.main().gap(GapKind::Truncated {
+                    unread_bytes: number(size).saturating_sub(place.offset),
+                    looked_at: None,
+                });
             }
             ["mark", beginning] => place.mark = beginning.to_string(),
             ["size", size] => place.ahead_to = number(size),

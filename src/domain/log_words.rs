@@ -10,15 +10,15 @@ pub fn gap(name: &str, kind: &GapKind) -> String {
     let text = match kind {
         GapKind::Rotated => format!("{name} rotated, old file read to its end"),
         GapKind::Truncated { unread_bytes, looked_at } => {
-            let known = match unread_bytes {
-                0 => "what was seen of it is read".to_string(),
-                _ => format!("{} gone before they were read", format::bytes(*unread_bytes)),
+            let unread = match unread_bytes {
+                0 => String::new(),
+                _ => format!("{} unread, ", format::bytes(*unread_bytes)),
             };
-            let since = match looked_at {
-                Some(at) => format!("after the last look at {}", at.to_zoned(clock::zone()).strftime("%H:%M:%S%.3f")),
-                None => "shortly before".to_string(),
+            let last = match looked_at {
+                Some(at) => format!("after {}", at.to_zoned(clock::zone()).strftime("%H:%M:%S%.3f")),
+                None => "last".to_string(),
             };
-            format!("{name} truncated, {known}; what was written {since} cannot be known")
+            format!("{name} truncated, {unread}what came {last} is not known")
         }
         GapKind::Deleted => format!("{name} deleted, read on if it comes back"),
         GapKind::Missing => format!("{name} does not exist yet"),
@@ -52,6 +52,11 @@ mod tests {
         assert_eq!(gap("api", &GapKind::Rotated), "~ api rotated, old file read to its end ~");
         let dropped = gap("api", &GapKind::Dropped { lines: 1 });
         assert_eq!(dropped, "~ 1 line not shown: api outgrew its spool, oldest dropped ~");
+        let looked_at = "2026-08-19T14:03:07.5Z".parse().ok();
+        let truncated = gap("api", &GapKind::Truncated { unread_bytes: 5_000, looked_at });
+        assert!(truncated.starts_with("~ api truncated, 4.9K unread, what came after "), "{truncated}");
+        let truncated = gap("api", &GapKind::Truncated { unread_bytes: 0, looked_at: None });
+        assert_eq!(truncated, "~ api truncated, what came last is not known ~");
         let hostile = gap("a\u{1b}[2Jb", &GapKind::Failed("no\n\u{9b}31mway\u{202e}".into()));
         assert_eq!(hostile, "~ ab: no way· ~");
     }

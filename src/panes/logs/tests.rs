@@ -457,7 +457,7 @@ fn gaps_and_sources_are_said_in_words() {
      14:51:31 E edge-lb 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
      ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
-     ~ api truncated, 4.9K gone before they were read ~
+     ~ api truncated, 4.9K unread, what came last is not known ~
      14:51:32 W api     upstream api marked down
     "#);
     desk.press("c c");
@@ -467,7 +467,7 @@ fn gaps_and_sources_are_said_in_words() {
      E 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
      ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
-     ~ api truncated, 4.9K gone before they were read ~
+     ~ api truncated, 4.9K unread, what came last is not known ~
      W upstream api marked down
     "#);
     desk.press("c r");
@@ -477,7 +477,7 @@ fn gaps_and_sources_are_said_in_words() {
      2024-08-19T14:51:31Z ERROR 数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
      ~ 1,312 lines not shown: edge-lb outgrew its spool, oldest dropped ~
-     ~ api truncated, 4.9K gone before they were read ~
+     ~ api truncated, 4.9K unread, what came last is not known ~
      2024-08-19T14:51:32Z WARN upstream api marked down
     "#);
 }

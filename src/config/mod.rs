@@ -322,7 +322,7 @@ fn read_query(entry: &Node<'_>) -> Option<SavedQuery> {
     });
     let query = entry.require("query").and_then(|node| {
         let text = node.string()?;
-        match Query::parse(&text) {
+        match Query::typed(&text) {
             Ok(query) if query.chips.is_empty() => {
                 node.error_with_hint("an empty query", "write what it shows, as in `level>=warn -healthz`");
                 None

@@ -12,13 +12,16 @@ use crate::domain::query::{Chip, ChipKind, Query, QueryError, time};
 pub fn query(args: &Args, saved: &[SavedQuery]) -> Result<Query, Failure> {
     let mut query = Query::default();
     for text in &args.query {
-        let text = saved::expand(saved, text).map_err(|error| {
+        let expanded = saved::expand(saved, text).map_err(|error| {
             Failure::usage(error).hint("quote text that begins with `@` to search for it, as in `\"@here\"`")
         })?;
-        query.chips.extend(parse("the query", &text)?.chips);
+        query.chips.extend(told("the query", &expanded, saved::read(text, &expanded))?.chips);
     }
     if let Some(level) = &args.level {
-        query.chips.extend(parse("`--level`", &format!("level>={level}"))?.chips);
+        query.chips.extend({
+            let text = format!("level>={level}");
+            told("`--level`", &text, Query::parse(&text))?.chips
+        });
     }
     let mut bound = |option: &str, text: &Option<String>, make: fn(String) -> ChipKind| -> Result<(), Failure> {
         let Some(text) = text else { return Ok(()) };
@@ -37,8 +40,8 @@ pub fn names_saved_query(args: &Args) -> bool {
     args.query.iter().any(|it| saved::has_name(it))
 }
 
-fn parse(what: &str, text: &str) -> Result<Query, Failure> {
-    Query::parse(text).map_err(|error: QueryError| {
+fn told(what: &str, text: &str, read: Result<Query, QueryError>) -> Result<Query, Failure> {
+    read.map_err(|error: QueryError| {
         let mut failure = Failure::usage(format!("could not read {what}: {}", error.message));
         if error.range.end <= text.len() && !text.is_empty() {
             let before = text[..error.range.start].chars().count();

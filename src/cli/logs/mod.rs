@@ -32,8 +32,8 @@ use crate::domain::format;
 use crate::domain::log::{
     Anchor, Counts, Histogram, HistogramRequest, Look, MAX_BUCKETS, ViewId, WindowRequest, WindowSource,
 };
-use crate::domain::query::Query;
 use crate::domain::query::matcher::Matcher;
+use crate::domain::query::{Query, advice};
 use crate::domain::sanitise;
 use crate::logstore::format::Format;
 use crate::logstore::scan::Depth;
@@ -62,8 +62,8 @@ const SERVICE_THREADS: usize = 2;
 #[command(after_help = "\
 Query:
   timeout            records that contain it; with an upper-case letter, case matters
-  \"two words\"        quoted text
-  /re(gex)?/         a regex
+  two words          one text, its blanks included; \"two\" \"words\" asks for both
+  /re(gex)?/         a regex; so is text with the signs of one (ERROR.*timeout), unless quoted
   level>=warn        this level or above; also level=info, level<=debug
   status>=500        a field of JSON, logfmt, access logs and others; also = != > < <=
   user=~\"^sid\"      a field that matches a regex; !~ one that does not
@@ -389,7 +389,20 @@ impl Job<'_> {
             self.print(&mut stream, &mut printer)?;
         }
         self.say_unsearched(&mut printer);
+        self.say_advice(&mut printer);
         Ok(self.written(printer.printed, &printer))
+    }
+
+    /// Says what a query that nothing passed was taken for.
+    fn say_advice(&self, printer: &mut Printer<'_>) {
+        if printer.printed > 0 {
+            return;
+        }
+        let sources = self.service.engine().sources();
+        let names: Vec<&str> = sources.iter().map(|it| it.name.as_str()).collect();
+        for line in advice::of(self.query, &names) {
+            printer.say(&line);
+        }
     }
 
     /// Says that a query did not look at all of a very long line.

@@ -251,6 +251,12 @@ impl<'a> Printer<'a> {
         let _ = writeln!(self.stderr, "~ {name}: {bytes} were not searched: of a line, only its first {limit} are ~");
     }
 
+    /// Says something about the query.
+    pub fn say(&mut self, line: &str) {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(self.stderr, "~ {line} ~");
+    }
+
     /// Says that a store kept something back.
     pub fn incomplete(&mut self) {
         // Nobody is left to tell when stderr is closed.

@@ -64,6 +64,20 @@ pub fn split(text: &str) -> Option<(&str, FieldSign, usize)> {
     Some((name, *it, length + sign.len()))
 }
 
+/// As [`split`], with blanks around the sign: behind it, or on both sides.
+pub fn split_apart(text: &str) -> Option<(&str, FieldSign, usize)> {
+    let length = text.find(char::is_whitespace).unwrap_or(text.len());
+    let (name, rest) = text.split_at(length);
+    let signed = rest.trim_start();
+    let (sign, it) = SIGNS.iter().find(|(sign, _)| signed.starts_with(sign))?;
+    let behind = &signed[sign.len()..];
+    let value = behind.trim_start();
+    let is_apart = value.len() < behind.len() && !value.is_empty();
+    // The name is one, and nothing but a name.
+    let is_name = split(&format!("{name}=")).is_some_and(|(found, ..)| found == name);
+    (is_apart && is_name).then(|| (name, *it, text.len() - value.len()))
+}
+
 /// A comparison ready to run.
 #[derive(Debug, Clone)]
 pub struct FieldTest {

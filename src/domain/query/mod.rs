@@ -19,6 +19,11 @@
 //! @slow  ~@slow        the chips of the saved query of this name ([`saved`])
 //! ```
 //!
+//! What a person writes — in the pane, behind `--query`, in the config — is read by [`Query::typed`]: a text without
+//! any of these forms is one text, its blanks included, and one regex when it has signs of one (`ERROR.*timeout`). A
+//! word with such signs beside other chips is a regex as well; quotes make plain text of it. Blanks around the sign of
+//! a comparison count for nothing (`status >= 500`).
+//!
 //! Fields are those of JSON, logfmt, access logs, syslog, HAProxy and the like (`logstore::format`). A name
 //! stands for the end of a path: `status` for `http.status` too. `!=` and `!~` also pass records that have no
 //! such field. A bare number in a record counts in the unit of the chip, and in that of the field's name
@@ -27,6 +32,7 @@
 //! Smart case: text or a regex without an upper-case letter ignores case, with one it does not. A regex
 //! may say `(?i)` or `(?-i)` itself. `^` and `$` stand at the line ends of a record.
 
+pub mod advice;
 pub mod field;
 pub mod matcher;
 pub mod saved;
@@ -95,6 +101,14 @@ pub enum Comparison {
     Exactly,
 }
 
+/// Characters that make a text a regex. A lone dot does not: `10.0.0.1` and `api.log` mean themselves.
+pub const REGEX_SIGNS: &[char] = &['\\', '^', '$', '|', '?', '*', '+', '(', ')', '[', ']', '{', '}'];
+/// Those that make a regex of `name=value` too. Paths and versions hold the others.
+const VALUE_REGEX_SIGNS: &[char] = &['\\', '^', '$', '|', '*', '(', '['];
+/// Beginnings that only the query language gives a meaning to.
+const FORMS: &[&str] =
+    &["level>", "level<", "level=", "level:", "source:", "since:", "until:", "/", "\"", "-", "!", "~"];
+
 /// Why a text is no query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryError {
@@ -142,6 +156,39 @@ impl Query {
             chips.push(chip);
         }
         Ok(Self { chips })
+    }
+
+    /// Reads what a person writes: chips, or a text without any form of them, which is itself, blanks included, or a
+    /// regex when it has signs of one.
+    ///
+    /// # Errors
+    /// The first mistake, with its place.
+    pub fn typed(text: &str) -> Result<Self, QueryError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let has_form = FORMS.iter().any(|it| text.trim_start().starts_with(it));
+        match Self::parse(text) {
+            Ok(query) if has_form || query.has_forms(text) => return Ok(query),
+            // `GET /` and `a - b` are text.
+            Err(error) if has_form || !text[error.range.start..].starts_with(['/', '"', '-', '!', '~']) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        if !is_regex(text) {
+            return Ok(Self { chips: vec![Chip::keep(ChipKind::Text(text.to_string()))] });
+        }
+        Pattern::regex(text).map_err(|message| error(0..text.len(), message, QUOTE_IT))?;
+        Ok(Self { chips: vec![Chip::keep(ChipKind::Regex(without_escaped_slashes(text)))] })
+    }
+
+    /// True when one of the chips that a text was read as is written in a form of its own.
+    fn has_forms(&self, text: &str) -> bool {
+        let is_bare =
+            |chip: &Chip| chip.enabled && !chip.out && matches!(chip.kind, ChipKind::Text(_) | ChipKind::Regex(_));
+        let is_marked = |place: Range<usize>| text[place].starts_with(['"', '/']);
+        !self.chips.iter().all(is_bare) || Self::places(text).into_iter().any(is_marked)
     }
 
     /// Where the chips of a text stand in it, as far as there is no mistake.
@@ -192,7 +239,8 @@ impl<'a> Parser<'a> {
             return Ok(None);
         }
         let enabled = !self.take('~');
-        let out = self.take('-') || self.take('!');
+        // An arrow is text.
+        let out = !self.rest().starts_with("->") && (self.take('-') || self.take('!'));
         let kind = self.kind(start)?;
         Ok(Some(Chip { out, enabled, kind }))
     }
@@ -240,9 +288,45 @@ impl<'a> Parser<'a> {
         }
         if let Some((name, sign, length)) = field::split(rest) {
             let name = name.to_string();
+            let behind = &rest[length..];
+            let blanks = behind.len() - behind.trim_start().len();
+            let length = if blanks < behind.len() { length + blanks } else { length };
             return self.field(chip_start, name, sign, length);
         }
-        Ok(ChipKind::Text(self.word().to_string()))
+        if let Some((name, sign, length)) = field::split_apart(rest) {
+            let name = name.to_string();
+            return match name.as_str() {
+                "level" => self.spaced_level(length, sign),
+                _ => self.field(chip_start, name, sign, length),
+            };
+        }
+        self.bare()
+    }
+
+    /// A word without any form: text, or a regex when it has signs of one.
+    fn bare(&mut self) -> Result<ChipKind, QueryError> {
+        let start = self.at;
+        let word = self.word();
+        if !is_regex(word) {
+            return Ok(ChipKind::Text(word.to_string()));
+        }
+        Pattern::regex(word).map_err(|message| error(start..self.at, message, QUOTE_IT))?;
+        Ok(ChipKind::Regex(without_escaped_slashes(word)))
+    }
+
+    /// `level >= warn`.
+    fn spaced_level(&mut self, length: usize, sign: FieldSign) -> Result<ChipKind, QueryError> {
+        let comparison = match sign {
+            FieldSign::AtLeast => Comparison::AtLeast,
+            FieldSign::AtMost => Comparison::AtMost,
+            FieldSign::Is => Comparison::Exactly,
+            _ => {
+                let hint = "write `level>=warn`, `level<=info`, `level=error`, or `-level=info`";
+                let range = self.at..self.at + length;
+                return Err(error(range, format!("levels are not compared with `{sign}`"), hint));
+            }
+        };
+        self.level(comparison, length)
     }
 
     fn field(
@@ -253,7 +337,14 @@ impl<'a> Parser<'a> {
         length: usize,
     ) -> Result<ChipKind, QueryError> {
         let (start, sign_end) = (self.at, self.at + length);
-        let written = self.text[start..sign_end].to_string();
+        let written = format!("{name}{sign}");
+        let is_apart = self.text[start..sign_end].contains(char::is_whitespace);
+        if sign == FieldSign::Is && !is_apart && !self.text[sign_end..].starts_with('"') {
+            let word = self.text[start..].split(char::is_whitespace).next().unwrap_or_default();
+            if word[length..].contains(VALUE_REGEX_SIGNS) {
+                return self.bare();
+            }
+        }
         self.at = sign_end;
         let value = if self.rest().starts_with('"') { self.quoted_or_empty()? } else { self.word().to_string() };
         if value.is_empty() && self.at == sign_end {
@@ -390,6 +481,32 @@ type MakeKind = fn(String) -> ChipKind;
 const PREFIXES: [(&str, MakeKind); 3] =
     [("source:", ChipKind::Source), ("since:", ChipKind::Since), ("until:", ChipKind::Until)];
 
+/// True when a text without a form of its own is a regex. An address (`http://x/?a=b`) is not.
+fn is_regex(text: &str) -> bool {
+    text.contains(REGEX_SIGNS) && !text.contains("://")
+}
+
+/// A regex as it is kept: a slash needs its backslash only between slashes.
+fn without_escaped_slashes(pattern: &str) -> String {
+    let mut kept = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(it) = chars.next() {
+        if it != '\\' {
+            kept.push(it);
+            continue;
+        }
+        match chars.next() {
+            Some('/') => kept.push('/'),
+            Some(other) => kept.extend([it, other]),
+            None => kept.push(it),
+        }
+    }
+    kept
+}
+
+/// What to do about a text that is no regex although it looks like one.
+const QUOTE_IT: &str = "quote it to search for plain text: \"…\"";
+
 /// What stands right behind `level`, and its length.
 fn comparison(text: &str) -> Option<(Comparison, usize)> {
     let signs = [
@@ -417,11 +534,18 @@ pub fn level_word(level: Level) -> &'static str {
 
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Words alone would be read as one text.
+        let is_word =
+            |it: &Chip| it.enabled && !it.out && matches!(&it.kind, ChipKind::Text(text) if reads_as_word(text));
+        let are_words = self.chips.len() > 1 && self.chips.iter().all(is_word);
         for (index, chip) in self.chips.iter().enumerate() {
             if index > 0 {
                 f.write_str(" ")?;
             }
-            write!(f, "{chip}")?;
+            match &chip.kind {
+                ChipKind::Text(text) if are_words && index == 0 => write_quoted(f, text)?,
+                _ => write!(f, "{chip}")?,
+            }
         }
         Ok(())
     }
@@ -476,7 +600,8 @@ impl fmt::Display for ChipKind {
                 write!(f, "{name}{sign}")?;
                 let is_bare = !value.is_empty()
                     && !value.starts_with(['"', '=', '~', '<', '>', '!'])
-                    && !value.contains(char::is_whitespace);
+                    && !value.contains(char::is_whitespace)
+                    && !(*sign == FieldSign::Is && value.contains(VALUE_REGEX_SIGNS));
                 if is_bare { f.write_str(value) } else { write_quoted(f, value) }
             }
         }
@@ -496,7 +621,9 @@ fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 }
 
 fn reads_as_word(text: &str) -> bool {
-    let plain = !text.starts_with(['/', '"', '-', '!', '~']) && !text.contains(char::is_whitespace);
+    let plain = !text.starts_with(['/', '"', '-', '!', '~', '=', '<', '>'])
+        && !text.contains(char::is_whitespace)
+        && !is_regex(text);
     let keyword = text.strip_prefix("level").and_then(comparison).is_some()
         || field::split(text).is_some()
         || PREFIXES.iter().any(|(prefix, _)| text.starts_with(prefix));
@@ -552,6 +679,30 @@ mod tests {
         assert_eq!(parse("http://x/?a=b").chips, [Chip::keep(ChipKind::Text("http://x/?a=b".into()))]);
         assert_eq!(parse("a->b =x 5=6").chips.len(), 3);
         assert!(parse("a->b =x 5=6").chips.iter().all(|it| matches!(it.kind, ChipKind::Text(_))));
+    }
+
+    #[test]
+    fn what_is_typed_is_one_text_unless_it_has_a_form() {
+        let check = |text: &str, printed: &str| {
+            let query = Query::typed(text).map(|it| it.to_string());
+            assert_eq!(query.as_deref(), Ok(printed), "{text}");
+            assert_eq!(Query::typed(printed), Query::typed(text), "{text}");
+        };
+        check("pool exhausted", "\"pool exhausted\"");
+        check("ERROR.*timeout", "/ERROR.*timeout/");
+        check("a (b|c)", "/a (b|c)/");
+        check("\"ERROR.*timeout\"", "\"ERROR.*timeout\"");
+        check("level>=warn ERROR.*timeout", "level>=warn /ERROR.*timeout/");
+        check("timeout -healthz", "timeout -healthz");
+        check("\"a\" b", "\"a\" b");
+        check("status >= 500", "status>=500");
+        check("status>= 500 x", "status>=500 x");
+        check("level >= warn", "level>=warn");
+        check("status=5\\d\\d", "/status=5\\d\\d/");
+        check("status=\"5\\d\"", "status=\"5\\\\d\"");
+        check("GET /orders", "\"GET /orders\"");
+        check("a -> b", "\"a -> b\"");
+        assert!(Query::typed("x level>=wran").is_err() && Query::typed("pool(").is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::domain::config_error::did_you_mean;
-use crate::domain::query::Query;
+use crate::domain::query::{Query, QueryError};
 use crate::domain::sanitise;
 
 /// Saved queries of a config, at most: a list that a person picks from.
@@ -40,6 +40,14 @@ pub fn expand<'a>(saved: &[SavedQuery], text: &'a str) -> Result<Cow<'a, str>, S
     Ok(Cow::Owned(expanded))
 }
 
+/// Reads a text of which [`expand`] made another.
+///
+/// # Errors
+/// The first mistake, with its place in `expanded`.
+pub fn read(text: &str, expanded: &str) -> Result<Query, QueryError> {
+    if has_name(text) { Query::parse(expanded) } else { Query::typed(expanded) }
+}
+
 /// True when a text names a saved query, known or not.
 pub fn has_name(text: &str) -> bool {
     calls(text).next().is_some()
@@ -72,9 +80,10 @@ impl Call<'_> {
         let name = self.name;
         let Some(found) = saved.iter().find(|it| it.name == name) else { return Err(unknown(saved, name)) };
         if self.enabled && !self.out {
-            return Ok(found.query.clone());
+            let meant = Query::typed(&found.query).map(|it| it.to_string());
+            return Ok(meant.unwrap_or_else(|_| found.query.clone()));
         }
-        let mut query = Query::parse(&found.query).map_err(|error| format!("`@{name}`: {error}"))?;
+        let mut query = Query::typed(&found.query).map_err(|error| format!("`@{name}`: {error}"))?;
         if self.out && query.chips.len() != 1 {
             return Err(format!("`@{name}` can only be shown, not hidden: it holds several chips"));
         }

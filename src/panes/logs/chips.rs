@@ -1,14 +1,8 @@
 //! The stack of filter chips as it is worked on with keys: selected, switched, edited, removed.
 
 use crate::domain::log::Level;
-use crate::domain::query::matcher::Pattern;
 use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError};
 
-/// Characters that make a typed text a regex. A lone dot does not: `10.0.0.1` and `api.log` mean themselves.
-const REGEX_SIGNS: &[char] = &['\\', '^', '$', '|', '?', '*', '+', '(', ')', '[', ']', '{', '}'];
-/// Beginnings that only the query language gives a meaning to.
-const FORMS: &[&str] =
-    &["level>", "level<", "level=", "level:", "source:", "since:", "until:", "/", "\"", "-", "!", "~"];
 /// Chips in a stack: a title row shows no more, and each costs time on every record.
 const CHIPS_MAX: usize = 32;
 
@@ -23,6 +17,12 @@ impl Chips {
     /// Reads the text form of a whole stack.
     pub fn parse(text: &str) -> Result<Self, String> {
         let query = Query::parse(text).map_err(|error| error.to_string())?;
+        Self { query, selected: None }.bounded()
+    }
+
+    /// Reads what a person wrote.
+    pub fn typed(text: &str) -> Result<Self, String> {
+        let query = Query::typed(text).map_err(|error| error.to_string())?;
         Self { query, selected: None }.bounded()
     }
 
@@ -191,7 +191,7 @@ impl Chips {
         let Some(chip) = self.query.chips.get(at) else { return (String::new(), false) };
         let plain = match &chip.kind {
             ChipKind::Text(text) | ChipKind::Regex(text) => {
-                typed(text).ok().filter(|it| *it == [chip.kind.clone()]).map(|_| text)
+                Query::typed(text).ok().filter(|it| it.chips == [Chip::keep(chip.kind.clone())]).map(|_| text)
             }
             _ => None,
         };
@@ -203,13 +203,9 @@ impl Chips {
         // Blanks at the ends of plain text are meant: `GET /1 ` is not `GET /12`.
         let text = if text.trim().is_empty() { "" } else { text };
         let enabled = at.and_then(|at| self.query.chips.get(at)).is_none_or(|it| it.enabled);
-        let added = if is_query(text) {
-            let parsed = Query::parse(text).map_err(|error| in_words(&error, text))?.chips;
-            parsed.into_iter().map(|it| Chip { out: it.out != out, ..it }).collect()
-        } else {
-            let kinds = if text.is_empty() { Vec::new() } else { typed(text)? };
-            kinds.into_iter().map(|kind| Chip { out, enabled, kind }).collect::<Vec<_>>()
-        };
+        let typed = Query::typed(text).map_err(|error| in_words(&error, text))?.chips;
+        let added =
+            typed.into_iter().map(|it| Chip { out: it.out != out, enabled: it.enabled && enabled, ..it }).collect();
         self.spliced(at, added)
     }
 
@@ -244,21 +240,6 @@ impl Chips {
     }
 }
 
-/// True when a text is written in the query language: it begins like that, or holds a chip that is no text.
-///
-/// What has signs of a regex outside of quotes is one, so that `status=5\d\d` finds what it says.
-fn is_query(text: &str) -> bool {
-    if FORMS.iter().any(|it| text.trim_start().starts_with(it)) {
-        return true;
-    }
-    let outside = text.split('"').step_by(2);
-    if outside.flat_map(str::chars).any(|it| REGEX_SIGNS.contains(&it)) {
-        return false;
-    }
-    let is_text = |chip: &Chip| matches!(chip.kind, ChipKind::Text(_) | ChipKind::Regex(_));
-    Query::parse(text).is_ok_and(|it| it.chips.iter().any(|chip| !is_text(chip)))
-}
-
 /// A mistake in words, with the part of the text that it is about when that is not all of it.
 fn in_words(error: &QueryError, text: &str) -> String {
     match text.get(error.range.clone()).map(str::trim) {
@@ -267,19 +248,6 @@ fn in_words(error: &QueryError, text: &str) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-/// What a text without any form of the query language means: itself, or a regex when it has signs of one.
-fn typed(text: &str) -> Result<Vec<ChipKind>, String> {
-    if FORMS.iter().any(|it| text.starts_with(it)) {
-        return Err("not plain text".to_string());
-    }
-    if !text.contains(REGEX_SIGNS) {
-        return Ok(vec![ChipKind::Text(text.to_string())]);
-    }
-    let checked = Pattern::regex(text);
-    checked.map_err(|error| format!("{error} (quote it to search for plain text: \"…\")"))?;
-    Ok(vec![ChipKind::Regex(text.to_string())])
 }
 
 #[cfg(test)]
@@ -332,7 +300,7 @@ mod tests {
         chips.shift(1);
         assert_eq!((chips.text().as_str(), chips.selected()), ("b ~c a", Some(2)));
         assert_eq!((chips.place_among_active(1), chips.place_among_active(2)), (None, Some(1)));
-        assert_eq!(chips.push(Chip::keep(ChipKind::Text("c".into()))).map(|it| it.text()), Ok("b c a".into()));
+        assert_eq!(chips.push(Chip::keep(ChipKind::Text("c".into()))).map(|it| it.text()), Ok("\"b\" c a".into()));
     }
 
     #[test]
@@ -350,7 +318,7 @@ mod tests {
         let mut chips = Chips::parse("a b c").expect("valid");
         chips.select_next(-1);
         chips.remove();
-        assert_eq!((chips.query().as_str(), chips.selected()), ("a b", Some(1)));
+        assert_eq!((chips.query().as_str(), chips.selected()), ("\"a\" b", Some(1)));
         chips.toggle();
         assert_eq!(chips.query(), "a");
         chips.deselect();

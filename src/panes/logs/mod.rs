@@ -448,7 +448,8 @@ impl LogsPane {
     /// a `+` comes on top of those that are there.
     pub fn filter(&mut self, cx: &Context<'_>, query: &str) -> Vec<Effect> {
         let (adds, query) = query.strip_prefix("+ ").map_or((false, query), |rest| (true, rest.trim()));
-        let chips = self.recall.expand(query).and_then(|it| Chips::parse(&it));
+        let read = |it: &str| if it == query { Chips::typed(it) } else { Chips::parse(it) };
+        let chips = self.recall.expand(query).and_then(|it| read(&it));
         let chips = chips.and_then(|it| if adds { it.on_top_of(&self.chips) } else { Ok(it) });
         match chips {
             Ok(chips) => {

@@ -5,6 +5,7 @@ use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Gap, SourceState};
 use crate::domain::log_words;
+use crate::domain::query::{Query, advice};
 use crate::domain::sanitise;
 use crate::panes::logs::LogsPane;
 
@@ -38,7 +39,7 @@ pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
         return vec!["every source is muted: `S` lists them, `M` there unmutes all".to_string()];
     }
     if pane.detour.is_none() && !pane.chips.query().is_empty() {
-        return nothing_matches(pane);
+        return nothing_matches(pane, board);
     }
     let mut lines = Vec::new();
     for source in sources.iter().take(LISTED_MAX) {
@@ -58,7 +59,7 @@ pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
     lines
 }
 
-fn nothing_matches(pane: &LogsPane) -> Vec<String> {
+fn nothing_matches(pane: &LogsPane, board: &Board) -> Vec<String> {
     let counts = pane.feed.counts;
     let scanned = match (counts.complete, counts.scanned) {
         (_, 0) => "nothing matches".to_string(),
@@ -66,6 +67,12 @@ fn nothing_matches(pane: &LogsPane) -> Vec<String> {
         (false, scanned) => format!("nothing matches in {} so far …", format::plural(scanned, "record")),
     };
     let mut lines = vec![scanned];
+    if let Ok(query) = Query::parse(&pane.chips.query())
+        && counts.complete
+    {
+        let names: Vec<&str> = board.logs.sources.iter().map(|it| it.name.as_str()).collect();
+        lines.extend(advice::of(&query, &names).into_iter().take(1));
+    }
     if pane.prompt.is_some() {
         return lines;
     }

@@ -113,7 +113,7 @@ fn read_query(node: &Node<'_>) -> Option<(String, Query)> {
             return None;
         }
     };
-    match Query::parse(&text) {
+    match saved::read(&written, &text) {
         Ok(query) if query.chips.iter().any(|it| matches!(it.kind, ChipKind::Since(_) | ChipKind::Until(_))) => {
             node.error_with_hint(
                 "`since:` and `until:` have no place in a probe's query",

@@ -598,10 +598,11 @@ impl fmt::Display for ChipKind {
             ChipKind::Until(value) => write_value(f, "until:", value),
             ChipKind::Field { name, sign, value } => {
                 write!(f, "{name}{sign}")?;
+                let is_regex = *sign == FieldSign::Is && value.contains(VALUE_REGEX_SIGNS);
                 let is_bare = !value.is_empty()
                     && !value.starts_with(['"', '=', '~', '<', '>', '!'])
                     && !value.contains(char::is_whitespace)
-                    && !(*sign == FieldSign::Is && value.contains(VALUE_REGEX_SIGNS));
+                    && !is_regex;
                 if is_bare { f.write_str(value) } else { write_quoted(f, value) }
             }
         }

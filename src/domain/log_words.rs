@@ -1,6 +1,5 @@
 //! What a log says about itself in words: what is missing of it.
 
-use crate::clock;
 use crate::domain::format;
 use crate::domain::log::GapKind;
 use crate::domain::sanitise;
@@ -15,7 +14,7 @@ pub fn gap(name: &str, kind: &GapKind) -> String {
                 _ => format!("{} unread, ", format::bytes(*unread_bytes)),
             };
             let last = match looked_at {
-                Some(at) => format!("after {}", at.to_zoned(clock::zone()).strftime("%H:%M:%S%.3f")),
+                Some(at) => format!("after {}", at.strftime("%H:%M:%S%.3fZ")),
                 None => "last".to_string(),
             };
             format!("{name} truncated, {unread}what came {last} is not known")

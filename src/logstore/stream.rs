@@ -4,10 +4,10 @@
 
 mod growing;
 mod kept;
+mod met;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,9 @@ use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
 use crate::logstore::engine::Engine;
 use crate::logstore::merge::{Help, Merge};
 use crate::logstore::place::{last_record, seek};
-use crate::logstore::present::{Presenter, is_plain};
+use crate::logstore::present::Presenter;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::{self, Depth, Scan};
-use crate::logstore::segment::Segment;
 use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::stream::growing::{is_same_record, length_on_disk, placed, whole_lines};
 use crate::logstore::stream::kept::Kept;
@@ -46,57 +45,6 @@ pub struct Met<'a> {
     pub unfinished: bool,
     /// Makes rows.
     pub presenter: Presenter<'a>,
-}
-
-impl Met<'_> {
-    /// The record's bytes on disk, those that were not handed over before.
-    pub fn bytes(&self) -> &[u8] {
-        match &self.placed.item {
-            Item::Record(found) => {
-                let bytes = found.block.bytes_of(&found.block.spans()[found.index]);
-                &bytes[self.from_byte.min(bytes.len())..]
-            }
-            Item::Gap { .. } => &[],
-        }
-    }
-
-    /// Where the rest of a record lies that is too long to be kept: a segment, and its bytes there.
-    pub fn rest(&self) -> Option<(Arc<Segment>, Range<u64>)> {
-        let Item::Record(found) = &self.placed.item else { return None };
-        let part = self.presenter.snapshots.get(self.placed.source)?.parts.get(found.place.part)?;
-        let (kept, length) = (found.length().max(self.from_byte) as u64, found.block.length_of(found.index));
-        (kept < length).then(|| (part.segment.clone(), found.place.offset + kept..found.place.offset + length))
-    }
-
-    /// The segment of a record and the offsets where it begins and ends there; of a store 0.
-    pub fn extent(&self) -> Option<(u64, Range<u64>)> {
-        let Item::Record(found) = &self.placed.item else { return None };
-        let snapshot = self.presenter.snapshots.get(self.placed.source)?;
-        let number = snapshot.parts.get(found.place.part).map_or(0, |it| it.segment.number);
-        Some((number, found.place.offset..found.place.offset + found.block.length_of(found.index)))
-    }
-
-    /// The bytes not handed over before, when they can be shown as they are: printable ASCII in lines, nothing cut.
-    pub fn plain_bytes(&self) -> Option<&[u8]> {
-        let Item::Record(found) = &self.placed.item else { return None };
-        if self.presenter.look != Look::Original {
-            return None;
-        }
-        let bytes = self.bytes();
-        let is_whole = found.block.length_of(found.index) == found.length() as u64;
-        (is_whole && self.from_byte == 0 && is_plain(bytes)).then_some(bytes)
-    }
-
-    /// Lines of the record that were handed over before.
-    pub fn lines_before(&self) -> usize {
-        match &self.placed.item {
-            Item::Record(found) if self.from_byte > 0 => {
-                let bytes = found.block.bytes_of(&found.block.spans()[found.index]);
-                memchr::memchr_iter(b'\n', &bytes[..self.from_byte.min(bytes.len())]).count()
-            }
-            _ => 0,
-        }
-    }
 }
 
 /// How far a store was met.

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::cli::Context;
 use crate::cli::failure::Failure;
@@ -99,7 +98,6 @@ impl View {
     }
 
     fn text(&self, rotation: &Rotation) -> String {
-        let zone = zone_of(rotation);
         let Some(turn) = &self.now else { return format!("{}: nobody is on call\n", self.rotation) };
         let by = if self.reached_by.is_empty() {
             "cannot be reached".to_string()
@@ -107,11 +105,11 @@ impl View {
             format!("reached by {}", self.reached_by.join(", "))
         };
         let instead = if turn.is_override { " (override)" } else { "" };
-        let (until, name) = (day(turn.until, &zone), &rotation.zone);
-        let mut text = format!("{}: {}{instead} until {until} ({name}), {by}\n", self.rotation, turn.person);
+        let until = rotation.day_and_zone(turn.until);
+        let mut text = format!("{}: {}{instead} until {until}, {by}\n", self.rotation, turn.person);
         for turn in &self.next {
             let instead = if turn.is_override { " (override)" } else { "" };
-            text.push_str(&format!("    {}  {}{instead}\n", day(turn.since, &zone), turn.person));
+            text.push_str(&format!("    {}  {}{instead}\n", rotation.day(turn.since), turn.person));
         }
         text
     }
@@ -120,7 +118,8 @@ impl View {
 #[derive(Debug, Serialize)]
 struct PersonView<'a> {
     person: &'a str,
-    rotation: &'a str,
+    #[serde(serialize_with = "name_of")]
+    rotation: &'a Rotation,
     /// On call now.
     now: bool,
     /// The turn that runs, or the next one.
@@ -141,7 +140,7 @@ fn person(
             rotation.people.iter().chain(rotation.overrides.iter().map(|it| &it.person)).any(|it| it == name);
         if is_named {
             let now = turn.as_ref().is_some_and(|it| it.since <= at);
-            views.push(PersonView { person: name, rotation: &rotation.name, now, turn });
+            views.push(PersonView { person: name, rotation, now, turn });
         }
     }
     if json {
@@ -152,25 +151,19 @@ fn person(
         writeln!(out.stdout, "{name} takes no turns")?;
     }
     for view in &views {
-        let zone = rules.rotations.iter().find(|it| it.name == view.rotation).map_or(TimeZone::UTC, zone_of);
-        let (rotation, words) = (
-            view.rotation,
-            match &view.turn {
-                Some(turn) if view.now => format!("on call until {}", day(turn.until, &zone)),
-                Some(turn) => format!("next from {} until {}", day(turn.since, &zone), day(turn.until, &zone)),
-                None => "no turn in sight".to_string(),
-            },
-        );
-        writeln!(out.stdout, "{rotation}: {name} {words}")?;
+        let words = match &view.turn {
+            Some(turn) if view.now => format!("on call until {}", view.rotation.day_and_zone(turn.until)),
+            Some(turn) => {
+                let (since, until) = (view.rotation.day(turn.since), view.rotation.day_and_zone(turn.until));
+                format!("next from {since} until {until}")
+            }
+            None => "no turn in sight".to_string(),
+        };
+        writeln!(out.stdout, "{}: {name} {words}", view.rotation.name)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn zone_of(rotation: &Rotation) -> TimeZone {
-    TimeZone::get(&rotation.zone).unwrap_or(TimeZone::UTC)
-}
-
-/// `Mon 2026-11-23 09:00`: a handover is a civil time, and the day of the week is what people plan by.
-fn day(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M").to_string()
+fn name_of<S: Serializer>(rotation: &Rotation, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rotation.name)
 }

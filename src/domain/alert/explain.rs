@@ -240,7 +240,10 @@ impl AlertBoard {
             match rules.named(name) {
                 Some(Named::Notifier(_)) => format!("`{name}`"),
                 Some(Named::Rotation(rotation)) => match rotation.who(now) {
-                    Some(turn) => format!("rotation `{name}`, now {} until {} ({whom})", turn.person, turn.until),
+                    Some(turn) => {
+                        let until = rotation.day_and_zone(turn.until);
+                        format!("rotation `{name}`, now {} until {until}: {whom}", turn.person)
+                    }
                     None => format!("rotation `{name}`, which has nobody"),
                 },
                 Some(Named::Person(_)) => format!("`{name}` ({whom})"),

@@ -102,6 +102,18 @@ impl Rotation {
         turns
     }
 
+    /// A time in the zone of the turns: `Mon 2026-11-23 09:00`. A handover is a civil time there, and the day of the
+    /// week is what people plan by.
+    pub fn day(&self, at: Timestamp) -> String {
+        let zone = TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC);
+        at.to_zoned(zone).strftime("%a %Y-%m-%d %H:%M").to_string()
+    }
+
+    /// The same with the zone, for where nothing beside it says which: `Mon 2026-11-23 09:00 (Europe/Berlin)`.
+    pub fn day_and_zone(&self, at: Timestamp) -> String {
+        format!("{} ({})", self.day(at), self.zone)
+    }
+
     /// The number of the turn that runs at a time; the first is 0.
     fn index(&self, now: Timestamp, zone: &TimeZone) -> Option<i64> {
         let every_s = i64::try_from(self.every.as_secs()).ok().filter(|it| *it > 0)?;
@@ -130,6 +142,12 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_handover_is_told_in_the_zone_of_the_turns() {
+        let told = weekly().day_and_zone(at("2026-03-09T08:00:00Z"));
+        assert_eq!(told, "Mon 2026-03-09 09:00 (Europe/Berlin)");
     }
 
     fn weekly() -> Rotation {

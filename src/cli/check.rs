@@ -58,7 +58,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     warnings.retain(|it| !loaded.errors.iter().any(|error| (error.line, error.column) == (it.line, it.column)));
     let host = cx.host(&loaded.config);
     let setups: Vec<_> = loaded.config.probes.iter().map(|it| (ProbeId::new(&host, &it.name), it.setup())).collect();
-    let plan = Plan::new(clock::now(), &loaded.config.alerts, setups.iter().map(|(id, setup)| (id, setup)));
+    let (rules, refused) = (&loaded.config.alerts, &loaded.config.refused_notifiers);
+    let plan = Plan::new(clock::now(), rules, refused, setups.iter().map(|(id, setup)| (id, setup)));
     let report = Report::new(&path, &loaded, &warnings, plan);
     if args.json {
         out.json(&report)?;

@@ -44,6 +44,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{ColorChoice, Output};
 use crate::config::{self, Config, Loaded, paths};
 use crate::domain::config_error::did_you_mean;
+use crate::domain::format::plural;
 use crate::domain::ids::HostId;
 use crate::registry::node::Commands;
 
@@ -191,7 +192,8 @@ impl Context {
         config::load(self.config.as_deref(), commands)
     }
 
-    /// Reads the config for a one-shot command: mistakes go to stderr, the good entries are used.
+    /// Reads the config for a one-shot command: the first mistake goes to stderr with how many more there are, the good
+    /// entries are used. All of them are what `check` is for; here they would hide what was asked.
     ///
     /// # Errors
     /// When the file as a whole cannot be used.
@@ -202,9 +204,13 @@ impl Context {
                 .caused_by(error)
                 .hint("run `hotseat check` to see where and why"));
         }
-        for error in &loaded.errors {
+        if let [first, rest @ ..] = loaded.errors.as_slice() {
+            let more = match rest.len() as u64 {
+                0 => String::new(),
+                count => format!("; {} in the config, `hotseat check` shows them", plural(count, "more mistake")),
+            };
             // Nobody is left to warn when stderr is closed.
-            let _ = writeln!(out.stderr, "warning: {error}");
+            let _ = writeln!(out.stderr, "warning: {first}{more}");
         }
         Ok(loaded.config)
     }

@@ -341,6 +341,7 @@ mod tests {
         let plan = crate::domain::alert::plan::Plan::new(
             Timestamp::UNIX_EPOCH,
             &config.alerts,
+            &[],
             ids.iter().map(|(id, it)| (id, it)),
         );
         assert!(plan.is_sound(), "{plan:?}");

@@ -37,10 +37,12 @@ pub struct Detection {
 }
 
 impl Plan {
-    /// Works it out. `now` decides who is on call.
+    /// Works it out. `now` decides who is on call; `refused` are the notifiers that stand in the config with a mistake:
+    /// that something leads to them is no dead end of its own.
     pub fn new<'a>(
         now: Timestamp,
         rules: &AlertRules,
+        refused: &[String],
         probes: impl IntoIterator<Item = (&'a ProbeId, &'a ProbeSetup)>,
     ) -> Self {
         let mut plan = Self {
@@ -58,7 +60,7 @@ impl Plan {
             plan.detection.push(Detection { probe: probe.name().to_string(), worst });
             let mut reached = BTreeSet::new();
             for name in &setup.rules.notify {
-                reached.extend(leads(rules, name));
+                reached.extend(leads(rules, &[], name));
             }
             let hears = |it: &String| rules.notifier(it).is_some_and(|it| it.least <= setup.rules.severity);
             if !reached.iter().any(hears) {
@@ -68,19 +70,21 @@ impl Plan {
         }
         plan.detection.sort_by(|a, b| b.worst.cmp(&a.worst).then_with(|| a.probe.cmp(&b.probe)));
         plan.silent.sort();
-        plan.follow_fallbacks(rules, &mut used);
+        plan.follow_fallbacks(rules, refused, &mut used);
         plan.unused = rules.notifiers.iter().map(|it| it.name.clone()).filter(|it| !used.contains(it)).collect();
-        plan.find_dead_ends(now, rules);
+        plan.find_dead_ends(now, rules, refused);
         plan
     }
 
-    fn follow_fallbacks(&mut self, rules: &AlertRules, used: &mut BTreeSet<String>) {
+    fn follow_fallbacks(&mut self, rules: &AlertRules, refused: &[String], used: &mut BTreeSet<String>) {
         for rule in &rules.notifiers {
             let mut seen = vec![rule.name.clone()];
             let mut at = rule;
             while let Some(next) = at.fallback.as_deref() {
                 let Some(found) = rules.notifier(next) else {
-                    self.dead_ends.push(format!("the fallback of `{}` is `{next}`, which is no notifier", at.name));
+                    if !refused.iter().any(|it| it == next) {
+                        self.dead_ends.push(format!("the fallback of `{}` is `{next}`, which is no notifier", at.name));
+                    }
                     break;
                 };
                 if used.contains(&rule.name) {
@@ -100,9 +104,10 @@ impl Plan {
         }
     }
 
-    fn find_dead_ends(&mut self, now: Timestamp, rules: &AlertRules) {
+    fn find_dead_ends(&mut self, now: Timestamp, rules: &AlertRules, refused: &[String]) {
+        let is_known = |name: &String| rules.notifier(name).is_some() || refused.contains(name);
         for person in &rules.people {
-            for name in person.notify.iter().filter(|it| rules.notifier(it).is_none()) {
+            for name in person.notify.iter().filter(|it| !is_known(it)) {
                 self.dead_ends.push(format!("`{}` is reached by `{name}`, which is no notifier", person.name));
             }
         }
@@ -127,7 +132,9 @@ impl Plan {
             for (at, step) in ladder.steps.iter().enumerate() {
                 let number = at + 1;
                 let reaches = |name: &String| {
-                    !matches!(rules.named(name), Some(Named::Ladder(_)) | None) && !leads(rules, name).is_empty()
+                    let named = rules.named(name);
+                    refused.contains(name)
+                        || !matches!(named, Some(Named::Ladder(_)) | None) && !leads(rules, refused, name).is_empty()
                 };
                 if !step.notify.iter().any(reaches) {
                     self.dead_ends.push(format!("step {number} of ladder `{}` leads to nobody", ladder.name));
@@ -152,10 +159,10 @@ impl Plan {
     }
 }
 
-/// Every notifier that a name can lead to, whoever is on call.
-fn leads(rules: &AlertRules, name: &str) -> BTreeSet<String> {
+/// Every notifier that a name can lead to, whoever is on call; also those that were refused.
+fn leads(rules: &AlertRules, refused: &[String], name: &str) -> BTreeSet<String> {
     let person = |name: &str| -> Vec<String> {
-        let known = |it: &&String| rules.notifier(it).is_some();
+        let known = |it: &&String| rules.notifier(it).is_some() || refused.contains(it);
         rules.person(name).map(|it| it.notify.iter().filter(known).cloned().collect()).unwrap_or_default()
     };
     match rules.named(name) {
@@ -169,7 +176,7 @@ fn leads(rules: &AlertRules, name: &str) -> BTreeSet<String> {
             let names = ladder.steps.iter().flat_map(|it| &it.notify);
             // A ladder in a ladder is not climbed.
             let names = names.filter(|it| !matches!(rules.named(it), Some(Named::Ladder(_))));
-            names.flat_map(|it| leads(rules, it)).collect()
+            names.flat_map(|it| leads(rules, refused, it)).collect()
         }
         None => BTreeSet::new(),
     }
@@ -204,7 +211,7 @@ mod tests {
 
     fn plan(rules: &AlertRules, probes: &[(&str, ProbeSetup)]) -> Plan {
         let ids: Vec<ProbeId> = probes.iter().map(|(name, _)| ProbeId::new(&HostId::new("h"), name)).collect();
-        Plan::new(Timestamp::UNIX_EPOCH, rules, ids.iter().zip(probes.iter().map(|(_, it)| it)))
+        Plan::new(Timestamp::UNIX_EPOCH, rules, &["ill".to_string()], ids.iter().zip(probes.iter().map(|(_, it)| it)))
     }
 
     #[test]
@@ -214,6 +221,20 @@ mod tests {
         assert!(plan.is_sound(), "{plan:?}");
         assert!((plan.probes_per_second - 2.0 / 30.0).abs() < 1e-9);
         assert_eq!(plan.detection[0].worst, Duration::from_secs(40));
+    }
+
+    #[test]
+    fn what_leads_to_a_refused_notifier_is_no_second_mistake() {
+        let step = |notify: &str| Rung { after: Duration::ZERO, notify: vec![notify.into()] };
+        let rules = AlertRules {
+            notifiers: vec![notifier("chat", Some("ill"))],
+            people: vec![Person { name: "bob".into(), notify: vec!["ill".into()] }],
+            ladders: vec![Ladder { name: "page".into(), steps: vec![step("bob"), step("ill")] }],
+            ..AlertRules::default()
+        };
+        let plan = plan(&rules, &[("api", setup(&["page"]))]);
+        assert_eq!(plan.dead_ends, Vec::<String>::new());
+        assert_eq!(plan.silent, ["api"], "nobody hears of it before that is mended");
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn brief(message: &Message, fits: impl Fn(&str) -> bool) -> Option<String> {
 }
 
 /// The probe's name; `None` for a cause that several share.
-fn probe(line: &AlertLine) -> Option<&str> {
+pub fn probe(line: &AlertLine) -> Option<&str> {
     let (host, _) = line.key.split_once('/')?;
     line.subject.strip_prefix(host)?.strip_prefix('/')
 }

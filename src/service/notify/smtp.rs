@@ -18,7 +18,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::domain::alert::delivery::{Action, Delivery};
+use crate::domain::alert::delivery::{Action, Delivery, Message as Told};
+use crate::domain::alert::names;
 use crate::domain::probe::expect::shorten;
 use crate::domain::sanitise;
 use crate::registry::Kind;
@@ -27,8 +28,8 @@ use crate::service::notify::http::{self, Authorities};
 use crate::service::notify::{Attempt, Notifier, Receipt, SendError, Sending, text};
 use crate::service::probe::redact::redact;
 
-/// Characters of a subject.
-const SUBJECT_MAX: usize = 200;
+/// Characters of a subject: with its name it is one line of a header, which is folded after 76 (RFC 2047).
+const SUBJECT_MAX: usize = 66;
 /// Bytes of a text: a digest of a thousand probes fits.
 const TEXT_MAX: usize = 256 << 10;
 /// Characters of a server's words that are kept.
@@ -204,7 +205,7 @@ impl Smtp {
         let is_root = delivery.action == Action::Trigger;
         let mut mail: MessageBuilder = Message::builder()
             .from(self.from.clone())
-            .subject(text::cut_chars(&sanitise::text(&message.title), SUBJECT_MAX))
+            .subject(subject(message))
             .date(SystemTime::from(clock::now()))
             .message_id(Some(if is_root { root.clone() } else { id(&delivery.id) }))
             // No out-of-office reply, please (RFC 3834).
@@ -216,7 +217,7 @@ impl Smtp {
         for to in &self.to {
             mail = mail.to(to.clone());
         }
-        let body = format!("{}\n", text::cut_bytes(&text::whole(message), TEXT_MAX));
+        let body = format!("{}\n", text::cut_bytes(&body(message), TEXT_MAX));
         mail.header(ContentType::TEXT_PLAIN)
             .body(body)
             .map_err(|error| SendError::permanent(self.clean(&format!("could not write the mail: {error}"))))
@@ -301,6 +302,36 @@ impl Smtp {
     }
 }
 
+/// The title where it is short; else what the list of mails is read for: how many, and which as far as there is room.
+fn subject(message: &Told) -> String {
+    let title = sanitise::text(&message.title);
+    if title.chars().count() <= SUBJECT_MAX {
+        return title;
+    }
+    let head = text::head(message).map(|it| sanitise::text(&it));
+    let Some(head) = head.filter(|it| it.chars().count() <= SUBJECT_MAX) else { return cut(&title) };
+    let names = names::ranges(message.alerts.iter().filter_map(|it| names::probe(it).map(sanitise::text)));
+    let with = |shown: usize| {
+        let listed: Vec<&str> = names.iter().take(shown).map(|it| it.text.as_str()).collect();
+        let missing: usize = names.iter().skip(shown).map(|it| it.count).sum();
+        let more = if missing > 0 { format!(" and {missing} more") } else { String::new() };
+        format!("{head}: {}{more}", listed.join(", "))
+    };
+    let fitting = (1..=names.len()).rev().map(with).find(|it| it.chars().count() <= SUBJECT_MAX);
+    fitting.unwrap_or(head)
+}
+
+/// Cuts with plain characters: one `…` makes the whole subject an encoded word, which few can read in a log.
+fn cut(title: &str) -> String {
+    let short = text::cut_chars(title, SUBJECT_MAX - 2);
+    format!("{}...", short.trim_end_matches('…').trim_end())
+}
+
+/// What is down comes first: of several things the count is in the subject, and not said again.
+fn body(message: &Told) -> String {
+    if text::head(message).is_some() { text::body(message) } else { text::whole(message) }
+}
+
 fn raw(name: &'static str, value: &str) -> Result<HeaderValue, SendError> {
     let name = HeaderName::new_from_ascii(name.to_string())
         .map_err(|error| SendError::permanent(format!("could not write the mail: {error}")))?;
@@ -312,4 +343,50 @@ fn client_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let is_good = !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.'));
     if is_good { name } else { "localhost".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::notify::sample;
+
+    fn told(title: &str, text: &str, names: &[&str]) -> Told {
+        let mut message = sample::delivery(Action::Trigger).message;
+        let line = message.alerts.remove(0);
+        let named = |name: &&str| crate::domain::alert::delivery::AlertLine {
+            subject: format!("host/{name}"),
+            labels: std::iter::once(("host".to_string(), "host".to_string())).collect(),
+            ..line.clone()
+        };
+        Told { title: title.into(), text: text.into(), alerts: names.iter().map(named).collect(), ..message }
+    }
+
+    #[test]
+    fn a_short_title_is_the_subject_and_a_long_one_is_cut_in_plain_characters() {
+        let short = "api DOWN since 14:43:52: timeout in connect";
+        assert_eq!(subject(&told(short, short, &["api"])), short);
+        let long = format!("{short}: no answer to the connection within five seconds");
+        let subject = subject(&told(&long, &format!("{long}\nsince: then"), &["api"]));
+        assert_eq!(subject, "api DOWN since 14:43:52: timeout in connect: no answer to the c...");
+        assert_eq!(subject.len(), SUBJECT_MAX);
+    }
+
+    #[test]
+    fn two_alerts_are_counted_and_named_in_one_line_and_the_text_begins_with_the_first() {
+        let parts = ["api DOWN since 14:43:52: timeout in connect", "db DOWN since 14:43:58: refused: nothing listens"];
+        let title = format!("2 probes DOWN: {}", parts.join("; "));
+        let message = told(&title, &format!("2 probes DOWN\n\n{}", parts.join("\n\n")), &["api", "db"]);
+        assert_eq!(subject(&message), "2 probes DOWN: api, db");
+        assert_eq!(body(&message), parts.join("\n\n"));
+    }
+
+    #[test]
+    fn names_that_find_no_room_are_counted() {
+        let names = ["a-name-of-twenty-five-ch-a", "another-name-of-thirty-chars-b", "a-third-name"];
+        let title = format!("3 probes DOWN: {}", names.join("; "));
+        let message = told(&title, "3 probes DOWN\n\na\n\nb\n\nc", &names);
+        assert_eq!(subject(&message), "3 probes DOWN: a-name-of-twenty-five-ch-a, a-third-name and 1 more");
+        let message = told(&title, "3 probes DOWN\n\na", &["x".repeat(80).as_str()]);
+        assert_eq!(subject(&message), "3 probes DOWN");
+    }
 }

@@ -6,10 +6,19 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::domain::alert::delivery::Message;
 use crate::domain::sanitise;
 
-/// The text below the title: the whole text without a first line that repeats the title.
+/// What a text about several things begins with, `2 probes DOWN`; `None` for a text about one.
+pub fn head(message: &Message) -> Option<String> {
+    let (first, rest) = message.text.split_once('\n')?;
+    let is_list = !first.is_empty() && (rest.starts_with('\n') || rest.starts_with("first: "));
+    let more = message.title.strip_prefix(first).filter(|_| is_list)?;
+    (more.is_empty() || more.starts_with(": ")).then(|| first.to_string())
+}
+
+/// The text below the title: the whole text without a first line that repeats the title, or its beginning.
 pub fn body(message: &Message) -> String {
     let text = sanitise::multiline(&message.text);
-    let rest = text.strip_prefix(&message.title as &str).filter(|it| it.is_empty() || it.starts_with('\n'));
+    let title = head(message).unwrap_or_else(|| message.title.clone());
+    let rest = text.strip_prefix(&title as &str).filter(|it| it.is_empty() || it.starts_with('\n'));
     let rest = rest.map_or(text.as_str(), |it| it.trim_start_matches('\n'));
     if rest.trim().is_empty() { sanitise::text(&message.title) } else { rest.trim_end().to_string() }
 }

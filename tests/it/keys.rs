@@ -393,6 +393,32 @@ fn the_header_says_what_could_not_be_told() {
     assert_eq!(desk.effects, [Effect::Request(Request::TestNotifier("chat".into()))]);
 }
 
+#[test]
+fn a_refused_message_is_named_with_its_notifier_and_its_next_try() {
+    let mut desk = Desk::outage(120, 24);
+    let rules = AlertRules { notifiers: vec![NotifierRule::new("chat", "slack")], ..AlertRules::default() };
+    desk.fact(Fact::Alert(AlertFact::Configured { rules: Box::new(rules) }));
+    let out = |at: u32, refused: bool| {
+        let next = desk.now + jiff::SignedDuration::from_secs(90);
+        let value = serde_json::json!({
+            "notifier": "chat", "action": "trigger", "at": desk.now, "keys": [], "fallback_at": null,
+            "error": "answered 403", "refused": refused, "title": format!("p{at} DOWN\u{1b}[31m: timeout"), "next": next,
+        });
+        (format!("out/d-{at}"), value.to_string())
+    };
+    let rows: Vec<(String, String)> = (0..8).map(|at| out(at, true)).chain([out(8, false)]).collect();
+    let next = hotseat::domain::format::clock(desk.now + jiff::SignedDuration::from_secs(90), &desk.model.zone);
+    desk.model.board.alerts.restore(&rows);
+    desk.press("1 t");
+    let text = desk.text();
+    for at in 0..6 {
+        let line = format!("! refused by chat, next try {next}: p{at} DOWN: timeout");
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    assert!(text.contains("! and 2 more refused: hotseat alerts") && !text.contains("p8 DOWN"), "{text}");
+    assert!(text.contains("chat  slack"), "{text}");
+}
+
 /// The outage with one of its sources muted, `api`, as by a person who knows what it says.
 fn without_api(more: &str) -> Desk {
     logs(&format!("S g j m esc {more}"))

@@ -27,8 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::alert::{Alert, Subject, Why};
-pub use crate::domain::alert::policy::deliver::NotifierState;
-use crate::domain::alert::policy::deliver::Out;
+pub use crate::domain::alert::policy::deliver::{NotifierState, Out};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::Lane;
 use crate::domain::alert::policy::trail::Trail;
@@ -209,6 +208,13 @@ impl AlertBoard {
     /// Messages decided and neither taken by their channel nor given up.
     pub fn unsent(&self) -> usize {
         self.outs.len()
+    }
+
+    /// Messages that their channel refuses as they are: who should hear of them does not, the oldest first.
+    pub fn refused(&self) -> Vec<&Out> {
+        let mut refused: Vec<&Out> = self.outs.values().filter(|it| it.refused).collect();
+        refused.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.notifier.cmp(&b.notifier)));
+        refused
     }
 
     /// What is kept of a probe for `explain`.

@@ -241,7 +241,7 @@ fn span(alert: &Alert, now: Timestamp) -> String {
 }
 
 /// Cuts at a grapheme and says so.
-fn clip(text: &str, max: usize) -> String {
+pub fn clip(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
         return text.to_string();
     }

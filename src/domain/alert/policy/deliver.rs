@@ -17,6 +17,8 @@ use crate::domain::alert::words::{self, Item};
 const ACKNOWLEDGE_EXPIRES: SignedDuration = SignedDuration::from_hours(1);
 /// Messages kept that are not settled; the oldest is given up when there are more.
 const OUTS_MAX: usize = 10_000;
+/// Characters of a title that is shown while its message is refused: a line of a wide screen.
+const TITLE_MAX: usize = 200;
 /// Rounds in which lanes are emptied at one time: a message can make others due, but not for ever.
 const ROUNDS_MAX: usize = 64;
 
@@ -38,6 +40,12 @@ pub struct Out {
     /// The channel refuses it as it is; the fallback has been asked.
     #[serde(default)]
     pub refused: bool,
+    /// What it says, in one line.
+    #[serde(default)]
+    pub title: String,
+    /// When it is tried again; `None` before the first attempt failed.
+    #[serde(default)]
+    pub next: Option<Timestamp>,
 }
 
 /// How a notifier is doing.
@@ -215,6 +223,8 @@ impl AlertBoard {
             fallback_at,
             error: None,
             refused: false,
+            title: words::clip(&message.title, TITLE_MAX),
+            next: None,
         };
         self.outs.insert(id.clone(), out);
         run.keep(Row::Out(id.clone()));
@@ -295,9 +305,10 @@ impl AlertBoard {
         let (name, what) = (out.notifier.clone(), out.action.word());
         match &news.state {
             DeliveryState::Queued | DeliveryState::Sending { .. } => {}
-            DeliveryState::Retrying { attempt, error, refused, .. } => {
+            DeliveryState::Retrying { attempt, next, error, refused } => {
                 let is_first_refusal = *refused && !std::mem::replace(&mut out.refused, *refused);
                 out.error = Some(error.clone());
+                out.next = Some(*next);
                 if is_first_refusal {
                     // Waiting longer for this channel helps nobody.
                     out.fallback_at = None;
@@ -315,8 +326,11 @@ impl AlertBoard {
                         );
                     }
                 }
-                if is_first_refusal {
+                if whole.refused {
+                    // It is tried seldom: after a restart the next attempt is still told right.
                     run.keep(Row::Out(news.id.clone()));
+                }
+                if is_first_refusal {
                     let seldom =
                         format!("`{name}` refuses the {what}; it stays unsent and is tried again seldom: {error}");
                     for key in &whole.keys {

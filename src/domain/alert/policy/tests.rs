@@ -179,6 +179,10 @@ fn a_fallback_takes_over_what_is_refused_or_late_and_never_goes_round() {
                 DeliveryState::Retrying { attempt: 1, next, error: "403 forbidden".into(), refused: true },
             );
             assert_eq!(world.board.unsent(), 1, "it is not given up");
+            let refused = world.board.refused();
+            let [out] = refused.as_slice() else { panic!("{refused:?}") };
+            assert!(out.title.starts_with("api DOWN since "), "{out:?}");
+            assert_eq!((out.notifier.as_str(), out.next), ("sms", Some(next)));
             world.pass(10);
         } else {
             world.pass(59);

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -110,6 +110,7 @@ fn unpack_all(
     read_bytes: &mut u64,
     grew: &mut dyn FnMut() -> bool,
 ) -> io::Result<()> {
+    let again = archive.try_clone()?;
     let mut reader = packing.reader(archive)?;
     let mut stream = TextStream::default();
     let (mut piece, mut buffer) = (vec![0; PIECE_BYTES], Vec::new());
@@ -119,6 +120,9 @@ fn unpack_all(
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
+                let last = before_damage(again, packing, *read_bytes);
+                *read_bytes += last.len() as u64;
+                spool.append(stream.text(&last, &mut buffer), modified);
                 spool.append(&stream.finish(), modified);
                 return Err(error);
             }
@@ -142,6 +146,22 @@ fn unpack_all(
     }
     spool.append(&stream.finish(), modified);
     Ok(())
+}
+
+/// What comes out of an archive behind `from` bytes and before the damage: a reader that meets it keeps what it had made
+/// of the piece so far, so it is asked again, byte by byte.
+fn before_damage(mut archive: File, packing: Packing, from: u64) -> Vec<u8> {
+    let mut last = Vec::new();
+    let Ok(mut reader) = archive.seek(SeekFrom::Start(0)).and_then(|_| packing.reader(archive)) else { return last };
+    let skipped = io::copy(&mut (&mut reader).take(from), &mut io::sink());
+    let mut byte = [0];
+    while skipped.as_ref().is_ok_and(|it| *it == from)
+        && last.len() < PIECE_BYTES
+        && matches!(reader.read(&mut byte), Ok(1))
+    {
+        last.push(byte[0]);
+    }
+    last
 }
 
 /// The first bytes of what is packed, to tell whether it is known already. `None` when they can not be had.
@@ -305,6 +325,17 @@ pub(crate) mod tests {
             let same = found.bytes().zip(text.bytes()).take_while(|(found, text)| found == text).count();
             assert!(same > text.len() / 8, "{packing:?}: {same}");
         }
+    }
+
+    #[test]
+    fn what_fits_into_one_piece_is_not_lost_with_the_damage_behind_it() {
+        let text = lines(400);
+        assert!(text.len() < PIECE_BYTES);
+        let packed = pack(Packing::Gzip, text.as_bytes());
+        // The checksum and the length of the text are missing.
+        let (found, _, result) = unpacked(&packed[..packed.len() - 8], SpoolBounds::default());
+        assert_eq!((found.as_str(), result.read_bytes), (text.as_str(), text.len() as u64));
+        assert_eq!(result.broken.as_deref(), Some("it ends in the middle"));
     }
 
     #[test]

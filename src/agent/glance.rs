@@ -42,7 +42,7 @@ pub enum Unseen {
     Failed(String),
 }
 
-/// Looks. Takes [`DEADLINE`] at most.
+/// Looks. Takes `DEADLINE` at most.
 ///
 /// # Errors
 /// See [`Unseen`].

@@ -412,3 +412,35 @@ fn what_was_counted_of_a_shorter_file_is_not_taken_for_its_block() {
         assert_eq!(tally.counts().matched, expected as u64);
     }
 }
+
+/// Two screens of different widths look at one log.
+#[test]
+fn what_a_view_with_longer_buckets_left_does_not_make_a_comb_of_shorter_ones() {
+    let engine = Engine::new(TimeZone::UTC);
+    let (source, segment) = source(&engine, "a");
+    let at = |second: i64| Timestamp::from_second(START + second).unwrap();
+    let append = |seconds: std::ops::Range<i64>| {
+        let text: String = seconds.map(|it| format!("{} INFO steady\n", at(it))).collect();
+        segment.append(text.as_bytes(), Timestamp::UNIX_EPOCH);
+        [source.snapshot()]
+    };
+    let then = append(0..3_000);
+    let now = append(3_000..3_600);
+    let (inner, goal) = (engine.inner(), engine.inner().everything(true));
+    let request = |buckets| HistogramRequest { from: Some(at(0)), until: Some(at(3_600)), buckets };
+    let (fine, coarse) = (request(240), request(12));
+    let scan = |histogram| Scan {
+        reader: &inner.reader,
+        goals: std::slice::from_ref(&goal),
+        histogram: Some(histogram),
+        phase: 0,
+        threads: 1,
+        gate: None,
+    };
+    let mut totals = count(scan(&fine), &then, &|_| true).unwrap();
+    totals.advance(scan(&fine), &then);
+    count(scan(&coarse), &now, &|_| true).unwrap().advance(scan(&coarse), &now);
+    let histogram = totals.advance(scan(&fine), &now).histogram().unwrap();
+    let most = histogram.buckets.iter().map(Bucket::total).max();
+    assert_eq!(most, Some(histogram.bucket_seconds), "{:?}", histogram.buckets);
+}

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::logstore::block::reader::BlockReader;
 use crate::logstore::scan::stores::{Stores, epochs};
 use crate::logstore::scan::tally::{GoalTally, Tally, has_stores, total_bytes};
-use crate::logstore::scan::{Desk, Scan, known, length};
+use crate::logstore::scan::{Desk, MAX_REFINED_BLOCKS, Scan, known, length};
 use crate::logstore::source::{Part, Snapshot};
 
 /// The counts of everything that can not change any more, so that following adds only what is new.
@@ -58,6 +58,7 @@ impl Totals {
         }
         let bucket_seconds = closed.buckets.as_ref().map(|it| it.length);
         let mut desk = Desk::default();
+        let mut refinements = MAX_REFINED_BLOCKS;
         for snapshot in snapshots {
             for part in &snapshot.parts {
                 let from = self.blocks.get(&part.segment.uid).copied().unwrap_or(0);
@@ -67,7 +68,7 @@ impl Totals {
                     let is_closed = closed_to == block && BlockReader::is_closed(&part.segment, part.size_bytes, block);
                     closed_to += u64::from(is_closed);
                     let tally = if is_closed { &mut closed } else { &mut open };
-                    add_block(scan, (snapshot, part, block), bucket_seconds, tally, &mut desk);
+                    add_block(scan, (snapshot, part, block), bucket_seconds, tally, (&mut desk, &mut refinements));
                 }
                 self.blocks.insert(part.segment.uid, closed_to);
             }
@@ -98,11 +99,13 @@ fn add_block<'a>(
     (snapshot, part, block): (&'a Snapshot, &'a Part, u64),
     bucket_seconds: Option<i64>,
     tally: &mut Tally,
-    desk: &mut Desk<'a>,
+    (desk, refinements): (&mut Desk<'a>, &mut usize),
 ) {
     let bytes = length(part, block);
     for goal in 0..scan.goals.len() {
-        if known(scan, (snapshot, part, block), goal, None, |it| tally.add(goal, it, bytes)).is_some() {
+        // Another view may have left times that are too coarse for these buckets.
+        let wanted = bucket_seconds.filter(|_| *refinements > 0);
+        if known(scan, (snapshot, part, block), goal, wanted, |it| tally.add(goal, it, bytes)).is_some() {
             continue;
         }
         if desk.job.is_none() {
@@ -111,6 +114,7 @@ fn add_block<'a>(
         let is_last = goal + 1 == scan.goals.len();
         let mut summary = desk.summarise(&scan.goals[goal], None);
         if let Some(length) = bucket_seconds.filter(|it| is_last && !summary.suits(*it)) {
+            *refinements = refinements.saturating_sub(1);
             summary = desk.summarise(&scan.goals[goal], Some(length));
         }
         tally.add(goal, &summary, bytes);

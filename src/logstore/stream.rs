@@ -371,19 +371,10 @@ impl<'e> Stream<'e> {
             if from_byte == 0 {
                 // It begins to pass only now: what was kept as context ends with it.
                 self.before.retain(|it| !is_same_record(it, &placed));
-                let surplus = self.before.len().saturating_sub(self.context);
-                for earlier in self.before.drain(..).skip(surplus) {
-                    if earlier.source < snapshots.len() {
-                        take.met(&Met {
-                            placed: earlier,
-                            context: true,
-                            from_byte: 0,
-                            unfinished: false,
-                            presenter: presenter(),
-                        })?;
-                    }
+                for placed in self.begin_match(snapshots.len()) {
+                    let presenter = presenter();
+                    take.met(&Met { placed, context: true, from_byte: 0, unfinished: false, presenter })?;
                 }
-                self.after = self.context;
             }
             take.met(&Met { placed, context: false, from_byte, unfinished: false, presenter: presenter() })?;
         }
@@ -524,19 +515,10 @@ impl<'e> Stream<'e> {
                         }
                     }
                     if passes {
-                        let surplus = self.before.len().saturating_sub(self.context);
-                        for earlier in self.before.drain(..).skip(surplus) {
-                            if earlier.source < snapshots.len() {
-                                take.met(&Met {
-                                    placed: earlier,
-                                    context: true,
-                                    from_byte: 0,
-                                    unfinished: false,
-                                    presenter: presenter(),
-                                })?;
-                            }
+                        for placed in self.begin_match(snapshots.len()) {
+                            let presenter = presenter();
+                            take.met(&Met { placed, context: true, from_byte: 0, unfinished: false, presenter })?;
                         }
-                        self.after = self.context;
                     } else if self.after > 0 {
                         self.after -= 1;
                     } else {
@@ -560,6 +542,13 @@ impl<'e> Stream<'e> {
                 }
             }
         }
+    }
+
+    /// The context before a match that is met now, of the first `sources`; what follows it is context too.
+    fn begin_match(&mut self, sources: usize) -> Vec<Placed> {
+        self.after = self.context;
+        let surplus = self.before.len().saturating_sub(self.context);
+        self.before.drain(..).skip(surplus).filter(|it| it.source < sources).collect()
     }
 
     /// True when there is much that was not met yet.

@@ -9,6 +9,7 @@ pub mod private_file;
 pub mod probe;
 pub mod program;
 pub mod supervise;
+pub mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -44,12 +44,8 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// hotseat in the home of a screen.
 fn beside(screen: &Pty, arguments: &[&str]) -> Command {
-    let home = screen.home();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
-    command.args(arguments).env_clear().env("HOME", home).env("HOTSEAT_USER", "alice").env("TZ", "UTC");
-    command.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_STATE_HOME", home.join("state"));
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut command = screen.command(arguments);
+    command.stdout(Stdio::null());
     command
 }
 

@@ -5,14 +5,13 @@ mod secrets;
 mod storm;
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use hotseat::clock;
 
-use crate::support::pty::{Launch, PATIENCE, Pty};
+use crate::support::pty::{Launch, PATIENCE, Pty, said};
 use crate::support::web::{Asked, Said, Web};
 
 /// A secret that must not be seen anywhere.
@@ -81,21 +80,7 @@ fn wait(what: &str, holds: impl Fn() -> bool) {
 
 /// A command beside the screen, on the same home; its exit code and both streams.
 fn beside(pty: &Pty, arguments: &[&str]) -> (Option<i32>, String) {
-    let path = |it: &str| pty.home().join(it).display().to_string();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
-    command
-        .args(arguments)
-        .env_clear()
-        .env("HOME", path(""))
-        .env("XDG_CONFIG_HOME", path("config"))
-        .env("XDG_STATE_HOME", path("state"))
-        .env("HOTSEAT_USER", "alice")
-        .env("TZ", "UTC")
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("TWILIO_TOKEN", TOKEN);
-    let output = command.output().expect("the binary starts");
-    let text = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
-    (output.status.code(), text)
+    said(pty.command(arguments).env("TWILIO_TOKEN", TOKEN))
 }
 
 /// Asserts that no file below a directory holds a text.

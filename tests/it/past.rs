@@ -1,13 +1,11 @@
 //! The past of a runtime: the board of an earlier instant, and the events that one steps along.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotseat::config::{self, Loaded};
+use hotseat::config;
 use hotseat::domain::board::Board;
 use hotseat::domain::fact::Envelope;
-use hotseat::domain::ids::HostId;
 use hotseat::domain::incident::{DeclareRequest, NoteRequest, Severity};
 use hotseat::domain::past::{Found, Moment, Past, PastKind, PastRequest, Step};
 use hotseat::domain::presence::Visitor;
@@ -16,18 +14,10 @@ use hotseat::registry::node::Commands;
 use hotseat::runtime::{Link, Runtime, RuntimeSetup};
 use jiff::Timestamp;
 
+use crate::support::link::setup;
+
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-fn setup(state_dir: &Path) -> RuntimeSetup {
-    RuntimeSetup {
-        host: HostId::new("test"),
-        user: "alice".into(),
-        state_dir: state_dir.to_path_buf(),
-        loaded: Loaded { readable: true, ..Loaded::default() },
-        reader: None,
-    }
-}
 
 /// A screen that remembers every board it ever had, by the time of its last fact.
 struct Screen {
@@ -111,7 +101,7 @@ fn texts(moment: &Moment) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stepping_back_shows_the_board_that_was_and_stepping_on_comes_back_to_the_present() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let runtime = Runtime::start(setup(dir.path()));
+    let runtime = Runtime::start(setup("alice", dir.path()));
     tokio::time::timeout(DEADLINE, runtime.active().cancelled()).await.expect("active");
     let mut screen = Screen::attach(&runtime);
     screen.until(|board| board.seq > 0).await;
@@ -152,14 +142,14 @@ async fn stepping_back_shows_the_board_that_was_and_stepping_on_comes_back_to_th
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_time_without_a_runtime_is_a_gap_that_is_said() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let runtime = Runtime::start(setup(dir.path()));
+    let runtime = Runtime::start(setup("alice", dir.path()));
     tokio::time::timeout(DEADLINE, runtime.active().cancelled()).await.expect("active");
     let mut screen = Screen::attach(&runtime);
     declared(&mut screen, "edge answers 502").await;
     runtime.shutdown().await;
     let stopped = hotseat::clock::now();
 
-    let runtime = Runtime::start(setup(dir.path()));
+    let runtime = Runtime::start(setup("alice", dir.path()));
     tokio::time::timeout(DEADLINE, runtime.active().cancelled()).await.expect("active");
     let mut screen = Screen::attach(&runtime);
     screen.until(|board| board.incidents.open_incidents().next().is_some()).await;
@@ -176,7 +166,7 @@ async fn a_time_without_a_runtime_is_a_gap_that_is_said() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_config_is_an_event() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let mut setup = setup(dir.path());
+    let mut setup = setup("alice", dir.path());
     setup.reader = Some(Arc::new(|| config::read_text("config.toml", "a = 1\n", Commands::Run)));
     let runtime = Runtime::start(setup);
     tokio::time::timeout(DEADLINE, runtime.active().cancelled()).await.expect("active");
@@ -199,7 +189,7 @@ async fn a_probe_run_here_is_set_beside_the_run_of_the_one_that_watches() {
     };
     let loaded = config::read_text("config.toml", &config(2), Commands::Run);
     assert_eq!(loaded.errors, []);
-    let runtime = Runtime::start(RuntimeSetup { loaded, ..setup(&dir.path().join("state")) });
+    let runtime = Runtime::start(RuntimeSetup { loaded, ..setup("alice", &dir.path().join("state")) });
     let mut screen = Screen::attach(&runtime);
     screen.until(|board| board.probes.iter().any(|(_, it)| it.last().is_some())).await;
     // What was seen is in the journal by the time that somebody has looked back.

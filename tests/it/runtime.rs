@@ -1,25 +1,16 @@
 //! The runtime with its real services: screens attached, standing by, the journal, the way out.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use hotseat::config::{Config, Loaded};
+use hotseat::config::Config;
 use hotseat::domain::board::Board;
 use hotseat::domain::config_error::ConfigError;
 use hotseat::domain::ids::{HostId, ProbeId};
 use hotseat::domain::request::{Inbound, Request};
 use hotseat::registry::node::Commands;
-use hotseat::runtime::{ConfigReader, Link, Runtime, RuntimeSetup, journal};
+use hotseat::runtime::{ConfigReader, Link, Runtime, journal};
 
-fn setup(state_dir: &Path) -> RuntimeSetup {
-    RuntimeSetup {
-        host: HostId::new("test"),
-        user: "alice".into(),
-        state_dir: state_dir.to_path_buf(),
-        loaded: Loaded { readable: true, ..Loaded::default() },
-        reader: None,
-    }
-}
+use crate::support::link::setup;
 
 /// What a screen does: keeps its board equal by the same fold.
 struct Screen {
@@ -72,7 +63,7 @@ impl Screen {
 #[tokio::test]
 async fn a_screen_gets_a_snapshot_and_keeps_up() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let mut setup = setup(dir.path());
+    let mut setup = setup("alice", dir.path());
     setup.loaded.config.path = Some("some.toml".into());
     setup.loaded.errors = vec![ConfigError::whole_file("some.toml", "is odd")];
     let runtime = Runtime::start(setup);
@@ -86,8 +77,8 @@ async fn a_screen_gets_a_snapshot_and_keeps_up() {
 #[tokio::test]
 async fn a_second_runtime_stands_by_says_who_holds_the_state_and_takes_notes() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let first = Runtime::start(setup(dir.path()));
-    let second = Runtime::start(setup(dir.path()));
+    let first = Runtime::start(setup("alice", dir.path()));
+    let second = Runtime::start(setup("alice", dir.path()));
     let mut screen = Screen::attach(&second).await;
     screen.until(|board| board.standby.is_some()).await;
     let holder = screen.board.standby.clone().unwrap_or_default();
@@ -108,8 +99,8 @@ async fn a_second_runtime_stands_by_says_who_holds_the_state_and_takes_notes() {
 #[tokio::test(start_paused = true)]
 async fn the_one_that_stands_by_takes_over_when_the_holder_ends() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let first = Runtime::start(setup(dir.path()));
-    let second = Runtime::start(setup(dir.path()));
+    let first = Runtime::start(setup("alice", dir.path()));
+    let second = Runtime::start(setup("alice", dir.path()));
     let mut screen = Screen::attach(&second).await;
     screen.until(|board| board.standby.is_some()).await;
     first.shutdown().await;
@@ -120,7 +111,7 @@ async fn the_one_that_stands_by_takes_over_when_the_holder_ends() {
 #[tokio::test]
 async fn the_link_ends_with_the_runtime() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let runtime = Runtime::start(setup(dir.path()));
+    let runtime = Runtime::start(setup("alice", dir.path()));
     let mut link = runtime.attach(hotseat::domain::presence::Visitor::inside("alice"));
     runtime.shutdown().await;
     while link.facts_rx.recv().await.is_some() {}
@@ -137,7 +128,7 @@ fn reader(text: &Arc<std::sync::Mutex<String>>) -> ConfigReader {
 async fn a_bad_reload_keeps_the_running_config_and_says_so() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let text = Arc::new(std::sync::Mutex::new("[screen]\ntheme = 'dark'\n".to_string()));
-    let mut setup = setup(dir.path());
+    let mut setup = setup("alice", dir.path());
     let reader = reader(&text);
     setup.loaded = reader();
     // Nothing to watch in this test.
@@ -176,7 +167,7 @@ async fn a_change_of_the_file_is_taken_into_use_by_itself() {
     std::fs::write(&file, "[screen]\ntheme = 'dark'\n").expect("written");
     let path = file.clone();
     let reader: ConfigReader = Arc::new(move || hotseat::config::load(Some(&path), Commands::Run));
-    let mut setup = setup(&dir.path().join("state"));
+    let mut setup = setup("alice", &dir.path().join("state"));
     setup.loaded = reader();
     setup.reader = Some(reader);
     let runtime = Runtime::start(setup);
@@ -211,7 +202,7 @@ async fn a_change_of_a_rotation_or_a_secret_beside_the_config_is_taken_into_use_
     std::fs::write(&file, text).expect("written");
     let path = file.clone();
     let reader: ConfigReader = Arc::new(move || hotseat::config::load(Some(&path), Commands::Run));
-    let mut setup = setup(&dir.path().join("state"));
+    let mut setup = setup("alice", &dir.path().join("state"));
     setup.loaded = reader();
     assert!(setup.loaded.errors.is_empty(), "{:?}", setup.loaded.errors);
     setup.reader = Some(reader);
@@ -246,7 +237,7 @@ async fn a_change_of_a_rotation_or_a_secret_beside_the_config_is_taken_into_use_
 async fn the_journal_folds_back_to_the_board_that_was() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let text = Arc::new(std::sync::Mutex::new(String::new()));
-    let mut setup = setup(dir.path());
+    let mut setup = setup("alice", dir.path());
     setup.reader = Some(reader(&text));
     let runtime = Runtime::start(setup);
     let mut screen = Screen::attach(&runtime).await;
@@ -271,7 +262,7 @@ async fn the_journal_folds_back_to_the_board_that_was() {
 #[tokio::test]
 async fn a_torn_line_costs_itself_and_is_counted() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let runtime = Runtime::start(setup(dir.path()));
+    let runtime = Runtime::start(setup("alice", dir.path()));
     let mut screen = Screen::attach(&runtime).await;
     screen.until(|board| board.seq > 0).await;
     runtime.shutdown().await;
@@ -292,7 +283,7 @@ async fn a_state_directory_that_cannot_be_used_does_not_stop_the_runtime() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let file = dir.path().join("file");
     std::fs::write(&file, "").expect("written");
-    let runtime = Runtime::start(setup(&file.join("state")));
+    let runtime = Runtime::start(setup("alice", &file.join("state")));
     let mut screen = Screen::attach(&runtime).await;
     screen.until(|board| !board.failures.is_empty()).await;
     let error = screen.board.failures.get("state directory").cloned().unwrap_or_default();

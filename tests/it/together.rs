@@ -2,32 +2,20 @@
 
 use std::path::Path;
 
-use hotseat::config::Loaded;
 use hotseat::domain::alert::quiet::{Matcher, Silence};
 use hotseat::domain::board::Board;
 use hotseat::domain::fact::{Actor, Fact};
-use hotseat::domain::ids::HostId;
 use hotseat::domain::incident::entry::EntryBody;
 use hotseat::domain::incident::{DeclareRequest, IncidentFact, NoteRequest, Severity};
 use hotseat::domain::log::{Anchor, ViewId, WindowRequest};
 use hotseat::domain::presence::{Spot, Visitor};
 use hotseat::domain::request::{Inbound, Request};
-use hotseat::runtime::{Runtime, RuntimeSetup, journal};
+use hotseat::runtime::{Runtime, journal};
 
-use crate::support::link::Attached;
-
-fn setup(state_dir: &Path) -> RuntimeSetup {
-    RuntimeSetup {
-        host: HostId::new("test"),
-        user: "starter".into(),
-        state_dir: state_dir.to_path_buf(),
-        loaded: Loaded { readable: true, ..Loaded::default() },
-        reader: None,
-    }
-}
+use crate::support::link::{Attached, setup};
 
 fn start(state_dir: &Path) -> Runtime {
-    Runtime::start(setup(state_dir))
+    Runtime::start(setup("starter", state_dir))
 }
 
 fn note(text: &str) -> Request {
@@ -239,7 +227,7 @@ async fn each_has_the_logs_for_themselves() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let file = dir.path().join("app.log");
     std::fs::write(&file, "2026-08-19T14:43:52Z INFO one\n2026-08-19T14:43:53Z ERROR two\n").expect("written");
-    let mut setup = setup(&dir.path().join("state"));
+    let mut setup = setup("starter", &dir.path().join("state"));
     setup.loaded.config.logs = hotseat::service::log::from_operands(&[file.display().to_string()]);
     let runtime = Runtime::start(setup);
     let mut alice = Attached::new(&runtime, Visitor::inside("alice")).await;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, Response, Url};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -22,6 +22,7 @@ use crate::registry::node::Node;
 use crate::service::notify::{RetryAfter, SendError};
 use crate::service::probe::redact::redact;
 use crate::service::probe::secure::words;
+use crate::service::trust;
 
 /// Time to connect, TLS included: what takes longer is away.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -275,32 +276,20 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 fn client(authorities: Option<&Vec<Vec<u8>>>) -> Result<Client, String> {
     static SHARED: OnceLock<Client> = OnceLock::new();
     if let Some(own) = authorities {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(own.iter().cloned().map(CertificateDer::from));
-        return build_client(roots);
+        return build_client(trust::only(own)?);
     }
     if let Some(client) = SHARED.get() {
         return Ok(client.clone());
     }
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let client = build_client(roots)?;
+    // Mozilla's too: a page must not depend on how well this host is kept.
+    let mut roots = RootCertStore::clone(&trust::host());
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let client = build_client(Arc::new(roots))?;
     Ok(SHARED.get_or_init(|| client).clone())
 }
 
-fn build_client(roots: RootCertStore) -> Result<Client, String> {
-    // reqwest is built without a provider of its own and panics when none is installed.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .user_agent(concat!("hotseat/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_DEADLINE)
-        .redirect(reqwest::redirect::Policy::none())
+fn build_client(roots: Arc<RootCertStore>) -> Result<Client, String> {
+    trust::http(roots, CONNECT_DEADLINE)?
         .pool_max_idle_per_host(0)
         // A POST that was on its way must not be sent again behind the outbox's back.
         .retry(reqwest::retry::never())

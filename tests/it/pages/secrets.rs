@@ -2,7 +2,7 @@
 //! whatever they are sent, which is the worst that a peer can do.
 
 use crate::pages::{assert_nowhere, wait};
-use crate::support::pty::{Launch, Pty};
+use crate::support::pty::{Launch, Pty, said};
 use crate::support::web::{Asked, Said, Web};
 
 /// Where a secret can stand in a config; each is the variable `SECRET_…` and a value of its own.
@@ -294,20 +294,8 @@ fn no_secret_is_written_shown_or_printed_also_when_peers_repeat_it() {
 
 /// A command beside the screen, with the secrets in its environment.
 fn beside(pty: &Pty, hook: &str, arguments: &[&str]) -> (Option<i32>, String) {
-    let path = |it: &str| pty.home().join(it).display().to_string();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hotseat"));
-    command
-        .args(arguments)
-        .env_clear()
-        .env("HOME", path(""))
-        .env("XDG_CONFIG_HOME", path("config"))
-        .env("XDG_STATE_HOME", path("state"))
-        .env("HOTSEAT_USER", "alice")
-        .env("TZ", "UTC")
-        .env("HOOK_URL", hook)
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    let mut command = pty.command(arguments);
+    command.env("HOOK_URL", hook);
     command.envs(PLACES.iter().map(|it| (format!("SECRET_{it}"), secret(it))));
-    let output = command.output().expect("the binary starts");
-    let text = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
-    (output.status.code(), text)
+    said(&mut command)
 }

@@ -1,9 +1,24 @@
 //! A screen's end of a link without a screen: it keeps its board equal by the same fold.
 
+use std::path::Path;
+
+use hotseat::config::Loaded;
 use hotseat::domain::board::Board;
+use hotseat::domain::ids::HostId;
 use hotseat::domain::presence::{Visitor, You};
 use hotseat::domain::request::{Inbound, Request};
-use hotseat::runtime::{Link, Runtime};
+use hotseat::runtime::{Link, Runtime, RuntimeSetup};
+
+/// A runtime of one user on a state directory, without a config.
+pub fn setup(user: &str, state_dir: &Path) -> RuntimeSetup {
+    RuntimeSetup {
+        host: HostId::new("test"),
+        user: user.into(),
+        state_dir: state_dir.to_path_buf(),
+        loaded: Loaded { readable: true, ..Loaded::default() },
+        reader: None,
+    }
+}
 
 /// What a person has open.
 pub struct Attached {

@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +20,13 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hotseat");
+
+/// The exit code of a command, and what it printed on both streams.
+pub fn said(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("the program starts");
+    let text = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
+    (output.status.code(), text)
+}
 
 /// What is to be started.
 pub struct Launch {
@@ -187,6 +195,13 @@ impl Pty {
     /// The home directory.
     pub fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// hotseat with `arguments` as a command beside this screen: the same home, a clean environment, no terminal.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env_clear().envs(Launch::beside(self, arguments).variables).stdin(Stdio::null());
+        command
     }
 
     /// Types bytes.

@@ -12,8 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use crate::domain::probe::expect::shorten;
 use crate::domain::sanitise;
 use crate::logstore::store::{Stop, StoreError};
 use crate::service::probe::redact::redact;
+use crate::service::trust;
 
 /// Time for an answer, its retries included: a query over weeks takes long, a person waits no longer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -339,32 +339,12 @@ fn client(access: &Access) -> Result<Client, String> {
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
     }
-    let mut roots = RootCertStore::empty();
-    if let Some(authorities) = &access.authorities {
-        roots.add_parsable_certificates(authorities.iter().cloned().map(CertificateDer::from));
-    } else if access.url.scheme() == "https" {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            // A bare container has no store of certificates.
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-    }
-    // Named here, because reqwest is built without a provider of its own and panics when none is installed.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .default_headers(headers)
-        .user_agent(concat!("hotseat/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_DEADLINE)
-        // Credentials must not follow to another place.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| chain(&error))
+    let roots = match &access.authorities {
+        Some(own) => trust::only(own)?,
+        None if access.url.scheme() == "https" => trust::host(),
+        None => Arc::new(RootCertStore::empty()),
+    };
+    trust::http(roots, CONNECT_DEADLINE)?.default_headers(headers).build().map_err(|error| chain(&error))
 }
 
 async fn run(client: Client, url: Url, secrets: Vec<String>, job: Job) {

@@ -24,6 +24,7 @@ use crate::domain::probe::judge::Observation;
 use crate::domain::probe::outcome::{Cause, Phase, ProbeResult, Trouble};
 use crate::domain::sanitise;
 use crate::service::probe::net::{self, Stream, Verdict, fail};
+use crate::service::trust;
 
 pub use chain::{renewed, tell};
 pub use settings::TlsSettings;
@@ -43,8 +44,6 @@ static HANDSHAKES: LazyLock<Semaphore> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     Semaphore::new(cores * HANDSHAKES_PER_CORE)
 });
-/// The host's certificate store, read once: it has hundreds of entries.
-static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 
 tokio::task_local! {
     /// The chain that the server of this handshake sent. It lets one configuration serve all runs of a probe.
@@ -149,26 +148,11 @@ impl Tls {
 }
 
 async fn roots(settings: &TlsSettings) -> Result<Arc<RootCertStore>, String> {
-    if let Some(authorities) = &settings.authorities {
-        let mut roots = RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(authorities.iter().cloned().map(CertificateDer::from));
-        return if added > 0 { Ok(Arc::new(roots)) } else { Err("`ca` holds no usable certificate".into()) };
+    match &settings.authorities {
+        Some(own) => trust::only(own),
+        // Reads some hundred files: not on a thread that others wait for.
+        None => tokio::task::spawn_blocking(trust::host).await.map_err(|error| error.to_string()),
     }
-    if let Some(roots) = ROOTS.get() {
-        return Ok(Arc::clone(roots));
-    }
-    // Reads some hundred files: not on a thread that others wait for.
-    tokio::task::spawn_blocking(|| Arc::clone(ROOTS.get_or_init(load_roots))).await.map_err(|error| error.to_string())
-}
-
-fn load_roots() -> Arc<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        // A bare container has no store; the set that browsers ship is better than trusting nobody.
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    Arc::new(roots)
 }
 
 /// Keeps the server's certificates before they are judged.

@@ -1,5 +1,7 @@
 //! What is known, as a deterministic fold over facts: shared by the screen, the agent and the tests.
 
+pub mod earlier;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::alert::policy::AlertBoard;
 use crate::domain::alert::{AlertFact, Change};
 use crate::domain::backup::BackupBoard;
+use crate::domain::board::earlier::{About, Earlier};
 use crate::domain::config_error::ConfigError;
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
@@ -40,6 +43,9 @@ pub struct Board {
     /// Why nothing is kept over a restart just now, when that is so.
     #[serde(default)]
     pub not_durable: Option<String>,
+    /// What was told and done about alerts lately, for an incident that is declared after it.
+    #[serde(default, skip_serializing_if = "Earlier::is_empty")]
+    pub earlier: Earlier,
     /// Log sources, without their text.
     pub logs: LogBoard,
     /// Backup jobs and their history.
@@ -73,6 +79,13 @@ pub struct Stopping {
     pub until: Timestamp,
 }
 
+/// A silence or maintenance that a person ends.
+struct Ended {
+    subject: String,
+    by: String,
+    about: About,
+}
+
 /// Services that can be named in [`Board::failures`]: there are fewer.
 const FAILURES_MAX: usize = 32;
 
@@ -104,24 +117,33 @@ impl Board {
     /// As [`Board::apply`], and what turned, in words: what a timeline says of it.
     pub fn fold(&mut self, now: Timestamp, envelope: &Envelope) -> (Vec<Effect>, Vec<MachineEntry>) {
         self.seq = envelope.seq;
-        let mut entries: Vec<MachineEntry> = self.by_hand(now, envelope).into_iter().collect();
+        let by_hand = self.by_hand(now, envelope);
+        let mut entries: Vec<MachineEntry> = Vec::new();
         let mut told = Vec::new();
         let mut effects = Vec::new();
+        if let Some((entry, about)) = by_hand {
+            self.earlier.keep(entry.clone(), about);
+            entries.push(entry);
+        }
         match &envelope.fact {
             Fact::Probe(fact) => {
-                for flip in self.probes.apply(now, fact) {
+                let flips = self.probes.apply(now, fact);
+                // A mark is what a person did, and told as that.
+                for flip in flips.into_iter().filter(|_| !matches!(fact, ProbeFact::Acknowledged { .. })) {
                     entries.push(MachineEntry {
                         at: flip.since,
                         kind: MachineKind::Probe,
                         subject: flip.probe.to_string(),
                         text: flip.text,
+                        by: None,
                     });
                 }
                 effects.extend(self.after_probe_fact(now, fact, &mut told));
             }
             Fact::Alert(fact) => {
+                let ended = self.ended_by_hand(envelope);
                 let change = self.alerts.apply(now, fact, &self.probes);
-                effects.extend(self.commit(change, &mut told));
+                effects.extend(self.commit(change, ended, &mut told));
             }
             Fact::Log(fact) => self.logs.apply(fact),
             Fact::Backup(fact) => {
@@ -131,7 +153,7 @@ impl Board {
                         Actor::Runtime => news.text,
                     };
                     let subject = news.job.to_string();
-                    entries.push(MachineEntry { at: news.at, kind: MachineKind::Backup, subject, text });
+                    entries.push(MachineEntry { at: news.at, kind: MachineKind::Backup, subject, text, by: None });
                 }
             }
             Fact::Incident(fact) => {
@@ -196,35 +218,53 @@ impl Board {
         on_probe.or_else(|| self.alerts.open(probe).find_map(|it| it.acked.as_ref()).map(|it| it.by.as_str()))
     }
 
-    /// What a person did about probes and alerts, for the timeline; `None` for what was there before.
-    fn by_hand(&self, now: Timestamp, envelope: &Envelope) -> Option<MachineEntry> {
-        if envelope.actor == Actor::Runtime {
-            return None;
-        }
-        let told = |at, subject: &str, text| {
-            Some(MachineEntry { at, kind: MachineKind::Alert, subject: subject.to_string(), text })
+    /// What a person did about probes and alerts, for the timeline, and what it is about; `None` for what was there
+    /// before.
+    fn by_hand(&self, now: Timestamp, envelope: &Envelope) -> Option<(MachineEntry, About)> {
+        let Actor::Person(person) = &envelope.actor else { return None };
+        let did = |at, subject: &str, text, about| {
+            let (subject, by) = (subject.to_string(), Some(person.clone()));
+            Some((MachineEntry { at, kind: MachineKind::Alert, subject, text, by }, about))
         };
+        let on = |probe: &ProbeId| About::Probes(vec![probe.clone()]);
         match &envelope.fact {
             // A mark that is read back from the disk at a start was told when it was set.
             Fact::Probe(ProbeFact::Acknowledged { probe, by, at }) => {
-                let known = self.probes.get(probe).and_then(|it| it.acked.as_ref()).is_some_and(|it| it.by == *by);
+                let state = self.probes.get(probe).filter(|it| it.health() != Health::Up)?;
+                let is_known = state.acked.as_ref().is_some_and(|it| it.by == *by);
                 let is_new = now.duration_since(*at).as_secs().abs() < JUST_DECLARED_S;
-                (is_new && !known).then(|| told(*at, probe.as_str(), format!("acknowledged by {by}")))?
+                let text = format!("acknowledged by {by}");
+                (is_new && !is_known).then(|| did(*at, probe.as_str(), text, on(probe)))?
             }
             // Without an end the mark on the probe says it.
             Fact::Alert(AlertFact::Acknowledged { probe, ack }) => {
                 let until = ack.until?;
-                told(ack.at, probe.as_str(), format!("acknowledged by {} until {until:.0}", ack.by))
+                did(ack.at, probe.as_str(), format!("acknowledged by {} until {until:.0}", ack.by), on(probe))
             }
             Fact::Alert(AlertFact::Silenced(it)) => {
-                let comment = if it.comment.is_empty() { String::new() } else { format!(": {}", it.comment) };
-                told(now, "silence", format!("of `{}` by {} until {:.0}{comment}", it.what(), it.by, it.until))
+                did(now, "silence", earlier::silenced(it), About::Matching(it.matchers.clone()))
             }
             Fact::Alert(AlertFact::Maintained(it)) => {
-                told(now, "maintenance", format!("`{}` planned by {}", it.name, it.by))
+                let about = About::Matching(it.matchers.clone());
+                did(now, "maintenance", format!("`{}` planned by {}", it.name, it.by), about)
             }
             _ => None,
         }
+    }
+
+    /// What a person ends: the subject of the line that says so, who, and what it is about.
+    fn ended_by_hand(&self, envelope: &Envelope) -> Option<Ended> {
+        let Actor::Person(by) = &envelope.actor else { return None };
+        let (subject, matchers) = match &envelope.fact {
+            Fact::Alert(AlertFact::Unsilenced { id, .. }) => {
+                (id, &self.alerts.silences().find(|it| it.id == *id)?.matchers)
+            }
+            Fact::Alert(AlertFact::MaintenanceEnded { name, .. }) => {
+                (name, &self.alerts.maintenances().find(|it| it.name == *name)?.matchers)
+            }
+            _ => return None,
+        };
+        Some(Ended { subject: subject.clone(), by: by.clone(), about: About::Matching(matchers.clone()) })
     }
 
     /// True for the first result after a start that is what the timeline says last of this probe.
@@ -244,7 +284,8 @@ impl Board {
         entry.text.starts_with("unknown -> ") && last == Some(state(&entry.text))
     }
 
-    /// What an incident that was declared just now must be told: the probes that are red already.
+    /// What an incident that was declared just now must be told: the probes that are red already, and what was told and
+    /// done about them since.
     ///
     /// People declare after the machines have seen it; without this the timeline would begin with the
     /// declaration instead of with the first red.
@@ -262,8 +303,12 @@ impl Board {
                     kind: MachineKind::Probe,
                     subject: probe.to_string(),
                     text: format!("down{why}"),
+                    by: None,
                 };
                 effects.push(Effect::AppendMachineEntry { incident: incident.id.clone(), entry });
+            }
+            for entry in self.earlier.since_red(&self.probes) {
+                effects.push(Effect::AppendMachineEntry { incident: incident.id.clone(), entry: entry.clone() });
             }
         }
         effects
@@ -280,22 +325,27 @@ impl Board {
             effects.push(Effect::Record(Box::new(sample)));
         }
         let change = self.alerts.observe(now, probe, &self.probes);
-        effects.extend(self.commit(change, told));
+        effects.extend(self.commit(change, None, told));
         effects
     }
 
     /// What a change of the alerts asks of the world: to be kept and sent, and told to the open incidents.
-    fn commit(&self, change: Change, told: &mut Vec<MachineEntry>) -> Vec<Effect> {
+    fn commit(&mut self, change: Change, ended: Option<Ended>, told: &mut Vec<MachineEntry>) -> Vec<Effect> {
         if change.is_empty() {
             return Vec::new();
         }
         let mut effects = Vec::new();
         for it in &change.told {
             let (subject, text) = (it.subject.clone(), it.text.clone());
-            let entry = MachineEntry { at: it.at, kind: MachineKind::Alert, subject, text };
+            let (by, about) = match ended.as_ref().filter(|ended| ended.subject == subject) {
+                Some(ended) => (Some(ended.by.clone()), ended.about.clone()),
+                None => (None, earlier::about(&subject, &self.alerts, &self.probes)),
+            };
+            let entry = MachineEntry { at: it.at, kind: MachineKind::Alert, subject, text, by };
             for incident in self.incidents.open() {
                 effects.push(Effect::AppendMachineEntry { incident, entry: entry.clone() });
             }
+            self.earlier.keep(entry.clone(), about);
             told.push(entry);
         }
         effects.push(Effect::Commit(Box::new(change)));
@@ -306,7 +356,9 @@ impl Board {
         match fact {
             RuntimeFact::Restored(restored) => {
                 self.probes.restore(restored.probes.clone());
+                self.probes.recall(restored.glimpses.clone());
                 self.alerts.restore(&restored.alerts);
+                self.earlier.restore(restored, &self.alerts);
                 if restored.lost {
                     self.alerts.number_from(now);
                 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use hotseat::domain::alert::AlertFact;
+use hotseat::domain::alert::quiet::Silence;
 use hotseat::domain::board::Board;
 use hotseat::domain::effect::Effect;
-use hotseat::domain::fact::{Actor, Envelope, Fact};
+use hotseat::domain::fact::{Actor, Envelope, Fact, Restored, RuntimeFact};
 use hotseat::domain::ids::{HostId, IncidentId, ProbeId};
 use hotseat::domain::incident::entry::{Declare, Entry, EntryBody};
 use hotseat::domain::incident::fold::Incident;
@@ -30,12 +32,20 @@ impl Play {
 
     /// Applies a fact and returns what goes to the timeline: incident, time and text.
     fn fact(&mut self, second: i64, fact: Fact) -> Vec<(String, Timestamp, String)> {
+        self.fact_of(Actor::Runtime, second, fact)
+            .into_iter()
+            .map(|(incident, at, text, _)| (incident, at, text))
+            .collect()
+    }
+
+    /// The same for a person's doing, with whose doing the row says it is.
+    fn fact_of(&mut self, actor: Actor, second: i64, fact: Fact) -> Vec<(String, Timestamp, String, Option<String>)> {
         let (seq, at) = (self.board.seq + 1, self.at(second));
-        let envelope = Envelope { host: HostId::new("h"), seq, at, actor: Actor::Runtime, fact };
+        let envelope = Envelope { host: HostId::new("h"), seq, at, actor, fact };
         let effects = self.board.apply(at, &envelope);
         let row = |effect| match effect {
             Effect::AppendMachineEntry { incident, entry } => {
-                Some((incident.name().to_string(), entry.at, format!("{} {}", entry.subject, entry.text)))
+                Some((incident.name().to_string(), entry.at, format!("{} {}", entry.subject, entry.text), entry.by))
             }
             // The store's, not the timeline's.
             Effect::Record(_) | Effect::Commit(_) => None,
@@ -70,6 +80,23 @@ impl Play {
             second,
             Fact::Probe(ProbeFact::Outcome { probe: probe.clone(), outcome: Box::new(outcome), next: None }),
         )
+    }
+
+    fn acknowledge(&mut self, second: i64, probe: &ProbeId) -> Vec<(String, Timestamp, String, Option<String>)> {
+        let fact = ProbeFact::Acknowledged { probe: probe.clone(), by: "bob".into(), at: self.at(second) };
+        self.fact_of(Actor::Person("bob".into()), second, Fact::Probe(fact))
+    }
+
+    fn silence(&mut self, second: i64, matcher: &str) -> Vec<(String, Timestamp, String, Option<String>)> {
+        let silence = Silence {
+            id: format!("s-{matcher}"),
+            matchers: vec![matcher.parse().expect("a matcher")],
+            from: self.at(second),
+            until: self.at(3_600),
+            by: "carol".into(),
+            comment: "being mended".into(),
+        };
+        self.fact_of(Actor::Person("carol".into()), second, Fact::Alert(AlertFact::Silenced(silence)))
     }
 
     fn declare(&mut self, seen_at: i64, declared_at: i64) -> Vec<(String, Timestamp, String)> {
@@ -120,4 +147,51 @@ fn a_screen_that_is_opened_again_does_not_tell_the_same_state_once_more() {
     play.fact(21, Fact::Incident(IncidentFact::EntryAppended { incident, entry }));
     let storage = play.probe("storage");
     assert_eq!(play.outcome(30, &storage, true), []);
+}
+
+#[test]
+fn what_was_done_before_a_declaration_is_told_with_it_and_by_whom() {
+    let mut play = Play::new();
+    let (storage, edge) = (play.probe("storage"), play.probe("edge"));
+    play.outcome(5, &edge, false);
+    // Before the first red, and about a probe that is well: no part of it.
+    play.silence(8, "probe=storage");
+    play.silence(30, "probe=edge");
+    play.outcome(20, &storage, true);
+    play.acknowledge(40, &storage);
+    play.silence(50, "probe=storage");
+    let rows: Vec<_> = play.declare(60, 60).into_iter().map(|(_, at, text)| (at, text)).collect();
+    let until = play.at(3_600);
+    assert_eq!(
+        rows,
+        [
+            (play.at(20), "h/storage down: refused".to_string()),
+            (play.at(40), "h/storage acknowledged by bob".to_string()),
+            (play.at(50), format!("silence of `probe=storage` by carol until {until}: being mended")),
+        ]
+    );
+    // What is done after it is told once, by whoever did it.
+    let ended = AlertFact::Unsilenced { id: "s-probe=storage".into(), by: "bob".into(), at: play.at(70) };
+    let told = play.fact_of(Actor::Person("bob".into()), 70, Fact::Alert(ended));
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].3.as_deref(), Some("bob"), "{told:?}");
+    play.outcome(80, &edge, true);
+    let marked = play.acknowledge(90, &edge);
+    assert_eq!(marked.len(), 1, "{marked:?}");
+    assert_eq!(marked[0].3.as_deref(), Some("bob"));
+}
+
+#[test]
+fn a_declaration_after_a_restart_is_told_what_was_kept() {
+    let mut play = Play::new();
+    let storage = play.probe("storage");
+    play.outcome(20, &storage, true);
+    play.acknowledge(40, &storage);
+    let kept = play.board.probes.kept();
+    let mut play = Play::new();
+    let restored = Restored { probes: kept, ..Restored::default() };
+    play.fact(50, Fact::Runtime(RuntimeFact::Restored(Box::new(restored))));
+    play.probe("storage");
+    let rows: Vec<_> = play.declare(60, 60).into_iter().map(|(_, at, text)| (at, text)).collect();
+    assert_eq!(rows[1..], [(play.at(40), "h/storage acknowledged by bob".to_string())]);
 }

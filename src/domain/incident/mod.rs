@@ -199,7 +199,7 @@ pub enum IncidentChange {
     Status(Status),
 }
 
-/// What a machine saw, for the timeline of an open incident.
+/// What a machine saw, or saw a person do, for the timeline of an open incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MachineEntry {
     /// When it happened (may be earlier than it was recorded).
@@ -210,6 +210,9 @@ pub struct MachineEntry {
     pub subject: String,
     /// In words.
     pub text: String,
+    /// The person whose doing it is: it stands in their journal. `None` is what only a machine saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// Which machine part saw something.

@@ -273,26 +273,17 @@ impl IncidentStore {
         self.append(incident.name(), &[self.personal(None, body)], now)
     }
 
-    /// Appends what machines saw, with one write and one fsync.
+    /// Appends what machines saw, with one write and one fsync. All of it was done by the same person, in whose journal it
+    /// then stands, or by none.
     pub fn append_machine(
         &mut self,
         incident: &IncidentId,
         entries: &[MachineEntry],
         now: Timestamp,
     ) -> Result<Added, StoreError> {
-        let news: Vec<NewEntry> = entries
-            .iter()
-            .map(|it| {
-                let (subject, text) = (sanitise::text(&it.subject), sanitise::text(&it.text));
-                let body = match it.kind {
-                    MachineKind::Probe => EntryBody::Probe { subject, text },
-                    MachineKind::Backup => EntryBody::Backup { subject, text },
-                    MachineKind::Alert => EntryBody::Alert { subject, text },
-                };
-                NewEntry { at: Some(it.at), by: AGENT.into(), body }
-            })
-            .collect();
-        self.append(incident.name(), &news, now)
+        let by = entries.first().and_then(|it| it.by.as_deref()).map(written);
+        let news: Vec<NewEntry> = entries.iter().map(|it| of_machine(it, by.as_deref())).collect();
+        self.append_to(incident.name(), &writer(by.as_deref()), &news, now)
     }
 
     /// The name of the incident meant: the one given, else the open one, else the day's log-book.
@@ -309,13 +300,14 @@ impl IncidentStore {
         NewEntry { at, by: self.user.clone(), body }
     }
 
-    /// Appends to the journal of whoever writes. A log-book that is not there yet is begun.
+    /// Appends to the journal of the person who writes. A log-book that is not there yet is begun.
     pub(super) fn append(&mut self, name: &str, news: &[NewEntry], now: Timestamp) -> Result<Added, StoreError> {
+        self.append_to(name, &writer(Some(&self.user)), news, now)
+    }
+
+    fn append_to(&mut self, name: &str, writer: &str, news: &[NewEntry], now: Timestamp) -> Result<Added, StoreError> {
         let begun = self.begin(name, now)?;
         self.load(name)?;
-        let writer = if news.iter().all(|it| it.by == AGENT && it.body.is_machine()) { AGENT } else { &self.user };
-        // A person called `agent` must not write into the machines' file.
-        let writer = if writer == AGENT && !news.iter().all(|it| it.body.is_machine()) { "agent_" } else { writer };
         let file = name::journal_file(writer, self.host.as_str());
         let dir = self.dir(name).join("entries");
         create_dirs(&dir)?;
@@ -387,7 +379,7 @@ impl IncidentStore {
     fn abandon(&mut self, name: &str) {
         self.folders.remove(name);
         let dir = self.dir(name);
-        let journal = dir.join("entries").join(name::journal_file(&self.user, self.host.as_str()));
+        let journal = dir.join("entries").join(name::journal_file(&writer(Some(&self.user)), self.host.as_str()));
         if fs::metadata(&journal).is_ok_and(|it| it.len() == 0) {
             // What stays behind has no entry and is not shown.
             let _ = fs::remove_file(&journal);
@@ -457,6 +449,26 @@ impl IncidentStore {
         }
         Ok(changes)
     }
+}
+
+/// Whose journal it is: the person's, else the machines'.
+fn writer(person: Option<&str>) -> String {
+    match person {
+        // A person called `agent` must not write into the machines' file.
+        Some(AGENT) => format!("{AGENT}_"),
+        Some(person) => person.to_string(),
+        None => AGENT.to_string(),
+    }
+}
+
+fn of_machine(entry: &MachineEntry, by: Option<&str>) -> NewEntry {
+    let (subject, text) = (sanitise::text(&entry.subject), sanitise::text(&entry.text));
+    let body = match entry.kind {
+        MachineKind::Probe => EntryBody::Probe { subject, text },
+        MachineKind::Backup => EntryBody::Backup { subject, text },
+        MachineKind::Alert => EntryBody::Alert { subject, text },
+    };
+    NewEntry { at: Some(entry.at), by: by.unwrap_or(AGENT).into(), body }
 }
 
 /// A name as it may stand in a journal.

@@ -93,11 +93,41 @@ fn machine_entries_go_to_the_agents_file_at_their_own_time() {
     let mut store = store(dir.path(), "alice");
     let id = declare(&mut store);
     let at = "2024-08-19T06:43:58Z".parse().unwrap();
-    let entry =
-        MachineEntry { at, kind: MachineKind::Probe, subject: "bastion1/api".into(), text: "up -> down".into() };
+    let entry = MachineEntry {
+        at,
+        kind: MachineKind::Probe,
+        subject: "bastion1/api".into(),
+        text: "up -> down".into(),
+        by: None,
+    };
     store.append_machine(&id, &[entry.clone(), entry], now()).unwrap();
     assert_eq!(words(&store, id.name())[..2], ["api up -> down", "api up -> down"]);
     assert!(store.dir(id.name()).join("entries/agent@bastion1.ndjson").is_file());
+}
+
+#[test]
+fn what_a_person_did_about_alerts_stands_in_their_own_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store(dir.path(), "alice");
+    let id = declare(&mut store);
+    let did = |by: &str| MachineEntry {
+        at: now(),
+        kind: MachineKind::Alert,
+        subject: "bastion1/api".into(),
+        text: format!("acknowledged by {by}"),
+        by: Some(by.into()),
+    };
+    // One who is called as the machines' file is does not write into it.
+    for by in ["bob", "agent"] {
+        store.append_machine(&id, &[did(by)], now()).unwrap();
+    }
+    let files = |name: &str| std::fs::read_to_string(store.dir(id.name()).join("entries").join(name)).ok();
+    assert!(files("bob@bastion1.ndjson").unwrap().contains("acknowledged by bob"));
+    assert!(files("agent_@bastion1.ndjson").unwrap().contains("acknowledged by agent"));
+    assert_eq!(files("agent@bastion1.ndjson"), None);
+    let entries = &store.get(id.name()).unwrap().entries;
+    let bob = entries.iter().find(|it| it.by == "bob").unwrap();
+    assert!(bob.body.is_machine(), "it is evidence: nobody words it otherwise afterwards");
 }
 
 #[test]

@@ -218,15 +218,15 @@ impl Worker {
     /// Writes what machines saw, behind what still waits. What the disk does not take now waits for the next try.
     fn machine(&mut self, entries: Vec<(IncidentId, MachineEntry)>, mut dropped: u64) {
         let entries: Vec<_> = std::mem::take(&mut self.unwritten).into_iter().chain(entries).collect();
-        let mut incidents: Vec<IncidentId> = Vec::new();
-        for (id, _) in &entries {
-            if !incidents.contains(id) {
-                incidents.push(id.clone());
+        let mut batches: Vec<(IncidentId, Vec<MachineEntry>)> = Vec::new();
+        for (id, entry) in entries {
+            // Each journal by itself: what is on disk is not written again when another one fails.
+            match batches.iter_mut().find(|(it, batch)| *it == id && batch.iter().all(|it| it.by == entry.by)) {
+                Some((_, batch)) => batch.push(entry),
+                None => batches.push((id, vec![entry])),
             }
         }
-        for incident in incidents {
-            let batch: Vec<MachineEntry> =
-                entries.iter().filter(|(id, _)| *id == incident).map(|(_, entry)| entry.clone()).collect();
+        for (incident, batch) in batches {
             match self.store.append_machine(&incident, &batch, clock::now()) {
                 Ok(added) => {
                     self.note_trouble(None);
@@ -366,7 +366,13 @@ mod tests {
         let request = DeclareRequest { title: "edge 502".into(), severity: Severity::Sev2, impact_start: None };
         let id = worker.store.declare(&request, now).unwrap().incident;
         let saw = |text: &str| {
-            let entry = MachineEntry { at: now, kind: MachineKind::Probe, subject: "h/api".into(), text: text.into() };
+            let entry = MachineEntry {
+                at: now,
+                kind: MachineKind::Probe,
+                subject: "h/api".into(),
+                text: text.into(),
+                by: None,
+            };
             vec![(id.clone(), entry)]
         };
         // A directory in the place of the journal fails for every user, also for root.

@@ -251,8 +251,8 @@ impl Glimpse {
 pub struct ProbeState {
     /// How it is checked.
     pub setup: ProbeSetup,
-    /// Those before `outcomes`, as far as a screen that has just come knows them; the rest of them is under way to it.
-    /// Empty on the board of a runtime. Together they are at most [`OUTCOMES_MAX`].
+    /// Those before `outcomes`: of an earlier run, and, as far as a screen that has just come knows them, those that are
+    /// under way to it. Together they are at most [`OUTCOMES_MAX`].
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub glimpses: VecDeque<Glimpse>,
     /// The last outcomes, oldest first; at most [`OUTCOMES_MAX`].
@@ -293,6 +293,9 @@ pub struct ProbeBoard {
     /// Of an earlier run, until the config names the probe.
     #[serde(default)]
     kept: BTreeMap<ProbeId, ProbeKept>,
+    /// What their last runs found, until then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    kept_glimpses: BTreeMap<ProbeId, Vec<Glimpse>>,
     /// Those that tell whether this host is cut off.
     #[serde(default)]
     canaries: BTreeSet<ProbeId>,
@@ -308,6 +311,18 @@ impl ProbeBoard {
                 Some(state) => state.take_back(kept),
                 None => {
                     self.kept.insert(probe, kept);
+                }
+            }
+        }
+    }
+
+    /// Takes back what the last runs before a restart found.
+    pub fn recall(&mut self, glimpses: Vec<(ProbeId, Vec<Glimpse>)>) {
+        for (probe, glimpses) in glimpses {
+            match self.probes.get_mut(&probe) {
+                Some(state) => state.recall(&glimpses),
+                None => {
+                    self.kept_glimpses.insert(probe, glimpses);
                 }
             }
         }
@@ -351,6 +366,9 @@ impl ProbeBoard {
                 let mut state = ProbeState::new(setup.clone());
                 if let Some(kept) = self.kept.remove(probe) {
                     state.take_back(kept);
+                }
+                if let Some(glimpses) = self.kept_glimpses.remove(probe) {
+                    state.recall(&glimpses);
                 }
                 self.probes.insert(probe.clone(), state);
             }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::outcome::{Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
-use crate::domain::probe::{ProbeKept, Sample};
+use crate::domain::probe::{Glimpse, OUTCOMES_MAX, ProbeKept, Sample};
 use crate::store::spread::{put_varint, take_varint};
 
 /// The whole evidence of a probe that goes on failing is kept this often: between, the headers and the body
@@ -124,6 +124,28 @@ pub fn restore(connection: &Connection) -> rusqlite::Result<Vec<(ProbeId, ProbeK
         }
     }
     Ok(probes)
+}
+
+/// Reads what the last runs of all probes found, oldest first.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn glimpses(connection: &Connection) -> rusqlite::Result<Vec<(ProbeId, Vec<Glimpse>)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT at, result, phases, lag, suspect, due FROM outcome WHERE probe = ? ORDER BY at DESC LIMIT ?",
+    )?;
+    let mut all_glimpses = Vec::new();
+    for (id, probe) in all(connection)? {
+        let rows = statement.query_map(params![id, OUTCOMES_MAX as i64], |row| {
+            Ok(Glimpse::of(&Raw::read(row)?.outcome(None, Evidence::default())))
+        })?;
+        let mut glimpses = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        glimpses.reverse();
+        if !glimpses.is_empty() {
+            all_glimpses.push((probe, glimpses));
+        }
+    }
+    Ok(all_glimpses)
 }
 
 /// The number of a probe, when anything is known of it.

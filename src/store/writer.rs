@@ -218,6 +218,7 @@ impl Writer {
         let _ = alerts::read_into(&connection, &mut saved.restored.alerts);
         let _ = outbox::open_into(&connection, &mut saved.deliveries);
         saved.restored.probes = samples::restore(&connection).unwrap_or_default();
+        saved.restored.glimpses = samples::glimpses(&connection).unwrap_or_default();
         saved.lasting = outbox::lasting(&connection).unwrap_or_default();
         saved
     }
@@ -413,7 +414,7 @@ impl Writer {
 /// Reads what a file keeps over a restart.
 fn read(connection: &Connection) -> rusqlite::Result<Opened> {
     let (probes, alerts) = (samples::restore(connection)?, alerts::read(connection)?);
-    let restored = Restored { probes, alerts, lost: false };
+    let restored = Restored { probes, glimpses: samples::glimpses(connection)?, alerts, lost: false };
     Ok(Opened { restored, deliveries: outbox::open(connection)?, lasting: outbox::lasting(connection)? })
 }
 

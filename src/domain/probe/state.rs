@@ -168,6 +168,14 @@ impl ProbeState {
         self.glimpses.iter().copied().chain(self.outcomes.iter().map(|it| Glimpse::of(it)))
     }
 
+    /// Puts what an earlier run saw before what this one has seen.
+    pub(super) fn recall(&mut self, earlier: &[Glimpse]) {
+        let room = OUTCOMES_MAX.saturating_sub(self.glimpses.len() + self.outcomes.len());
+        for glimpse in earlier.iter().rev().take(room) {
+            self.glimpses.push_front(*glimpse);
+        }
+    }
+
     /// Leaves glimpses of what came before the newest outcome, or before the one that says why it is not up.
     pub(super) fn shorten(&mut self) {
         let speaks = self.last_trouble().or(self.last()).map(|it| it.at);
@@ -176,14 +184,15 @@ impl ProbeState {
         self.glimpses.extend(self.outcomes.drain(..past).map(|it| Glimpse::of(&it)));
     }
 
-    /// Takes outcomes in the place of glimpses. Those that are newer come, or came, as facts.
+    /// Takes outcomes in the place of glimpses. Those that are newer come, or came, as facts; of an earlier run there
+    /// are no more than glimpses.
     pub(super) fn fill(&mut self, outcomes: &[Arc<Outcome>]) {
         let Some(first) = self.outcomes.front().map(|it| it.at) else { return };
         let room = OUTCOMES_MAX.saturating_sub(self.outcomes.len());
         for outcome in outcomes.iter().rev().skip_while(|it| it.at >= first).take(room) {
             self.outcomes.push_front(Arc::clone(outcome));
+            self.glimpses.pop_back();
         }
-        self.glimpses.clear();
     }
 
     /// Folds an outcome into everything that is derived from outcomes.

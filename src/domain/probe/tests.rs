@@ -511,3 +511,43 @@ fn a_shortened_board_draws_the_same_and_is_whole_when_the_rest_has_come() {
         }
     }
 }
+
+#[test]
+fn what_an_earlier_run_saw_stands_before_what_is_new_on_every_board() {
+    let mut before = World::new(&[("a", far(ProbeRules::default()))]);
+    for letter in "oofof".chars() {
+        before.see("a", &letter.to_string());
+    }
+    let earlier: Vec<Glimpse> = before.state("a").at_a_glance().collect();
+    // The store may answer before or after the config has named the probe.
+    for is_late in [false, true] {
+        let mut world = World { board: ProbeBoard::default(), ..World::new(&[]) };
+        let setup = before.state("a").setup.clone();
+        let configured = ProbeFact::Configured { probe: id("a"), setup };
+        if is_late {
+            world.board.apply(Timestamp::UNIX_EPOCH, &configured);
+            world.board.recall(vec![(id("a"), earlier.clone())]);
+        } else {
+            world.board.recall(vec![(id("a"), earlier.clone())]);
+            world.board.apply(Timestamp::UNIX_EPOCH, &configured);
+        }
+        let glance = |board: &ProbeBoard| board.get(&id("a")).expect("configured").at_a_glance().collect::<Vec<_>>();
+        assert_eq!(glance(&world.board), earlier);
+        for _ in 0..3 {
+            world.see("a", "o");
+        }
+        assert_eq!(glance(&world.board).len(), earlier.len() + 3);
+        // A screen gets them with the snapshot, and what follows it does not take them away.
+        let mut screen = world.board.clone();
+        screen.shorten();
+        assert_eq!(glance(&screen), glance(&world.board));
+        let outcomes: Vec<_> = world.state("a").outcomes.iter().cloned().collect();
+        screen.fill(&id("a"), &outcomes);
+        assert_eq!(screen, world.board);
+        for _ in 0..OUTCOMES_MAX {
+            world.see("a", "o");
+        }
+        assert!(world.state("a").glimpses.is_empty());
+        assert_eq!(world.state("a").outcomes.len(), OUTCOMES_MAX);
+    }
+}

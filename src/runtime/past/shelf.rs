@@ -24,6 +24,10 @@ const KEPT_MAX: usize = 12;
 /// Events kept in memory (about 250 bytes each). Past that only those of the segment read last are.
 const EVENTS_MAX: usize = 20_000;
 
+/// What one question about a single probe folds at most of journals in which events have no lines of their own: there
+/// every fact must be folded to find those of one probe, and a person waits. The first of them is always read.
+const UNMARKED_MAX_BYTES: u64 = if cfg!(test) { 6 << 20 } else { 24 << 20 };
+
 /// From when until when nothing was recorded.
 pub type Gap = (Timestamp, Timestamp);
 
@@ -118,12 +122,17 @@ impl Shelf {
     }
 
     /// The instant of the last event before another one.
+    ///
+    /// # Errors
+    /// When a journal cannot be read, or when so much would have to be read for one probe that it takes too long.
     pub fn event_before(&mut self, at: Timestamp, about: Option<&ProbeId>) -> io::Result<Option<Timestamp>> {
+        let mut unmarked_bytes = 0;
         for index in (0..self.segments.len()).rev() {
             // What begins later holds no earlier event.
             if self.segments[index].starts_at().is_some_and(|first| first >= at) {
                 continue;
             }
+            self.afford(index, about, &mut unmarked_bytes)?;
             self.learn(index)?;
             let found = self.segments[index].events.iter().rev().find(|it| it.at < at && is_wanted(it, about));
             if let Some(event) = found {
@@ -137,7 +146,9 @@ impl Shelf {
     pub fn event_after(&mut self, at: Timestamp, about: Option<&ProbeId>) -> io::Result<Option<Timestamp>> {
         // What began later than the instant needs no look at what ended before it.
         let from = self.segments.iter().rposition(|it| it.starts_at().is_some_and(|first| first <= at));
+        let mut unmarked_bytes = 0;
         for index in from.unwrap_or_default()..self.segments.len() {
+            self.afford(index, about, &mut unmarked_bytes)?;
             self.learn(index)?;
             let found = self.segments[index].events.iter().find(|it| it.at > at && is_wanted(it, about));
             if let Some(event) = found {
@@ -177,6 +188,26 @@ impl Shelf {
             return Ok(next.first_at.filter(|_| next.begins_anew && at > last).map(|it| (last, it)));
         }
         Ok(None)
+    }
+
+    /// Refuses to read on for one probe in segments of an older version once enough of them was read.
+    fn afford(&mut self, index: usize, about: Option<&ProbeId>, unmarked_bytes: &mut u64) -> io::Result<()> {
+        let Some(probe) = about else { return Ok(()) };
+        let segment = &self.segments[index];
+        let unread = segment.length.saturating_sub(segment.known);
+        if segment.looked >= segment.length || self.begin(index)?.marked {
+            return Ok(());
+        }
+        if *unmarked_bytes > 0 && *unmarked_bytes + unread > UNMARKED_MAX_BYTES {
+            let from = self.segments[index].starts_at().map(|it| format!(" of {it:.0}")).unwrap_or_default();
+            return Err(io::Error::other(format!(
+                "nothing about `{}` so far, and the journals{from} were written by an older hotseat and are slow to \
+                 read for one probe (step without it, or press the key again)",
+                probe.name()
+            )));
+        }
+        *unmarked_bytes += unread;
+        Ok(())
     }
 
     /// Finds all events of a segment.
@@ -544,7 +575,7 @@ mod tests {
         }
 
         fn kept(&self) -> Restored {
-            Restored { probes: self.board.probes.kept(), alerts: Vec::new(), lost: false }
+            Restored { probes: self.board.probes.kept(), ..Restored::default() }
         }
     }
 
@@ -680,5 +711,16 @@ mod tests {
             "a step folds little: {}",
             shelf.folded_bytes - once
         );
+
+        // Where every fact must be folded a person is answered before all of it is, and gets on with the next press.
+        unmark(dir.path());
+        let mut old = self::shelf(dir.path());
+        let mut folded = 0;
+        for _ in 0..2 {
+            let error = old.event_before(Timestamp::MAX, Some(&probe(3))).expect_err("there is too much");
+            assert!(error.to_string().starts_with("nothing about `p3` so far"), "{error}");
+            assert!(folded < old.folded_bytes && old.folded_bytes - folded <= 10 << 20, "{}", old.folded_bytes);
+            folded = old.folded_bytes;
+        }
     }
 }

@@ -232,7 +232,7 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
     if let Some(defaults) = defaults {
         defaults.finish(&[DEFAULTS, probe::read::rules::DEFAULTS].concat());
     }
-    root.finish(&[]);
+    root.finish_or(&[], OTHER_NAMES);
     config.files = source.files();
     let errors = [source.errors(), alerts.errors].concat();
     Loaded { config, errors, readable: true, deferred: source.is_deferred(), missing: None }
@@ -240,6 +240,63 @@ pub fn read_text(file: &str, text: &str, commands: Commands) -> Loaded {
 
 /// Keys of `[defaults]`, for the config that has none of the entries that would read them.
 const DEFAULTS: &[&str] = &["interval", "timeout", "retry", "fail", "recover"];
+
+/// What a table is called by those who come from another tool, or who remember half of the word.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("alert", "alerts"),
+    ("alerting", "alerts"),
+    ("bindings", "keys"),
+    ("channel", "notifier"),
+    ("check", "probe"),
+    ("checks", "probe"),
+    ("contact", "person"),
+    ("contacts", "person"),
+    ("downtime", "maintenance"),
+    ("endpoint", "probe"),
+    ("endpoints", "probe"),
+    ("escalation", "ladder"),
+    ("filter", "query"),
+    ("global", "defaults"),
+    ("heartbeat", "beat"),
+    ("hosts", "remote"),
+    ("job", "backup"),
+    ("jobs", "backup"),
+    ("keybindings", "keys"),
+    ("keymap", "keys"),
+    ("log_format", "format"),
+    ("monitor", "probe"),
+    ("monitors", "probe"),
+    ("mute", "silence"),
+    ("notification", "notifier"),
+    ("notifications", "notifier"),
+    ("notify", "notifier"),
+    ("oncall", "rotation"),
+    ("on_call", "rotation"),
+    ("on-call", "rotation"),
+    ("parser", "format"),
+    ("people", "person"),
+    ("persons", "person"),
+    ("policy", "ladder"),
+    ("receiver", "notifier"),
+    ("receivers", "notifier"),
+    ("rota", "rotation"),
+    ("schedule", "rotation"),
+    ("server", "remote"),
+    ("service", "probe"),
+    ("services", "probe"),
+    ("settings", "screen"),
+    ("source", "log"),
+    ("sources", "log"),
+    ("target", "probe"),
+    ("targets", "probe"),
+    ("team", "rotation"),
+    ("theme", "screen"),
+    ("tui", "screen"),
+    ("ui", "screen"),
+    ("user", "person"),
+    ("users", "person"),
+    ("view", "query"),
+];
 
 /// Reads the entries of one kind and drops those whose name was taken before.
 fn entries<T>(root: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>) -> Vec<T> {

@@ -490,6 +490,11 @@ impl<'a> Node<'a> {
 
     /// Reports every key that no reader took; `also` are keys that another reader of the same table knows.
     pub fn finish(&self, also: &[&str]) {
+        self.finish_or(also, &[]);
+    }
+
+    /// As [`Node::finish`]; `other_names` are words that people write instead of a key, with the key that they mean.
+    pub fn finish_or(&self, also: &[&str], other_names: &[(&str, &str)]) {
         if self.finished.replace(true) {
             return;
         }
@@ -499,7 +504,8 @@ impl<'a> Node<'a> {
                 continue;
             }
             let known = || taken.iter().map(String::as_str).chain(also.iter().copied());
-            let hint = did_you_mean(&key, known()).map_or_else(
+            let meant = other_names.iter().find(|(it, _)| it.eq_ignore_ascii_case(&key)).map(|(_, meant)| *meant);
+            let hint = meant.or_else(|| did_you_mean(&key, known())).map_or_else(
                 || {
                     // A key that is read in two places is taken twice.
                     let mut names: Vec<&str> = known().collect();

@@ -90,8 +90,10 @@ fn runtime(fact: &RuntimeFact) {
             mistakes(errors);
         }
         RuntimeFact::ConfigRejected { errors } => {
-            tracing::error!(mistakes = errors.len(), "config rejected: the one before goes on running");
-            mistakes(errors);
+            let first = errors.first().map(brief).unwrap_or_default();
+            tracing::error!(mistakes = errors.len(), first, "config rejected: the one before goes on running");
+            // Who alerts on errors is told once.
+            errors.iter().skip(1).take(MISTAKES_MAX).for_each(|it| tracing::warn!(why = brief(it), "config mistake"));
         }
         RuntimeFact::NotDurable { why: Some(why) } => tracing::error!(why, "not durable"),
         RuntimeFact::NotDurable { why: None } => tracing::info!("durable again"),
@@ -108,6 +110,11 @@ fn runtime(fact: &RuntimeFact) {
         // Who stops it says so.
         RuntimeFact::Restored(_) | RuntimeFact::Stopping { .. } => {}
     }
+}
+
+/// Where and what in one line, without the line of the file.
+fn brief(error: &ConfigError) -> String {
+    sanitise::text(&format!("{}:{}:{}: {}", error.file, error.line, error.column, error.message))
 }
 
 /// Where and what, without the line of the file.

@@ -215,7 +215,9 @@ pub async fn run(
         let reader = Arc::clone(&reader);
         let answer = tokio::time::timeout(READ_DEADLINE, tokio::task::spawn_blocking(move || reader())).await;
         let Ok(Ok(loaded)) = answer else {
-            why.answer(&Inbound::Failed("could not read the config: no answer within 30 s".into()));
+            let error = "could not read the config: no answer within 30 s";
+            tracing::error!("{error}");
+            why.answer(&Inbound::Failed(error.into()));
             continue;
         };
         let running = config_tx.borrow().path.clone();
@@ -224,6 +226,7 @@ pub async fn run(
         }
         if let (Some(missing), None) = (&loaded.missing, &running) {
             let shown = missing.display();
+            tracing::warn!("there is no config yet: {shown}");
             why.answer(&Inbound::Failed(format!("there is no config yet: {shown} (run `hotseat init`)")));
             watched.clone_from(&loaded.missing);
             continue;

@@ -189,6 +189,10 @@ fn a_service_manager_is_told_of_start_reload_life_and_end() {
     let said = heard(&manager, "READY=1");
     assert!(said.contains("config not taken into use: 1 mistake"), "{said}");
     agent.until("config rejected");
+    // Once: whoever is woken by errors in the log is not woken three times by one.
+    let log = agent.said();
+    let errors: Vec<&str> = log.lines().filter(|it| it.contains("level=error")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("unknown key `expct`"), "{log}");
 
     agent.signal(Signal::TERM);
     assert!(heard(&manager, "STOPPING=1").contains("EXTEND_TIMEOUT_USEC="));
@@ -229,6 +233,23 @@ fn a_hang_up_during_a_reload_has_the_config_read_once_more_and_a_changed_file_wi
     agent.signal(Signal::TERM);
     assert!(agent.ended().success(), "{}", agent.said());
     assert_eq!(reads(), before + 3, "{}", agent.said());
+}
+
+#[test]
+fn the_status_of_an_agent_that_was_stopped_does_not_say_that_none_runs() {
+    let world = World::new("");
+    let mut agent = world.agent(&[]);
+    agent.until(WATCHES);
+    let pid = agent.child.id();
+    agent.signal(Signal::STOP);
+    let asked = world.command(&["agent", "status"]).stdout(Stdio::piped()).output().expect("asked");
+    agent.signal(Signal::CONT);
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(!said.contains("none runs") && said.contains("does not answer"), "{said}");
+    assert!(said.contains(&format!("pid {pid}, which is stopped")) && said.contains("kill -CONT"), "{said}");
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success(), "{}", agent.said());
 }
 
 #[test]

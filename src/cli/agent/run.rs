@@ -302,10 +302,7 @@ async fn reload(log: &Log, manager: &Manager, runtime: &Runtime) {
     // What it took or refused is logged by the runtime and shown by every screen.
     let said = match runtime.reload().await {
         Ok(_) => runtime.observer().look(duties::status).unwrap_or_default(),
-        Err(why) => {
-            tracing::error!(why, "reload refused");
-            why
-        }
+        Err(why) => why,
     };
     manager.ready(&said);
 }

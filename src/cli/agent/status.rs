@@ -18,6 +18,7 @@ use crate::domain::format;
 use crate::domain::host::{Peer, Role};
 use crate::domain::probe::health::Health;
 use crate::domain::sanitise;
+use crate::runtime::lock::Stuck;
 
 /// Say whether an agent runs here, and how it is
 ///
@@ -58,6 +59,8 @@ struct Status {
     /// Who watches, when somebody answers.
     peer: Option<Peer>,
     host: Option<String>,
+    /// Somebody holds the state directory, and does not answer or cannot be asked.
+    unanswered: bool,
     /// Why nothing more is known.
     why: Option<String>,
     /// It was told to end and lets something end before.
@@ -95,7 +98,13 @@ async fn ask(state_dir: &Path) -> Status {
                 None => "nobody was ever here".into(),
             });
         }
-        Err(Unseen::Failed(why)) => status.why = Some(why),
+        Err(Unseen::Failed(why)) => {
+            status.unanswered = true;
+            // The kernel knows more of a process that says nothing.
+            let stuck = Stuck::find(state_dir);
+            status.why =
+                Some(stuck.map_or(why, |it| format!("{} (continue it with `kill -CONT`, or end it)", it.words)));
+        }
     }
     status
 }
@@ -134,6 +143,7 @@ impl Status {
             let _ = writeln!(text, "{name:<8} {}", sanitise::text(&value));
         };
         let who = match &self.peer {
+            None if self.unanswered => "it holds the state directory and does not answer".to_string(),
             None => "none runs".to_string(),
             Some(Peer { role, version, pid, since }) => {
                 let what = match role {
@@ -204,7 +214,10 @@ mod tests {
         let mut full = status(Role::Agent);
         full.take(&Board { not_durable: Some("the disk is full".into()), ..Board::default() });
         assert!(!full.well && full.text(Timestamp::UNIX_EPOCH).contains("store    the disk is full"));
-        assert!(!Status::default().well);
+        assert!(!Status::default().well && Status::default().text(Timestamp::UNIX_EPOCH).contains("none runs"));
+        let silent = Status { unanswered: true, why: Some("pid 42, which is stopped".into()), ..Status::default() };
+        let text = silent.text(Timestamp::UNIX_EPOCH);
+        assert!(!silent.well && !text.contains("none runs") && text.contains("pid 42, which is stopped"), "{text}");
         let mut ends = status(Role::Agent);
         let stopping = Stopping { waits_for: "backup `nightly`".into(), until: Timestamp::UNIX_EPOCH };
         ends.take(&Board { stopping: Some(stopping), waiting: vec![77], ..Board::default() });

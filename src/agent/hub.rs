@@ -4,6 +4,7 @@
 //! host, and what holds everywhere, as a silence does, to all. A request for log rows is split: each host searches its
 //! own files, and only the rows and counts it finds come back, to be merged in `windows.rs`.
 
+pub mod alone;
 mod export;
 mod pasts;
 mod route;
@@ -54,6 +55,10 @@ pub struct Member {
 ///
 /// The first member takes what no id names: new incidents, the log-book, drafts.
 pub fn start(members: Vec<Member>) -> Link {
+    start_as(members, false)
+}
+
+fn start_as(members: Vec<Member>, is_alone: bool) -> Link {
     let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
     let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
     // One each in hand: what waits behind them is replaced by something newer where it is.
@@ -83,6 +88,7 @@ pub fn start(members: Vec<Member>) -> Link {
         nodes,
         outbox: VecDeque::new(),
         is_gone: false,
+        is_alone,
     };
     tokio::spawn(hub.run(inbound_tx, requests_rx, heard_rx, wrote_rx));
     Link { facts_rx, requests_tx }
@@ -147,6 +153,8 @@ struct Hub {
     outbox: VecDeque<Inbound>,
     /// The screen reads no more; what it asked is still handed on.
     is_gone: bool,
+    /// The screen is one of this one host: all but exports passes through.
+    is_alone: bool,
 }
 
 impl Hub {
@@ -157,8 +165,10 @@ impl Hub {
         mut heard_rx: mpsc::Receiver<(usize, Inbound)>,
         mut wrote_rx: mpsc::Receiver<(u64, Wrote)>,
     ) {
-        for index in 0..self.nodes.len() {
-            self.say_way(index);
+        if !self.is_alone {
+            for index in 0..self.nodes.len() {
+                self.say_way(index);
+            }
         }
         loop {
             self.show_windows();
@@ -282,6 +292,9 @@ impl Hub {
 
     /// Takes in what came of a host.
     fn heard(&mut self, index: usize, inbound: Inbound) {
+        if self.is_alone {
+            return self.heard_alone(inbound);
+        }
         if self.nodes[index].requests_tx.is_none() {
             return;
         }
@@ -397,6 +410,9 @@ impl Hub {
 
     /// Hands a request to those whom it is for.
     fn asked(&mut self, request: Request) {
+        if self.is_alone && !alone::is_ours(&request) {
+            return self.ask(0, request);
+        }
         match route::of(&request) {
             Route::Host(host) => match self.nodes.iter().position(|it| it.name().as_str() == host) {
                 Some(index) => self.ask(index, request),

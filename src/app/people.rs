@@ -171,9 +171,11 @@ impl Model {
         let is_meant = |it: &Effect| matches!(it, Effect::Request(it) if it.changes());
         let is_refused = match effect {
             // Drafts are kept by themselves: there is nothing to say.
-            Effect::Request(Request::SaveDraft { .. } | Request::SaveNoteDraft(_) | Request::StopExport) => {
+            Effect::Request(Request::SaveDraft { .. } | Request::SaveNoteDraft(_)) => {
                 return self.readonly().then(Vec::new);
             }
+            // What it may read it may keep: the file is written by this screen's own account, where it may write.
+            Effect::Request(Request::Export(_) | Request::StopExport) => return None,
             Effect::Request(request) => request.changes(),
             Effect::Confirm { then, .. } => then.iter().any(is_meant),
             Effect::OpenEditor { .. } => true,
@@ -223,7 +225,7 @@ fn changes(command: Command) -> bool {
                 | ServicesCommand::Maintain
         ),
         Command::Pane(PaneCommand::Logs(it)) => {
-            matches!(it, LogsCommand::Pin | LogsCommand::PinComment | LogsCommand::Export)
+            matches!(it, LogsCommand::Pin | LogsCommand::PinComment)
         }
         Command::Pane(PaneCommand::Backups(it)) => matches!(it, BackupsCommand::Run | BackupsCommand::Verify),
         Command::Pane(PaneCommand::Incident(it)) => matches!(

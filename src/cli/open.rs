@@ -303,11 +303,15 @@ fn connect_here(setup: LocalSetup, beside: Option<Vec<LogSpec>>) -> Connected {
         beside.map(|specs| LogsOnly::start(setup.host.clone(), setup.user.clone(), setup.state_dir.clone(), specs));
     let host = setup.host.clone();
     let (local, config_rx) = Local::new(setup);
-    let (link, connector) = Connector::start(host, local);
+    let (link, connector) = Connector::start(host.clone(), local);
     let connectors = vec![connector];
     match logs {
+        // What this process reads it writes as well.
         Some((logs, named)) => (split(link, named), Some(config_rx), Kept { connectors, logs: Some(logs) }),
-        None => (link, Some(config_rx), Kept { connectors, logs: None }),
+        None => {
+            let link = hub::alone::start(Member { called: host, link });
+            (link, Some(config_rx), Kept { connectors, logs: None })
+        }
     }
 }
 

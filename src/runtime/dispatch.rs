@@ -10,7 +10,7 @@ use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::alert::{Acknowledgement, AlertFact};
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Fact};
-use crate::domain::presence::{PresenceFact, ScreenId, Visitor};
+use crate::domain::presence::{PresenceFact, ScreenId, Via, Visitor};
 use crate::domain::probe::history::HistoryRequest;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::attach::Asked;
@@ -109,7 +109,9 @@ impl Drop for Open {
 
 /// Hands a request to its service. Never waits.
 fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply, request: Request) {
-    if guest.visitor.readonly && request.changes() {
+    // The file of a screen in this process is its person's own, whatever may be changed otherwise.
+    let is_own_file = matches!(request, Request::Export(_) | Request::StopExport) && guest.visitor.via == Via::Inside;
+    if guest.visitor.readonly && request.changes() && !is_own_file {
         // A screen that is gone needs no answer.
         let _ =
             reply(Inbound::Failed("this screen is read-only (open it without `--readonly` to change things)".into()));

@@ -1,5 +1,6 @@
 //! Scripted hosts behind one screen.
 
+mod alone;
 mod decisions;
 mod exports;
 mod pasts;

@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::export::ExportFormat;
 
 /// Answers as a host with one record at each of these seconds does, as long as anything is asked.
-async fn serve(far: &mut Far, seconds: &[i64]) {
+pub(super) async fn serve(far: &mut Far, seconds: &[i64]) {
     while let Some(request) = far.requests_rx.recv().await {
         let Request::Window(request) = request else { panic!("pages, not {request:?}") };
         far.page(&request, seconds).await;
@@ -49,7 +49,7 @@ impl Far {
     }
 }
 
-fn export(path: &Path) -> Request {
+pub(super) fn export(path: &Path) -> Request {
     Request::Export(Box::new(ExportRequest {
         path: path.display().to_string(),
         format: ExportFormat::of_path(&path.display().to_string()),
@@ -61,7 +61,7 @@ fn export(path: &Path) -> Request {
     }))
 }
 
-async fn ended(link: &mut Link) -> ExportNews {
+pub(super) async fn ended(link: &mut Link) -> ExportNews {
     loop {
         match next(link).await {
             Inbound::Export(ExportNews::Writing { .. }) => {}

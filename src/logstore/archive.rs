@@ -23,7 +23,7 @@ const MAX_WORKERS: usize = 2;
 /// Bytes an archive may unpack to before it is given up: a minute or two of a core.
 const MAX_UNPACKED_BYTES: u64 = 64 << 30;
 /// Memory that xz may take for its dictionary; `xz -9` needs 65 MiB.
-const MAX_XZ_MEMORY_KIB: u32 = 192 << 10;
+const MAX_XZ_MEMORY_BYTES: u64 = 192 << 20;
 /// Bytes unpacked in one go. What stands in one go with the damage is lost with it.
 const PIECE_BYTES: usize = 32 * 1024;
 /// Bytes read from the archive in one go.
@@ -69,7 +69,11 @@ impl Packing {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(archive)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(archive)?),
             Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(archive)),
-            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(archive, true, MAX_XZ_MEMORY_KIB)),
+            Self::Xz => {
+                let stream =
+                    liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY_BYTES, liblzma::stream::CONCATENATED)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(archive, stream))
+            }
         })
     }
 }
@@ -259,8 +263,10 @@ pub(crate) mod tests {
                 let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
                 writer.write_all(text).and_then(|()| writer.finish())
             }
-            Packing::Xz => lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1))
-                .and_then(|mut writer| writer.write_all(text).and_then(|()| writer.finish())),
+            Packing::Xz => {
+                let mut writer = liblzma::write::XzEncoder::new(Vec::new(), 1);
+                writer.write_all(text).and_then(|()| writer.finish())
+            }
         }
         .expect("packed")
     }
@@ -339,6 +345,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn of_a_cut_xz_every_byte_before_the_cut_comes_out() {
+        let text = lines(400);
+        let packed = pack(Packing::Xz, text.as_bytes());
+        // All of it is one chunk of LZMA2: a reader of whole chunks has nothing.
+        for cut in [packed.len() / 2, packed.len() - 60] {
+            let (found, _, result) = unpacked(&packed[..cut], SpoolBounds::default());
+            let at_least = text.len() * cut / packed.len() * 9 / 10;
+            assert!(text.starts_with(&found) && found.len() > at_least, "{cut} of {}: {}", packed.len(), found.len());
+            assert_eq!(result.broken.as_deref(), Some("it ends in the middle"));
+        }
+    }
+
+    #[test]
     fn a_bomb_is_bounded_by_the_spool_and_what_fell_out_is_counted() {
         let bounds = SpoolBounds { segment_bytes: 64 << 10, max_segments: 3 };
         let text = "0123456789abcde\n".repeat(1 << 18);
@@ -349,14 +368,23 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_disk_without_room_ends_it_in_words() {
+    fn without_a_disk_it_is_kept_in_memory_which_is_said() {
         let source = Arc::new(Source::new(SourceId::new(&HostId::new("h"), "a"), "a", "a"));
         let nowhere = std::path::Path::new("/nonexistent");
-        let mut spool = Spool::of_archive(source.clone(), nowhere, SpoolBounds::default(), &Room::default());
-        let packed = pack(Packing::Zstd, lines(10).as_bytes());
+        let mut spool = Spool::of_archive(source.clone(), nowhere, SpoolBounds::ARCHIVE, &Room::default());
+        // Three segments in memory, each of several frames.
+        let text = lines(200_000);
+        let packed = pack(Packing::Zstd, text.as_bytes());
         let result = unpack(archive(&packed), Packing::Zstd, &mut spool, &mut || true);
-        assert!(result.broken.as_ref().is_some_and(|it| it.contains("/nonexistent")), "{result:?}");
-        assert_eq!(source.size_bytes(), 0);
+        assert_eq!(result, Unpacked { read_bytes: text.len() as u64, broken: None });
+        let parts = source.snapshot().parts;
+        let found: Vec<u8> = parts.iter().flat_map(|it| it.segment.read(0, it.size_bytes).unwrap()).collect();
+        assert!(found == text.as_bytes(), "{} of {} bytes", found.len(), text.len());
+        let Some(GapKind::Failed(why)) = parts[0].gap.as_ref().map(|it| &it.kind) else { panic!("{:?}", parts[0].gap) };
+        assert!(why.contains("/nonexistent"), "{why}");
+        assert!(parts.iter().skip(1).all(|it| it.gap.is_none()), "said more than once");
+        let taken: u64 = parts.iter().map(|it| it.segment.memory_bytes()).sum();
+        assert!(taken < text.len() as u64 / 2, "{taken}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The log engine as others see it: sources in, windows out.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Inner {
     /// Threads for counting.
     pub threads: usize,
     sources: Mutex<Vec<Arc<Source>>>,
+    /// Whoever brings bytes waits until they are taken.
+    takes: AtomicBool,
     views: Mutex<HashMap<ViewId, Arc<View>>>,
     /// Counts the changes, for callers that wait for one.
     changes: Mutex<u64>,
@@ -77,6 +80,7 @@ impl Engine {
                 zone,
                 threads,
                 sources: Mutex::default(),
+                takes: AtomicBool::new(false),
                 views: Mutex::default(),
                 changes: Mutex::default(),
                 changed: Condvar::new(),
@@ -88,10 +92,26 @@ impl Engine {
         }
     }
 
+    /// From now on, of all sources, who brings bytes waits until they are taken.
+    pub fn begin_taking(&self) {
+        self.inner.takes.store(true, Ordering::Release);
+        lock(&self.inner.sources).iter().for_each(|it| it.begin_taking());
+    }
+
+    /// Nobody takes anything any more, and nobody waits for that.
+    pub fn end_taking(&self) {
+        self.inner.takes.store(false, Ordering::Release);
+        lock(&self.inner.sources).iter().for_each(|it| it.end_taking());
+    }
+
+    /// True when an archive is unpacked no further until some of what came out of it is taken.
+    pub fn is_stuck(&self) -> bool {
+        lock(&self.inner.sources).iter().any(|it| !it.is_stream() && it.is_waiting())
+    }
+
     /// Adds a source.
     pub fn add(&self, source: Arc<Source>) {
-        lock(&self.inner.sources).push(source);
-        self.grew();
+        self.add_all(vec![source]);
     }
 
     /// Adds sources: views look again once for all of them.
@@ -99,7 +119,13 @@ impl Engine {
         if sources.is_empty() {
             return;
         }
-        lock(&self.inner.sources).extend(sources);
+        {
+            let mut known = lock(&self.inner.sources);
+            if self.inner.takes.load(Ordering::Acquire) {
+                sources.iter().for_each(|it| it.begin_taking());
+            }
+            known.extend(sources);
+        }
         self.grew();
     }
 

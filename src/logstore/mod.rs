@@ -7,7 +7,7 @@
 //!
 //! | to | there is |
 //! |---|---|
-//! | keep segments true | [`tail`] for a path, [`hints`] that wake it, [`history`] for rotated files, [`spool`] for a stream, [`archive`] and [`transcode`] for what is not plain text |
+//! | keep segments true | [`tail`] for a path, [`hints`] that wake it, [`history`] for rotated files, [`spool`] for a stream, [`packed`] where it has no disk, [`archive`] and [`transcode`] for what is not plain text |
 //! | read lines | [`mod@format`], [`level`], [`json`] beside `stamp` and `shape` |
 //! | answer | an [`engine`] has [`view`]s that follow, a [`window`] is built of walks, [`present`] makes its rows |
 //! | count | a [`scan`] counts [`scan::goal`]s in the background into a [`scan::tally`], and keeps a [`summary`] of each block |
@@ -25,6 +25,7 @@ pub mod history;
 pub mod json;
 pub mod level;
 pub mod merge;
+pub mod packed;
 pub mod place;
 pub mod present;
 pub mod range;

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::domain::log::LINE_BYTES;
 use crate::logstore::archive::Packing;
 use crate::logstore::format::Reading;
+use crate::logstore::packed::PackedText;
 use crate::logstore::spool::Lease;
 use crate::logstore::transcode::{ByteOrder, UTF8_MARK, Utf16, utf16_of};
 
@@ -66,8 +67,8 @@ pub struct Segment {
     /// Bytes that were read, for tests.
     #[cfg(test)]
     pub(crate) bytes_read: AtomicU64,
-    /// Room on the disk that is given back with the segment.
-    _lease: Option<Lease>,
+    /// Room that is given back with the segment.
+    lease: Option<Lease>,
 }
 
 #[derive(Debug)]
@@ -83,7 +84,7 @@ enum Bytes {
         _file: File,
         text: Vec<u8>,
     },
-    Memory(Mutex<Vec<u8>>),
+    Memory(Mutex<PackedText>),
 }
 
 /// A file in UTF-16 with its text in an unlinked file.
@@ -149,7 +150,7 @@ impl Segment {
             Bytes::File { .. } => size - skip,
             Bytes::Utf16(_) => 0,
             Bytes::Kernel { text, .. } => text.len() as u64,
-            Bytes::Memory(text) => lock(text).len() as u64,
+            Bytes::Memory(_) => 0,
         };
         let mut segment = Self::new(number, metadata.dev(), metadata.ino(), bytes);
         segment.size_bytes = AtomicU64::new(text_bytes);
@@ -175,13 +176,18 @@ impl Segment {
     pub fn spooled(file: File, number: u64, lease: Option<Lease>) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let mut segment = Self::new(number, metadata.dev(), metadata.ino(), Bytes::File { file, skip: 0 });
-        segment._lease = lease;
+        segment.lease = lease;
         Ok(segment)
     }
 
     /// Makes an empty segment in memory.
     pub fn memory(number: u64) -> Self {
         Self::new(number, 0, 0, Bytes::Memory(Mutex::default()))
+    }
+
+    /// Makes an empty segment in memory; `lease` goes with it and says how much it takes.
+    pub fn leased(number: u64, lease: Option<Lease>) -> Self {
+        Self { lease, ..Self::memory(number) }
     }
 
     fn new(number: u64, device: u64, inode: u64, bytes: Bytes) -> Self {
@@ -201,7 +207,7 @@ impl Segment {
             prints: Mutex::default(),
             #[cfg(test)]
             bytes_read: AtomicU64::new(0),
-            _lease: None,
+            lease: None,
         }
     }
 
@@ -217,6 +223,14 @@ impl Segment {
     /// Bytes known to be readable.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes.load(Ordering::Acquire)
+    }
+
+    /// Memory that its text takes; nothing of what is on disk.
+    pub fn memory_bytes(&self) -> u64 {
+        match &self.bytes {
+            Bytes::Memory(text) => lock(text).memory_bytes(),
+            Bytes::File { .. } | Bytes::Utf16(_) | Bytes::Kernel { .. } => 0,
+        }
     }
 
     /// When it was last written, as far as is known.
@@ -368,8 +382,12 @@ impl Segment {
 
     /// Appends to a segment in memory, or tells that the spool behind it has grown.
     pub fn append(&self, bytes: &[u8], now: Timestamp) {
-        if let Bytes::Memory(buffer) = &self.bytes {
-            lock(buffer).extend_from_slice(bytes);
+        if let Bytes::Memory(text) = &self.bytes {
+            let mut text = lock(text);
+            text.append(bytes);
+            if let Some(lease) = &self.lease {
+                lease.resize(text.memory_bytes());
+            }
         }
         self.modified_ms.store(now.as_millisecond(), Ordering::Release);
         self.size_bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel);
@@ -398,7 +416,7 @@ impl Segment {
             Bytes::File { file, skip } => read_full(file, &mut buffer, start + skip)?,
             Bytes::Utf16(it) => read_full(&it.text, &mut buffer, start)?,
             Bytes::Kernel { text, .. } => copy_from(text, &mut buffer, start),
-            Bytes::Memory(text) => copy_from(&lock(text), &mut buffer, start),
+            Bytes::Memory(text) => lock(text).read(&mut buffer, start),
         };
         buffer.truncate(filled);
         #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,10 +17,8 @@ use crate::logstore::segment::{Segment, lock};
 use crate::logstore::store::reader::StoreReader;
 use crate::logstore::store::{Stop, Store};
 
-/// Bytes that a spool may be ahead of who must see them all; it holds four times as many.
-const MAX_AHEAD_BYTES: u64 = 64 << 20;
-/// Who is that far ahead looks again after this.
-const AHEAD_PAUSE: Duration = Duration::from_millis(5);
+/// Who brings bytes and waits until they are taken looks again after this.
+const TAKEN_PAUSE: Duration = Duration::from_millis(5);
 /// Stands for nobody who takes bytes.
 const NOBODY: u64 = u64::MAX;
 /// Old segments kept readable. Each holds an open file; four rotations back is an hour of a mad log.
@@ -55,6 +53,8 @@ pub struct Source {
     came: AtomicU64,
     /// How many of them were taken by someone who must see them all; `NOBODY` waits for nobody.
     taken: AtomicU64,
+    /// See [`Source::is_waiting`].
+    waits: AtomicBool,
     /// Counts structural changes (segments, gaps), not growth.
     epoch: AtomicU64,
     state: Mutex<State>,
@@ -175,6 +175,7 @@ impl Source {
             origin: origin.to_string(),
             came: AtomicU64::new(0),
             taken: AtomicU64::new(NOBODY),
+            waits: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             state: Mutex::new(state),
             store: None,
@@ -210,15 +211,53 @@ impl Source {
         }
     }
 
-    /// Says that bytes came through a spool, and waits while whoever must see them all is far behind.
+    /// Says that bytes came through a spool.
     pub fn came(&self, bytes: u64) {
         self.came.fetch_add(bytes, Ordering::AcqRel);
-        let ahead = || {
+    }
+
+    /// Waits until so many of the bytes that came were taken, if somebody takes them. Calls `tell` before it waits.
+    ///
+    /// Returns false when nobody takes them.
+    pub fn wait_until_taken(&self, came: u64, tell: &dyn Fn()) -> bool {
+        let is_ahead = || {
             let taken = self.taken.load(Ordering::Acquire);
-            taken != NOBODY && self.bytes_came().saturating_sub(taken) > MAX_AHEAD_BYTES
+            taken != NOBODY && taken < came
         };
-        while ahead() {
-            std::thread::sleep(AHEAD_PAUSE);
+        if is_ahead() {
+            self.waits.store(true, Ordering::Release);
+            tell();
+            while is_ahead() {
+                std::thread::sleep(TAKEN_PAUSE);
+            }
+            self.waits.store(false, Ordering::Release);
+        }
+        self.taken.load(Ordering::Acquire) != NOBODY
+    }
+
+    /// True while who brings bytes waits until some are taken.
+    pub fn is_waiting(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
+    /// Lets segments go that were taken, but the newest one: nobody reads them again, and others need the room.
+    pub fn let_go_of_taken(&self) {
+        let taken = self.taken.load(Ordering::Acquire);
+        if taken == NOBODY || self.is_stream || self.is_unfinished() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        let held: u64 = state.parts.iter().map(|it| it.segment.size_bytes()).sum();
+        let mut end = self.bytes_came().saturating_sub(held);
+        let is_taken = |it: &&Part| {
+            end += it.segment.size_bytes();
+            end <= taken
+        };
+        let count = state.parts.iter().take_while(is_taken).count();
+        let count = count.min(state.parts.len().saturating_sub(1));
+        if count > 0 {
+            state.parts.drain(..count);
+            self.epoch.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -438,12 +477,14 @@ impl Source {
         state.history.iter().flat_map(|it| &it.parts).chain(&state.parts).cloned().collect()
     }
 
-    /// Drops the oldest segment; `gap` then stands before the next one.
-    pub fn drop_oldest(&self, gap: GapMark) {
+    /// Drops the oldest segment; a `gap` then stands before the next one.
+    pub fn drop_oldest(&self, gap: Option<GapMark>) {
         let mut state = lock(&self.state);
         if state.parts.len() > 1 {
             state.parts.remove(0);
-            state.parts[0].gap = Some(gap);
+            if gap.is_some() {
+                state.parts[0].gap = gap;
+            }
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
     }

@@ -146,11 +146,13 @@ pub struct Stream<'e> {
     before: VecDeque<Placed>,
     /// Records still wanted as context after the last match.
     after: usize,
+    /// See [`Stream::let_go`].
+    lets_go: bool,
 }
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        self.engine.sources().iter().for_each(|it| it.end_taking());
+        self.engine.end_taking();
     }
 }
 
@@ -176,7 +178,13 @@ impl<'e> Stream<'e> {
             sizes: HashMap::new(),
             before: VecDeque::new(),
             after: 0,
+            lets_go: false,
         }
+    }
+
+    /// From now on lets go of what was met of archives: there is no room for all of them at a time.
+    pub fn let_go(&mut self) {
+        self.lets_go = true;
     }
 
     /// Presents records so, with the values of these fields.
@@ -308,6 +316,9 @@ impl<'e> Stream<'e> {
         self.pass(hold, take)?;
         for (source, came) in sources.iter().zip(came) {
             source.take_up_to(came);
+            if self.lets_go {
+                source.let_go_of_taken();
+            }
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod keys;
 mod kinds;
 mod live;
 mod logs;
+mod logs_full_disk;
 mod nagios;
 mod notifiers;
 mod outbox;

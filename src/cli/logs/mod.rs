@@ -30,7 +30,7 @@ use crate::clock;
 use crate::config::{Config, paths};
 use crate::domain::format;
 use crate::domain::log::{
-    Anchor, Counts, Histogram, HistogramRequest, Look, MAX_BUCKETS, ViewId, WindowRequest, WindowSource,
+    Anchor, Counts, GapKind, Histogram, HistogramRequest, Look, MAX_BUCKETS, ViewId, WindowRequest, WindowSource,
 };
 use crate::domain::query::matcher::Matcher;
 use crate::domain::query::{Query, advice};
@@ -54,6 +54,8 @@ const WAIT: Duration = Duration::from_secs(3600);
 const BUCKETS: u16 = 20;
 /// Columns of a histogram that goes to no terminal.
 const WIDTH: u16 = 80;
+/// Exit code when something was lost on the way or cannot be read.
+const INCOMPLETE: u8 = 4;
 /// Work beside printing: signals, and sources that are read over the network.
 const SERVICE_THREADS: usize = 2;
 
@@ -79,7 +81,8 @@ Examples:
   hotseat logs api --query timeout --histogram --since -6h
   kubectl logs -f api | hotseat logs - -q 'level>=error' -C 3
 
-Exit codes: 0 found, 1 nothing passes the query, 2 usage, config, or no source can be read, 3 internal.")]
+Exit codes: 0 found, 1 nothing passes the query, 2 usage, config, or no source can be read, 3 internal,
+4 something was lost or cannot be read; standard error says what.")]
 pub struct Args {
     /// Log files, globs, directories, or names of the config's logs; `-` is standard input
     #[arg(value_name = "PATH|NAME")]
@@ -185,6 +188,12 @@ impl Args {
         }
     }
 
+    /// True when everything that comes is looked at once, as it comes: what brings it can wait. What is wanted of the
+    /// newest records, or of all of them at once, has to be kept instead.
+    fn takes_all(&self) -> bool {
+        !(self.histogram || self.lines.is_some() || (self.count && self.json))
+    }
+
     /// True when a person looks at what is printed.
     fn for_person(&self) -> bool {
         self.output.is_none() && io::stdout().is_terminal()
@@ -239,9 +248,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         cancel: CancellationToken::new(),
     };
     let stop = Stop::default();
-    let service = match args.follow {
-        true => LogService::start_opened(&setup, specs),
-        false => LogService::start_opened_once(&setup, specs),
+    let service = match (args.takes_all(), args.follow) {
+        (true, follow) => LogService::start_taken(&setup, specs, follow),
+        (false, true) => LogService::start_opened(&setup, specs),
+        (false, false) => LogService::start_opened_once(&setup, specs),
     };
     stop.on_signals(service.engine());
     if args.output.is_none() {
@@ -263,6 +273,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         _ if stop.exit_code().is_some() => Ok(stop.exit_code().unwrap_or(ExitCode::SUCCESS)),
         // Nothing is an answer too, but scripts want to tell it apart, as with grep.
         Ok(written) if written.is_unreadable => Ok(ExitCode::from(2)),
+        Ok(Written { is_incomplete: true, .. }) => Ok(ExitCode::from(INCOMPLETE)),
         Ok(Written { records: 0, .. }) if !query.is_empty() => Ok(ExitCode::from(1)),
         Ok(_) => Ok(ExitCode::SUCCESS),
         // `hotseat logs | head` has got what it wanted.
@@ -292,6 +303,8 @@ struct Written {
     records: u64,
     /// Not one source could be read; why was said.
     is_unreadable: bool,
+    /// Something was lost or could not be read; what was said.
+    is_incomplete: bool,
 }
 
 /// Prints until something ends it.
@@ -353,9 +366,19 @@ impl Job<'_> {
         let columns = Columns::new(&args.columns, args.for_person());
         let mut stream =
             Stream::new(self.service.engine(), matcher, args.context).with_look(args.look(), columns.fields());
-        self.wait_until_unpacked();
+        let is_stuck = !self.wait_until_unpacked();
+        if is_stuck {
+            stream.let_go();
+            if !args.count && self.service.engine().sources().len() > 1 {
+                // Nobody is left to tell when stderr is closed.
+                let _ = writeln!(
+                    stderr,
+                    "~ there is no room to unpack everything before it is printed: not in one order of time ~"
+                );
+            }
+        }
         // A stream is counted as it comes: there may be more of it than can be kept.
-        let counts_as_it_comes = args.count && !args.json && self.comes_once;
+        let counts_as_it_comes = args.count && !args.json && (self.comes_once || is_stuck);
         if (args.count || args.histogram || args.lines.is_some()) && !counts_as_it_comes {
             self.wait_to_the_end(&stream);
         }
@@ -367,6 +390,7 @@ impl Job<'_> {
                 true => printer.ends(&stream.ends()),
                 false => self.say_incomplete(&mut stream, &mut printer)?,
             }
+            self.say_dropped(&mut printer);
             return Ok(self.written(matched, &printer));
         }
         let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
@@ -382,11 +406,15 @@ impl Job<'_> {
                 false => self.say_incomplete(&mut stream, &mut printer)?,
             }
             printer.count(counts)?;
+            self.say_dropped(&mut printer);
         } else {
             if let Some(lines) = args.lines {
                 stream.skip_to_newest(lines);
             }
             self.print(&mut stream, &mut printer)?;
+            if args.lines.is_some_and(|it| printer.printed < it as u64) {
+                self.say_dropped(&mut printer);
+            }
         }
         self.say_unsearched(&mut printer);
         self.say_advice(&mut printer);
@@ -402,6 +430,16 @@ impl Job<'_> {
         let names: Vec<&str> = sources.iter().map(|it| it.name.as_str()).collect();
         for line in advice::of(self.query, &names) {
             printer.say(&line);
+        }
+    }
+
+    /// Says what fell out of spools before it was looked at.
+    fn say_dropped(&self, printer: &mut Printer<'_>) {
+        for source in self.service.engine().sources() {
+            let gaps = source.parts().into_iter().filter_map(|it| Some(it.gap?.kind));
+            for kind in gaps.filter(|it| matches!(it, GapKind::Dropped { .. })) {
+                printer.lost(&source.name, &kind);
+            }
         }
     }
 
@@ -421,17 +459,26 @@ impl Job<'_> {
     fn written(&self, records: u64, printer: &Printer<'_>) -> Written {
         let sources = self.service.engine().sources();
         let is_unreadable = |it: &Arc<Source>| it.size_bytes() == 0 && printer.failed.contains(&it.name);
-        Written { records, is_unreadable: records == 0 && sources.iter().all(is_unreadable) }
+        Written {
+            records,
+            is_unreadable: records == 0 && sources.iter().all(is_unreadable),
+            is_incomplete: printer.is_incomplete,
+        }
     }
 
-    /// What archives hold is printed in its place among the rest, when all of it is there.
-    fn wait_until_unpacked(&self) {
+    /// What archives hold is printed in its place among the rest, when all of it is there. Returns false when there is
+    /// no room for that: the rest comes when what is there was taken.
+    fn wait_until_unpacked(&self) -> bool {
         let engine = self.service.engine();
         let mut seen = engine.changes();
         while !engine.is_settled() && !self.stop.is_set() {
+            if engine.is_stuck() {
+                return false;
+            }
             engine.wait_for_change(seen, WAIT);
             seen = engine.changes();
         }
+        true
     }
 
     /// What is counted from the end has to have one.
@@ -453,8 +500,8 @@ impl Job<'_> {
         let engine = self.service.engine();
         let follow = self.follows();
         loop {
-            let is_last = !follow && (!self.is_stream || stream.is_ended());
             let seen = engine.changes();
+            let is_last = !follow && (!self.is_stream || stream.is_ended()) && engine.is_settled();
             self.advance(stream, printer, if is_last { Hold::Nothing } else { Hold::Record(SETTLE) })?;
             if is_last || follow {
                 printer.ends(&stream.ends());
@@ -475,7 +522,7 @@ impl Job<'_> {
                     printer.flush()?;
                 }
                 // An end that came meanwhile is told by the next turn, with what stands behind it.
-                if follow || !stream.is_ended() {
+                if follow || !stream.is_ended() || !engine.is_settled() {
                     engine.wait_for_change(seen, WAIT);
                 }
             }

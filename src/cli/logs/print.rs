@@ -44,6 +44,8 @@ pub struct Printer<'a> {
     pub printed: u64,
     /// Records are counted and not printed.
     pub silent: bool,
+    /// Something was lost or cannot be read.
+    pub is_incomplete: bool,
     /// Sources of which something could not be read.
     pub failed: HashSet<String>,
     /// What was said last of the end of each source.
@@ -68,6 +70,7 @@ impl<'a> Printer<'a> {
             stderr,
             printed: 0,
             silent: false,
+            is_incomplete: false,
             failed: HashSet::new(),
             told: HashMap::new(),
             torn: None,
@@ -187,7 +190,15 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
+    /// Says that something was lost.
+    pub fn lost(&mut self, name: &str, kind: &GapKind) {
+        self.is_incomplete = true;
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(self.stderr, "{}", log_words::gap(name, kind));
+    }
+
     fn gap(&mut self, name: &str, kind: &GapKind) -> io::Result<()> {
+        self.is_incomplete |= is_loss(kind);
         if self.form == Form::Json && !self.silent {
             return self.json(&JsonGap { source: name, gap: kind });
         }
@@ -282,6 +293,7 @@ impl<'a> Printer<'a> {
         self.told.retain(|name, kind| ends.iter().any(|it| it.0 == *name && it.1 == *kind));
         for (name, kind) in ends.iter().filter(|(_, kind)| *kind != GapKind::Ended) {
             self.failed.insert(name.clone());
+            self.is_incomplete |= is_loss(kind);
             if self.told.insert(name.clone(), kind.clone()).is_none() {
                 // Nobody is left to tell when stderr is closed.
                 let _ = writeln!(self.stderr, "{}", log_words::gap(name, kind));
@@ -296,6 +308,11 @@ impl<'a> Printer<'a> {
     pub fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()
     }
+}
+
+/// True when bytes are missing that were there and could have been had.
+fn is_loss(kind: &GapKind) -> bool {
+    matches!(kind, GapKind::Dropped { .. } | GapKind::Cut { .. } | GapKind::Broken { .. })
 }
 
 /// The columns of `--columns`: `time`, `level`, `source` and fields.

@@ -501,7 +501,9 @@ impl Feeder {
         let name = self.unique(if spec.name.is_empty() { "stdin" } else { &spec.name }, Path::new(origin));
         let id = SourceId::new(&self.host, &name);
         let origin_shown = crate::domain::sanitise::text(origin);
-        let spool = Spool::new(id, &name, &origin_shown, &directory, SpoolBounds::default());
+        let engine = self.engine.clone();
+        let spool = Spool::new(id, &name, &origin_shown, &directory, SpoolBounds::default())
+            .telling(Box::new(move || engine.grew()));
         let source = spool.source();
         source.set_reading(spec.reading.clone());
         self.open(&source);

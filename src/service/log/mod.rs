@@ -62,27 +62,37 @@ pub struct LogService {
 impl LogService {
     /// Opens the sources and starts watching them. Does not wait for them.
     pub fn start(setup: &ServiceSetup, specs: Vec<LogSpec>) -> Self {
-        Self::start_with(setup, specs, true, Box::new(|| ()))
+        Self::start_with(setup, specs, (true, Engine::default()), Box::new(|| ()))
     }
 
     /// Opens the sources, starts watching them and returns when those that exist are open.
     ///
     /// For commands that print; blocks the thread.
     pub fn start_opened(setup: &ServiceSetup, specs: Vec<LogSpec>) -> Self {
-        Self::start_and_wait(setup, specs, true)
+        Self::start_and_wait(setup, specs, (true, false))
     }
 
     /// As [`LogService::start_opened`], but programs are asked only for what there is now.
     pub fn start_opened_once(setup: &ServiceSetup, specs: Vec<LogSpec>) -> Self {
-        Self::start_and_wait(setup, specs, false)
+        Self::start_and_wait(setup, specs, (false, false))
     }
 
-    fn start_and_wait(setup: &ServiceSetup, specs: Vec<LogSpec>, follow: bool) -> Self {
+    /// As [`LogService::start_opened`], or as [`LogService::start_opened_once`] unless it follows; whoever brings bytes
+    /// waits until a stream has taken them, so that none are lost.
+    pub fn start_taken(setup: &ServiceSetup, specs: Vec<LogSpec>, follow: bool) -> Self {
+        Self::start_and_wait(setup, specs, (follow, true))
+    }
+
+    fn start_and_wait(setup: &ServiceSetup, specs: Vec<LogSpec>, (follow, takes): (bool, bool)) -> Self {
         let (opened_tx, opened_rx) = sync_channel(1);
         let first_look = move || {
             let _ = opened_tx.try_send(());
         };
-        let service = Self::start_with(setup, specs, follow, Box::new(first_look));
+        let engine = Engine::default();
+        if takes {
+            engine.begin_taking();
+        }
+        let service = Self::start_with(setup, specs, (follow, engine), Box::new(first_look));
         let _ = opened_rx.recv_timeout(FIRST_LOOK_MAX);
         service
     }
@@ -90,13 +100,13 @@ impl LogService {
     fn start_with(
         setup: &ServiceSetup,
         specs: Vec<LogSpec>,
-        follow: bool,
+        (follow, engine): (bool, Engine),
         mut first_look: Box<dyn FnMut() + Send>,
     ) -> Self {
         let hints = Hints::default();
         let (ended_tx, ended_rx) = sync_channel(1);
         let service = Self {
-            engine: Arc::new(Engine::default()),
+            engine: Arc::new(engine),
             specs: Arc::new(Mutex::new(specs)),
             opened: Arc::default(),
             waker: hints.waker(),

@@ -326,7 +326,9 @@ impl Outlet {
         // Without the directory the spool stays in memory, which is all that can be done.
         let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         let id = SourceId::new(&ground.host, name);
-        let spool = Spool::new(id, name, &sanitise::text(origin), &directory, SpoolBounds::default());
+        let engine = ground.engine.clone();
+        let spool = Spool::new(id, name, &sanitise::text(origin), &directory, SpoolBounds::default())
+            .telling(Box::new(move || engine.grew()));
         let source = spool.source();
         source.set_reading(ground.reading.clone());
         reading::opening(&source).for_each(|fact| (ground.facts)(fact));

@@ -95,7 +95,9 @@ impl Unpacking {
     /// Unpacks into `state_dir`.
     pub fn new(engine: Arc<Engine>, facts: FactSink, state_dir: &Path) -> Self {
         let directory = state_dir.join("spool");
-        Self { engine, facts, directory, workers: Workers::default(), room: Room::default() }
+        // A full disk is often full of logs, and is often not the only one.
+        let room = Room::with_elsewhere([std::env::temp_dir(), PathBuf::from("/var/tmp")]);
+        Self { engine, facts, directory, workers: Workers::default(), room }
     }
 
     /// The directory of what is unpacked, made when it is not there.
@@ -113,7 +115,9 @@ impl Unpacking {
         let (this, source, unfinished) = (self.clone(), source.clone(), source.begin());
         self.directory();
         self.workers.start(move || {
-            let mut spool = Spool::of_archive(source.clone(), &this.directory, SpoolBounds::ARCHIVE, &this.room);
+            let engine = this.engine.clone();
+            let mut spool = Spool::of_archive(source.clone(), &this.directory, SpoolBounds::ARCHIVE, &this.room)
+                .telling(Box::new(move || engine.grew()));
             let mut told = clock::monotonic();
             let mut grew = || {
                 let instant = clock::monotonic();

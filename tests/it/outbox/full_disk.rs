@@ -7,9 +7,8 @@ use std::fs::{self, File};
 use hotseat::store::inspect;
 
 use super::*;
+use crate::support::mounts::{is_inside, run_inside};
 
-/// Set for the process that has the namespace.
-const INSIDE: &str = "HOTSEAT_TEST_NAMESPACE";
 /// Room for a store, its log and a lock file.
 const DISK_BYTES: u64 = 12 << 20;
 /// Named in the config of nothing: what fills the disk.
@@ -23,34 +22,6 @@ fn a_runtime_on_a_full_or_read_only_disk_goes_on_where_it_was() {
 #[test]
 fn a_process_killed_at_any_step_on_a_nearly_full_disk_loses_no_page() {
     run_inside("outbox::full_disk::on_disks_that_take_little");
-}
-
-/// Runs a function of this file where it may mount.
-fn run_inside(name: &str) {
-    let probe = tempfile::tempdir().expect("a directory");
-    let mounts = Command::new("unshare")
-        .args(["-rm", "mount", "-t", "tmpfs", "-o", "size=1m", "none"])
-        .arg(probe.path())
-        .stderr(Stdio::null())
-        .status();
-    if !mounts.is_ok_and(|it| it.success()) {
-        let said = "skipped: no mount of one's own (unshare, or the kernel's leave)\n";
-        let _ = std::io::stderr().write_all(said.as_bytes());
-        return;
-    }
-    let output = Command::new("unshare")
-        .arg("-rm")
-        .arg(std::env::current_exe().expect("this test"))
-        .args(["--exact", "--nocapture", name])
-        .env(INSIDE, "1")
-        .output()
-        .expect("started");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-}
-
-fn is_inside() -> bool {
-    std::env::var_os(INSIDE).is_some()
 }
 
 /// A world whose state directory is a disk of its own, and a channel that it pages through.

@@ -9,6 +9,7 @@ pub mod link;
 #[path = "../../../src/panes/logs/fixture/engine.rs"]
 mod log_engine;
 pub mod loki;
+pub mod mounts;
 pub mod netns;
 pub mod peer;
 pub mod picture;

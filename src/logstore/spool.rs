@@ -576,7 +576,9 @@ mod tests {
         let disk = tempfile::tempdir().unwrap();
         for directory in [disk.path(), Path::new("/nonexistent")] {
             let (told_tx, told_rx) = std::sync::mpsc::sync_channel(1000);
-            let mut spool = spool(directory).telling(Box::new(move || drop(told_tx.try_send(()))));
+            let mut spool = spool(directory).telling(Box::new(move || {
+                let _ = told_tx.try_send(());
+            }));
             let source = spool.source();
             source.begin_taking();
             let lines: Vec<String> = (0..500).map(|it| format!("line {it}\n")).collect();

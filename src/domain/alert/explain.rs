@@ -331,7 +331,12 @@ impl AlertBoard {
             }
         }
         if let Some(withheld) = &alert.withheld {
-            let text = format!("looked at again, held back until then: {}", withheld.why.text());
+            let until = if withheld.until.is_some() {
+                "looked at again, held back until then"
+            } else {
+                "held back while this lasts"
+            };
+            let text = format!("{until}: {}", withheld.why.text());
             steps.push(Step { at: withheld.until, kind: "next".into(), text });
         }
         for (name, climb) in &alert.climbed {

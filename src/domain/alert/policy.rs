@@ -16,7 +16,9 @@ pub mod lane;
 #[cfg(test)]
 mod tests;
 pub mod trail;
+mod twins;
 mod unite;
+pub mod waiting;
 mod weigh;
 
 use std::cell::OnceCell;
@@ -34,7 +36,7 @@ use crate::domain::alert::policy::trail::Trail;
 use crate::domain::alert::quiet::{self, Maintenance, Matcher, Silence};
 use crate::domain::alert::rota::Turn;
 use crate::domain::alert::rules::AlertRules;
-use crate::domain::alert::{Acknowledgement, AlertFact, Change, Concern, ConcernState, Severity};
+use crate::domain::alert::{Acknowledgement, AlertFact, Change, Concern, ConcernState, Hold, Severity};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::{ProbeBoard, ProbeState};
@@ -66,7 +68,9 @@ pub struct AlertBoard {
     commons: u64,
     // What is new is numbered above this: not 0 when an earlier run is known in part only.
     numbers_from: u64,
-    // Always the least of what is due.
+    // Keys of alerts that wait for a probe. One may wait no longer: it is asked when that probe turns.
+    waiters: BTreeMap<ProbeId, BTreeSet<String>>,
+    // Never later than the least of what is due, and not long before it.
     wake: Option<Timestamp>,
 }
 
@@ -81,6 +85,10 @@ struct Run<'a> {
     turns: BTreeMap<String, Option<Turn>>,
     // Keys of alerts of which a message was settled: there may be nothing more to hear of them.
     settled: BTreeSet<String>,
+    // An alert is over, or nobody has it any more: that somebody had seen it may wait to be told in vain.
+    unseen: bool,
+    // The rules are other ones: everything may be due at another time.
+    has_rules: bool,
 }
 
 /// A silence or maintenance that holds now.
@@ -163,9 +171,9 @@ impl AlertBoard {
         &self.rules
     }
 
-    /// Everything that is the matter or is not settled yet, by key.
+    /// Everything that is the matter or is not settled yet, by key; each trouble once.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        self.alerts.values()
+        self.alerts.values().filter(|it| it.twin.is_none())
     }
 
     /// One alert, by its key.
@@ -173,8 +181,13 @@ impl AlertBoard {
         self.alerts.get(key)
     }
 
-    /// What is the matter with a probe now.
+    /// What is the matter with a probe now; each concern once.
     pub fn open(&self, probe: &ProbeId) -> impl Iterator<Item = &Alert> {
+        self.open_all(probe).filter(|it| it.twin.is_none())
+    }
+
+    /// The same with those that are told as another one.
+    fn open_all(&self, probe: &ProbeId) -> impl Iterator<Item = &Alert> {
         let keys = self.trails.get(probe).into_iter().flat_map(|it| it.open.values().chain(&it.twins));
         keys.filter_map(|it| self.alerts.get(it))
     }
@@ -224,12 +237,16 @@ impl AlertBoard {
 
     fn configure(&mut self, run: &mut Run<'_>, rules: &AlertRules) {
         self.rules.clone_from(rules);
+        run.has_rules = true;
         run.turns.clear();
         let is_late = std::mem::replace(&mut self.configured, true);
         if std::mem::take(&mut self.restored) {
             self.orphans_at = Some(run.now + ORPHAN_AFTER);
             if is_late {
+                self.join_twins(run);
                 self.keep_all(run);
+            } else {
+                self.keep_lanes(run);
             }
         }
         let probes = run.probes;
@@ -271,12 +288,19 @@ impl AlertBoard {
         if self.configured {
             self.flush(&mut run);
         }
+        if std::mem::take(&mut run.unseen) {
+            self.drop_acknowledgements(&mut run);
+        }
         for key in std::mem::take(&mut run.settled) {
             self.forget(&mut run, &key);
         }
-        if !run.dirty.is_empty() || self.wake.is_none_or(|it| it <= run.now) {
-            self.wake = self.least_wake();
-        }
+        // All are looked at when it has come only: what has changed meanwhile can do no more than bring it nearer.
+        self.wake = match self.wake.filter(|it| *it > run.now && !run.has_rules) {
+            Some(wake) => {
+                run.dirty.iter().filter_map(|it| self.wake_of(it)).min().map_or(Some(wake), |it| Some(it.min(wake)))
+            }
+            None => self.least_wake(),
+        };
         self.rows(&mut run);
         run.change
     }
@@ -293,11 +317,25 @@ impl AlertBoard {
         times.min()
     }
 
+    /// When a row asks to be looked at again.
+    fn wake_of(&self, row: &Row) -> Option<Timestamp> {
+        match row {
+            Row::Alert(key) => self.alerts.get(key)?.wake,
+            Row::Lane(name) | Row::Waiting(name, _) => self.lanes.get(name)?.due(self.rules.notifier(name)?),
+            Row::Out(id) => self.outs.get(id)?.fallback_at,
+            Row::Silence(id) => self.silences.get(id).map(|it| it.until),
+            Row::Trail(_) | Row::Maintenance(_) | Row::Commons => None,
+        }
+    }
+
     /// Takes in what is the matter with a probe now.
     fn look(&mut self, run: &mut Run<'_>, probe: &ProbeId) {
         let probes = run.probes;
         let Some(state) = probes.get(probe) else {
             self.end_removed(run, probe, "it was removed from the config");
+            for key in self.waiters.remove(probe).unwrap_or_default() {
+                self.weigh(run, &key);
+            }
             return;
         };
         let health = state.health();
@@ -344,14 +382,35 @@ impl AlertBoard {
             self.weigh(run, &key);
         }
         if turned {
-            // Others may wait for this one.
-            let held = |it: &&Alert| {
-                it.ended.is_none() && matches!(it.withheld.as_ref(), Some(it) if matches!(it.why, Why::Hold(_)))
-            };
-            let held: Vec<String> = self.alerts.values().filter(held).map(|it| it.key.clone()).collect();
+            self.let_go(run, probe, state);
+        }
+    }
+
+    /// Asks those that wait for a probe whether they still do. Those that do are put down again.
+    fn let_go(&mut self, run: &mut Run<'_>, probe: &ProbeId, state: &ProbeState) {
+        for key in self.waiters.remove(probe).unwrap_or_default() {
+            self.weigh(run, &key);
+        }
+        if state.setup.rules.canary {
+            let is_cut_off = |it: &&Alert| it.withheld.as_ref().is_some_and(|it| it.why == Why::Hold(Hold::CutOff));
+            let held: Vec<String> = self.alerts.values().filter(is_cut_off).map(|it| it.key.clone()).collect();
             for key in held {
                 self.weigh(run, &key);
             }
+        }
+    }
+
+    /// Puts down whom an alert waits for.
+    fn wait_for(&mut self, alert: &Alert) {
+        let Some(Why::Hold(Hold::After(probe) | Hold::AfterSuspect(probe, _))) =
+            alert.withheld.as_ref().map(|it| &it.why)
+        else {
+            return;
+        };
+        match self.waiters.get_mut(probe) {
+            Some(keys) if keys.contains(&alert.key) => {}
+            Some(keys) => drop(keys.insert(alert.key.clone())),
+            None => drop(self.waiters.insert(probe.clone(), [alert.key.clone()].into())),
         }
     }
 
@@ -392,6 +451,7 @@ impl AlertBoard {
             prints,
             notify: state.setup.rules.notify.clone(),
             common: None,
+            twin: None,
             acked: None,
             lapsed: None,
             withheld: None,
@@ -454,7 +514,7 @@ impl AlertBoard {
     }
 
     fn end_removed(&mut self, run: &mut Run<'_>, probe: &ProbeId, why: &str) {
-        let keys: Vec<String> = self.open(probe).map(|it| it.key.clone()).collect();
+        let keys: Vec<String> = self.open_all(probe).map(|it| it.key.clone()).collect();
         if keys.is_empty() {
             return;
         }
@@ -475,14 +535,14 @@ impl AlertBoard {
     /// What a person has marked on the probe.
     fn take_acks(&mut self, run: &mut Run<'_>, probe: &ProbeId, state: &ProbeState) {
         let unseen = |it: &&Alert| it.ended.is_none() && it.acked.is_none();
-        let acks = self.open(probe).filter(unseen).filter_map(|it| Some((it.key.clone(), mark(it, state)?)));
+        let acks = self.open_all(probe).filter(unseen).filter_map(|it| Some((it.key.clone(), mark(it, state)?)));
         for (key, ack) in acks.collect::<Vec<_>>() {
             self.acknowledge(run, &key, &ack);
         }
     }
 
     fn acknowledge_probe(&mut self, run: &mut Run<'_>, probe: &ProbeId, ack: &Acknowledgement) {
-        let keys: Vec<String> = self.open(probe).map(|it| it.key.clone()).collect();
+        let keys: Vec<String> = self.open_all(probe).map(|it| it.key.clone()).collect();
         if ack.sticky && !keys.is_empty() {
             self.trails.entry(probe.clone()).or_default().sticky = Some(ack.clone());
             run.keep(Row::Trail(probe.clone()));
@@ -529,6 +589,8 @@ impl<'a> Run<'a> {
             quiets: OnceCell::new(),
             turns: BTreeMap::new(),
             settled: BTreeSet::new(),
+            unseen: false,
+            has_rules: false,
         }
     }
 

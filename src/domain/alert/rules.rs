@@ -96,6 +96,17 @@ impl NotifierRule {
         !matches!(self.kind.as_str(), "twilio" | "smtp" | "alertmanager")
     }
 
+    /// True for a channel that acts on an acknowledgement, or may: it pages the next one until it knows of it. On any
+    /// other it is news for people, which grow old.
+    pub fn acts_on_acknowledged(&self) -> bool {
+        matches!(self.kind.as_str(), "pagerduty" | "webhook" | "command")
+    }
+
+    /// True for a channel that gets the key of an alert and may close by it what it opened by it.
+    pub fn goes_by_key(&self) -> bool {
+        matches!(self.kind.as_str(), "pagerduty" | "webhook" | "command")
+    }
+
     /// True for a channel that has silences of its own: it goes on telling others what it was told before, unless it is
     /// silenced there too.
     pub fn takes_silences(&self) -> bool {

@@ -35,6 +35,9 @@ pub struct Alert {
     pub notify: Vec<String>,
     /// The key of the common cause that it is told with.
     pub common: Option<String>,
+    /// The key of the alert that it doubles, which is told instead: an earlier run was read late.
+    #[serde(default)]
+    pub twin: Option<String>,
     /// Who has seen it.
     pub acked: Option<Acknowledgement>,
     /// When the last acknowledgement that has expired was made: older marks count no more.
@@ -247,6 +250,7 @@ impl Alert {
 
     /// True while it is told: not over, not part of a common cause, not held back, not acknowledged.
     pub fn is_loud(&self) -> bool {
-        self.ended.is_none() && self.common.is_none() && self.withheld.is_none() && self.acked.is_none()
+        let is_itself = self.common.is_none() && self.twin.is_none();
+        self.ended.is_none() && is_itself && self.withheld.is_none() && self.acked.is_none()
     }
 }

@@ -8,17 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::domain::alert::delivery::{Action, Delivery, DeliveryNews, DeliveryState};
 use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::alert::policy::keep::Row;
-use crate::domain::alert::policy::lane::{Entry, LISTED_MAX, signed};
+use crate::domain::alert::policy::lane::{LISTED_MAX, signed};
+use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
 use crate::domain::alert::rules::NotifierRule;
 use crate::domain::alert::words::{self, Item};
 
-/// That somebody has seen it is not worth sending after this.
+/// That somebody has seen it is no news any more after this, for people.
 const ACKNOWLEDGE_EXPIRES: SignedDuration = SignedDuration::from_hours(1);
 /// Messages kept that are not settled; the oldest is given up when there are more.
 const OUTS_MAX: usize = 10_000;
 /// Characters of a title that is shown while its message is refused: a line of a wide screen.
-const TITLE_MAX: usize = 200;
+pub(super) const TITLE_MAX: usize = 200;
 /// Rounds in which lanes are emptied at one time: a message can make others due, but not for ever.
 const ROUNDS_MAX: usize = 64;
 
@@ -94,12 +95,9 @@ impl AlertBoard {
             return false;
         };
         let Some(lane) = self.lanes.get_mut(name) else { return false };
-        for entry in &mut lane.waiting {
-            // A clock that was set back must not hold a page back.
-            if entry.queued > now {
-                entry.due = entry.due.min(now + signed(rule.wait));
-                entry.queued = now;
-            }
+        // A clock that was set back must not hold a page back.
+        for key in lane.waiting.set_back(now, signed(rule.wait)) {
+            run.keep(Row::Waiting(name.to_string(), key));
         }
         if lane.set_back(now) {
             run.keep(Row::Lane(name.to_string()));
@@ -107,8 +105,11 @@ impl AlertBoard {
         if lane.due(&rule).is_none_or(|it| it > now) {
             return false;
         }
+        if rule.keeps_apart() {
+            return self.flush_apart(run, &rule);
+        }
         // What holds an alert back may have begun since it was put here.
-        let keys: Vec<String> = lane.waiting.iter().map(|it| it.key.clone()).collect();
+        let keys: Vec<String> = lane.waiting.keys().cloned().collect();
         for key in keys {
             self.weigh(run, &key);
         }
@@ -116,13 +117,10 @@ impl AlertBoard {
         if lane.due(&rule).is_none_or(|it| it > now) {
             return false;
         }
-        let entries = if rule.keeps_apart() {
-            let first = lane.waiting.iter().position(|it| it.due <= now);
-            first.map(|at| vec![lane.waiting.remove(at)]).unwrap_or_default()
-        } else {
-            std::mem::take(&mut lane.waiting)
-        };
-        run.keep(Row::Lane(name.to_string()));
+        let entries = lane.waiting.take();
+        for entry in &entries {
+            run.keep(Row::Waiting(name.to_string(), entry.key.clone()));
+        }
         let entries: Vec<Entry> = entries.into_iter().filter(|it| self.alerts.contains_key(&it.key)).collect();
         if entries.is_empty() {
             return false;
@@ -131,12 +129,33 @@ impl AlertBoard {
         true
     }
 
+    /// Sends what is due in a lane whose channel keeps alerts apart, each by itself; true when there was something.
+    fn flush_apart(&mut self, run: &mut Run<'_>, rule: &NotifierRule) -> bool {
+        let (now, name) = (run.now, rule.name.as_str());
+        let mut has_sent = false;
+        for key in self.lanes.get(name).map(|it| it.waiting.due_by(now)).unwrap_or_default() {
+            self.weigh(run, &key);
+            let Some(lane) = self.lanes.get_mut(name) else { return has_sent };
+            // The limit, of which the last one may have been.
+            if lane.due(rule).is_none_or(|it| it > now) {
+                return has_sent;
+            }
+            let Some(entry) = lane.waiting.get(&key).filter(|it| it.due <= now).cloned() else { continue };
+            lane.take(&key);
+            run.keep(Row::Waiting(name.to_string(), key.clone()));
+            if self.alerts.contains_key(&key) {
+                self.send(run, rule, &[entry]);
+                has_sent = true;
+            }
+        }
+        has_sent
+    }
+
     /// Drops what waits for a notifier that is not in the config any more.
     fn drop_lane(&mut self, run: &mut Run<'_>, name: &str) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        let waiting = std::mem::take(&mut lane.waiting);
-        run.keep(Row::Lane(name.to_string()));
-        for entry in waiting {
+        for entry in lane.waiting.take() {
+            run.keep(Row::Waiting(name.to_string(), entry.key.clone()));
             self.note_about(run, &entry.key, "page", &format!("`{name}` is not in the config any more"));
             if let Some(contact) = self.contact_mut(run, &entry.key, name) {
                 contact.stage = Stage::Over;
@@ -159,10 +178,14 @@ impl AlertBoard {
         lane.number = lane.number.max(self.numbers_from);
         let number = lane.number + 1;
         lane.spend(now, entries.len(), rule.limit);
+        run.keep(Row::Lane(name.to_string()));
         let id = format!("{}:{name}:{}:{number}", first.key, action.word());
         let ending: Vec<&Entry> = entries.iter().filter(|it| it.action == Action::Resolve).collect();
         let unheard: Vec<String> =
             ending.iter().filter(|it| self.take_back(run, &it.key, name)).map(|it| it.key.clone()).collect();
+        if action == Action::Acknowledge {
+            self.replace_acknowledgement(run, name, entries);
+        }
         let items = self.items(run, entries, &unheard);
         let message = words::message(now, &self.rules.time_zone(), &items);
         let because = self.because(entries, name);
@@ -174,6 +197,8 @@ impl AlertBoard {
                 .filter_map(|it| rule.remind_after(it.reminders + 1))
                 .max()
                 .map(|it| now + signed(it)),
+            // Where it is acted on it is true until the alert is over or nobody has it, and is taken back then.
+            Action::Acknowledge if rule.acts_on_acknowledged() => None,
             Action::Acknowledge => Some(now + ACKNOWLEDGE_EXPIRES),
             Action::Trigger | Action::Resolve | Action::Digest | Action::Test | Action::Silence | Action::Unsilence => {
                 None
@@ -265,6 +290,31 @@ impl AlertBoard {
         !reached
     }
 
+    /// Takes back what says that somebody has seen what is over by now, or what nobody has any more. News of an alert
+    /// go in order: what waits in vain would hold up what comes after it.
+    pub(super) fn drop_acknowledgements(&mut self, run: &mut Run<'_>) {
+        let has = |key: &String| self.alerts.get(key).is_some_and(|it| it.ended.is_none() && it.acked.is_some());
+        let idle = |it: &Out| it.action == Action::Acknowledge && !it.keys.iter().any(has);
+        let idle: Vec<String> = self.outs.iter().filter(|(_, it)| idle(it)).map(|(id, _)| id.clone()).collect();
+        for id in idle {
+            run.change.superseded.push(id.clone());
+            self.settle(run, &id);
+        }
+    }
+
+    /// Takes back that somebody has seen it: another has, which is about to be said.
+    fn replace_acknowledgement(&mut self, run: &mut Run<'_>, name: &str, entries: &[Entry]) {
+        let same = |it: &Out| {
+            let is_said_again = |key: &String| entries.iter().any(|it| it.key == *key);
+            it.action == Action::Acknowledge && it.notifier == name && it.keys.iter().all(is_said_again)
+        };
+        let same: Vec<String> = self.outs.iter().filter(|(_, it)| same(it)).map(|(id, _)| id.clone()).collect();
+        for id in same {
+            run.change.superseded.push(id.clone());
+            self.settle(run, &id);
+        }
+    }
+
     fn items<'b>(&'b self, run: &Run<'_>, entries: &[Entry], unheard: &[String]) -> Vec<Item<'b>> {
         let item = |entry: &Entry| {
             let alert = self.alerts.get(&entry.key)?;
@@ -295,12 +345,6 @@ impl AlertBoard {
     /// Hears what became of a delivery.
     pub(super) fn hear(&mut self, run: &mut Run<'_>, news: &DeliveryNews) {
         self.hear_of_notifier(run.now, news);
-        if matches!(news.action, Action::Silence | Action::Unsilence) {
-            if let DeliveryState::Failed { error, .. } = &news.state {
-                run.tell(&news.notifier, format!("could not be told of a silence ({}): {error}", news.action.word()));
-            }
-            return;
-        }
         let Some(out) = self.outs.get_mut(&news.id) else { return };
         let (name, what) = (out.notifier.clone(), out.action.word());
         match &news.state {
@@ -420,7 +464,7 @@ impl AlertBoard {
     }
 
     /// A delivery needs no more attention.
-    fn settle(&mut self, run: &mut Run<'_>, id: &str) -> Option<Out> {
+    pub(super) fn settle(&mut self, run: &mut Run<'_>, id: &str) -> Option<Out> {
         let out = self.outs.remove(id)?;
         run.keep(Row::Out(id.to_string()));
         run.settled.extend(out.keys.iter().cloned());
@@ -513,7 +557,7 @@ impl AlertBoard {
             let due = run.now + signed(next.wait);
             let lane = self.lanes.entry(next.name.clone()).or_default();
             lane.put(Entry { key: key.clone(), action, queued: run.now, due });
-            run.keep(Row::Lane(next.name.clone()));
+            run.keep(Row::Waiting(next.name.clone(), key.clone()));
             self.note_about(
                 run,
                 key,

@@ -5,9 +5,11 @@
 
 use crate::domain::alert::Severity;
 use crate::domain::alert::delivery::{Action, Delivery, Message};
+use crate::domain::alert::policy::deliver::TITLE_MAX;
 use crate::domain::alert::policy::keep::Row;
-use crate::domain::alert::policy::{AlertBoard, Run};
+use crate::domain::alert::policy::{AlertBoard, Out, Run};
 use crate::domain::alert::quiet::Silence;
+use crate::domain::alert::words;
 
 /// A label that changes while an alert lasts: alerts have it here, and not where labels are their identity.
 const PHASE: &str = "phase";
@@ -36,8 +38,29 @@ impl AlertBoard {
             let key = format!("{host}/silence/{}", silence.id);
             let verb = if action == Action::Silence { "silenced" } else { "no longer silenced" };
             let title = format!("`{}` is {verb} by {}", silence.what(), silence.by);
+            let place = format!("{key}:{notifier}:");
+            // What was not sent of it so far would only be changed again.
+            for older in self.outs.keys().filter(|it| it.starts_with(&place)).cloned().collect::<Vec<_>>() {
+                run.change.superseded.push(older.clone());
+                self.settle(run, &older);
+            }
+            let id = format!("{place}{}:{number}", action.word());
+            // It is listed until it is taken: whoever silenced it goes on being paged from there, or is not paged again.
+            let out = Out {
+                notifier: notifier.clone(),
+                action,
+                at: run.now,
+                keys: Vec::new(),
+                fallback_at: None,
+                error: None,
+                refused: false,
+                title: words::clip(&title, TITLE_MAX),
+                next: None,
+            };
+            self.outs.insert(id.clone(), out);
+            run.keep(Row::Out(id.clone()));
             run.change.deliveries.push(Delivery {
-                id: format!("{key}:{notifier}:{}:{number}", action.word()),
+                id,
                 key,
                 notifier,
                 action,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::alert::policy::keep::Row;
-use crate::domain::alert::policy::lane::Entry;
+use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
 use crate::domain::alert::rules::{Named, Target};
 
@@ -71,7 +71,7 @@ impl AlertBoard {
             if contact.stage == Stage::Told {
                 let lane = self.lanes.entry(name.clone()).or_default();
                 lane.put(entry(&alert.key, Action::Remind, now));
-                run.keep(Row::Lane(name.clone()));
+                run.keep(Row::Waiting(name.clone(), alert.key.clone()));
             }
         }
     }
@@ -87,7 +87,7 @@ impl AlertBoard {
             let waits = lane.get(&alert.key).is_some_and(|it| matches!(it.action, Action::Trigger | Action::Remind));
             if waits {
                 lane.take(&alert.key);
-                run.keep(Row::Lane(name.clone()));
+                run.keep(Row::Waiting(name.clone(), alert.key.clone()));
             }
         }
         alert.contacts.retain(|_, it| !(it.relieved && it.stage == Stage::Waiting));

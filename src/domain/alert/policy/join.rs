@@ -8,6 +8,7 @@ use crate::domain::alert::Concern;
 use crate::domain::alert::policy::alert::{Alert, Stage, Subject};
 use crate::domain::alert::policy::common::{COMMON_LEAST, COMMON_WITHIN, Print};
 use crate::domain::alert::policy::keep::Row;
+use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
 
 impl AlertBoard {
@@ -15,7 +16,7 @@ impl AlertBoard {
     pub(super) fn find_common(&mut self, run: &mut Run<'_>, key: &str) {
         let Some(alert) = self.alerts.get(key).filter(|it| may_join(it)) else { return };
         let joins = |it: &&Alert| match &it.subject {
-            Subject::Common { print, .. } => it.ended.is_none() && alert.prints.contains(print),
+            Subject::Common { print, .. } => it.ended.is_none() && it.twin.is_none() && alert.prints.contains(print),
             Subject::Probe { .. } => false,
         };
         if let Some(common) = self.alerts.values().find(joins).map(|it| it.key.clone()) {
@@ -56,6 +57,7 @@ impl AlertBoard {
             prints: Vec::new(),
             notify: Vec::new(),
             common: None,
+            twin: None,
             acked: None,
             lapsed: None,
             withheld: None,
@@ -85,7 +87,7 @@ impl AlertBoard {
                 child.contacts.remove(&name);
                 let Some(lane) = self.lanes.get_mut(&name) else { continue };
                 if let Some(entry) = lane.take(key) {
-                    run.keep(Row::Lane(name.clone()));
+                    run.keep(Row::Waiting(name.clone(), key.clone()));
                     due.entry(name).and_modify(|it| *it = (*it).min(entry.due)).or_insert(entry.due);
                 }
             }
@@ -144,10 +146,10 @@ impl AlertBoard {
         // Joining must not make anybody wait longer than before.
         for (name, due) in due {
             let Some(lane) = self.lanes.get_mut(&name) else { continue };
-            if let Some(entry) = lane.waiting.iter_mut().find(|it| it.key == common) {
-                entry.due = entry.due.min(due);
-                entry.queued = entry.queued.min(due);
-                run.keep(Row::Lane(name));
+            if let Some(entry) = lane.get(common).cloned() {
+                let entry = Entry { due: entry.due.min(due), queued: entry.queued.min(due), ..entry };
+                lane.waiting.insert(entry);
+                run.keep(Row::Waiting(name, common.to_string()));
             }
         }
         for key in again {
@@ -178,6 +180,7 @@ fn may_join(alert: &Alert) -> bool {
         && alert.probe().is_some()
         && alert.ended.is_none()
         && alert.common.is_none()
+        && alert.twin.is_none()
         && alert.acked.is_none()
         && alert.withheld.is_none()
         && alert.begun.is_some()

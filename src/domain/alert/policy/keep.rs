@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::policy::alert::Subject;
+use crate::domain::alert::policy::alert::{Alert, Subject};
+use crate::domain::alert::policy::lane::Lane;
 use crate::domain::alert::policy::trail::Trail;
+use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
 use crate::domain::ids::ProbeId;
 
@@ -16,11 +18,21 @@ use crate::domain::ids::ProbeId;
 pub(super) enum Row {
     Alert(String),
     Trail(ProbeId),
+    /// Of a notifier all but what waits for it: a storm puts a thousand things in, and each is one row.
     Lane(String),
+    /// What waits for a notifier about an alert.
+    Waiting(String, String),
     Out(String),
     Silence(String),
     Maintenance(String),
     Commons,
+}
+
+/// What waits for a notifier, as a row.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    notifier: String,
+    entry: Entry,
 }
 
 impl AlertBoard {
@@ -36,6 +48,10 @@ impl AlertBoard {
                 "alert" => put(value, |it| _ = self.alerts.entry(name).or_insert(it)),
                 "trail" => put(value, |it| self.trails.entry(ProbeId::of(&name)).or_default().precede(it)),
                 "lane" => put(value, |it| self.lanes.entry(name).or_default().precede(it)),
+                "wait" => put(value, |it: Kept| {
+                    let lane = Lane { waiting: vec![it.entry].into(), ..Lane::default() };
+                    self.lanes.entry(it.notifier).or_default().precede(lane);
+                }),
                 "out" => put(value, |it| _ = self.outs.entry(name).or_insert(it)),
                 "silence" => put(value, |it| _ = self.silences.entry(name).or_insert(it)),
                 "maintenance" => put(value, |it| _ = self.maintenances.entry(name).or_insert(it)),
@@ -49,6 +65,8 @@ impl AlertBoard {
             trail.open.retain(|_, key| keys.contains(key));
             trail.twins.retain(|key| keys.contains(key));
         }
+        let held: Vec<Alert> = self.alerts.values().filter(|it| it.withheld.is_some()).cloned().collect();
+        held.iter().for_each(|it| self.wait_for(it));
         // And the other way round: of a damaged file only some rows may have been saved. What no trail leads to would
         // never end.
         for alert in self.alerts.values().filter(|it| it.ended.is_none()) {
@@ -71,11 +89,19 @@ impl AlertBoard {
     pub(super) fn keep_all(&self, run: &mut Run<'_>) {
         self.alerts.keys().for_each(|it| run.keep(Row::Alert(it.clone())));
         self.trails.keys().for_each(|it| run.keep(Row::Trail(it.clone())));
-        self.lanes.keys().for_each(|it| run.keep(Row::Lane(it.clone())));
+        self.keep_lanes(run);
         self.outs.keys().for_each(|it| run.keep(Row::Out(it.clone())));
         self.silences.keys().for_each(|it| run.keep(Row::Silence(it.clone())));
         self.maintenances.keys().for_each(|it| run.keep(Row::Maintenance(it.clone())));
         run.keep(Row::Commons);
+    }
+
+    /// All that waits and went: an older version kept a lane as one row, and what waits in it has none of its own.
+    pub(super) fn keep_lanes(&self, run: &mut Run<'_>) {
+        for (name, lane) in &self.lanes {
+            run.keep(Row::Lane(name.clone()));
+            lane.waiting.keys().for_each(|it| run.keep(Row::Waiting(name.clone(), it.clone())));
+        }
     }
 
     /// Puts the changed rows into the change.
@@ -84,7 +110,12 @@ impl AlertBoard {
             let (key, value) = match &row {
                 Row::Alert(key) => (format!("alert/{key}"), json(self.alerts.get(key))),
                 Row::Trail(probe) => (format!("trail/{probe}"), json(self.trails.get(probe))),
-                Row::Lane(name) => (format!("lane/{name}"), json(self.lanes.get(name))),
+                Row::Lane(name) => (format!("lane/{name}"), json(self.lanes.get(name).map(Lane::head).as_ref())),
+                Row::Waiting(name, key) => {
+                    let entry = self.lanes.get(name).and_then(|it| it.get(key));
+                    let kept = entry.map(|it| Kept { notifier: name.clone(), entry: it.clone() });
+                    (format!("wait/{name}/{key}"), json(kept.as_ref()))
+                }
                 Row::Out(id) => (format!("out/{id}"), json(self.outs.get(id))),
                 Row::Silence(id) => (format!("silence/{id}"), json(self.silences.get(id))),
                 Row::Maintenance(name) => (format!("maintenance/{name}"), json(self.maintenances.get(name))),

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::delivery::Action;
+use crate::domain::alert::policy::waiting::{Entry, Waiting};
 use crate::domain::alert::rules::{Limit, NotifierRule};
 
 /// Alerts that one message lists in words; more are counted by group.
@@ -15,24 +16,12 @@ pub const LISTED_MAX: usize = 3;
 /// In a storm the next message waits this long after the last: one in a minute is read, five are not.
 pub const STORM_PACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// One thing that one notifier is to be told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The alert's key.
-    pub key: String,
-    /// What is told of it.
-    pub action: Action,
-    /// When it was decided.
-    pub queued: Timestamp,
-    /// When it may go.
-    pub due: Timestamp,
-}
-
 /// What waits for one notifier.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
-    /// In the order in which it was decided.
-    pub waiting: Vec<Entry>,
+    /// What it is to be told.
+    #[serde(default)]
+    pub waiting: Waiting,
     /// When the last message went.
     pub last: Option<Timestamp>,
     /// Alerts told in messages that followed each other closely.
@@ -48,7 +37,7 @@ pub struct Lane {
 impl Lane {
     /// When the next message may go; `None` when nothing waits.
     pub fn due(&self, rule: &NotifierRule) -> Option<Timestamp> {
-        let first = self.waiting.iter().map(|it| it.due).min()?;
+        let first = self.waiting.due()?;
         let mut at = first;
         if let Some(last) = self.last.filter(|_| !rule.keeps_apart())
             && self.run + self.waiting.len() > LISTED_MAX
@@ -105,29 +94,35 @@ impl Lane {
         let mut sent = earlier.sent;
         sent.extend(self.sent.iter().copied().filter(|it| !sent.contains(it)).collect::<Vec<_>>());
         self.sent = sent;
-        let waiting = std::mem::replace(&mut self.waiting, earlier.waiting);
-        waiting.into_iter().for_each(|it| self.put(it));
+        let mut waiting = std::mem::replace(&mut self.waiting, earlier.waiting);
+        waiting.take().into_iter().for_each(|it| self.put(it));
+    }
+
+    /// What is kept of it over a restart besides what waits.
+    pub(super) fn head(&self) -> Self {
+        let Self { waiting: _, last, run, sent, number } = self;
+        Self { waiting: Waiting::default(), last: *last, run: *run, sent: sent.clone(), number: *number }
     }
 
     /// Puts something in, unless the same waits already.
     pub fn put(&mut self, entry: Entry) {
-        match self.waiting.iter_mut().find(|it| it.key == entry.key) {
+        let entry = match self.waiting.get(&entry.key) {
             // Whoever is about to hear of it hears how it is then.
-            Some(same) if same.action == Action::Trigger && entry.action == Action::Remind => {}
-            Some(same) => *same = Entry { due: same.due.min(entry.due), queued: same.queued, ..entry },
-            None => self.waiting.push(entry),
-        }
+            Some(same) if same.action == Action::Trigger && entry.action == Action::Remind => return,
+            Some(same) => Entry { due: same.due.min(entry.due), queued: same.queued, ..entry },
+            None => entry,
+        };
+        self.waiting.insert(entry);
     }
 
     /// Takes out what waits about an alert.
     pub fn take(&mut self, key: &str) -> Option<Entry> {
-        let at = self.waiting.iter().position(|it| it.key == key)?;
-        Some(self.waiting.remove(at))
+        self.waiting.remove(key)
     }
 
     /// What waits about an alert.
     pub fn get(&self, key: &str) -> Option<&Entry> {
-        self.waiting.iter().find(|it| it.key == key)
+        self.waiting.get(key)
     }
 }
 
@@ -170,7 +165,7 @@ mod tests {
         for second in (0..3600_i64).step_by(pace) {
             lane.put(entry(&second.to_string(), second));
             if lane.due(rule).is_some_and(|it| it <= at(second)) {
-                lane.waiting.clear();
+                lane.waiting.take();
                 lane.spend(at(second), 1, rule.limit);
                 sent.push(second);
             }
@@ -210,7 +205,7 @@ mod tests {
                 // As kept over a restart.
                 lane = serde_json::from_str(&serde_json::to_string(&lane).expect("plain")).expect("the same");
                 if lane.due(&rule).is_some_and(|it| it <= now) {
-                    lane.waiting.clear();
+                    lane.waiting.take();
                     lane.spend(now, 1, rule.limit);
                     sent.push(now);
                 }

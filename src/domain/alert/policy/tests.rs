@@ -10,6 +10,7 @@ mod world;
 
 use crate::domain::alert::delivery::DeliveryState;
 use crate::domain::alert::policy::tests::world::{World, probe};
+use crate::domain::alert::{Acknowledgement, AlertFact};
 use crate::domain::probe::outcome::ProbeResult::{Fail, Ok};
 
 #[test]
@@ -100,6 +101,70 @@ fn acknowledging_stops_reminders_and_travels_to_channels_that_care() {
     world.fine("api", 2);
     world.pass(30);
     assert_eq!(world.sent(), ["resolve pd h/api/1", "resolve sms h/api/1"]);
+}
+
+/// The channel refuses everything that it was given and that is not settled.
+fn refuse(world: &mut World, notifier: &str) {
+    let next = world.now + jiff::SignedDuration::from_secs(60);
+    let error = "400: no such service".to_string();
+    world.answer(notifier, DeliveryState::Retrying { attempt: 1, next, error, refused: true });
+}
+
+fn refused(world: &World) -> Vec<&str> {
+    world.board.refused().iter().map(|it| it.title.as_str()).collect()
+}
+
+#[test]
+fn an_acknowledgement_that_a_channel_refuses_stays_listed_until_the_alert_is_over() {
+    for resolve in [true, false] {
+        let mut world = World::new();
+        world.notifier("pd", "pagerduty", |it| it.resolve = resolve);
+        world.configure();
+        world.probe("api", |it| it.notify = vec!["pd".into()]);
+        world.fail("api", 2);
+        world.pass(60);
+        world.deaf("pd");
+        world.acknowledge("api", "alice");
+        world.pass(10);
+        refuse(&mut world, "pd");
+        world.pass(3600);
+        assert_eq!(refused(&world), ["api acknowledged by alice: DOWN since 22:13:20"]);
+        assert_eq!(world.all.last().expect("sent").expires, None, "it is true until it is over");
+        // Somebody else takes it over: only that is still to be said.
+        let ack = Acknowledgement { by: "bob".into(), at: world.now, sticky: false, until: None };
+        world.fact(&AlertFact::Acknowledged { probe: probe("api"), ack });
+        world.pass(10);
+        refuse(&mut world, "pd");
+        world.restart();
+        assert_eq!(refused(&world), ["api acknowledged by bob: DOWN since 22:13:20"]);
+        world.fine("api", 2);
+        world.pass(30);
+        let stale = ["h/api/1:pd:acknowledge:2", "h/api/1:pd:acknowledge:3"];
+        assert_eq!(world.superseded, stale, "what comes after it does not wait for it");
+        assert_eq!(refused(&world), [] as [&str; 0]);
+        world.answer("pd", DeliveryState::Sent { receipt: None, attempts: 1 });
+        assert_eq!((world.board.unsent(), world.board.alerts().count()), (0, 0));
+    }
+}
+
+#[test]
+fn an_acknowledgement_that_has_expired_is_not_told_any_more() {
+    let mut world = World::new();
+    world.notifier("pd", "pagerduty", |it| it.remind = vec![std::time::Duration::from_secs(600)]);
+    world.configure();
+    world.probe("api", |it| it.notify = vec!["pd".into()]);
+    world.fail("api", 2);
+    world.pass(60);
+    world.deaf("pd");
+    let until = Some(world.now + jiff::SignedDuration::from_secs(1800));
+    let ack = Acknowledgement { by: "alice".into(), at: world.now, sticky: true, until };
+    world.fact(&AlertFact::Acknowledged { probe: probe("api"), ack });
+    world.pass(10);
+    refuse(&mut world, "pd");
+    assert_eq!(refused(&world).len(), 1);
+    world.pass(1800);
+    assert_eq!(world.superseded, ["h/api/1:pd:acknowledge:2"]);
+    assert_eq!(world.sent().last().map(String::as_str), Some("remind pd h/api/1"), "nobody has it now");
 }
 
 #[test]
@@ -281,17 +346,73 @@ fn what_is_read_late_goes_on_what_is_over_is_told_and_no_number_is_used_twice() 
     second.pass(60);
     assert_eq!(second.sent(), ["resolve sms h/api/1"], "what is over is told, what is not is not told again");
     let open: Vec<String> = second.board.open(&probe("web")).map(|it| it.key.clone()).collect();
-    assert_eq!(open, [format!("h/web/{number}"), "h/web/1".to_string()]);
+    assert_eq!(open, ["h/web/1"], "one trouble is one alert, the one that was there first");
+    assert_eq!(second.board.alerts().filter(|it| it.ended.is_none()).count(), 1);
     // A restart in between changes nothing of it.
     second.restart();
     second.fine("web", 2);
     second.pass(60);
-    let ended = second.sent();
-    assert_eq!(second.last_message().alerts.len(), 2, "both are over: {ended:?}");
+    assert_eq!(second.sent(), ["resolve sms h/web/1"]);
+    assert_eq!(second.last_message().alerts.len(), 1, "it is over once");
+    assert_eq!(second.board.unsent(), 0);
     assert_eq!(second.board.open(&probe("web")).count(), 0);
     second.fail("web", 2);
     second.pass(60);
     assert_eq!(second.sent(), [format!("trigger sms h/web/{}", number + 1)]);
+}
+
+#[test]
+fn what_was_begun_anew_before_an_earlier_run_was_read_is_closed_where_it_was_opened_and_told_no_more() {
+    let setup = |world: &mut World| {
+        world.notifier("pd", "pagerduty", |_| {});
+        world.rules.notifiers[0].remind = vec![std::time::Duration::from_secs(600)];
+        world.configure();
+        for name in ["a", "b", "c"] {
+            let failure = world::Failure {
+                cause: crate::domain::probe::outcome::Cause::Unreachable,
+                address: Some("10.0.0.7".into()),
+            };
+            world.failures.insert(name.to_string(), failure);
+            world.probe(name, |it| it.notify = vec!["sms".into(), "pd".into()]);
+        }
+        for pause in [5, 60] {
+            for name in ["a", "b", "c"] {
+                world.outcome_now(name, Fail);
+            }
+            world.pass(pause);
+        }
+    };
+    let mut world = World::new();
+    setup(&mut world);
+    assert_eq!(world.sent(), ["trigger pd h/common-connect-10.0.0.7/1", "trigger sms h/common-connect-10.0.0.7/1"]);
+    let rows: Vec<(String, String)> = world.rows.clone().into_iter().collect();
+
+    let mut second = World::new();
+    second.now = world.now;
+    second.board.number_from(second.now);
+    setup(&mut second);
+    let opened = second.sent();
+    assert_eq!(opened.len(), 2, "{opened:?}");
+    second.board.restore(&rows);
+    second.configure();
+    second.pass(60);
+    assert_eq!(second.sent(), [] as [String; 0]);
+    let open: Vec<&str> = second.board.alerts().filter(|it| it.is_loud()).map(|it| it.key.as_str()).collect();
+    assert_eq!(open, ["h/common-connect-10.0.0.7/1"]);
+    second.pass(1200);
+    let reminders = second.sent();
+    assert!(reminders.iter().all(|it| it == "remind sms h/common-connect-10.0.0.7/1"), "one trouble: {reminders:?}");
+    second.restart();
+    for name in ["a", "b", "c"] {
+        second.fine(name, 2);
+    }
+    second.pass(60);
+    let mut ended = second.sent();
+    ended.sort();
+    let newer = opened[0].trim_start_matches("trigger pd ");
+    let key = "h/common-connect-10.0.0.7/1";
+    assert_eq!(ended, [format!("resolve pd {key}"), format!("resolve pd {newer}"), format!("resolve sms {key}")]);
+    assert_eq!((second.board.unsent(), second.board.alerts().count()), (0, 0));
 }
 
 #[test]

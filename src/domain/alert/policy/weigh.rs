@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::alert::{Alert, Climb, Contact, Stage, Subject, Why, Withheld};
 use crate::domain::alert::policy::keep::Row;
-use crate::domain::alert::policy::lane::{Entry, STORM_PACE, signed};
+use crate::domain::alert::policy::lane::{STORM_PACE, signed};
+use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run, mark};
 use crate::domain::alert::quiet;
 use crate::domain::alert::rules::{Named, NotifierRule, Target};
@@ -34,8 +35,13 @@ impl AlertBoard {
             return;
         }
         let mut alert = alert.clone();
+        if self.is_twin(&alert) {
+            self.call_back(run, &alert);
+            return;
+        }
         let mut notes = Vec::new();
         self.weigh_alert(run, &mut alert, &mut notes);
+        self.wait_for(&alert);
         if self.alerts.get(key) != Some(&alert) {
             run.keep(Row::Alert(key.to_string()));
             self.alerts.insert(key.to_string(), alert);
@@ -53,6 +59,7 @@ impl AlertBoard {
             alert.lapsed = Some(ack.at);
             let state = alert.probe().and_then(|it| run.probes.get(it));
             alert.acked = state.and_then(|it| mark(alert, it));
+            run.unseen |= alert.acked.is_none();
         }
         let withheld = self.withheld(run, alert);
         if withheld.as_ref().map(|it| &it.why) != alert.withheld.as_ref().map(|it| &it.why) {
@@ -107,7 +114,7 @@ impl AlertBoard {
             let waits = lane.get(&alert.key).is_some_and(|it| matches!(it.action, Action::Trigger | Action::Remind));
             if waits {
                 lane.take(&alert.key);
-                run.keep(Row::Lane(name.clone()));
+                run.keep(Row::Waiting(name.clone(), alert.key.clone()));
             }
         }
     }
@@ -133,6 +140,7 @@ impl AlertBoard {
             let number = climb.done + 1;
             let whom = step.notify.join(", ");
             notes.push(("page", format!("step {number} of ladder `{name}`: {whom}")));
+            let told = alert.contacts.len();
             for target in &step.notify {
                 let mut targets = self.rules.targets(now, target);
                 if targets.is_empty() {
@@ -145,6 +153,9 @@ impl AlertBoard {
             }
             if is_cut_off {
                 return;
+            }
+            if alert.contacts.len() == told {
+                notes.push(("page", format!("step {number} of ladder `{name}` tells nobody new")));
             }
             // A step that comes late, after a silence, is followed by the next after its whole time.
             alert.climbed.insert(name.to_string(), Climb { done: number, at: now });
@@ -200,7 +211,7 @@ impl AlertBoard {
                 Stage::Waiting if lane.get(&alert.key).is_none() => {
                     let due = now + signed(rule.wait);
                     lane.put(Entry { key: alert.key.clone(), action: Action::Trigger, queued: now, due });
-                    run.keep(Row::Lane(name.clone()));
+                    run.keep(Row::Waiting(name.clone(), alert.key.clone()));
                 }
                 Stage::Told if lane.get(&alert.key).is_none() && contact.pending.is_none() && !contact.relieved => {
                     let reminder = rule.remind_after(contact.reminders).map(|it| contact.last + signed(it));
@@ -208,7 +219,7 @@ impl AlertBoard {
                     let Some(due) = [reminder, update].into_iter().flatten().min() else { continue };
                     if due <= now {
                         lane.put(Entry { key: alert.key.clone(), action: Action::Remind, queued: now, due: now });
-                        run.keep(Row::Lane(name.clone()));
+                        run.keep(Row::Waiting(name.clone(), alert.key.clone()));
                     } else {
                         alert.wake = Some(alert.wake.map_or(due, |it| it.min(due)));
                     }
@@ -277,7 +288,7 @@ impl AlertBoard {
                 let due = run.now + signed(joins(rule));
                 let lane = self.lanes.entry(name.clone()).or_default();
                 lane.put(Entry { key: key.to_string(), action: Action::Acknowledge, queued: run.now, due });
-                run.keep(Row::Lane(name));
+                run.keep(Row::Waiting(name, key.to_string()));
             }
         }
         // Whoever has seen one of them is at work on the cause.
@@ -292,6 +303,7 @@ impl AlertBoard {
         let mut alert = alert.clone();
         let mut notes = vec![("alert", format!("{} is over", alert.concern().word()))];
         alert.ended = Some(at.max(alert.since));
+        run.unseen |= alert.acked.is_some();
         alert.wake = None;
         alert.withheld = None;
         if let Subject::Probe { probe, concern } = &alert.subject
@@ -308,7 +320,7 @@ impl AlertBoard {
             let lane = self.lanes.entry(name.clone()).or_default();
             let waited = lane.take(key);
             if waited.is_some() {
-                run.keep(Row::Lane(name.clone()));
+                run.keep(Row::Waiting(name.clone(), key.to_string()));
             }
             let queued = match (contact.stage, waited, rule) {
                 // It was held back longer than it had to wait for others: that it happened is not lost.
@@ -336,7 +348,7 @@ impl AlertBoard {
             contact.stage = Stage::Ending;
             let due = run.now + rule.map(joins).map(signed).unwrap_or_default();
             lane.put(Entry { key: key.to_string(), action: Action::Resolve, queued, due });
-            run.keep(Row::Lane(name.clone()));
+            run.keep(Row::Waiting(name.clone(), key.to_string()));
         }
         let common = alert.common.clone();
         self.alerts.insert(key.to_string(), alert);

@@ -28,7 +28,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const REFUSED_PAUSE_FIRST: Duration = Duration::from_secs(60);
 /// The longest of these pauses.
 const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// A page or a recovery that is refused is given up when it is as old as this: a long weekend.
+/// What is refused is given up when it is as old as this: a long weekend.
 const REFUSED_KEPT: SignedDuration = SignedDuration::from_hours(4 * 24);
 /// A notifier must answer by its deadline; one that does not is given up this much later.
 const GRACE: Duration = Duration::from_millis(500);
@@ -83,8 +83,10 @@ impl Inner {
                     None => None,
                 };
                 pause = due;
-                let is_lasting = matches!(delivery.action, Action::Trigger | Action::Resolve | Action::Digest)
-                    && now.duration_since(delivery.at) < REFUSED_KEPT;
+                // Also what is no page: a channel that does not know that somebody has seen an alert pages the next one,
+                // and one that keeps a silence after its end tells nobody. Whoever decided it takes it back when it
+                // means nothing any more; a person who tests a notifier hears of it at once.
+                let is_lasting = delivery.action != Action::Test && now.duration_since(delivery.at) < REFUSED_KEPT;
                 let refused = error.permanent;
                 let wait = if refused { refused_pause(refusals) } else { backoff(number, fastrand::f64()) };
                 let due = due.unwrap_or(timer + wait);

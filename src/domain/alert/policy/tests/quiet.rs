@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::alert::delivery::DeliveryState;
 use crate::domain::alert::policy::tests::world::{World, probe};
 use crate::domain::alert::quiet::{Maintenance, MaintenanceWindow};
 use crate::domain::alert::{Acknowledgement, AlertFact};
@@ -134,4 +135,27 @@ fn a_silence_of_a_person_and_its_end_go_to_channels_with_silences_of_their_own()
     assert_eq!(ids.len(), 3, "an id is never used twice: {ids:?}");
     world.silence("s2", "phase=dns", 600);
     assert_eq!(world.sent(), [] as [String; 0], "alerts there have no phase");
+}
+
+#[test]
+fn a_silence_that_was_not_taken_is_listed_until_it_is_or_another_takes_its_place() {
+    let mut world = World::new();
+    world.notifier("team", "alertmanager", |_| {});
+    world.configure();
+    world.deaf("team");
+    world.probe("api", |it| it.notify = vec!["team".into()]);
+    world.silence("s1", "probe=api", 600);
+    let next = world.now + jiff::SignedDuration::from_secs(60);
+    let refusal = DeliveryState::Retrying { attempt: 1, next, error: "401".into(), refused: true };
+    world.answer("team", refusal.clone());
+    let listed = |world: &World| world.board.refused().iter().map(|it| it.title.clone()).collect::<Vec<_>>();
+    assert_eq!(listed(&world), ["`probe=api` is silenced by bob"]);
+    assert_eq!(world.board.backlog(), [("team", 1)].into());
+    world.fact(&AlertFact::Unsilenced { id: "s1".into(), by: "alice".into(), at: world.now });
+    world.answer("team", refusal);
+    world.restart();
+    assert_eq!(world.superseded, ["h/silence/s1:team:silence:1"]);
+    assert_eq!(listed(&world), ["`probe=api` is no longer silenced by bob"], "its end is not lost either");
+    world.answer("team", DeliveryState::Sent { receipt: None, attempts: 2 });
+    assert_eq!(world.board.unsent(), 0);
 }

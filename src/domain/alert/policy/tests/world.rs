@@ -233,6 +233,8 @@ impl World {
     }
 
     fn commit(&mut self, change: Change) {
+        let (wake, least) = (self.board.next_wake(), self.board.least_wake());
+        assert!(least.is_none() || wake.is_some() && wake <= least, "woken too late: {wake:?}, not {least:?}");
         for (key, value) in change.rows {
             match value {
                 Some(value) => self.rows.insert(key, value),

@@ -15,6 +15,7 @@ use crate::domain::board::Board;
 use crate::domain::query::time;
 use crate::runtime::journal;
 use crate::service::notify::asked::{self, Asked};
+use crate::store::file_system;
 
 /// The board at a time; `None` when no hotseat has written it down.
 ///
@@ -30,6 +31,14 @@ pub(super) fn board_at(cx: &Context, at: Timestamp, out: &mut Output<'_>) -> Res
     let Some(replay) = replay else { return Ok(None) };
     if replay.skipped_lines > 0 {
         writeln!(out.stderr, "warning: {} lines of the journal could not be read", replay.skipped_lines)?;
+    }
+    if file_system::is_full(&state_dir) {
+        writeln!(
+            out.stderr,
+            "warning: the disk of {} is full: what a running hotseat saw since then is written when there is room, and until then \
+             only its screens show it",
+            state_dir.display()
+        )?;
     }
     Ok(Some(replay.board))
 }

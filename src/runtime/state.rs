@@ -95,7 +95,7 @@ pub fn activate(
         let is_late = opened.is_err();
         let mut opened = opened.ok().and_then(Result::ok).unwrap_or_default();
         opened.restored.lost |= is_late;
-        let Opened { restored, deliveries, lasting } = opened;
+        let Opened { restored, deliveries, lasting, settled } = opened;
         let kept = restored.probes.clone();
         if restored != Restored::default() {
             setup.facts.send(Fact::Runtime(RuntimeFact::Restored(Box::new(restored)))).await;
@@ -105,7 +105,7 @@ pub fn activate(
         setup.facts.send(Fact::Alert(AlertFact::Configured { rules: Box::new(config.alerts.clone()) })).await;
         if let Some(keeper) = services.keeper.get() {
             keeper.outbox.reload(config.notifiers.clone());
-            keeper.outbox.restore(deliveries, lasting);
+            keeper.outbox.restore(deliveries, lasting, settled);
         }
         if setup.cancel.is_cancelled() {
             return;
@@ -151,7 +151,7 @@ async fn come_late(
     if let Some(services) = services.upgrade()
         && let Some(keeper) = services.keeper.get()
     {
-        keeper.outbox.restore(opened.deliveries.clone(), opened.lasting.clone());
+        keeper.outbox.restore(opened.deliveries.clone(), opened.lasting.clone(), opened.settled.clone());
     }
     facts.send(Fact::Alert(AlertFact::Configured { rules })).await;
 }

@@ -206,6 +206,15 @@ impl Database {
     }
 }
 
+/// Writes the version that is there again: the least that asks the disk for something.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn touch(connection: &Connection) -> rusqlite::Result<()> {
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    connection.pragma_update(None, "user_version", version)
+}
+
 /// A file opened to be read.
 pub struct Opened {
     /// The connection.

@@ -66,6 +66,8 @@ pub struct Opened {
     pub deliveries: Vec<Kept>,
     /// Deliveries that were sent and of which it was not told that they are over.
     pub lasting: Vec<Delivery>,
+    /// Deliveries that are done with, which the rows of the alert policy do not say: the process ended in between.
+    pub settled: Vec<Kept>,
 }
 
 /// What alerts want kept, all of it or nothing.

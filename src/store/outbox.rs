@@ -165,6 +165,19 @@ pub fn lasting(connection: &Connection) -> rusqlite::Result<Vec<Delivery>> {
     Ok(collect(statement.query([])?)?.into_iter().map(|it| it.delivery).filter(lasts).collect())
 }
 
+/// Deliveries that are done with and on their way as far as the alert policy has written down.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn settled(connection: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    // The rows of the policy about deliveries begin with `out/`; `0` comes after `/`.
+    let mut statement = connection.prepare_cached(
+        "SELECT delivery, state, changed, reached FROM alert_row JOIN outbox ON outbox.id = substr(key, 5) \
+         WHERE key > 'out/' AND key < 'out0' AND open = 0 ORDER BY seq",
+    )?;
+    collect(statement.query([])?)
+}
+
 /// Deliveries decided in a range of time that are about a subject (a probe's id), in their order.
 ///
 /// # Errors

@@ -137,7 +137,7 @@ fn what_was_kept_comes_back_after_a_restart() {
     stop(first);
 
     let second = Running::start(dir.path());
-    let Opened { restored, deliveries, lasting } = second.opened.clone();
+    let Opened { restored, deliveries, lasting, .. } = second.opened.clone();
     assert_eq!(restored.alerts, [("alert".to_string(), "row of two".to_string())]);
     assert_eq!(restored.probes, [(probe("api"), sample("api", now, ProbeResult::Fail, 3).kept)]);
     let [(_, glimpses)] = restored.glimpses.as_slice() else { panic!("{:?}", restored.glimpses) };
@@ -267,7 +267,7 @@ fn where_shared_memory_cannot_be_made_what_was_kept_is_read_and_gone_on_with_unt
     let in_the_way = dir.path().join(format!("{FILE_NAME}-shm"));
     std::fs::create_dir(&in_the_way).expect("made");
     let running = Running::start(dir.path());
-    let Opened { restored, deliveries, lasting } = &running.opened;
+    let Opened { restored, deliveries, lasting, .. } = &running.opened;
     assert_eq!(restored.alerts, [("alert".to_string(), "row of two".to_string())]);
     assert!(!restored.lost, "all of it was read");
     assert_eq!(restored.probes.len(), 1);
@@ -333,7 +333,7 @@ fn out_of_a_damaged_file_is_saved_what_can_be_read_and_it_is_said_that_there_may
     let nonsense = vec![0x5a; page_bytes as usize];
     std::os::unix::fs::FileExt::write_all_at(&file, &nonsense, (page.unsigned_abs() - 1) * page_bytes).expect("spoilt");
     let running = Running::start(dir.path());
-    let Opened { restored, deliveries, lasting } = running.opened.clone();
+    let Opened { restored, deliveries, lasting, .. } = running.opened.clone();
     assert!(restored.lost);
     assert_eq!((restored.probes.len(), restored.alerts.len(), deliveries.len(), lasting.len()), (0, 1, 1, 1));
     let News::Damaged(text) = running.news() else { panic!("it is said") };

@@ -78,6 +78,7 @@ impl Writer {
             Ok(opened) => {
                 self.take_over(&opened);
                 self.say_remote();
+                self.look_for_room();
                 opened
             }
             Err(error) => {
@@ -220,6 +221,7 @@ impl Writer {
         saved.restored.probes = samples::restore(&connection).unwrap_or_default();
         saved.restored.glimpses = samples::glimpses(&connection).unwrap_or_default();
         saved.lasting = outbox::lasting(&connection).unwrap_or_default();
+        saved.settled = outbox::settled(&connection).unwrap_or_default();
         saved
     }
 
@@ -319,6 +321,10 @@ impl Writer {
             }
             let transaction = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             write_all(&transaction, known, pending)?;
+            if failing {
+                // A transaction without a change asks nothing of the disk, and so says nothing of it.
+                database::touch(&transaction)?;
+            }
             transaction.commit()?;
             if failing {
                 database.connection.busy_timeout(Duration::from_secs(1))?;
@@ -331,6 +337,28 @@ impl Writer {
             self.known = Known::default();
         }
         result
+    }
+
+    /// Says that the disk takes nothing although nothing is to be kept just now: when something is, it is too late to make
+    /// room.
+    fn look_for_room(&mut self) {
+        if file_system::is_full(&self.state_dir)
+            && let Err(error) = self.prove()
+        {
+            self.fail(&error);
+        }
+    }
+
+    /// Writes what is there already, for nothing but to see whether the disk takes it.
+    fn prove(&mut self) -> Result<(), StoreError> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        let mut prove = || {
+            database.set_synchronous(true)?;
+            let transaction = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            database::touch(&transaction)?;
+            transaction.commit()
+        };
+        prove().map_err(|error| StoreError::of(&database.path, error))
     }
 
     fn fail(&mut self, error: &StoreError) {
@@ -384,6 +412,10 @@ impl Writer {
             }
             return;
         }
+        self.look_for_room();
+        if self.failing.is_some() {
+            return;
+        }
         if self.chores.is_empty() {
             let limits = self.limits;
             let mut planned = Vec::new();
@@ -415,7 +447,8 @@ impl Writer {
 fn read(connection: &Connection) -> rusqlite::Result<Opened> {
     let (probes, alerts) = (samples::restore(connection)?, alerts::read(connection)?);
     let restored = Restored { probes, glimpses: samples::glimpses(connection)?, alerts, lost: false };
-    Ok(Opened { restored, deliveries: outbox::open(connection)?, lasting: outbox::lasting(connection)? })
+    let (deliveries, lasting) = (outbox::open(connection)?, outbox::lasting(connection)?);
+    Ok(Opened { restored, deliveries, lasting, settled: outbox::settled(connection)? })
 }
 
 fn write_all(transaction: &Transaction<'_>, known: &mut Known, pending: &Pending) -> rusqlite::Result<()> {

@@ -24,6 +24,7 @@ use hotseat::domain::request::Inbound;
 use hotseat::registry::node::Commands;
 use hotseat::runtime::{Runtime, RuntimeSetup};
 use hotseat::service::notify::outbox::fault::Step;
+use hotseat::store;
 use hotseat::store::outbox::is_open;
 use hotseat::store::reader::{Reader, Trace};
 use jiff::Timestamp;
@@ -171,6 +172,14 @@ impl World {
         Reader::new(&self.dir.path().join("state"), None).trace(&id, range).unwrap_or_default()
     }
 
+    /// Deliveries that are on their way as far as the alert policy has written down.
+    fn unsettled(&self) -> Vec<String> {
+        let path = self.dir.path().join("state").join(store::database::FILE_NAME);
+        let file = rusqlite::Connection::open(path).expect("the store");
+        let rows = store::alerts::read(&file).expect("rows");
+        rows.into_iter().map(|(key, _)| key).filter(|it| it.starts_with("out/")).collect()
+    }
+
     /// Waits until everything was delivered and the probe has run so often since.
     fn settled(&self, runs: usize) -> Trace {
         let mut since = None;
@@ -231,6 +240,8 @@ fn killed_at(step: Step) {
     let before = asked(&web).len();
     let second = Prey::start(world.dir.path(), None);
     let trace = world.settled(3);
+    // What the policy takes for unsent would have it fall back, and remind nobody any more.
+    until(|| world.unsettled().is_empty().then_some(()));
     drop(second);
     let asked = asked(&web);
     let expected = match step {

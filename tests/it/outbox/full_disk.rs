@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::sync::mpsc::RecvTimeoutError;
 
-use hotseat::store::inspect;
+use hotseat::store::rollup::Limits;
+use hotseat::store::{News, Store, inspect};
 
 use super::*;
 use crate::support::mounts::{is_inside, run_inside};
@@ -110,6 +112,7 @@ fn on_disks_that_take_nothing() {
     }
     std::thread::scope(|scope| {
         scope.spawn(on_a_full_disk);
+        scope.spawn(idle_on_a_full_disk);
         scope.spawn(on_a_read_only_disk);
         scope.spawn(backups_beside_a_full_disk);
     });
@@ -154,6 +157,26 @@ fn on_a_full_disk() {
     assert_eq!(told.len(), 3, "nothing is said twice: {told:?}");
     let ids: BTreeSet<&str> = told.iter().map(|it| it.0.as_str()).collect();
     assert!(trace.deliveries.iter().map(|(it, _)| it.delivery.id.as_str()).collect::<BTreeSet<_>>() == ids, "{ids:?}");
+}
+
+/// Nothing is to be written, and yet it is said: later is too late to make room.
+fn idle_on_a_full_disk() {
+    let tight = Tight::new();
+    tight.lives_and_dies();
+    tight.fill_but(0);
+    let (news_tx, news_rx) = channel();
+    let news = move |it: &News| {
+        let News::NotDurable(why) = it else { return true };
+        news_tx.send(why.clone()).is_ok()
+    };
+    let store = Store::start(&tight.state(), Limits::default(), Box::new(news), |_| {});
+    let why = news_rx.recv_timeout(PATIENCE).expect("news").expect("a reason");
+    assert!(why.contains("make room on its disk"), "{why}");
+    // It is asked again every five seconds, and a transaction without a change would always be taken.
+    assert_eq!(news_rx.recv_timeout(Duration::from_secs(7)), Err(RecvTimeoutError::Timeout));
+    fs::remove_file(tight.state().join(FILL)).expect("removed");
+    assert_eq!(news_rx.recv_timeout(PATIENCE), Ok(None), "there is room again");
+    drop(store);
 }
 
 fn on_a_read_only_disk() {

@@ -128,10 +128,14 @@ impl Outbox {
         self.inner.changed.notify_one();
     }
 
-    /// Goes on with what an earlier run left: deliveries that were not sent, and what lasts.
-    pub fn restore(&self, deliveries: Vec<Kept>, lasting: Vec<Delivery>) {
+    /// Goes on with what an earlier run left: deliveries that were not sent, what lasts, and what became of those of
+    /// which it could not tell any more.
+    pub fn restore(&self, deliveries: Vec<Kept>, lasting: Vec<Delivery>, settled: Vec<Kept>) {
         let (now, timer) = (clock::now(), clock::timer());
         let mut queue = self.inner.queue();
+        for kept in settled {
+            queue.tell(&kept.delivery, kept.state, kept.changed, true);
+        }
         for delivery in lasting {
             if let Some(known) = self.inner.specs().get(&delivery.notifier) {
                 known.spec.notifier.resume(&delivery);

@@ -292,16 +292,33 @@ async fn what_is_refused_is_tried_at_once_when_the_config_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_is_given_up_when_it_is_old_or_no_page() {
+async fn what_is_refused_is_given_up_when_it_is_old_or_not_worth_sending_any_more() {
     let mut bench = Bench::new();
     bench.start(vec![bench.spec("hook", 0, |_, _| Answer::Refused(SendError::permanent("400: no such service")))]);
     let old = Delivery { at: clock::now() - SignedDuration::from_hours(97), ..delivery("a1", "a", "hook") };
-    let remind = Delivery { action: Action::Remind, ..delivery("b1", "b", "hook") };
     bench.submit(vec![old]);
     let failed = DeliveryState::Failed { attempts: 1, error: "400: no such service".into() };
-    assert_eq!(bench.ended(1).await, [("a1".into(), failed.clone())]);
-    bench.submit(vec![remind]);
-    assert_eq!(bench.ended(1).await, [("b1".into(), failed)]);
+    assert_eq!(bench.ended(1).await, [("a1".into(), failed)]);
+    // The next reminder says it all again.
+    let expires = Some(clock::now() + SignedDuration::from_secs(600));
+    bench.submit(vec![Delivery { action: Action::Remind, expires, ..delivery("b1", "b", "hook") }]);
+    assert_eq!(bench.ended(1).await, [("b1".into(), DeliveryState::Expired)]);
+    assert_eq!(bench.tried("b1").len(), 4, "{:?}", bench.tried("b1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_page_is_tried_as_long_when_it_is_refused() {
+    for action in [Action::Acknowledge, Action::Remind, Action::Silence, Action::Unsilence] {
+        let mut bench = Bench::new();
+        let refuses = |_: &Delivery, number| match number {
+            1..=3 => Answer::Refused(SendError::permanent("400: no such service")),
+            _ => Answer::Sent,
+        };
+        bench.start(vec![bench.spec("hook", 0, refuses)]);
+        bench.submit(vec![Delivery { action, ..delivery("a1", "a", "hook") }]);
+        assert!(matches!(bench.news().await.1, DeliveryState::Retrying { refused: true, .. }), "{action:?}");
+        assert_eq!(bench.ended(1).await, [("a1".into(), sent(4))], "{action:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -378,7 +395,7 @@ async fn a_notifier_that_is_named_again_gets_what_waited_for_it() {
 async fn what_lasts_is_taken_up_once_by_a_notifier_that_is_new() {
     let mut bench = Bench::new();
     bench.start(vec![bench.spec("hook", 0, |_, _| Answer::Sent)]);
-    bench.outbox().restore(Vec::new(), vec![delivery("a1", "a", "hook"), delivery("b1", "b", "gone")]);
+    bench.outbox().restore(Vec::new(), vec![delivery("a1", "a", "hook"), delivery("b1", "b", "gone")], Vec::new());
     let resumed = Arc::clone(&bench.resumed);
     let resumed = move || resumed.load(Ordering::SeqCst);
     assert_eq!(resumed(), 1, "of an earlier run");
@@ -407,9 +424,10 @@ async fn what_an_earlier_run_left_goes_on_where_it_was() {
         kept("sending", DeliveryState::Sending { attempt: 2 }),
         kept("retrying", retrying),
     ];
-    bench.outbox().restore(left.clone(), Vec::new());
+    bench.outbox().restore(left.clone(), Vec::new(), vec![kept("done", sent(1))]);
     // A second time, as after a disk that came late: nothing is doubled.
-    bench.outbox().restore(left, Vec::new());
+    bench.outbox().restore(left, Vec::new(), Vec::new());
+    assert_eq!(bench.news().await, ("done".into(), sent(1)), "nobody has heard of it");
     let ended = bench.ended(3).await;
     assert_eq!(ended, [("queued".into(), sent(1)), ("sending".into(), sent(3)), ("retrying".into(), sent(5))]);
     assert!(is_about(bench.tried("retrying")[0], 300), "{:?}", bench.tried("retrying"));

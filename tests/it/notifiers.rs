@@ -10,8 +10,10 @@ use std::time::Duration;
 use hotseat::clock;
 use hotseat::domain::alert::delivery::{Action, Delivery};
 use hotseat::service::notify::{Attempt, NotifierSpec, Receipt, RetryAfter, SendError, sample};
+use tokio::net::TcpListener;
 
 use crate::support::faults::{Fault, FaultServer, Identity, Sent};
+use crate::support::tls::{Authority, accept};
 
 /// Stands in every token, key and secret URL of these tests.
 const SECRET: &str = "s3cr3tS3cr3tS3cr3tS3cr3tS3cr3t00";
@@ -230,6 +232,41 @@ async fn a_certificate_that_is_not_to_be_trusted_gets_nothing_and_may_be_mended(
             assert_eq!(server.sent(), Vec::new(), "{kind}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_not_to_be_trusted_is_told_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path());
+    let trusted = format!(", ca = '{}'", authority.file().display());
+    for (names, last_year, more, wanted) in [
+        (&["127.0.0.1"], 2099, "", "its issuer is not trusted: name its CA with `ca`"),
+        (&["127.0.0.1"], 2021, trusted.as_str(), "it has expired"),
+        (&["other.example"], 2099, trusted.as_str(), "it is for another name"),
+    ] {
+        let acceptor = authority.acceptor(names, last_year);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // It hears why, and that is all.
+                let _ = accept(&acceptor, stream).await;
+            }
+        });
+        let entry = format!(
+            "[[notifier]]\nname = 'mail'\nsmtp = {{ host = '127.0.0.1', port = {port}, from = 'h@example.com', \
+             to = 'a@example.com', tls = 'tls'{more} }}\n"
+        );
+        let error = send(&spec(&entry), &sample::delivery(Action::Trigger), &[], PATIENCE).await.expect_err(wanted);
+        let words = format!("could not connect to 127.0.0.1: the certificate is not valid: {wanted}");
+        assert_eq!((error.text, error.permanent, error.ambiguous), (words, false, false));
+        server.abort();
+    }
+    let gone = spec(
+        "[[notifier]]\nname = 'mail'\nsmtp = { host = '127.0.0.1', port = 1, from = 'h@example.com', to = 'a@example.com' }\n",
+    );
+    let error = send(&gone, &sample::delivery(Action::Trigger), &[], PATIENCE).await.expect_err("nobody is there");
+    assert_eq!((error.text.as_str(), error.ambiguous), ("nothing listens on 127.0.0.1:1", false));
 }
 
 #[tokio::test]

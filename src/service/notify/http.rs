@@ -182,17 +182,12 @@ impl Endpoint {
         let before_it_was_sent = error.is_connect() || error.is_builder();
         let is_timeout = error.is_timeout();
         let cause = innermost(&error.without_url());
-        let lower = cause.to_ascii_lowercase();
         let text = if !before_it_was_sent {
             format!("{host} broke off after the request was sent: {cause}")
-        } else if lower.contains("dns error") || lower.contains("failed to lookup address") {
-            format!("could not resolve `{host}`")
-        } else if lower.contains("connection refused") {
-            format!("nothing listens on {host}:{port}")
         } else if is_timeout {
             format!("{host} does not answer")
         } else {
-            format!("could not connect to {host}: {cause}")
+            unconnected(host, port, &cause)
         };
         SendError { ambiguous: !before_it_was_sent, text: self.clean(&text), ..SendError::default() }
     }
@@ -257,8 +252,20 @@ pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<RetryAfter> {
     Some(RetryAfter::At(at.min(now.checked_add(RETRY_AFTER_MAX).unwrap_or(now))))
 }
 
+/// Why there is no connection to a host.
+pub(super) fn unconnected(host: &str, port: u16, cause: &str) -> String {
+    let lower = cause.to_ascii_lowercase();
+    if lower.contains("dns error") || lower.contains("failed to lookup address") {
+        format!("could not resolve `{host}`")
+    } else if lower.contains("connection refused") {
+        format!("nothing listens on {host}:{port}")
+    } else {
+        format!("could not connect to {host}: {cause}")
+    }
+}
+
 /// What an error says at its core; what TLS says, in words.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     loop {
         if let Some(error) = innermost.downcast_ref::<rustls::Error>() {

@@ -276,18 +276,15 @@ impl Smtp {
     }
 
     fn trouble(&self, error: &Error) -> SendError {
-        let mut innermost: &dyn std::error::Error = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        let cause = innermost.to_string();
+        let cause = http::innermost(error);
+        // Only an answer says that the mail was not taken, and a failure before the conversation began.
+        let before = error.is_tls() || error.is_client() || format!("{error:?}").contains("Connection");
         let text = match error.status() {
             Some(code) => format!("{} answered {code}: {cause}", self.host),
             None if error.is_timeout() => format!("{} did not answer in time", self.host),
+            None if before => http::unconnected(&self.host, self.port, &cause),
             None => format!("{}:{}: {cause}", self.host, self.port),
         };
-        // Only an answer says that the mail was not taken, and a failure before the conversation began.
-        let before = error.is_tls() || error.is_client() || format!("{error:?}").contains("Connection");
         SendError {
             permanent: error.is_permanent(),
             ambiguous: error.status().is_none() && !before,

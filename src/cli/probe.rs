@@ -240,7 +240,9 @@ fn text(spec: &ProbeSpec, outcome: &Outcome, good: Option<&Outcome>) -> String {
     let seconds = |it: Duration| format!("{:.6}s", it.as_secs_f64());
     let mut perf = vec![format!("total={};;;0;{}", seconds(outcome.total()), spec.timeout.as_secs_f64())];
     perf.extend(outcome.phases.happened().map(|(phase, took)| format!("{}={};;;0", phase.word(), seconds(took))));
-    perf.extend(outcome.evidence.certificate.iter().map(|it| format!("cert_days={}", it.days)));
+    // As `cert.days`: those of the certificate that ends first.
+    let certificates = outcome.evidence.chain.iter().chain(&outcome.evidence.certificate);
+    perf.extend(certificates.map(|it| it.days).min().map(|it| format!("cert_days={it}")));
     perf.extend(outcome.evidence.perf.iter().map(|it| {
         // A quote inside a label is doubled, as plugins do.
         format!("'{}'={}{}", it.label.replace('\'', "''"), it.value, it.unit)

@@ -147,6 +147,27 @@ async fn starttls_goes_on_in_tls_and_the_dialogue_with_it() {
 }
 
 #[tokio::test]
+async fn a_root_that_is_sent_counts_as_every_other_certificate_of_the_chain() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let authority = Authority::with_root_sent(dir.path(), 2030).with_intermediate(2060);
+    let acceptor = authority.acceptor(&["127.0.0.1"], 2050);
+    let address = play(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let _ = accept(&acceptor, stream).await;
+        }
+    })
+    .await;
+    for trust in [format!("ca = '{}'", authority.file().display()), "verify = false".to_string()] {
+        let entry = format!("tls = {{ address = '{address}', {trust} }}\nexpect = 'cert.days > 20000'");
+        let outcome = look(&entry).await;
+        let text = outcome.trouble.as_ref().expect("trouble").text.clone();
+        assert!(text.contains("(that of `hotseat root` in the chain)"), "{text}");
+        assert_eq!(outcome.evidence.chain.len(), 3);
+    }
+}
+
+#[tokio::test]
 async fn a_chain_is_kept_and_the_certificate_that_ends_first_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let authority = Authority::new(dir.path()).with_intermediate(2030);

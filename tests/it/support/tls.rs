@@ -32,13 +32,24 @@ fn authority_params(name: &str, last_year: i32) -> CertificateParams {
 impl Authority {
     /// Makes one; its certificate is in `root.pem` of the directory.
     pub fn new(dir: &Path) -> Self {
+        Self::until(dir, 2099)
+    }
+
+    fn until(dir: &Path, last_year: i32) -> Self {
         let key = KeyPair::generate().expect("a key");
-        let params = authority_params("hotseat root", 2099);
+        let params = authority_params("hotseat root", last_year);
         let certificate = params.self_signed(&key).expect("a certificate");
         let file = dir.join("root.pem");
         std::fs::write(&file, certificate.pem()).expect("written");
         let root = certificate.der().clone();
         Self { file, root, issuer: Issuer::new(params, key), intermediates: Vec::new() }
+    }
+
+    /// Makes one whose root ends at the beginning of a year; its servers send the root as well, which they need not.
+    pub fn with_root_sent(dir: &Path, last_year: i32) -> Self {
+        let mut authority = Self::until(dir, last_year);
+        authority.intermediates.push(authority.root.clone());
+        authority
     }
 
     /// Signs with an intermediate that ends at the beginning of a year.

@@ -46,6 +46,10 @@ const RUNS: usize = 20_000;
 const AT_ONCE: usize = 64;
 /// What the server answers.
 const BODY: &str = "{\"status\":\"ok\",\"version\":\"2024.8.19\",\"uptime_s\":81234}";
+/// Runs of each of which the phases are compared.
+const PHASE_RUNS: usize = 101;
+/// How long the server behind nginx thinks.
+const THINKS: Duration = Duration::from_millis(20);
 /// Argument that makes this program the server.
 const SERVE: &str = "--serve";
 
@@ -96,10 +100,12 @@ fn cost() {
 fn beside() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let certificates = certificates(dir.path());
-    let (Some(nginx), Some(blackbox)) = (peer::Nginx::start(Some(&certificates), 1), peer::Blackbox::start()) else {
+    let (Some(nginx), Some(blackbox)) = (peer::Nginx::start(Some(&certificates), thinker()), peer::Blackbox::start())
+    else {
         return;
     };
     let runtime = runtime();
+    phases(&runtime, &nginx, &blackbox);
     let (theirs, web) = (blackbox.running.id(), nginx.running.id());
     for (kind, module, url, runs) in [
         ("HTTP", "http", format!("http://127.0.0.1:{}/health", nginx.plain), RUNS),
@@ -134,6 +140,64 @@ fn beside() {
             measure(&format!("the asker of blackbox_exporter, {kind}"), &runtime, runs, AT_ONCE, of_both, asked);
         }
     }
+}
+
+/// Where the time of a run goes, by us and by blackbox_exporter, in turn and one at a time.
+fn phases(runtime: &tokio::runtime::Runtime, nginx: &peer::Nginx, blackbox: &peer::Blackbox) {
+    for (module, base) in
+        [("http", format!("http://127.0.0.1:{}", nginx.plain)), ("https", format!("https://127.0.0.1:{}", nginx.tls))]
+    {
+        for (path, runs) in [("/health", PHASE_RUNS), ("/late", PHASE_RUNS), ("/slow", PHASE_RUNS / 10)] {
+            let url = format!("{base}{path}");
+            let verify = if module == "https" { ", verify = false" } else { "" };
+            let spec = spec("phases", &format!("http = {{ url = \"{url}\"{verify} }}\nexpect = [\"status == 200\"]"));
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for _ in 0..runs {
+                let outcome = runtime.block_on(run_once(&spec, &place(), Duration::ZERO));
+                assert_eq!(outcome.result, ProbeResult::Ok, "{outcome:?}");
+                ours.push(outcome.phases);
+                theirs.push(blackbox.probe(module, &url));
+            }
+            for (phase, name) in [
+                (Phase::Connect, "connect"),
+                (Phase::Tls, "tls"),
+                (Phase::Wait, "processing"),
+                (Phase::Body, "transfer"),
+            ] {
+                let own = median(ours.iter().map(|it| it.get(phase).unwrap_or_default().as_secs_f64()).collect());
+                let other = median(theirs.iter().map(|it| peer::blackbox_phase(it, name)).collect());
+                if own == 0.0 && other == 0.0 {
+                    continue;
+                }
+                let apart = (own - other).abs();
+                let verdict = if apart > 0.001 && apart > other * 0.2 { "apart" } else { "agree" };
+                let took = |it: f64| time(Duration::from_secs_f64(it));
+                report(&format!("{module} {path}, {name}"), &format!("{}, its {}: {verdict}", took(own), took(other)));
+            }
+        }
+    }
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+/// A server behind nginx that thinks before it answers; answers its port.
+fn thinker() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                // Whoever hangs up has no need of an answer.
+                let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+                std::thread::sleep(THINKS);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlate");
+            });
+        }
+    });
+    port
 }
 
 /// What folding a result costs, and all that the alerts decide by it, with 1,000 probes up, falling and down.

@@ -79,6 +79,8 @@ struct AlertView {
     told: Vec<ToldView>,
     /// Notifiers to which the first message about it is under way.
     sending: Vec<String>,
+    /// Notifiers that refuse it: it is tried again seldom.
+    refused_by: Vec<String>,
     /// Notifiers that are about to be told for the first time: they wait for more of the kind, or for their limit.
     about_to_tell: Vec<String>,
     /// Names of people, rotations, ladders and notifiers that the config has it told by.
@@ -128,6 +130,14 @@ impl AlertView {
 impl View {
     fn new(now: Timestamp, board: &Board, waiting: &[Kept]) -> Self {
         let name_of = |key: &String| board.alerts.alert(key).map_or_else(|| key.clone(), Alert::name);
+        let refused = board.alerts.refused();
+        let is_refused =
+            |key: &String, name: &String| refused.iter().any(|it| it.notifier == *name && it.keys.contains(key));
+        let untaken = |it: &Alert, refused: bool| -> Vec<String> {
+            let contacts = it.contacts.iter();
+            let of_it = contacts.filter(|(_, it)| it.stage != Stage::Waiting && it.is_told && !it.reached);
+            of_it.map(|(name, _)| name.clone()).filter(|name| is_refused(&it.key, name) == refused).collect()
+        };
         let alert = |it: &Alert| AlertView {
             key: it.key.clone(),
             name: it.name(),
@@ -145,12 +155,8 @@ impl View {
                 .filter(|(_, it)| it.reached)
                 .map(|(name, it)| ToldView { notifier: name.clone(), at: it.taken.unwrap_or(it.last) })
                 .collect(),
-            sending: it
-                .contacts
-                .iter()
-                .filter(|(_, it)| it.stage != Stage::Waiting && it.is_told && !it.reached)
-                .map(|(name, _)| name.clone())
-                .collect(),
+            sending: untaken(it, false),
+            refused_by: untaken(it, true),
             about_to_tell: it
                 .contacts
                 .iter()
@@ -195,6 +201,9 @@ impl View {
             }
             if !it.sending.is_empty() {
                 parts.push(format!("sending to {}", it.sending.join(", ")));
+            }
+            if !it.refused_by.is_empty() {
+                parts.push(format!("refused by {}, see below", it.refused_by.join(", ")));
             }
             parts.extend(it.acknowledged_by.as_ref().map(|by| format!("acknowledged by {by}")));
             let told = match &it.held_back {

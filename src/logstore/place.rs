@@ -105,7 +105,7 @@ pub fn seek(reader: &BlockReader, snapshot: &Snapshot, time: Timestamp, after_eq
             return Place { part: index, offset: (low - 1) * PAGE_BYTES };
         };
         let all: Vec<u32> = (0..).take(page.spans().len()).collect();
-        for (span, (_, at)) in page.spans().iter().zip(page.clock_of(&all)) {
+        for (span, (_, at)) in page.spans().iter().zip(reader.clocks(snapshot, part, &page, &all)) {
             let offset = page.base + u64::from(span.start);
             if !is_before(at.unwrap_or_else(|| snapshot.arrival(part, offset))) {
                 return Place { part: index, offset };
@@ -121,7 +121,7 @@ pub fn clock_at(reader: &BlockReader, snapshot: &Snapshot, place: Place) -> Opti
     let part = snapshot.parts.get(place.part).filter(|_| snapshot.store.is_none())?;
     let page = reader.page_at(&part.segment, part.size_bytes, place.offset).ok()?;
     let index = page.spans().iter().position(|it| page.base + u64::from(it.start) == place.offset)?;
-    page.clock_of(&[u32::try_from(index).ok()?]).first()?.1
+    reader.clocks(snapshot, part, &page, &[u32::try_from(index).ok()?]).first()?.1
 }
 
 /// The place from which on the records of a source may still change: its last record, and while its last line

@@ -13,9 +13,13 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::log::{Anchor, Find, GapKind, Level, Look, Row, ViewId, Window, WindowRequest, WindowSource};
+use crate::domain::query::Query;
+use crate::domain::query::matcher::Matcher;
+use crate::logstore::block::PAGE_BYTES;
 use crate::logstore::engine::Engine;
 use crate::logstore::segment::Segment;
 use crate::logstore::source::Source;
+use crate::logstore::stream::{Hold, Met, Stream};
 use crate::logstore::tail::FileTail;
 
 mod ends;
@@ -569,6 +573,43 @@ fn a_line_without_a_time_does_not_take_its_source_along_to_where_it_arrived() {
     let short: Vec<&str> = rows.iter().filter_map(|it| it.split(['|', ' ']).nth(1)).collect();
     assert_eq!(short, ["a0", "b0", "a1", "b1"]);
     assert_eq!(rows.len(), 4 + 100);
+}
+
+#[test]
+fn lines_without_a_time_stand_in_one_order_whichever_way_one_goes() {
+    let mut bench = Bench::new();
+    // All files were written long after the times in them, so that what has no time arrived after everything.
+    let page = "{\"msg\":\"plain\"}\n".repeat(PAGE_BYTES as usize / 16);
+    for (name, text) in [
+        ("a", "{\"msg\":\"a0\"}\n{\"ts\":\"2026-08-19T00:00:02Z\",\"msg\":\"a1\"}\n{\"msg\":\"a2\"}\n".to_string()),
+        (
+            "b",
+            "{\"ts\":\"2026-08-19T00:00:01Z\",\"msg\":\"b0\"}\n{\"ts\":\"2026-08-19T00:00:03Z\",\"msg\":\"b1\"}\n"
+                .into(),
+        ),
+        ("c", "{\"msg\":\"c0\"}\n{\"msg\":\"c1\"}\n".into()),
+        ("d", format!("{{\"ts\":\"2026-08-19T00:00:04Z\",\"msg\":\"d0\"}}\n{page}{{\"msg\":\"d1\"}}\n")),
+        ("e", "{\"ts\":\"2026-08-19T00:00:05Z\",\"msg\":\"e0\"}\n".into()),
+    ] {
+        fs::write(bench.path(name), text).unwrap();
+        bench.open(name);
+    }
+    let name =
+        |it: &String| it.split('"').find(|it| it.len() == 2 && it.as_bytes()[1].is_ascii_digit()).map(String::from);
+    let names = |texts: Vec<String>| texts.iter().filter_map(name).collect::<Vec<_>>().join(" ");
+    let expected = "b0 a0 a1 a2 b1 d0 d1 e0 c0 c1";
+    for anchor in [Anchor::Tail, Anchor::Head] {
+        assert_eq!(names(texts(&bench.ask(request("-plain", anchor, 50, 50)))), expected);
+    }
+    let matcher = Matcher::new(&Query::parse("-plain").unwrap(), clock::now(), &TimeZone::UTC).unwrap();
+    let mut stream = Stream::new(&bench.engine, matcher, 0);
+    let mut met = Vec::new();
+    let take = &mut |it: &Met<'_>| {
+        met.push(String::from_utf8_lossy(it.bytes()).into_owned());
+        Ok(())
+    };
+    stream.advance(Hold::Nothing, take).unwrap();
+    assert_eq!(names(met), expected);
 }
 
 #[test]

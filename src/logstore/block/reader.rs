@@ -201,6 +201,37 @@ impl BlockReader {
         Ok(found.unwrap_or_else(|| snapshot.arrival(part, offset)))
     }
 
+    /// The times by which records of a block (their indices, ascending) are merged, see [`Block::clock_of`]: also of
+    /// those before its first time. They go with what stands before them in their source. Where that has no time
+    /// either they go where they arrived, but not behind the first time after them. `None` where no time is near.
+    pub fn clocks(
+        &self,
+        snapshot: &Snapshot,
+        part: &Part,
+        block: &Block,
+        records: &[u32],
+    ) -> Vec<(u32, Option<Timestamp>)> {
+        let mut clocks = block.clock_of(records);
+        if clocks.first().is_none_or(|(_, at)| at.is_some()) {
+            return clocks;
+        }
+        let before = self.clock_before(part, block);
+        let after = block.spans().iter().find_map(Block::near_time_of);
+        for (index, at) in clocks.iter_mut().take_while(|(_, at)| at.is_none()) {
+            let arrived = || snapshot.arrival(part, block.base + u64::from(block.spans()[*index as usize].start));
+            *at = before.or_else(|| after.map(|it| it.min(arrived())));
+        }
+        clocks
+    }
+
+    /// The time by which the last record before a block is merged, as far as the page before it tells.
+    fn clock_before(&self, part: &Part, block: &Block) -> Option<Timestamp> {
+        let page = (block.base / PAGE_BYTES).checked_sub(1)?;
+        let page = self.stretch(&part.segment, part.size_bytes, page, PAGE_BYTES).ok()?;
+        let last = u32::try_from(page.spans().len()).ok()?.checked_sub(1)?;
+        page.clock_of(&[last]).first()?.1
+    }
+
     /// The time of a source's first or last record, as far as a look at its edge tells.
     pub fn edge_time(&self, snapshot: &Snapshot, last: bool) -> Option<Timestamp> {
         let has_bytes = |it: &&Part| it.size_bytes > 0;

@@ -327,7 +327,11 @@ impl Search<'_> {
             Direction::Forward => hits.retain(|it| place(*it) >= self.from && place(*it) < self.ceiling),
             Direction::Backward => hits.retain(|it| place(*it) < self.from && place(*it) >= self.floor),
         }
-        let mut hits = block.clock_of(&hits);
+        // What was copied out of a block has been found by its times.
+        let mut hits = match starts.is_some() || self.runs {
+            true => block.clock_of(&hits),
+            false => reader.clocks(self.snapshot, part, &block, &hits),
+        };
         let is_whole = block.next == block.base + block.bytes.len() as u64;
         let is_plain = |it: &u32| {
             let span = &block.spans()[*it as usize];

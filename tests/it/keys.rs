@@ -68,6 +68,22 @@ fn a_notice_does_not_take_the_key_that_quits() {
 }
 
 #[test]
+fn what_was_said_goes_by_itself_or_with_the_next_key_that_does_something() {
+    let later = |script: &str, seconds: i64| {
+        let mut desk = check(": \"zom\" enter", &[]);
+        desk.now += jiff::SignedDuration::from_secs(seconds);
+        if !script.is_empty() {
+            desk.press(script);
+        }
+        desk.event(Event::Wake);
+        desk.model.notices.shown().is_some()
+    };
+    assert!(later("", 3) && later("f12", 3));
+    assert!(!later("j", 3) && !later("2", 3) && !later(": ", 3));
+    assert!(!later("", 30));
+}
+
+#[test]
 fn the_line_completes_what_stands_behind_goto_and_filter() {
     for (script, line) in [
         (": \"goto -1\" tab", "goto -15m"),

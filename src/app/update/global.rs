@@ -54,7 +54,14 @@ impl Model {
             GlobalCommand::PastLaterProbe => return self.step_past_of_probe(false),
             GlobalCommand::Live => return self.leave_past(),
             GlobalCommand::Back => {
-                return self.close_innermost().unwrap_or_else(|| self.dismiss_notice());
+                return match self.close_innermost() {
+                    // What was said of what is closed now, such as how to close it, is not true any more.
+                    Some(effects) => {
+                        self.notices.leave();
+                        effects
+                    }
+                    None => self.dismiss_notice(),
+                };
             }
             // A notice comes by itself and is no level to back out of: the key would do what nobody foresaw.
             GlobalCommand::Quit => return self.close_innermost().unwrap_or_else(|| self.quit()),

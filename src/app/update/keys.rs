@@ -10,12 +10,15 @@ use crate::domain::key::{Key, KeyCode, print_sequence};
 impl Model {
     pub(super) fn on_key(&mut self, key: &Key) -> Vec<Effect> {
         if let Some(command) = self.above_typing(key) {
+            self.notices.go_on(self.clock);
             return self.run(command);
         }
         if !self.overlays.is_empty() {
+            self.notices.go_on(self.clock);
             return self.overlay_key(key);
         }
         if self.panes.captures_keys(self.focus) {
+            self.notices.go_on(self.clock);
             let focus = self.focus;
             return self.with_pane(focus, |panes, cx| panes.key(focus, cx, key));
         }
@@ -41,6 +44,7 @@ impl Model {
             Lookup::Prefix => Vec::new(),
             Lookup::Command(command) => {
                 self.pending.clear();
+                self.notices.go_on(self.clock);
                 self.run(command)
             }
             Lookup::Nothing => {

@@ -215,6 +215,7 @@ impl Model {
     }
 
     fn on_mouse(&mut self, mouse: Mouse) -> Vec<Effect> {
+        self.notices.go_on(self.clock);
         if let Some(overlay) = self.overlays.last() {
             return overlay.wheel(mouse.kind).map(|key| self.on_key(&key)).unwrap_or_default();
         }

@@ -59,9 +59,9 @@ impl Fields {
         widths
     }
 
-    /// Cells of all columns with a blank behind each.
-    pub fn cells(&self, cx: &Context<'_>) -> u16 {
-        self.widths(cx.width).iter().map(|it| it + 1).sum()
+    /// Names and cells of the columns that are shown.
+    pub fn columns(&self, cx: &Context<'_>) -> Vec<(&str, u16)> {
+        self.names.iter().map(String::as_str).zip(self.widths(cx.width)).collect()
     }
 
     fn measure<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
@@ -162,12 +162,24 @@ mod tests {
         insta::assert_snapshot!(desk.screen(), @r#"
         api · follow · 3 records
                     status user  message
-         14:51:28 I 200    alice status=200 user=alice GET /
-         14:51:29 E 502    wei   status=502 user=wei GET /login
+         14:51:28 I 200    alice GET /
+         14:51:29 E 502    wei   GET /login
          14:51:30 I              started
         "#);
         desk.press("K ctrl-u enter");
         assert!(desk.lines()[0].starts_with(" 14:51:28 I status=200"), "{}", desk.screen());
+    }
+
+    #[test]
+    fn a_line_says_again_what_its_column_cuts_and_what_a_query_looks_for() {
+        let long = "INFO user=a-name-longer-than-any-column-is in";
+        let mut desk = Desk::new(100, 8, &[long, "INFO user=alice in"]);
+        desk.press("K \"user\" enter");
+        let lines = desk.lines();
+        assert!(lines[1].ends_with("user=a-name-longer-than-any-column-is in"), "{}", desk.screen());
+        assert!(lines[2].ends_with(" in") && !lines[2].contains("user="), "{}", desk.screen());
+        desk.press("/ \"alice\"");
+        assert!(desk.screen().contains("user=alice in"), "{}", desk.screen());
     }
 
     #[test]
@@ -191,7 +203,7 @@ mod tests {
         assert!(desk.screen().contains("I alice                 status=200"), "{}", desk.screen());
         desk.rows.pop();
         desk.arrives("INFO user=bob in");
-        assert!(desk.screen().contains("I bob                   user=bob"), "{}", desk.screen());
+        assert!(desk.screen().contains("I bob                   in"), "{}", desk.screen());
     }
 
     #[test]

@@ -18,8 +18,8 @@ const WRAP_LINES_MAX: usize = 512;
 const NOTE_ROOM: usize = 40;
 
 /// How records become screen lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout<'a> {
     /// Columns of the pane.
     pub width: u16,
     /// Long lines continue on the next screen line.
@@ -30,8 +30,8 @@ pub struct Layout {
     pub time: u16,
     /// Cells of the source column; 0 is none.
     pub source: u16,
-    /// Cells of the columns for chosen fields, each with its blank; 0 is none.
-    pub fields: u16,
+    /// The columns for chosen fields: name and cells, in their order.
+    pub fields: Vec<(&'a str, u16)>,
     /// Every record shows all its lines.
     pub unfold: bool,
 }
@@ -47,11 +47,16 @@ pub struct Piece {
     pub start: bool,
 }
 
-impl Layout {
+impl Layout<'_> {
     /// Cells before the message: time, level, source and chosen fields with their blanks.
     pub fn prefix(&self) -> u16 {
         let column = |cells: u16| if cells > 0 { cells + 1 } else { 0 };
-        if self.raw { 0 } else { column(self.time) + 2 + column(self.source) + self.fields }
+        if self.raw { 0 } else { column(self.time) + 2 + column(self.source) + self.field_cells() }
+    }
+
+    /// Cells of the columns for chosen fields, each with its blank.
+    pub fn field_cells(&self) -> u16 {
+        self.fields.iter().map(|(_, cells)| cells + 1).sum()
     }
 
     /// Cells for the message of a record.
@@ -114,6 +119,19 @@ impl Layout {
             && !record.hits.iter().any(|(line, hit)| *line == 0 && (hit.start as usize) < end)
         {
             first.start = end;
+        }
+        for ((name, cells), value) in self.fields.iter().zip(&record.cells) {
+            // What a column cuts is read in the message, and so is what a query or a search was looking for.
+            let is_hit = |pair: &Range<usize>| {
+                let touches = |hit: &Range<u32>| (hit.start as usize) < pair.end && (hit.end as usize) > pair.start;
+                record.hits.iter().any(|(line, hit)| *line == 0 && touches(hit))
+            };
+            if !value.is_empty()
+                && self::cells(value) <= usize::from(*cells)
+                && let Some(pair) = pair(text, name, value).filter(|it| !is_hit(it))
+            {
+                ranges = without(ranges, &pair);
+            }
         }
         ranges
     }
@@ -199,6 +217,66 @@ fn level_end(text: &str, level: Level) -> Option<usize> {
     };
     let message = after.trim_start_matches([' ', '\t']);
     (!message.is_empty()).then_some(text.len() - message.len())
+}
+
+/// Where a line says `name=value`, with the blanks behind it; the name may be the end of a path, the value quoted.
+fn pair(text: &str, name: &str, value: &str) -> Option<Range<usize>> {
+    let is_of_key = |it: char| it.is_alphanumeric() || matches!(it, '_' | '-' | '.' | '@');
+    text.match_indices('=').find_map(|(sign, _)| {
+        let start = text[..sign].rfind(|it| !is_of_key(it)).map_or(0, |at| at + char_length(text, at));
+        let key = &text[start..sign];
+        let is_named = key == name || key.strip_suffix(name).is_some_and(|it| it.ends_with('.'));
+        // Behind a bracket it is part of something that would look odd without it.
+        let begins = text[..start].is_empty() || text[..start].ends_with([' ', '\t']);
+        if !is_named || !begins {
+            return None;
+        }
+        let rest = &text[sign + 1..];
+        let length = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let said: String = quoted_value(quoted)?;
+                let length = quoted_length(quoted)?;
+                (said == value).then_some(length + 2)?
+            }
+            None => {
+                let length = rest.find([' ', '\t', ',']).unwrap_or(rest.len());
+                (&rest[..length] == value).then_some(length)?
+            }
+        };
+        let end = sign + 1 + length;
+        let behind = text[end..].trim_start_matches([' ', '\t', ',']);
+        Some(start..text.len() - behind.len())
+    })
+}
+
+/// Bytes up to the closing quote.
+fn quoted_length(text: &str) -> Option<usize> {
+    let mut is_escaped = false;
+    text.bytes().position(|it| {
+        let ends = it == b'"' && !is_escaped;
+        is_escaped = it == b'\\' && !is_escaped;
+        ends
+    })
+}
+
+/// The value up to the closing quote, without the signs that keep quotes in it.
+fn quoted_value(text: &str) -> Option<String> {
+    let mut value = String::new();
+    let mut chars = text[..quoted_length(text)?].chars();
+    while let Some(it) = chars.next() {
+        value.push(if it == '\\' { chars.next()? } else { it });
+    }
+    Some(value)
+}
+
+fn char_length(text: &str, at: usize) -> usize {
+    text[at..].chars().next().map_or(1, char::len_utf8)
+}
+
+/// Ranges less what lies in another one.
+fn without(ranges: Vec<Range<usize>>, cut: &Range<usize>) -> Vec<Range<usize>> {
+    let parts = ranges.into_iter().flat_map(|it| [it.start..it.end.min(cut.start), it.start.max(cut.end)..it.end]);
+    parts.filter(|it| it.start < it.end).collect()
 }
 
 fn floor_next(text: &str, mut at: usize) -> usize {
@@ -445,6 +523,26 @@ mod tests {
         }
         check("Error: cannot", Level::Error, "Error: cannot");
         check("", Level::Info, "");
+    }
+
+    #[test]
+    fn what_a_column_shows_is_found_in_the_line() {
+        let check = |text: &str, name: &str, value: &str, expected: Option<&str>| {
+            let left = pair(text, name, value).map(|it| format!("{}{}", &text[..it.start], &text[it.end..]));
+            assert_eq!(left.as_deref(), expected, "{text}");
+        };
+        check("pool status=502 user=wei", "status", "502", Some("pool user=wei"));
+        check("pool http.status=502", "status", "502", Some("pool "));
+        check("status=502, user=wei", "status", "502", Some("user=wei"));
+        check(r#"x path="/a b" n=1"#, "path", "/a b", Some("x n=1"));
+        check(r#"x path="say \"a\"" n=1"#, "path", r#"say "a""#, Some("x n=1"));
+        check("数据 status=502 库", "status", "502", Some("数据 库"));
+        for kept in ["pool laststatus=502", "pool status=5021", "pool status=", "(status=502)", "status: 502", "\"=502"]
+        {
+            check(kept, "status", "502", None);
+        }
+        let cut = without(vec![0..4, 6..20], &(8..10));
+        assert_eq!(cut, [0..4, 6..8, 10..20]);
     }
 
     #[test]

@@ -62,14 +62,14 @@ impl LogsPane {
     }
 
     /// How rows are laid out now.
-    pub(super) fn layout(&self, cx: &Context<'_>) -> Layout {
+    pub(super) fn layout(&self, cx: &Context<'_>) -> Layout<'_> {
         Layout {
             width: cx.width,
             wrap: self.look.wrap,
             raw: self.look.raw,
             time: super::view::time_cells(self, cx),
             source: super::view::source_cells(self, cx),
-            fields: self.fields.cells(cx),
+            fields: self.fields.columns(cx),
             unfold: self.look.unfold,
         }
     }

@@ -85,8 +85,8 @@ fn draw_above(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf:
     }
     let (layout, y) = (pane.layout(cx), histogram.bottom());
     let style = theme.style(Role::TextDim);
-    let mut x = area.x + layout.prefix() - layout.fields;
-    for (name, cells) in pane.fields.names().iter().zip(pane.fields.widths(area.width)) {
+    let mut x = area.x + layout.prefix() - layout.field_cells();
+    for (name, cells) in layout.fields.iter().copied() {
         buf.set_stringn(x, y, shortened(name, usize::from(cells), theme), usize::from(cells), style);
         x += cells + 1;
     }
@@ -173,7 +173,7 @@ struct Painter<'a> {
     pane: &'a LogsPane,
     cx: &'a Context<'a>,
     theme: &'a Theme,
-    layout: &'a Layout,
+    layout: &'a Layout<'a>,
     selection: Option<Style>,
     colours: &'a HashMap<&'a SourceId, Role>,
     /// One of several records that are selected.
@@ -290,7 +290,7 @@ impl Painter<'_> {
             put(&shortened(&name, usize::from(cells), self.theme), cells, self.style(role));
         }
         let role = if record.context { Role::LogContext } else { Role::TextStrong };
-        for (at, cells) in self.pane.fields.widths(self.layout.width).into_iter().enumerate() {
+        for (at, (_, cells)) in self.layout.fields.iter().copied().enumerate() {
             let cell = record.cells.get(at).map_or("", String::as_str);
             put(&shortened(&sanitise::text(cell), usize::from(cells), self.theme), cells, self.style(role));
         }

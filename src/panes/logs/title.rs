@@ -49,7 +49,7 @@ pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
         if let Some(place) = &place {
             spans.extend([Span::raw(separator(theme)), Span::styled(place.clone(), theme.style(Role::Chip))]);
         }
-        let chips = chip_bar::chips(pane, theme, shape).into_iter().flat_map(|it| [Span::raw(" "), it]);
+        let chips = chip_bar::chips(pane, cx, theme, shape).into_iter().flat_map(|it| [Span::raw(" "), it]);
         let counts = (!counts.is_empty()).then(|| Span::raw(format!(" {counts}")));
         match shape {
             // The end of the row is cut off.

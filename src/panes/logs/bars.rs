@@ -95,10 +95,11 @@ pub fn bucket_of(histogram: &Histogram, at: Timestamp) -> Option<usize> {
     Some(usize::try_from(bucket).map_or(last, |it| it.min(last)))
 }
 
-/// Which buckets have errors above the usual share.
+/// Which buckets have errors above the usual share, or far more of them than the others.
 ///
 /// What is usual is told by the calmest three quarters of the buckets, so that an outage does not make itself
-/// usual. A spike has twice the errors that are usual for its number of records, and more than chance explains.
+/// usual. A spike has twice the errors that are usual for its number of records, and more than chance explains; or
+/// three times the errors that three quarters of the buckets stay below: a day is busier than its night by less.
 pub fn spikes(buckets: &[Bucket]) -> Vec<bool> {
     let mut busy: Vec<(u64, u64)> =
         buckets.iter().map(|it| (it.errors(), it.total())).filter(|(_, total)| *total > 0).collect();
@@ -106,9 +107,13 @@ pub fn spikes(buckets: &[Bucket]) -> Vec<bool> {
     let calm = &busy[..(busy.len() * 3).div_ceil(4)];
     let (errors, total) = calm.iter().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
     let share = if total == 0 { 0.0 } else { errors as f64 / total as f64 };
+    let mut counts: Vec<u64> = busy.iter().map(|it| it.0).collect();
+    counts.sort_unstable();
+    let most = counts.get(counts.len() * 3 / 4).copied().unwrap_or_default() as f64;
     let is_spike = |it: &Bucket| {
-        let (errors, usual) = (it.errors() as f64, share * it.total() as f64);
-        it.errors() >= SPIKE_MIN && errors > 2.0 * usual && errors > usual + 3.0 * usual.sqrt()
+        let errors = it.errors() as f64;
+        let exceeds = |usual: f64, times: f64| errors > times * usual && errors > usual + 3.0 * usual.sqrt();
+        it.errors() >= SPIKE_MIN && (exceeds(share * it.total() as f64, 2.0) || (most > 0.0 && exceeds(most, 3.0)))
     };
     buckets.iter().map(is_spike).collect()
 }
@@ -378,6 +383,9 @@ mod tests {
         check_spikes(&[(100, 0), (100, 2), (100, 0), (100, 0)], "....");
         check_spikes(&[(1000, 100), (1000, 110), (3000, 320), (1000, 95)], "....");
         check_spikes(&[(10, 10), (10, 10), (10, 10)], "...");
+        // Ten times the records with their usual share of errors: they come from ten times the users.
+        check_spikes(&[(100, 10), (100, 11), (100, 9), (1000, 100), (100, 10), (100, 12)], "...!..");
+        check_spikes(&[(100, 10), (100, 11), (250, 25), (280, 29), (260, 24), (100, 12)], "......");
         // An outage over half of the range is not usual.
         check_spikes(&[(50, 0), (50, 0), (50, 0), (50, 0), (50, 45), (50, 45), (50, 45), (50, 45)], "....!!!!");
         check_spikes(&[], "");

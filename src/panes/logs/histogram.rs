@@ -346,7 +346,7 @@ impl LogsPane {
             C::PreviousError => return Some(self.go_to_spike(-1)),
             C::MoreContext => self.zoom_in(),
             C::LessContext => self.zoom_out(),
-            C::Expand | C::Inspect | C::Select => {
+            C::Space | C::Expand | C::Inspect | C::Select => {
                 let at = self.timeline.bucket().zip(self.timeline.shown.as_ref());
                 let at = at.map(|(bucket, shown)| bars::start_of(shown, bucket));
                 if let Some(cursor) = &mut self.timeline.cursor {
@@ -485,6 +485,7 @@ mod tests {
 
     use crate::app::event::{Mouse, MouseKind};
     use crate::panes::Pane;
+    use crate::panes::logs::LogsPane;
     use crate::panes::logs::fixture::Desk;
     use crate::theme::Theme;
 
@@ -524,6 +525,20 @@ mod tests {
         desk.press("B H");
         assert!(desk.lines()[0].contains("number"), "{}", desk.screen());
         assert!(desk.notices()[1].contains("too low"), "{:?}", desk.notices());
+    }
+
+    #[test]
+    fn a_pane_that_grows_while_the_first_rows_are_on_their_way_still_counts() {
+        let mut desk = Desk::numbered(80, 8, 7);
+        desk.pane = LogsPane::default();
+        desk.answers = false;
+        for height in [8, 20] {
+            desk.size = (80, height);
+            desk.with(|pane, cx| pane.resized(cx));
+        }
+        desk.answers = true;
+        desk.with(|_, _| Vec::new());
+        assert!(desk.lines()[0].contains("peak 1"), "{}", desk.screen());
     }
 
     #[test]

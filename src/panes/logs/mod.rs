@@ -90,6 +90,7 @@ crate::commands! {
         HalfDown = "logs.half-page-down", "Go down half a page", ["ctrl-d", "d"], "";
         HalfUp = "logs.half-page-up", "Go up half a page", ["ctrl-u"], "";
         PageDown = "logs.page-down", "Go down a page", ["pgdn", "ctrl-f"], "";
+        Space = "logs.space", "Go down a page; switch the selected chip on or off; mark a range in the histogram", ["space"], "";
         PageUp = "logs.page-up", "Go up a page", ["pgup", "ctrl-b", "b"], "";
         Oldest = "logs.oldest", "Go to the oldest record", ["g g", "home"], "";
         Newest = "logs.newest", "Go to the newest record and follow", ["G", "end"], "";
@@ -123,7 +124,7 @@ crate::commands! {
         Inspect = "logs.inspect", "Show the record in full: its fields, to copy or filter by; or go back", ["v", "J"], "";
         OnlyLike = "logs.only-like", "Show only records like this one", ["*"], "";
         HideLike = "logs.hide-like", "Hide records like this one", ["#"], "";
-        Expand = "logs.expand", "Unfold the record, or fold it; switch the selected chip on or off", ["o", "space"], "";
+        Expand = "logs.expand", "Unfold the record, or fold it", ["o"], "";
         ExpandAll = "logs.expand-all", "Unfold all records, or fold them", ["O"], "";
         Left = "logs.left", "Scroll left, or select the chip before", ["h", "left"], "";
         Right = "logs.right", "Scroll right, or select the chip after", ["l", "right"], "";
@@ -292,8 +293,10 @@ impl Pane for LogsPane {
             Inbound::Window(window) => {
                 let answer = self.feed.take(window);
                 self.take_histogram(cx);
-                let effects = self.answered(cx, answer);
+                let mut effects = self.answered(cx, answer);
                 self.measure_fields(cx);
+                // The pane may have got room for a histogram while this answer was on its way.
+                effects.extend(self.keep_histogram(cx));
                 effects
             }
             Inbound::Fact(envelope) => match &envelope.fact {
@@ -394,7 +397,7 @@ impl Pane for LogsPane {
             (C::Left, "before"),
             (C::Right, "after"),
             (C::Open, "go there"),
-            (C::Expand, "mark a range"),
+            (C::Space, "mark a range"),
             (C::NextError, "next spike"),
             (C::PreviousError, "spike before"),
             (C::MoreContext, "zoom in"),
@@ -502,7 +505,8 @@ impl LogsPane {
             C::Up => self.step(cx, -1),
             C::HalfDown => self.travel(cx, (page + 1) / 2),
             C::HalfUp => self.travel(cx, -(page + 1) / 2),
-            C::PageDown => self.travel(cx, page),
+            C::Expand | C::Space if self.chips.selected().is_some() => self.change_chips(cx, Chips::toggle),
+            C::PageDown | C::Space => self.travel(cx, page),
             C::PageUp => self.travel(cx, -page),
             C::Oldest => self.oldest(cx),
             C::Newest | C::Now => self.follow(cx),
@@ -539,7 +543,6 @@ impl LogsPane {
             C::Inspect => self.inspect(cx),
             C::OnlyLike => self.by_example(cx, false),
             C::HideLike => self.by_example(cx, true),
-            C::Expand if self.chips.selected().is_some() => self.change_chips(cx, Chips::toggle),
             C::Expand => self.expand(cx),
             C::ExpandAll => self.look(cx, |look| look.unfold = !look.unfold),
             C::Left if self.chips.selected().is_some() => self.select_chip(-1),

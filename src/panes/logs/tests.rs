@@ -764,3 +764,15 @@ fn gap_rows_do_not_hide_that_nothing_matches() {
     assert!(screen.contains("~ api rotated"), "{screen}");
     assert!(screen.contains("nothing matches in 51 records"), "{screen}");
 }
+
+#[test]
+fn space_goes_down_a_page_as_in_every_pager() {
+    let mut desk = Desk::numbered(60, 10, 100);
+    desk.press("g g");
+    let first = desk.selected();
+    desk.press("space");
+    let (one, screen) = (desk.selected(), desk.screen());
+    assert!(first != one, "{screen}");
+    desk.press("g g pgdn");
+    assert_eq!(desk.screen(), screen);
+}

@@ -18,6 +18,8 @@ const MAX_MIDDLE_BYTES: usize = 32;
 const CLIENT_BYTES: usize = 64;
 /// JSON heads that are known at a time, one for each level of a logger that writes it first.
 const MAX_OBJECTS: usize = 8;
+/// Nanoseconds of a second.
+const NANOS: i64 = 1_000_000_000;
 /// Places for level words, a power of two.
 const WORDS: usize = 16;
 
@@ -28,6 +30,17 @@ pub struct Glance {
     pub second: i64,
     /// Its level.
     pub level: Option<Level>,
+    /// Behind its line end.
+    pub end: usize,
+}
+
+/// The time of a line that was read at a glance. It begins a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Nanoseconds since the epoch.
+    pub nanos: i64,
+    /// Where the time ends in the line.
+    pub stamp_end: usize,
     /// Behind its line end.
     pub end: usize,
 }
@@ -58,6 +71,18 @@ struct Hour {
     /// `.` or `,` and zeros for the digits.
     fraction: Text,
     zone: Text,
+}
+
+/// A time in an hour.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    second: i64,
+    /// The digits behind the sign of the fraction, a byte each.
+    digits: u64,
+    /// How many they are.
+    count: usize,
+    /// Behind the zone.
+    end: usize,
 }
 
 /// Up to eight bytes.
@@ -109,40 +134,62 @@ impl Layouts {
         (length as u64 <= LINE_BYTES).then_some(Glance { second, level, end: start + length })
     }
 
-    fn glance_at_text(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
-        let (second, end) = self.text.as_ref()?.read(line)?;
-        let rest = line.get(end..)?;
+    /// Reads the time of the line that begins at `start`, and nothing else.
+    #[inline]
+    pub fn moment(&mut self, bytes: &[u8], start: usize) -> Option<Moment> {
+        let line = bytes.get(start..)?;
+        let (open, clock) = match line.first()? {
+            b'{' => self.clock_of_json(line)?,
+            b'0'..=b'9' => match &self.access {
+                Some(hour) if line.get(4) != Some(&b'-') => clock_of_access(hour, line)?,
+                _ => (0, self.clock_of_text(line)?),
+            },
+            _ => return None,
+        };
+        let stamp_end = open + clock.end;
+        let length = stamp_end + line_end(&line[stamp_end..])?;
+        let nanos = clock.second.checked_mul(NANOS)?.checked_add(clock.nanos())?;
+        (length as u64 <= LINE_BYTES).then_some(Moment { nanos, stamp_end, end: start + length })
+    }
+
+    fn clock_of_text(&self, line: &[u8]) -> Option<Clock> {
+        let clock = self.text.as_ref()?.read(line)?;
         // PostgreSQL goes on with a message in lines with a time of their own.
-        let near = rest.first_chunk::<16>()?;
+        let near = line.get(clock.end..)?.first_chunk::<16>()?;
         let is_number = |it: &[u8]| (it[0] == b'[') & it[1].is_ascii_digit();
-        if near.windows(2).fold(false, |any, it| any | is_number(it)) {
-            return None;
-        }
-        let level = self.words.find(near.first_chunk()?, || level::leading(rest))?;
+        (!near.windows(2).fold(false, |any, it| any | is_number(it))).then_some(clock)
+    }
+
+    fn glance_at_text(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+        let Clock { second, end, .. } = self.clock_of_text(line)?;
+        let rest = &line[end..];
+        let level = self.words.find(rest.first_chunk()?, || level::leading(rest))?;
         Some((second, Some(level), end + line_end(&rest[2..])? + 2))
     }
 
-    fn glance_at_json(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+    /// Where the time begins, which is said in quotes, and the time. The object is the last one then.
+    fn clock_of_json(&mut self, line: &[u8]) -> Option<(usize, Clock)> {
         let hour = self.json.as_ref()?;
         let is_one = |it: &Object| line.starts_with(&it.lead);
         if !self.objects.get(self.last).is_some_and(is_one) {
             self.last = self.objects.iter().position(is_one)?;
         }
-        let object = &self.objects[self.last];
-        let lead = object.lead.len();
-        let (second, length) = hour.read(&line[lead..])?;
-        let rest = line.get(lead + length..)?;
-        if rest.first() != Some(&b'"') {
-            return None;
-        }
-        let level = match &object.place {
+        let lead = self.objects[self.last].lead.len();
+        let clock = hour.read(&line[lead..])?;
+        (line.get(lead + clock.end) == Some(&b'"')).then_some((lead, clock))
+    }
+
+    fn glance_at_json(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+        let (lead, Clock { second, end, .. }) = self.clock_of_json(line)?;
+        let rest = &line[lead + end..];
+        let level = match &self.objects[self.last].place {
             Place::Before(level) => *level,
             Place::Behind(middle) => {
                 let value = rest.strip_prefix(middle.as_slice())?;
                 Some(self.words.find(value.first_chunk()?, || level::quoted(value))?)
             }
         };
-        Some((second, level, lead + length + line_end(rest)?))
+        Some((second, level, lead + end + line_end(rest)?))
     }
 
     /// Keeps how a line was read.
@@ -189,20 +236,23 @@ impl Layouts {
     }
 }
 
-/// `10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 …`
+/// Where the time of `10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.1" 200 …` begins, and the time.
 #[inline]
-fn glance_at_access(hour: &Hour, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+fn clock_of_access(hour: &Hour, line: &[u8]) -> Option<(usize, Clock)> {
     let address = address_length(line)?;
     let open = match line.get(address..)?.first_chunk()? {
         b" - - [" => address + 5,
         _ => client_length(line)?,
     };
-    let (second, length) = hour.read(&line[open + 1..])?;
-    let end = open + 1 + length;
-    let rest = line.get(end..)?;
-    if !rest.starts_with(b"] \"") {
-        return None;
-    }
+    let clock = hour.read(&line[open + 1..])?;
+    line.get(open + 1 + clock.end..)?.starts_with(b"] \"").then_some((open + 1, clock))
+}
+
+#[inline]
+fn glance_at_access(hour: &Hour, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+    let (open, clock) = clock_of_access(hour, line)?;
+    let end = open + clock.end;
+    let rest = &line[end..];
     // The request may hold quotes; the one that closes it is followed by a blank.
     let mut quote = 3;
     loop {
@@ -218,7 +268,7 @@ fn glance_at_access(hour: &Hour, line: &[u8]) -> Option<(i64, Option<Level>, usi
     if rest[behind] != b'\n' || behind < quote + 5 {
         return None;
     }
-    Some((second, level::of_status(status), end + behind + 1))
+    Some((clock.second, level::of_status(status), end + behind + 1))
 }
 
 /// The bytes of a line that may be those of an address: digits and dots, the first dot behind one to three digits.
@@ -283,7 +333,7 @@ impl Hour {
 
     /// The second of a time in this hour at the start of a text, and where it ends.
     #[inline(always)]
-    fn read(&self, text: &[u8]) -> Option<(i64, usize)> {
+    fn read(&self, text: &[u8]) -> Option<Clock> {
         if text.first_chunk()? != &self.head[0] || text.get(self.length - 8..)?.first_chunk()? != &self.head[1] {
             return None;
         }
@@ -306,7 +356,20 @@ impl Hour {
             [] | [b' '] => true,
             _ => false,
         };
-        (!goes_on).then_some((self.second + past, end))
+        let count = self.fraction.length.saturating_sub(1);
+        (!goes_on).then_some(Clock { second: self.second + past, digits: digits >> 8, count, end })
+    }
+}
+
+impl Clock {
+    /// Nanoseconds behind the second.
+    fn nanos(&self) -> i64 {
+        let (mut nanos, mut unit) = (0, NANOS);
+        for digit in self.digits.to_le_bytes().into_iter().take(self.count) {
+            unit /= 10;
+            nanos += i64::from(digit) * unit;
+        }
+        nanos
     }
 }
 
@@ -366,7 +429,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::logstore::record::{collect, collect_carefully};
+    use crate::logstore::record::{collect, collect_carefully, split, split_carefully};
     use crate::logstore::summary::Collector;
 
     /// A line of each format that the engine knows, and some that only look like one of them.
@@ -438,6 +501,9 @@ mod tests {
         collect(text.as_bytes(), 0, &mut StampReader::new(zone.clone(), reference), &arrival, &mut quick);
         collect_carefully(text.as_bytes(), 0, &mut StampReader::new(zone.clone(), reference), &arrival, &mut careful);
         prop_assert_eq!(quick.finish(0, Some(1)), careful.finish(0, Some(1)), "{}", text);
+        let quick = split(text.as_bytes(), 0, &mut StampReader::new(zone.clone(), reference));
+        let careful = split_carefully(text.as_bytes(), 0, &mut StampReader::new(zone.clone(), reference));
+        prop_assert_eq!(quick, careful, "{}", text);
         Ok(())
     }
 
@@ -483,6 +549,10 @@ mod tests {
             let expected = Glance { second, level: Some(level), end: line.len() };
             // The last line of a block is left to others.
             assert_eq!(layouts.glance(line.repeat(2).as_bytes(), 0), Some(expected), "{line}");
+            let stamp = reader.read(line.as_bytes()).unwrap();
+            let nanos = i64::try_from(stamp.time.unwrap().as_nanosecond()).unwrap();
+            let expected = Moment { nanos, stamp_end: stamp.range.end, end: line.len() };
+            assert_eq!(layouts.moment(line.repeat(2).as_bytes(), 0), Some(expected), "{line}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::logstore::scan::scout;
 use crate::logstore::segment::lock;
 use crate::logstore::walk::ahead::Ahead;
 use crate::logstore::walk::stretches::{Run, StretchId};
-use crate::logstore::walk::{Direction, Ground, Place, Placed, Step, Walk};
+use crate::logstore::walk::{Bound, Direction, Ground, Place, Placed, Step, Walk};
 
 /// Walks that have to read before it is worth another thread.
 const MIN_SHARED_WALKS: usize = 4;
@@ -101,10 +101,14 @@ impl Queue {
 
     /// True when an item of this time, or one that is out of order, may go before the first.
     fn may_be_preceded(&self, at: Timestamp) -> bool {
-        match (self.peek(), self) {
-            (None, _) => true,
-            (Some(first), Self::Forward(_)) => at.duration_since(first) <= DISORDER,
-            (Some(first), Self::Backward(_)) => first.duration_since(at) <= DISORDER,
+        self.peek().is_none_or(|first| self.may_precede(at, first))
+    }
+
+    /// True when an item of a time, or one that is out of order, may go before one of another.
+    fn may_precede(&self, at: Timestamp, first: Timestamp) -> bool {
+        match self {
+            Self::Forward(_) => at.duration_since(first) <= DISORDER,
+            Self::Backward(_) => first.duration_since(at) <= DISORDER,
         }
     }
 
@@ -170,6 +174,9 @@ impl<'a> Merge<'a> {
     /// Goes on, through at most one stretch of each walk.
     pub fn step(&mut self) -> Step {
         self.recall();
+        if self.queue.peek().is_none() && self.unknown.len() >= MIN_SHARED_WALKS {
+            self.postpone();
+        }
         if let Some(ahead) = self.reading {
             self.take_ahead(ahead);
         } else if let Some(help) = self.help {
@@ -231,14 +238,20 @@ impl<'a> Merge<'a> {
         self.unknown.len() > before
     }
 
-    /// Leaves walks for later that can not have an item before the first that is known.
+    /// Leaves walks for later that can not have an item before the first that is known, or before the nearest match of
+    /// which it is known where it stands.
     fn postpone(&mut self) {
-        if self.queue.peek().is_none() {
-            return;
-        }
-        let Self { walks, unknown, later, queue, .. } = self;
-        unknown.retain(|walk| match walks[*walk].not_before() {
-            Some(at) if !queue.may_be_preceded(at) => {
+        let Self { walks, unknown, later, queue, direction, .. } = self;
+        let bounds: Vec<Option<Bound>> = unknown.iter().map(|it| walks[*it].not_before()).collect();
+        let matches = bounds.iter().flatten().filter(|it| it.is_match).map(|it| it.at);
+        let nearest = match direction {
+            Direction::Forward => matches.min(),
+            Direction::Backward => matches.max(),
+        };
+        let Some(first) = queue.peek().or(nearest) else { return };
+        let mut bounds = bounds.into_iter();
+        unknown.retain(|walk| match bounds.next().flatten() {
+            Some(Bound { at, .. }) if !queue.may_precede(at, first) => {
                 later.push(at, *walk);
                 false
             }

@@ -97,7 +97,7 @@ impl Grouping {
 }
 
 /// A record in a stretch of bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// First byte, counted from the start of the stretch.
     pub start: u32,
@@ -116,10 +116,33 @@ pub const NO_TIME: i64 = i64::MIN;
 
 /// Splits bytes that begin with a record; `base` is their offset in the file.
 pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
+    split_with(Some(Layouts::default()), bytes, base, reader)
+}
+
+/// As [`split`], line by line without a glance: what that has to agree with.
+#[cfg(test)]
+pub fn split_carefully(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
+    split_with(None, bytes, base, reader)
+}
+
+fn split_with(mut layouts: Option<Layouts>, bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut grouping = Grouping::default();
     let (mut at, mut last_nanos) = (0, NO_TIME);
     while at < bytes.len() {
+        if let Some(seen) = layouts.as_mut().and_then(|it| it.moment(bytes, at)) {
+            grouping.begins_stamped(base + seen.end as u64);
+            last_nanos = seen.nanos;
+            spans.push(Span {
+                start: offset(at),
+                end: offset(seen.end),
+                nanos: seen.nanos,
+                stamp_end: u16::try_from(seen.stamp_end).unwrap_or(0),
+                has_time: true,
+            });
+            at = seen.end;
+            continue;
+        }
         let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length + 1);
         let line = &bytes[at..end];
         let stamp = reader.read(line);
@@ -131,6 +154,9 @@ pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
                 let time = stamp.as_ref().and_then(|it| it.time).or_else(|| reader.read_late(&bytes[at..]));
                 let own = time.and_then(|it| i64::try_from(it.as_nanosecond()).ok());
                 last_nanos = own.unwrap_or(last_nanos);
+                if let (Some(layouts), Some(stamp)) = (&mut layouts, &stamp) {
+                    layouts.learn(line, stamp, reader);
+                }
                 spans.push(Span {
                     start,
                     end: end_offset,

@@ -22,7 +22,7 @@ use crate::logstore::source::{GapMark, Snapshot};
 use crate::logstore::store::StoreError;
 use crate::logstore::store::pages::Pages;
 use crate::logstore::store::reader::Leaf;
-use crate::logstore::walk::stretches::{Searched, StretchId, place_in};
+use crate::logstore::walk::stretches::{Next, Searched, StretchId, place_in};
 
 /// A place between records of a source: index of the part, offset in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,6 +123,15 @@ pub enum Step {
     Pending,
     /// Nothing is left in this direction.
     End,
+}
+
+/// A time that the next item of a walk is not before (backward: not behind).
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// That time.
+    pub at: Timestamp,
+    /// A match has it.
+    pub is_match: bool,
 }
 
 /// The way of a walk.
@@ -280,13 +289,13 @@ impl<'a> Walk<'a> {
     }
 
     /// The time that its next item is not before (backward: not behind), as far as a look at one line tells: that
-    /// of the record at the edge of what it reads next.
-    pub fn not_before(&self) -> Option<Timestamp> {
+    /// of the next match, when it is known where that stands, else that of the record at the edge of what it reads next.
+    pub fn not_before(&self) -> Option<Bound> {
         if self.ended || self.pages.is_some() || !self.hits.is_empty() {
             return None;
         }
         let part = self.snapshot.parts.get(self.part)?;
-        let stretch = self.next_stretch();
+        let Next { stretch, hit } = self.next();
         match self.direction {
             Direction::Forward => {
                 let offset = stretch.saturating_mul(self.ground.unit);
@@ -300,10 +309,18 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+        let reader = self.ground.reader;
+        if let Some(own) = hit.and_then(|it| reader.stamp_of_record(part, it)) {
+            // Where a clock was set back in between, a match is merged by the time before that.
+            let before = hit.filter(|_| self.direction == Direction::Backward);
+            let before = before.and_then(|it| reader.stamp_of_page(part, it / PAGE_BYTES));
+            return Some(Bound { at: before.map_or(own, |it| it.max(own)), is_match: true });
+        }
         if stretch >= self.stretches() {
             return None;
         }
-        self.ground.reader.stamp_of_page(part, stretch * self.ground.unit / PAGE_BYTES)
+        let at = reader.stamp_of_page(part, stretch * self.ground.unit / PAGE_BYTES)?;
+        Some(Bound { at, is_match: false })
     }
 
     /// True when nothing is left, as far as can be told without reading.
@@ -381,7 +398,7 @@ impl<'a> Walk<'a> {
                 return Step::Item(self.gap(mark, Place { part: self.part, offset: 0 }, false));
             }
         }
-        self.stretch = self.next_stretch();
+        self.stretch = self.next().stretch;
         if self.stretch < self.stretches() {
             if self.search_block(self.stretch) {
                 return Step::Pending;
@@ -409,7 +426,7 @@ impl<'a> Walk<'a> {
     }
 
     fn step_backward(&mut self) -> Step {
-        self.stretch = self.next_stretch();
+        self.stretch = self.next().stretch;
         let offset = self.stretch.saturating_mul(self.ground.unit);
         let below_floor = (Place { part: self.part, offset }) <= self.floor;
         if self.stretch > 0 && !below_floor {

@@ -22,7 +22,7 @@ const MIN_CACHED_BYTES: usize = 4 << 20;
 /// Bytes kept for each segment where there are many: the page of a place and those beside it, in 170 sources.
 const CACHED_BYTES_EACH: usize = 96 << 10;
 const MAX_CACHED_BYTES: usize = 16 << 20;
-/// Times of pages kept for the search for a time, some 3 MB.
+/// Times of pages kept for the search for a time, and of records for that of what comes next: some 3 MB each.
 const MAX_KNOWN_TIMES: usize = 50_000;
 /// Last lines of a file of which one is the newest: threads of a program overtake each other.
 const NEWEST_LINES: usize = 4;
@@ -34,6 +34,8 @@ pub struct BlockReader {
     cache: Mutex<Cache>,
     /// Time of the first record of a page, by segment and page.
     times: Mutex<HashMap<(u64, u64), Timestamp>>,
+    /// Time of the record at an offset, by segment and offset.
+    stamps: Mutex<HashMap<(u64, u64), Timestamp>>,
 }
 
 /// The stretches that were used last.
@@ -100,7 +102,7 @@ struct Key {
 impl BlockReader {
     /// Times without a zone are read in `zone`.
     pub fn new(zone: TimeZone) -> Self {
-        Self { zone, cache: Mutex::default(), times: Mutex::default() }
+        Self { zone, cache: Mutex::default(), times: Mutex::default(), stamps: Mutex::default() }
     }
 
     /// Reads the records that begin in the stretch `number` of `unit` bytes (a multiple of `PAGE_BYTES`) of a
@@ -154,6 +156,25 @@ impl BlockReader {
         let offset = self.first_record(&part.segment, part.size_bytes, page * PAGE_BYTES).ok()?;
         let found = self.stamp_at(part, offset).ok().flatten()?;
         self.keep_time(part, page, found);
+        Some(found)
+    }
+
+    /// The time of the record at an offset, when it says one in its first line. It is kept: the next match of each
+    /// source is asked for with every window.
+    pub fn stamp_of_record(&self, part: &Part, offset: u64) -> Option<Timestamp> {
+        let key = (part.segment.uid, offset);
+        if let Some(known) = lock(&self.stamps).get(&key) {
+            return Some(*known);
+        }
+        let found = self.stamp_at(part, offset).ok().flatten()?;
+        // What is still written may turn out to say something else.
+        if part.segment.boundary(offset / PAGE_BYTES + 1).is_some() {
+            let mut stamps = lock(&self.stamps);
+            if stamps.len() >= MAX_KNOWN_TIMES {
+                stamps.clear();
+            }
+            stamps.insert(key, found);
+        }
         Some(found)
     }
 

@@ -103,9 +103,9 @@ impl Goal {
         self.wider.iter().find_map(|it| it.with(id, |summary| summary.starts().map(Box::from)).flatten())
     }
 
-    /// Where in the block the records begin that pass, when it was counted and they are few.
-    pub fn starts(&self, id: BlockId) -> Option<Box<[u32]>> {
-        self.counts.with(id, |it| it.starts().map(Box::from)).flatten()
+    /// Looks at where in the block the records begin that pass, ascending, when it was counted and they are few.
+    pub fn with_starts<R>(&self, id: BlockId, look: impl FnOnce(&[u32]) -> R) -> Option<R> {
+        self.counts.with(id, |it| it.starts().map(look)).flatten()
     }
 
     /// True when its matches in the block were counted.

@@ -17,13 +17,22 @@ use crate::logstore::scan::goal::Goal;
 use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::walk::{Direction, Ground, Place, Walk};
 
-/// What is known of the stretches of a block without reading it.
-enum Barren {
-    /// No record that passes begins in it.
-    All,
-    /// None but in these stretches, a bit each.
-    AllBut(u64),
-    /// Nothing.
+/// The next stretch of a walk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    /// Its number (backward: of the one behind it), or the end of the part.
+    pub(super) stretch: u64,
+    /// Where in the segment the next match begins, when that is known.
+    pub(super) hit: Option<u64>,
+}
+
+/// What is known of some stretches of a block without reading it.
+enum Near {
+    /// No record that passes begins there.
+    Nothing,
+    /// The nearest begins here.
+    Hit(u64),
+    /// Nothing is known.
     Unknown,
 }
 
@@ -75,60 +84,65 @@ pub struct Search<'a> {
 pub type StretchId = (usize, u64);
 
 impl<'a> Walk<'a> {
-    /// The first stretch from here on that may hold a match (backward: the one behind the last), or the end.
-    pub(super) fn next_stretch(&self) -> u64 {
+    /// The first stretch from here on that may hold a match, or the end.
+    pub(super) fn next(&self) -> Next {
         let (per_block, stretches) = (self.per_block(), self.stretches());
         let mut stretch = self.stretch;
         match self.direction {
             Direction::Forward => {
                 while stretch < stretches {
                     let end = (stretch / per_block + 1) * per_block;
-                    let found = match self.barren(stretch / per_block) {
-                        Barren::All => None,
-                        Barren::AllBut(pages) => (stretch..end).find(|it| pages & 1 << (it % per_block) != 0),
-                        Barren::Unknown => Some(stretch),
-                    };
-                    match found {
-                        Some(found) => return found,
-                        None => stretch = end,
+                    match self.near(stretch / per_block, stretch..end) {
+                        Near::Nothing => stretch = end,
+                        Near::Hit(hit) => return Next { stretch: hit / self.ground.unit, hit: Some(hit) },
+                        Near::Unknown => break,
                     }
                 }
             }
             Direction::Backward => {
                 while stretch > 0 {
                     let start = (stretch - 1) / per_block * per_block;
-                    let found = match self.barren(start / per_block) {
-                        Barren::All => None,
-                        Barren::AllBut(pages) => (start..stretch).rfind(|it| pages & 1 << (it % per_block) != 0),
-                        Barren::Unknown => Some(stretch - 1),
-                    };
-                    match found {
-                        Some(found) => return found + 1,
-                        None => stretch = start,
+                    match self.near(start / per_block, start..stretch) {
+                        Near::Nothing => stretch = start,
+                        Near::Hit(hit) => return Next { stretch: hit / self.ground.unit + 1, hit: Some(hit) },
+                        Near::Unknown => break,
                     }
                 }
             }
         }
-        stretch
+        Next { stretch, hit: None }
     }
 
-    /// What is known of a block of this part.
-    fn barren(&self, block: u64) -> Barren {
-        let Some(goal) = self.ground.known else { return Barren::Unknown };
+    /// What is known of these stretches of a block of this part.
+    fn near(&self, block: u64, stretches: Range<u64>) -> Near {
+        let Some(goal) = self.ground.known else { return Near::Unknown };
         let id = self.block_id(self.part, block);
         if goal.has_none(id) {
-            return Barren::All;
+            return Near::Nothing;
         }
-        let starts = if self.per_block() > 1 { goal.starts(id) } else { None };
-        let part = &self.snapshot.parts[self.part];
-        match starts.map(|it| (it, self.ground.reader.start_of_block(part, block))) {
-            Some((starts, Ok(base))) => {
-                // A record longer than a block begins in it.
-                let page =
-                    |it: &u32| ((base + u64::from(*it)) / self.ground.unit).checked_sub(block * self.per_block());
-                Barren::AllBut(starts.iter().filter_map(page).fold(0, |pages, it| pages | 1 << (it % 64)))
+        if self.per_block() == 1 {
+            return Near::Unknown;
+        }
+        let Ok(base) = self.ground.reader.start_of_block(&self.snapshot.parts[self.part], block) else {
+            return Near::Unknown;
+        };
+        // What lies below a floor is left in: a followed tail has no need to know all that was counted before it.
+        let is_ahead = |offset: &u64| {
+            let place = Place { part: self.part, offset: *offset };
+            stretches.contains(&(offset / self.ground.unit))
+                && (place < self.from) == (self.direction == Direction::Backward)
+        };
+        let nearest = goal.with_starts(id, |starts| {
+            let mut offsets = starts.iter().map(|it| base + u64::from(*it)).filter(is_ahead);
+            match self.direction {
+                Direction::Forward => offsets.next(),
+                Direction::Backward => offsets.next_back(),
             }
-            _ => Barren::Unknown,
+        });
+        match nearest {
+            Some(Some(hit)) => Near::Hit(hit),
+            Some(None) => Near::Nothing,
+            None => Near::Unknown,
         }
     }
 
@@ -282,7 +296,7 @@ impl<'a> Walk<'a> {
 
     /// Where it reads on.
     pub fn next_id(&self) -> StretchId {
-        (self.part, self.next_stretch())
+        (self.part, self.next().stretch)
     }
 
     /// True when it has nothing more to meet without reading.

@@ -5,9 +5,11 @@
 
 pub mod reader;
 mod region;
+mod sieve;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use jiff::tz::TimeZone;
 use crate::domain::log::Level;
 use crate::domain::query::matcher::{Matcher, Pattern, Subject};
 use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
+use crate::logstore::block::sieve::Sieve;
 use crate::logstore::format::text::is_end_of;
 use crate::logstore::format::{Reading, fields};
 use crate::logstore::level;
@@ -276,7 +279,7 @@ impl Block {
         times: Times,
         arrival: &dyn Fn(u64) -> Timestamp,
     ) -> Option<Hits> {
-        let lead = self.lead(matcher)?;
+        let mut finder = self.finder(matcher)?;
         // Text may stand on both sides of a colour: then the records tell, as they are read without it.
         if memchr::memchr(ESCAPE, &self.bytes).is_some() {
             return None;
@@ -289,7 +292,7 @@ impl Block {
         // Where matches are dense the next one mostly stands in the line that ended the record of the last.
         let (mut at, mut last, mut stamped) = (0, None, None);
         while at < self.bytes.len() {
-            let Some(hit) = lead.find_at(&self.bytes, at) else { break };
+            let Some(hit) = finder.find_at(&self.bytes, at) else { break };
             let start = memchr::memrchr(b'\n', &self.bytes[at..hit.start]).map_or(at, |it| at + it + 1);
             let end = memchr::memchr(b'\n', &self.bytes[hit.start..]).map_or(self.bytes.len(), |it| hit.start + it);
             if hit.end > end || (end - start) as u64 > LINE_BYTES {
@@ -405,6 +408,16 @@ impl Block {
         })
     }
 
+    /// What finds the places of records that may pass, when that can be told without the fields of each.
+    fn finder<'m>(&self, matcher: &'m Matcher) -> Option<Finder<'m>> {
+        // Fields that a store knows of, and those that a format says, stand elsewhere.
+        let is_usual = self.asides.is_empty() && self.reading.format.is_none();
+        match matcher.sieve().filter(|_| is_usual) {
+            Some((test, name)) => Some(Finder::Sieve(Box::new(Sieve::new(test, name, self.stamp_reader())))),
+            None => self.lead(matcher).map(Finder::Lead),
+        }
+    }
+
     /// The pattern that every record that passes holds.
     fn lead<'m>(&self, matcher: &'m Matcher) -> Option<&'m Pattern> {
         // A user's format gives names to fields that do not stand in the line.
@@ -444,6 +457,21 @@ impl Block {
             at = span.end as usize;
         }
         found
+    }
+}
+
+/// Finds what may pass.
+enum Finder<'m> {
+    Lead(&'m Pattern),
+    Sieve(Box<Sieve<'m>>),
+}
+
+impl Finder<'_> {
+    fn find_at(&mut self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
+        match self {
+            Self::Lead(pattern) => pattern.find_at(bytes, at),
+            Self::Sieve(sieve) => sieve.find_at(bytes, at),
+        }
     }
 }
 

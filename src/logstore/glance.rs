@@ -152,6 +152,19 @@ impl Layouts {
         (length as u64 <= LINE_BYTES).then_some(Moment { nanos, stamp_end, end: start + length })
     }
 
+    /// Finds the status of the access line that begins at `start`, and where the line ends.
+    #[inline]
+    pub fn status<'b>(&self, bytes: &'b [u8], start: usize) -> Option<(&'b [u8], usize)> {
+        let line = bytes.get(start..).filter(|it| it.first().is_some_and(u8::is_ascii_digit))?;
+        let (open, clock) = clock_of_access(self.access.as_ref()?, line)?;
+        let from = open + clock.end + b"] \"".len();
+        let quote = from + memchr::memchr3(b'"', b'\\', b'\n', &line[from..])?;
+        let value = line.get(quote..)?.strip_prefix(b"\" ")?;
+        let length = value.iter().position(|it| matches!(it, b' ' | b'\t' | b'\r' | b'\n')).filter(|it| *it > 0)?;
+        let end = quote + line_end(&line[quote..])?;
+        (end as u64 <= LINE_BYTES).then(|| (&value[..length], start + end))
+    }
+
     fn clock_of_text(&self, line: &[u8]) -> Option<Clock> {
         let clock = self.text.as_ref()?.read(line)?;
         // PostgreSQL goes on with a message in lines with a time of their own.

@@ -169,6 +169,15 @@ impl FieldTest {
         self.value.split(|it| !is_safe(it)).max_by_key(|it| it.len()).filter(|it| !it.is_empty())
     }
 
+    /// The last key of the name, when only a field that stands in the record under it, or by its place, can pass.
+    pub fn sieve_name(&self) -> Option<&str> {
+        let may_be_missing = matches!(self.sign, FieldSign::IsNot | FieldSign::MatchesNot);
+        if may_be_missing || is_computed(&self.name) || !self.suffixed.is_empty() {
+            return None;
+        }
+        self.name.rsplit('.').next().filter(|it| it.len() > 1)
+    }
+
     /// The end of the name, which the bytes of every passing record hold when its format writes names.
     pub fn name_literal(&self) -> Option<&str> {
         if matches!(self.sign, FieldSign::IsNot | FieldSign::MatchesNot) || is_positional(&self.name) {

@@ -140,6 +140,8 @@ pub struct Matcher {
     sources: Vec<(bool, String)>,
     conditions: Vec<(bool, Condition)>,
     lead: Lead,
+    /// The condition on a field that records are sifted by where no text leads, and the last key of its name.
+    sieve: Option<(usize, Pattern)>,
 }
 
 /// What is searched for in whole blocks.
@@ -191,6 +193,10 @@ impl Matcher {
             matcher.conditions.push((*out, condition));
         }
         matcher.lead = matcher.best_lead();
+        matcher.sieve = matcher.conditions.iter().enumerate().find_map(|(index, (out, condition))| match condition {
+            Condition::Field(test) if !out => Some((index, Pattern::text(&test.sieve_name()?.to_lowercase()))),
+            _ => None,
+        });
         Ok(matcher)
     }
 
@@ -272,6 +278,20 @@ impl Matcher {
     /// As [`Matcher::lead`], for records whose fields get their names from a format of the config.
     pub fn lead_without_names(&self) -> Option<&Pattern> {
         self.lead().filter(|_| !matches!(self.lead, Lead::Name(_)))
+    }
+
+    /// The comparison of a field to sift records by, and the last key of its name: no text leads, or only that name.
+    pub fn sieve(&self) -> Option<(&FieldTest, &Pattern)> {
+        let (index, name) = self.sieve.as_ref().filter(|_| matches!(self.lead, Lead::None | Lead::Name(_)))?;
+        match &self.conditions.get(*index)?.1 {
+            Condition::Field(test) => Some((test, name)),
+            _ => None,
+        }
+    }
+
+    /// True when blocks can be searched without splitting them, mostly.
+    pub fn is_searched(&self) -> bool {
+        self.lead().is_some() || self.sieve().is_some()
     }
 
     /// The pattern, when a record passes exactly if it contains a match of it.

@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
     /// Searches the block of a stretch, when nothing is known of it and a pattern leads: what it holds is known to the
     /// windows around as well. Returns true when it did.
     pub(super) fn search_block(&mut self, stretch: u64) -> bool {
-        let Some(goal) = self.ground.known.filter(|it| it.matcher.lead().is_some() && !it.matcher.asks_for_groups())
+        let Some(goal) = self.ground.known.filter(|it| it.matcher.is_searched() && !it.matcher.asks_for_groups())
         else {
             return false;
         };

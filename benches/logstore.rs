@@ -1,6 +1,6 @@
 //! What the log engine costs, measured on the library without a screen.
 //!
-//! `cargo bench --bench logstore [-- NAME…]` runs all or the named ones: `open`, `page`, `count`, `jump`,
+//! `cargo bench --bench logstore [-- NAME…]` runs all or the named ones: `open`, `page`, `far`, `count`, `jump`,
 //! `summary`, `merge`, `follow`. Files are generated with a fixed seed into a temporary directory and read from the page cache.
 //! `benches/README.md` says what to make of the figures.
 
@@ -43,10 +43,12 @@ fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let is_wanted = |name: &str| named.is_empty() || named.iter().any(|it| it == name);
     let dir = tempfile::tempdir().expect("temporary directory");
-    if ["open", "page", "count", "jump"].into_iter().any(is_wanted) {
+    if ["open", "page", "far", "count", "jump"].into_iter().any(is_wanted) {
         let files =
             [("100 MB", 100 * MB), ("1 GB", 1000 * MB)].map(|(name, bytes)| Log::write(dir.path(), name, bytes));
-        for (name, bench) in [("open", open as fn(&Log)), ("page", page), ("count", count), ("jump", jump)] {
+        for (name, bench) in
+            [("open", open as fn(&Log)), ("page", page), ("far", far), ("count", count), ("jump", jump)]
+        {
             if is_wanted(name) {
                 files.iter().for_each(bench);
             }
@@ -79,6 +81,56 @@ fn page(log: &Log) {
         let time = median(WINDOWS, || until_a_row(&Engine::new(TimeZone::UTC), log, request(query, Anchor::Tail)));
         report(&format!("first row of `{query}` in {}", log.name), &ms(time));
     }
+}
+
+/// The only match, at one hundredth of the file: everything behind it has to be searched. Beside the least that this
+/// takes: all of the file read by two threads, and searched for the text as it stands.
+fn far(log: &Log) {
+    let mut near = vec![0; 4096];
+    File::open(&log.path).expect("opened").read_exact_at(&mut near, log.bytes / 100).expect("read");
+    let near = String::from_utf8(near).expect("text");
+    let at = near.find(" req=").expect("a request") + 1;
+    let wanted = &near[at..at + "req=0123456789ab".len()];
+    let mut figures: [Vec<Duration>; 3] = Default::default();
+    for _ in 0..WINDOWS {
+        figures[0].push(until_a_row(&Engine::new(TimeZone::UTC), log, request(wanted, Anchor::Tail)));
+        figures[1].push(read_by_two(&log.path, None));
+        figures[2].push(read_by_two(&log.path, Some(wanted)));
+    }
+    let [row, read, searched] = figures.map(|mut it| {
+        it.sort_unstable();
+        it[it.len() / 2]
+    });
+    report(
+        &format!("first row of one match at 1 % of {}", log.name),
+        &format!("{}; read by two threads {}, and searched {}", ms(row), ms(read), ms(searched)),
+    );
+}
+
+/// Reads a file by two threads, a block at a time.
+fn read_by_two(path: &Path, wanted: Option<&str>) -> Duration {
+    let started = clock::monotonic();
+    let file = File::open(path).expect("opened");
+    let (next, found) = (AtomicU64::new(0), AtomicU64::new(0));
+    let finder = wanted.map(memchr::memmem::Finder::new);
+    let work = || {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let offset = next.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+            let count = file.read_at(&mut buffer, offset).expect("read");
+            if count == 0 {
+                return;
+            }
+            let is_found = finder.as_ref().is_some_and(|it| it.find(&buffer[..count]).is_some());
+            found.fetch_add(u64::from(is_found), Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+    std::hint::black_box(found.into_inner());
+    started.elapsed()
 }
 
 /// All matches, beside what it takes to read the file and to find its line ends.
@@ -138,35 +190,51 @@ fn summary(log: &Log) {
     }
 }
 
-/// 200 files of 5 MB on one clock: the newest screen, then page by page.
+/// 200 files of 5 MB on one clock: the newest screen, then page by page. Files that say the same at the same time have
+/// their pages and blocks end at the same time as well, which is the worst that can be.
 fn merge(dir: &Path) {
     const PAGES: usize = 300;
-    let logs: Vec<Log> =
-        (0..200).map(|number| Log::write_shaped(dir, &format!("merge-{number}"), 5 * MB, Shape::App)).collect();
-    for query in ["", "timeout"] {
-        let mut engine = Engine::new(TimeZone::UTC);
-        let mut first = None;
-        let time = median(PASSES, || {
-            engine = Engine::new(TimeZone::UTC);
-            let started = clock::monotonic();
-            logs.iter().for_each(|it| it.open(&engine));
-            first = Some(answer(&engine, request(query, Anchor::Tail)));
-            started.elapsed()
-        });
-        report(&format!("newest window of 200 files `{query}`"), &ms(time));
-        let mut window = first.expect("a window");
-        let mut times: Vec<Duration> = (0..PAGES)
-            .map(|_| {
-                let top = window.rows.as_ref().and_then(|it| it.first()?.position().cloned()).expect("a row");
+    for (what, seeds) in [("200 files", 200), ("200 files alike", 1)] {
+        let write = |number: u64| {
+            let lines = Lines { random: fastrand::Rng::with_seed(20_240_819 + number % seeds), ..Lines::new() };
+            Log::write_lines(dir, &format!("merge-{number}"), 5 * MB, lines)
+        };
+        let logs: Vec<Log> = (0..200).map(write).collect();
+        for query in ["", "timeout"] {
+            let mut engine = Engine::new(TimeZone::UTC);
+            let mut first = None;
+            let time = median(PASSES, || {
+                engine = Engine::new(TimeZone::UTC);
                 let started = clock::monotonic();
-                window = answer(&engine, request(query, Anchor::At(top)));
+                logs.iter().for_each(|it| it.open(&engine));
+                first = Some(answer(&engine, request(query, Anchor::Tail)));
                 started.elapsed()
-            })
-            .collect();
-        times.sort_unstable();
-        let figures = format!("p50 {}, p99 {}", ms(times[PAGES / 2]), ms(times[PAGES * 99 / 100]));
-        report(&format!("a page of 200 files `{query}`"), &figures);
+            });
+            report(&format!("newest window of {what} `{query}`"), &ms(time));
+            let mut window = first.expect("a window");
+            let mut processor = Vec::with_capacity(PAGES);
+            let mut times: Vec<Duration> = (0..PAGES)
+                .map(|_| {
+                    let top = window.rows.as_ref().and_then(|it| it.first()?.position().cloned()).expect("a row");
+                    let (started, before) = (clock::monotonic(), processor_time());
+                    window = answer(&engine, request(query, Anchor::At(top)));
+                    let time = started.elapsed();
+                    processor.push(processor_time() - before);
+                    time
+                })
+                .collect();
+            times.sort_unstable();
+            processor.sort_unstable();
+            let of = |it: &[Duration]| format!("p50 {}, p99 {}", ms(it[PAGES / 2]), ms(it[PAGES * 99 / 100]));
+            report(&format!("a page of {what} `{query}`"), &format!("{}; processor {}", of(&times), of(&processor)));
+        }
     }
+}
+
+/// Processor time of this process.
+fn processor_time() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(spent.tv_sec).unwrap_or(0), u32::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
 /// The records around a time in the middle, without an index.
@@ -260,9 +328,12 @@ impl Log {
     }
 
     fn write_shaped(dir: &Path, name: &str, bytes: u64, shape: Shape) -> Self {
+        Self::write_lines(dir, name, bytes, Lines { shape, ..Lines::new() })
+    }
+
+    fn write_lines(dir: &Path, name: &str, bytes: u64, mut lines: Lines) -> Self {
         let path = dir.join(name);
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&path).expect("created"));
-        let mut lines = Lines { shape, ..Lines::new() };
         let (mut written, mut middle) = (0, 0);
         let mut text = String::new();
         while written < bytes {

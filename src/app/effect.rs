@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::alert::Ring;
 use crate::domain::ids::{IncidentId, ProbeId};
+use crate::domain::probe::ProbeSetup;
 use crate::domain::query::saved::SavedQuery;
 use crate::domain::request::Request;
 use crate::domain::sanitise;
@@ -43,8 +44,9 @@ pub enum Effect {
     PickQuery(Vec<SavedQuery>),
     /// Lay something over the panes; the screen answers itself.
     Show(Sheet),
-    /// Run the probe of this name once in this very process, by its own config; comes back as `Event::RanHere`.
-    RunHere(ProbeId),
+    /// Run the probe of this name once in this very process, by its own config, else as the agent shows it; comes back as
+    /// `Event::RanHere`.
+    RunHere(ProbeId, Option<Box<ProbeSetup>>),
     /// Paint everything again.
     Redraw,
     /// Sound the bell, or ask the terminal for a desktop notification.

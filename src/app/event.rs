@@ -59,6 +59,8 @@ pub struct RanHere {
     pub target: String,
     /// What was found.
     pub outcome: Outcome,
+    /// This config has no such probe: it was run as the agent shows it.
+    pub as_shown: bool,
 }
 
 /// A mouse press or wheel turn.

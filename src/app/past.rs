@@ -296,7 +296,7 @@ fn changes(effect: &Effect) -> bool {
         Effect::Request(request) => request.changes(),
         Effect::Confirm { then, .. } => then.iter().any(changes),
         // What runs now says nothing of then.
-        Effect::RunHere(_) | Effect::Show(Sheet::Beside { .. }) => true,
+        Effect::RunHere(..) | Effect::Show(Sheet::Beside { .. }) => true,
         Effect::Show(Sheet::Silence(_) | Sheet::Maintenance(_) | Sheet::Acknowledge(_)) => true,
         _ => false,
     }

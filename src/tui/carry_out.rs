@@ -28,7 +28,7 @@ impl EventLoop<'_> {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Request(request) => return self.request(request),
-            Effect::RunHere(probe) => return self.run_here(probe),
+            Effect::RunHere(probe, shown) => return self.run_here(probe, shown.as_deref()),
             Effect::Copy { text, what } => return self.copy(text, &what),
             Effect::OpenEditor { incident, text } => return self.edit(incident, &text),
             Effect::Redraw => {

@@ -206,9 +206,9 @@ fn a_run_from_here_stands_beside_that_of_the_agent() {
     let asked: Vec<&Effect> = desk
         .effects
         .iter()
-        .filter(|it| matches!(it, Effect::RunHere(_) | Effect::Request(Request::RunProbe(_))))
+        .filter(|it| matches!(it, Effect::RunHere(..) | Effect::Request(Request::RunProbe(_))))
         .collect();
-    let [Effect::RunHere(here), Effect::Request(Request::RunProbe(theirs))] = asked.as_slice() else {
+    let [Effect::RunHere(here, Some(_)), Effect::Request(Request::RunProbe(theirs))] = asked.as_slice() else {
         panic!("both run: {asked:?}")
     };
     assert_eq!(here, theirs);
@@ -216,17 +216,21 @@ fn a_run_from_here_stands_beside_that_of_the_agent() {
     let setup = desk.model.board.probes.get(&probe).expect("a probe").setup.clone();
     assert!(desk.text().contains("running…"), "{}", desk.text());
     let outcome = run(desk.now, "10.9.9.9:443");
-    let ran =
-        Ok(Box::new(RanHere { kind: setup.kind.clone(), target: setup.target.clone(), outcome: outcome.clone() }));
+    let (kind, target) = (setup.kind.clone(), setup.target.clone());
+    let ran = Ok(Box::new(RanHere { kind, target, outcome: outcome.clone(), as_shown: false }));
     desk.event(Event::RanHere { probe: probe.clone(), ran });
     let text = desk.text();
     assert!(text.contains("here it answers in 40ms, the agent"), "{text}");
     assert!(text.contains("10.9.9.9:443"), "{text}");
     assert!(!text.contains("not the same"), "{text}");
 
-    let ran = Ok(Box::new(RanHere { kind: setup.kind, target: "https://other.example/".into(), outcome }));
+    assert!(!text.contains("as the agent shows it"), "{text}");
+
+    let target = "https://other.example/".into();
+    let ran = Ok(Box::new(RanHere { kind: setup.kind, target, outcome, as_shown: true }));
     desk.event(Event::RanHere { probe: probe.clone(), ran });
     assert!(desk.text().contains("not the same: the agent looks at"), "{}", desk.text());
+    assert!(desk.text().contains("as the agent shows it"), "{}", desk.text());
     desk.event(Event::RanHere { probe, ran: Err("the config of this screen has no probe `api`".into()) });
     assert!(desk.text().contains("not run here: the config of this screen has no probe `api`"), "{}", desk.text());
     desk.press("esc");
@@ -237,7 +241,7 @@ fn a_run_from_here_stands_beside_that_of_the_agent() {
 fn nothing_is_run_from_here_in_the_past() {
     let mut desk = in_past(120, 40);
     desk.press("1 h");
-    assert!(!desk.effects.iter().any(|it| matches!(it, Effect::RunHere(_))), "{:?}", desk.effects);
+    assert!(!desk.effects.iter().any(|it| matches!(it, Effect::RunHere(..))), "{:?}", desk.effects);
     assert!(desk.text().contains("this is the past: esc for live"), "{}", desk.text());
 }
 

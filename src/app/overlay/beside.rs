@@ -9,6 +9,7 @@ use crate::app::effect::{Effect, Sheet};
 use crate::app::event::RanHere;
 use crate::app::model::Model;
 use crate::app::overlay::Answer;
+use crate::domain::board::Board;
 use crate::domain::format;
 use crate::domain::host::Way;
 use crate::domain::ids::ProbeId;
@@ -41,11 +42,14 @@ pub struct Beside {
     scroll: Scroll,
 }
 
-/// Has a probe run in both places and shows what comes of it. `before`: when the agent ran it last.
-pub fn ask(probe: ProbeId, before: Option<Timestamp>) -> Vec<Effect> {
+/// Has a probe run in both places and shows what comes of it.
+pub fn ask(probe: ProbeId, board: &Board) -> Vec<Effect> {
+    let state = board.probes.get(&probe);
+    let before = state.and_then(|it| it.last()).map(|it| it.at);
+    let shown = state.map(|it| Box::new(it.setup.clone()));
     vec![
         Effect::Show(Sheet::Beside { probe: probe.clone(), before }),
-        Effect::RunHere(probe.clone()),
+        Effect::RunHere(probe.clone(), shown),
         Effect::Request(Request::RunProbe(probe)),
     ]
 }
@@ -74,8 +78,7 @@ impl Beside {
         match (key.code, key.ctrl) {
             // Answers of the last time must have come, so that one is not taken for the next.
             (KeyCode::Char('r'), false) if self.here.is_some() => {
-                let before = self.theirs(model).map(|it| it.at);
-                Answer::Effects(ask(self.probe.clone(), before))
+                Answer::Effects(ask(self.probe.clone(), &model.board))
             }
             (KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | 'h'), _) => Answer::Close,
             _ => Answer::Stay,
@@ -120,6 +123,16 @@ impl Beside {
                 state.setup.kind, state.setup.target, ran.kind, ran.target
             );
             say(&text, Role::NoticeWarn);
+        }
+        if let Some(Ok(ran)) = &self.here
+            && ran.as_shown
+        {
+            let text = format!(
+                "no entry of `{}` is read here: it was run as the agent shows it, without headers, credentials and \
+                 other settings that stay there",
+                self.probe.name()
+            );
+            say(&text, Role::NoticeInfo);
         }
         say("", Role::Text);
         let column = width.saturating_sub(BETWEEN) / 2;

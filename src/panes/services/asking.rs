@@ -33,8 +33,7 @@ impl ServicesPane {
     /// Has a probe run by the agent and here, to tell a service that is down from an agent that cannot see it.
     pub(super) fn run_beside(&self, cx: &Context<'_>) -> Vec<Effect> {
         let Some(probe) = self.selected(cx.board) else { return nothing_there() };
-        let before = cx.board.probes.get(&probe).and_then(|it| it.last()).map(|it| it.at);
-        beside::ask(probe, before)
+        beside::ask(probe, cx.board)
     }
 
     /// Opens the form that acknowledges: what is in trouble of what is selected, also when somebody has seen it.

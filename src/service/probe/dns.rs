@@ -36,6 +36,9 @@ const ANSWERS_MAX: usize = 64;
 /// A datagram may be lost: so often the question is sent in all, spread over the time there is.
 const SENT_MAX: u32 = 3;
 
+/// What is shown in the place of a server when the host's own is asked.
+pub const OWN_SERVER: &str = "the host's own server";
+
 /// `dns` in the config.
 pub const KIND: Kind<dyn Probe> = Kind {
     name: "dns",
@@ -132,7 +135,7 @@ impl Probe for DnsProbe {
     }
 
     fn target(&self) -> String {
-        let server = self.server.as_ref().map_or("the host's own server".into(), |(host, port)| match port {
+        let server = self.server.as_ref().map_or(OWN_SERVER.into(), |(host, port)| match port {
             &PORT => host.clone(),
             _ => net::shown(host, *port),
         });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hotseat::config;
 use hotseat::domain::ids::HostId;
+use hotseat::domain::probe::beside::verdict;
 use hotseat::domain::probe::outcome::{Cause, Outcome, Phase, ProbeResult};
 use hotseat::service::probe::Place;
 use hotseat::service::probe::run::run_once;
@@ -27,6 +28,10 @@ fn words(outcome: &Outcome) -> (ProbeResult, &str, &str) {
 }
 
 fn dnsmasq() -> Option<Peer> {
+    dnsmasq_with(|_| {})
+}
+
+fn dnsmasq_with(change: impl Fn(&mut Command)) -> Option<Peer> {
     let program = program("dnsmasq")?;
     Some(Peer::start(|port| {
         let mut command = Command::new(&program);
@@ -40,6 +45,7 @@ fn dnsmasq() -> Option<Peer> {
             "127.0.0.1",
         ]);
         command.args(["--pid-file=", "-p", &port.to_string(), "--user=root", "--local=/test/", "--local-ttl=77"]);
+        change(&mut command);
         command.args(["--host-record=two.test,203.0.113.7", "--host-record=two.test,203.0.113.8"]);
         command.args(["--mx-host=two.test,mail.test,10", "--ptr-record=7.113.0.203.in-addr.arpa,two.test"]);
         for number in 0..60 {
@@ -266,6 +272,41 @@ async fn this_host_is_looked_at() {
     assert_eq!(outcome.result, ProbeResult::Fail);
     let outcome = look("host = { interface = 'none0' }").await;
     assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Fail, "no interface"));
+}
+
+/// The agent's resolver does not know what the one of this session knows, or nobody does: these are two outages.
+#[tokio::test]
+async fn two_resolvers_tell_a_service_that_is_down_from_an_agent_that_cannot_find_it() {
+    // Of a name that only one of them has.
+    let knows = |command: &mut Command| {
+        command.arg("--host-record=moved.test,203.0.113.9");
+    };
+    let (Some(agents), Some(ours)) = (dnsmasq(), dnsmasq_with(knows)) else { return };
+    let ask = |server: &Peer, name: &str| {
+        format!(
+            "dns = {{ name = '{name}', server = '{}' }}\nexpect = 'rcode == NOERROR'\ntimeout = '20s'",
+            server.address()
+        )
+    };
+    let both = async |name: &str| {
+        let (agent, here) = (look(&ask(&agents, name)).await, look(&ask(&ours, name)).await);
+        (verdict(&agent, &here), verdict(&here, &agent))
+    };
+    let (agents_fault, ours_fault) = both("moved.test").await;
+    assert!(agents_fault.starts_with("here it answers in "), "{agents_fault}");
+    assert!(
+        agents_fault.contains("NXDOMAIN") && agents_fault.ends_with("its resolver answers otherwise"),
+        "{agents_fault}"
+    );
+    assert!(ours_fault.starts_with("the agent is answered in "), "{ours_fault}");
+    assert!(ours_fault.ends_with("this session's resolver answers otherwise"), "{ours_fault}");
+    let (down, _) = both("gone.test").await;
+    assert!(
+        down.starts_with("it fails from both in the same way (") && down.ends_with("it is not the agent"),
+        "{down}"
+    );
+    let (well, _) = both("two.test").await;
+    assert!(well.starts_with("it answers both: "), "{well}");
 }
 
 #[tokio::test]

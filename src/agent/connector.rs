@@ -28,8 +28,10 @@ use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
 
 /// The first pause before a lost runtime is looked for again; each one after it is twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// The longest: looking for a socket costs nothing, and an agent that is back must be seen soon.
+/// The longest to another host: each try is a process of ssh.
 const RETRY_MAX: Duration = Duration::from_secs(4);
+/// The longest on this host: looking for a socket costs nothing, and whoever took over must be seen soon.
+const RETRY_HERE_MAX: Duration = Duration::from_secs(1);
 /// What is tried at the start while somebody holds the host and does not answer yet: they may just be starting.
 const START_PATIENCE: Duration = Duration::from_millis(1_500);
 /// What an agent that asked for room gets to take it, and what others get whose screen went on after they left.
@@ -462,7 +464,7 @@ async fn stay_lost<W: World>(
     loop {
         // Jittered, so that twenty screens do not come back in one instant.
         let wait = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
-        pause = (pause * 2).min(RETRY_MAX);
+        pause = (pause * 2).min(if world.is_far() { RETRY_MAX } else { RETRY_HERE_MAX });
         let is_free = world.is_free();
         is_silent |= began.elapsed() >= END_PATIENCE;
         let ends = if is_free || !is_silent || !world.may_begin() { None } else { world.stuck() };

@@ -155,8 +155,17 @@ impl Drop for Bound {
 /// # Errors
 /// When no place allows it; what is wrong with each, in words.
 pub fn bind(places: &Places, share: Option<Share>) -> Result<(UnixListener, Bound), String> {
+    bind_on(file_system::of(&places.state_dir), places, share)
+}
+
+/// As [`bind`], on a file system of this name and kind.
+fn bind_on(
+    file_system: (&'static str, Kind),
+    places: &Places,
+    share: Option<Share>,
+) -> Result<(UnixListener, Bound), String> {
     let first = places.first();
-    let tried = match file_system::of(&places.state_dir) {
+    let tried = match file_system {
         (name, Kind::Network) => Err(format!("the directory is on {name}, which other hosts see as well")),
         _ => bind_at(&first, share).map_err(|error| brief(&error)),
     };
@@ -404,6 +413,42 @@ mod tests {
         fs::set_permissions(planted, fs::Permissions::from_mode(0o777)).expect("set");
         let why = bind(&places, None).expect_err("no place is left");
         assert!(why.ends_with("its folder is not ours alone (take it away)"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn on_a_network_file_system_the_socket_is_one_of_this_host_and_is_found() {
+        let (dir, places) = setup();
+        for name in ["NFS", "CIFS"] {
+            let (_listener, bound) = bind_on((name, Kind::Network), &places, None).expect("elsewhere");
+            let why = format!("the directory is on {name}, which other hosts see as well");
+            assert_eq!(bound.elsewhere, Some(why));
+            assert!(!places.first().exists() && bound.path().starts_with(&dir));
+            assert_eq!(mode(bound.path()), 0o600);
+            connect(&places).await.expect("found");
+        }
+        // A program that answers for the files may be on this host, and usually is.
+        let (_listener, bound) = bind_on(("FUSE", Kind::Fuse), &places, None).expect("bound");
+        assert_eq!(bound.path(), places.first());
+    }
+
+    #[test]
+    fn without_any_place_each_is_named_with_what_is_wrong_with_it() {
+        let (dir, places) = setup();
+        let nowhere = dir.path().join("none");
+        let places = Places { temp_dir: nowhere.clone(), ..places };
+        let why = bind_on(("NFS", Kind::Network), &places, None).expect_err("no place is left");
+        let folder = format!("hotseat-{}", rustix::process::getuid().as_raw());
+        let tried = [places.first(), nowhere.join(folder).join(places.name())];
+        assert_eq!(
+            why,
+            format!(
+                "`{}`: the directory is on NFS, which other hosts see as well; `{}`: no such file or directory",
+                tried[0].display(),
+                tried[1].display()
+            )
+        );
+        let said = crate::agent::server::ServeError::NoPlace(why).to_string();
+        assert!(said.ends_with("(put the state directory on a disk of this host, at a short path)"), "{said}");
     }
 
     #[tokio::test]

@@ -24,6 +24,8 @@ const MISTAKES_MAX: usize = 20;
 pub struct Before {
     health: Option<Health>,
     gone: Option<Visitor>,
+    /// The config on disk was refused for the same reasons: a changed file and a signal about it are one event.
+    is_refused: bool,
 }
 
 impl Before {
@@ -36,6 +38,9 @@ impl Before {
             }
             Fact::Presence(PresenceFact::Went { screen }) => {
                 before.gone = board.presence.iter().find(|(it, _)| it == screen).map(|(_, it)| it.visitor.clone());
+            }
+            Fact::Runtime(RuntimeFact::ConfigRejected { errors }) => {
+                before.is_refused = board.config.rejected == *errors;
             }
             _ => {}
         }
@@ -76,6 +81,9 @@ pub fn tell(before: &Before, board: &Board, envelope: &Envelope) {
         }
         Fact::Log(LogFact::State { source, state: SourceState::Failed(why) }) => {
             tracing::warn!(log = source.name(), why, "log failed");
+        }
+        Fact::Runtime(RuntimeFact::ConfigRejected { .. }) if before.is_refused => {
+            tracing::info!("config read again and rejected as before");
         }
         Fact::Runtime(fact) => runtime(fact),
         _ => {}

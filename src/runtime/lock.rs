@@ -62,6 +62,12 @@ impl StateLock {
     /// # Errors
     /// When the file cannot be opened or the file system has no locks.
     pub fn acquire(state_dir: &Path, now: Timestamp) -> io::Result<Acquired> {
+        // Root may write everywhere; what it made here its owner could not open any more.
+        if rustix::process::geteuid().is_root()
+            && let Some(stranger) = stranger(state_dir)
+        {
+            return Ok(Acquired::Taken(stranger));
+        }
         let path = state_dir.join(FILE_NAME);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let (mut file, is_writable) = match opened {
@@ -146,11 +152,16 @@ impl StateLock {
     }
 }
 
-/// Whose directory it is when it is not ours, in words.
-fn stranger(state_dir: &Path) -> Option<String> {
+/// Whose directory it is when it is not ours, by login.
+pub fn other_owner(state_dir: &Path) -> Option<String> {
     let uid = fs::metadata(state_dir).ok()?.uid();
     let login = || paths::login_of(uid).unwrap_or_else(|| format!("uid-{uid}"));
-    (uid != rustix::process::geteuid().as_raw()).then(|| format!("the account `{}`, whose it is", login()))
+    (uid != rustix::process::geteuid().as_raw()).then(login)
+}
+
+/// The same in words.
+fn stranger(state_dir: &Path) -> Option<String> {
+    other_owner(state_dir).map(|it| format!("the account `{it}`, whose it is"))
 }
 
 /// Reads who holds a state directory or did so last; `None` when nobody ever did or it cannot be read.

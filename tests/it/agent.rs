@@ -23,6 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::peer::{free_port, program};
 use crate::support::pty::{Launch, Pty};
 use crate::support::web::{Said, Web};
+use crate::wire::say_skipped;
 
 /// How long a test waits before it says that nothing comes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -189,7 +190,7 @@ fn a_service_manager_is_told_of_start_reload_life_and_end() {
     let said = heard(&manager, "READY=1");
     assert!(said.contains("config not taken into use: 1 mistake"), "{said}");
     agent.until("config rejected");
-    // Once: whoever is woken by errors in the log is not woken three times by one.
+    // Once, also when the changed file is seen before the signal: whoever is woken by errors is not woken again.
     let log = agent.said();
     let errors: Vec<&str> = log.lines().filter(|it| it.contains("level=error")).collect();
     assert!(errors.len() == 1 && errors[0].contains("unknown key `expct`"), "{log}");
@@ -248,6 +249,53 @@ fn the_status_of_an_agent_that_was_stopped_does_not_say_that_none_runs() {
     assert_eq!(asked.status.code(), Some(1));
     assert!(!said.contains("none runs") && said.contains("does not answer"), "{said}");
     assert!(said.contains(&format!("pid {pid}, which is stopped")) && said.contains("kill -CONT"), "{said}");
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success(), "{}", agent.said());
+}
+
+#[test]
+fn the_state_directory_of_another_account_is_left_alone_with_a_word_about_what_to_do() {
+    const SOMEBODY: u32 = 65_534;
+    let world = World::new("");
+    fs::create_dir(world.state()).expect("made");
+    if std::os::unix::fs::chown(world.state(), Some(SOMEBODY), None).is_err() {
+        return say_skipped("this account cannot give a directory to another one");
+    }
+    for arguments in [&["agent"][..], &["agent", "--wait"]] {
+        let asked = world.command(arguments).stderr(Stdio::piped()).output().expect("asked");
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert_eq!(asked.status.code(), Some(2), "{said}");
+        assert!(said.contains("this state directory belongs to the account `"), "{said}");
+        assert!(said.contains("sudo -u ") && said.contains("`--state-dir`"), "{said}");
+    }
+    let made = fs::read_dir(world.state()).expect("read").count();
+    assert_eq!(made, 0, "its owner could not open what another account makes there");
+}
+
+#[test]
+fn without_a_place_for_its_socket_an_agent_watches_and_says_what_to_do() {
+    const READ_ONLY: &str = r#"mount -t tmpfs -o ro none "$1" || exit 77; shift; exec "$@""#;
+    let world = World::new("");
+    fs::create_dir(world.state()).expect("made");
+    let log = world.path("agent.log");
+    let agent = world.command(&["agent"]);
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", READ_ONLY, "sh"]).arg(world.state()).arg(agent.get_program());
+    command.args(agent.get_args()).env_clear().envs(agent.get_envs().filter_map(|(key, it)| Some((key, it?))));
+    command.env("TMPDIR", world.state()).env("XDG_RUNTIME_DIR", world.state());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).expect("a log"));
+    let Ok(child) = command.spawn() else { return say_skipped("unshare not found") };
+    let mut agent = Agent { child, log };
+    let said = until("a word about the socket", || {
+        let has_ended = agent.child.try_wait().expect("a child").is_some();
+        let said = agent.said();
+        (has_ended || said.contains(WATCHES)).then_some(said)
+    });
+    if !said.contains(WATCHES) {
+        return say_skipped("no mount of one's own (the kernel's leave)");
+    }
+    let line = said.lines().find(|it| it.contains("screens cannot attach")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("read-only file system") && line.contains("put the state directory on a disk"), "{line}");
     agent.signal(Signal::TERM);
     assert!(agent.ended().success(), "{}", agent.said());
 }

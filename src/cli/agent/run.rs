@@ -29,7 +29,7 @@ use crate::config::{self, Loaded, paths};
 use crate::domain::host::Role;
 use crate::domain::presence::{Via, Visitor};
 use crate::registry::node::Commands;
-use crate::runtime::lock::{Acquired, StateLock};
+use crate::runtime::lock::{self, Acquired, StateLock};
 use crate::runtime::{Runtime, RuntimeSetup};
 
 /// Threads that run probes and everything that follows from them, when there are so many probes that one could be late.
@@ -187,6 +187,15 @@ impl Agent {
 
     /// Asks for the state directory, and waits for it when that is wanted.
     async fn claim(&mut self, state_dir: &Path, wait: bool) -> Result<Claimed, Failure> {
+        // It would never be ours, however long we wait.
+        if let Some(owner) = lock::other_owner(state_dir) {
+            let shown = state_dir.display();
+            return Err(Failure::usage(format!("this state directory belongs to the account `{owner}`: {shown}"))
+                .hint(format!(
+                    "run it as that account (`sudo -u {owner} hotseat agent`), or give this one a directory of its own \
+                     with `--state-dir`"
+                )));
+        }
         let (mut said, mut asked_at): (bool, Option<tokio::time::Instant>) = (false, None);
         let began = clock::timer();
         let mut beside = None;

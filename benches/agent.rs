@@ -144,7 +144,8 @@ fn attach() {
     }
     fs::write(&log, text + "2026-08-19T14:00:01Z WARN edge the newest line\n").expect("written");
     let more = format!("[[log]]\nname = \"app\"\nfile = {log:?}\n");
-    let config = "host = \"bench\"\n".to_string() + &probes(port, "interval = \"1s\"\n") + &more;
+    let promises = "interval = \"1s\"\nslo = \"99.9% / 30d\"\nbaseline = true\n";
+    let config = "[host]\nname = \"bench\"\n".to_string() + &probes(port, promises) + &more;
     let world = World::start_in(tempfile::tempdir().expect("a directory"), &config, remember);
     // Until each probe has as many outcomes as are kept.
     std::thread::sleep(Duration::from_secs(70));
@@ -179,18 +180,23 @@ fn attach() {
     }
 }
 
-/// Thirty days of the probes, one run in a hundred failed; every five minutes, because what is older is summed up anyway.
+/// Thirty days of the probes, one run in a hundred failed, with what is derived of it. What is older than a week is
+/// summed up by five minutes anyway, and has a run in each; after that there is one a minute.
 fn remember(state_dir: &Path) {
-    const RUNS: i64 = 30 * 24 * 12;
+    const OLD_RUNS: i64 = 23 * 24 * 12;
+    const RUNS: i64 = OLD_RUNS + 7 * 24 * 60;
+    let ago_s = |run: i64| if run < OLD_RUNS { (OLD_RUNS - run) * 300 + 7 * 86_400 } else { (RUNS - run) * 60 };
     fs::create_dir_all(state_dir).expect("a directory");
     let (opened_tx, opened_rx) = std::sync::mpsc::channel();
     let opened = move |_| opened_tx.send(()).expect("awaited");
     let store = Store::start(state_dir, Limits::default(), Box::new(|_| true), opened);
     opened_rx.recv().expect("opened");
-    let begin = clock::now() - SignedDuration::from_secs(RUNS * 300);
+    let now = clock::now();
+    let mut kept = vec![ProbeKept::default(); PROBES];
     for run in 0..RUNS {
         for probe in 0..PROBES {
-            let at = begin + SignedDuration::from_secs(run * 300);
+            let at = now - SignedDuration::from_secs(ago_s(run));
+            let pace = SignedDuration::from_secs(ago_s(run) - ago_s(run + 1));
             let failed = (run as usize + probe).is_multiple_of(100);
             let result = if failed { ProbeResult::Fail } else { ProbeResult::Ok };
             let trouble = failed.then(|| Trouble::new(Cause::Refused, "refused", "connection refused"));
@@ -198,9 +204,12 @@ fn remember(state_dir: &Path) {
             let evidence = Evidence { status: Some(200), ..Evidence::default() };
             let outcome =
                 Outcome { at, result, phases, trouble, evidence, lag: Duration::ZERO, latency_suspect: false };
-            let next = Some(at + SignedDuration::from_secs(300));
+            let next = Some(at + pace);
+            kept[probe].slo.push(at, failed, next, pace.unsigned_abs());
+            kept[probe].baseline.push(at, outcome.total());
+            let kept = kept[probe].clone();
             let probe = ProbeId::new(&HostId::new("bench"), &format!("p{probe}"));
-            store.record(Sample { probe, outcome: outcome.into(), next, kept: ProbeKept::default() });
+            store.record(Sample { probe, outcome: outcome.into(), next, kept });
         }
         if run % 100 == 99 || run == RUNS - 1 {
             let (done_tx, done_rx) = std::sync::mpsc::channel();

@@ -263,3 +263,52 @@ impl UnsentView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::alert::AlertFact;
+    use crate::domain::alert::delivery::DeliveryNews;
+    use crate::domain::effect::Effect;
+    use crate::domain::fact::{Actor, Envelope, Fact};
+    use crate::domain::ids::{HostId, ProbeId};
+    use crate::domain::probe::ProbeFact;
+    use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Phases, ProbeResult, Trouble};
+
+    #[test]
+    fn a_refused_page_is_not_said_to_be_on_its_way() {
+        let text = "[[notifier]]\nname = 'hook'\nwebhook = 'http://127.0.0.1:1/'\nwait = '0s'\n\
+                    [[probe]]\nname = 'api'\ntcp = '127.0.0.1:1'\nfail = '1/1'\nnotify = ['hook']\n";
+        let (config, errors) = crate::config::parse("c.toml", text);
+        assert!(errors.is_empty(), "{errors:?}");
+        let (host, now) = (HostId::new("h"), Timestamp::from_second(1_800_000_000).expect("a time"));
+        let probe = ProbeId::new(&host, "api");
+        let mut board = Board::default();
+        let mut fold = |fact| {
+            let envelope = Envelope { host: host.clone(), seq: board.seq + 1, at: now, actor: Actor::Runtime, fact };
+            board.apply(now, &envelope)
+        };
+        fold(Fact::Alert(AlertFact::Configured { rules: Box::new(config.alerts.clone()) }));
+        fold(Fact::Probe(ProbeFact::Configured { probe: probe.clone(), setup: config.probes[0].setup() }));
+        let outcome = Box::new(Outcome {
+            at: now,
+            result: ProbeResult::Fail,
+            phases: Phases::default(),
+            trouble: Some(Trouble::new(Cause::Refused, "refused", "nothing listens there")),
+            evidence: Evidence::default(),
+            lag: Duration::ZERO,
+            latency_suspect: false,
+        });
+        let effects = fold(Fact::Probe(ProbeFact::Outcome { probe, outcome, next: None }));
+        let mut sent = effects.into_iter().filter_map(|it| if let Effect::Commit(it) = it { Some(it) } else { None });
+        let page = sent.next().and_then(|it| it.deliveries.into_iter().next()).expect("a page");
+        let state = DeliveryState::Retrying { attempt: 1, next: now, error: "403".into(), refused: true };
+        let (id, key, notifier, action) = (page.id, page.key, page.notifier, page.action);
+        let news = DeliveryNews { id, key, notifier, action, at: now, state, durable: true };
+        fold(Fact::Alert(AlertFact::Delivery(Box::new(news))));
+        let text = View::new(now, &board, &[]).text(&TimeZone::UTC);
+        assert!(text.contains("refused by hook, see below") && !text.contains("sending to"), "{text}");
+    }
+}

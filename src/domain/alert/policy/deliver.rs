@@ -295,8 +295,13 @@ impl AlertBoard {
     pub(super) fn drop_acknowledgements(&mut self, run: &mut Run<'_>) {
         let has = |key: &String| self.alerts.get(key).is_some_and(|it| it.ended.is_none() && it.acked.is_some());
         let idle = |it: &Out| it.action == Action::Acknowledge && !it.keys.iter().any(has);
-        let idle: Vec<String> = self.outs.iter().filter(|(_, it)| idle(it)).map(|(id, _)| id.clone()).collect();
-        for id in idle {
+        let idle = self.outs.iter().filter(|(_, it)| idle(it));
+        let idle: Vec<(String, Out)> = idle.map(|(id, it)| (id.clone(), it.clone())).collect();
+        for (id, out) in idle {
+            for key in &out.keys {
+                let text = format!("`{}` is not told any more that somebody has seen it", out.notifier);
+                self.note_about(run, key, "delivery", &text);
+            }
             run.change.superseded.push(id.clone());
             self.settle(run, &id);
         }

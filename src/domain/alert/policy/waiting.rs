@@ -78,13 +78,6 @@ impl Waiting {
         self.entries.keys()
     }
 
-    /// All of them, in the order in which they were decided.
-    pub fn in_order(&self) -> Vec<&Entry> {
-        let mut all: Vec<&Entry> = self.entries.values().collect();
-        all.sort_by_key(|it| it.queued);
-        all
-    }
-
     /// Takes all of them out, in the order in which they were decided.
     pub fn take(&mut self) -> Vec<Entry> {
         std::mem::take(self).into()

@@ -70,7 +70,13 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
         _ => true,
     };
     let of_tables = of_pane.chain(global).filter(is_shown).filter_map(|it| hint(model, it));
-    let all: Vec<(String, String)> = urgent.into_iter().chain(unsaved(model)).chain(of_tables).collect();
+    let of_filter = if model.focus == PaneId::Logs { model.panes.logs.filter_hints() } else { &[] };
+    let of_filter = of_filter.iter().filter_map(|(command, label)| {
+        let key = model.keymap.label(Command::Pane(PaneCommand::Logs(*command)))?;
+        Some((key, label.to_string()))
+    });
+    let all: Vec<(String, String)> =
+        urgent.into_iter().chain(unsaved(model)).chain(of_filter).chain(of_tables).collect();
     hints::draw(theme, &all, help.as_ref(), area, buf);
     None
 }

@@ -94,13 +94,8 @@ impl LogsPane {
         if self.chips.is_empty() {
             return vec![Notice::info("no filter chips yet: `f` adds one, `!` hides what matches")];
         }
-        let first = self.chips.selected().is_none();
         self.chips.select_next(step);
-        if first {
-            return vec![Notice::info(
-                "space switches the chip, Enter edits, ! inverts, x removes, < > move, h l go on",
-            )];
-        }
+        // The footer says what the keys mean now.
         Vec::new()
     }
 
@@ -198,6 +193,7 @@ impl LogsPane {
         }
         if !self.search.is_empty() {
             self.search.clear();
+            self.scroll_back_from_hit();
             return Some(self.requery(cx));
         }
         None
@@ -242,6 +238,7 @@ impl LogsPane {
 
     /// Asks for the rows of another place; the screen goes there when they come.
     pub(super) fn jump(&mut self, cx: &Context<'_>, anchor: Anchor) -> Vec<Effect> {
+        self.seeks_hit = matches!(anchor, Anchor::Find { find: Find::Search, .. });
         vec![self.feed.ask_page(&self.ask(cx), anchor, Want::Jump)]
     }
 

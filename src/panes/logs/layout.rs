@@ -149,10 +149,13 @@ impl Layout<'_> {
     }
 }
 
-/// `(+14 lines)` for a record whose further lines are folded away; `+14` where room is short.
+/// `(+14 lines)` for a record whose further lines are folded away; `+14` where room is short. Says when what a query or
+/// a search was looking for stands only there.
 pub fn folded_note(record: &Record, room: usize) -> Option<String> {
     let more = record.lines.len().saturating_sub(1);
+    let is_below = !record.hits.is_empty() && record.hits.iter().all(|(line, _)| *line > 0);
     match (more, room < NOTE_ROOM) {
+        (1.., false) if is_below => Some(format!(" (+{more}, match)")),
         (0, _) => (record.cut_bytes > 0).then(|| " (cut)".to_string()),
         (_, true) => Some(format!(" +{more}")),
         (1, false) => Some(" (+1 line)".to_string()),

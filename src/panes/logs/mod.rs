@@ -190,6 +190,8 @@ struct Look {
     columns: Columns,
     // Cells scrolled out to the left.
     scrolled: usize,
+    // It was not the reader who scrolled, but a search that went to a hit.
+    scrolled_to_hit: bool,
 }
 
 /// What is kept while the whole screen shows the past.
@@ -226,6 +228,8 @@ pub struct LogsPane {
     away: Option<Away>,
     // The first snapshot has come.
     attached: bool,
+    // The jump that is on its way goes to a hit of the search.
+    seeks_hit: bool,
     // A jump pressed while another was on its way; the newest wins.
     queued: Option<(Find, bool)>,
     blame: Blame,
@@ -387,8 +391,28 @@ impl Pane for LogsPane {
                 (C::Inspect, "back"),
             ];
         }
+        if self.chips.selected().is_some() {
+            return &[
+                (C::Space, "on or off"),
+                (C::Open, "edit"),
+                (C::FilterOut, "invert"),
+                (C::RemoveChip, "remove"),
+                (C::ChipEarlier, "to the left"),
+                (C::ChipLater, "right"),
+                (C::Chips, "next"),
+            ];
+        }
         if self.selection.is_some() {
             return &[(C::Copy, "copy"), (C::Export, "write a file"), (C::Pin, "pin"), (C::Select, "end selecting")];
+        }
+        if self.detour.is_some() && !self.timeline.is_entered() {
+            return &[
+                (C::Open, "back to the matches"),
+                (C::Search, "search"),
+                (C::Inspect, "in full"),
+                (C::Copy, "copy"),
+                (C::Pin, "pin"),
+            ];
         }
         if !self.timeline.is_entered() {
             return &[];
@@ -415,6 +439,15 @@ impl Pane for LogsPane {
 }
 
 impl LogsPane {
+    /// What can be done with a filter, for the footer: these keys come before those that are always there.
+    pub fn filter_hints(&self) -> &'static [(LogsCommand, &'static str)] {
+        use LogsCommand as C;
+        if self.chips.active() == 0 {
+            return &[];
+        }
+        &[(C::Open, "all around"), (C::MoreContext, "context"), (C::RemoveChip, "remove"), (C::Chips, "chips")]
+    }
+
     /// Goes to the first record at or after a time (`:goto`).
     pub fn goto(&mut self, cx: &Context<'_>, at: Timestamp) -> Vec<Effect> {
         let mut effects = self.start(cx);

@@ -2,6 +2,7 @@
 
 use crate::app::effect::{Effect, Notice};
 use crate::domain::log::{Anchor, Row};
+use crate::domain::query::matcher::Pattern;
 use crate::panes::Context;
 use crate::panes::logs::feed::{Rows, Spot, Want};
 use crate::panes::logs::layout::{self, Arranged, Layout};
@@ -124,6 +125,7 @@ impl LogsPane {
     }
 
     pub(super) fn resume(&mut self) {
+        self.scroll_back_from_hit();
         self.reading = Reading::Following;
         self.queued = None;
         self.feed.drop_page_request();
@@ -396,11 +398,45 @@ impl LogsPane {
         let offset = self.line_of(cx, &spot).filter(|it| (0..height).contains(it)).unwrap_or(height / 3);
         self.feed.page.rows = rows;
         self.select(cx, at, offset);
+        if std::mem::take(&mut self.seeks_hit) {
+            self.show_hit(cx);
+        }
         let mut effects = self.inspect_again(cx);
         if let Some((find, backwards)) = self.queued.take() {
             effects.extend(self.find(cx, find, backwards));
         }
         effects
+    }
+
+    /// Scrolls to where the current record's first line holds the hit of the search, when that is cut off.
+    fn show_hit(&mut self, cx: &Context<'_>) {
+        let pattern = Pattern::regex(&self.search).ok().filter(|_| !self.look.wrap);
+        let (Some(pattern), Some(record)) = (pattern, self.current_record()) else { return };
+        let Some(text) = record.lines.first() else { return };
+        let Some(hit) = pattern.find_at(text.as_bytes(), 0) else { return };
+        let layout = self.layout(cx);
+        let before: usize = layout
+            .shown(record, 0)
+            .iter()
+            .map(|it| layout::cells(layout::slice(text, &(it.start..it.end.min(hit.start).max(it.start)))))
+            .sum();
+        let end = before + layout::cells(layout::slice(text, &hit));
+        // A mark of what is cut takes a cell at each end, the number of folded lines some more.
+        let note = layout::folded_note(record, layout.room()).map_or(0, |it| layout::cells(&it));
+        let room = layout.room().saturating_sub(note).max(2);
+        let is_seen = |scrolled: usize| before >= scrolled + usize::from(scrolled > 0) && end < scrolled + room;
+        if is_seen(self.look.scrolled) {
+            return;
+        }
+        self.look.scrolled = if is_seen(0) { 0 } else { before.saturating_sub(room / 3) };
+        self.look.scrolled_to_hit = self.look.scrolled > 0;
+    }
+
+    /// Shows the beginnings of the lines again, when a search has scrolled away from them.
+    pub(super) fn scroll_back_from_hit(&mut self) {
+        if std::mem::take(&mut self.look.scrolled_to_hit) {
+            self.look.scrolled = 0;
+        }
     }
 
     /// The screen line at which a loaded row begins, when that is not above the screen.

@@ -536,7 +536,7 @@ fn an_outage_reads_well_at_every_size() {
      14:51:29 I api          GET /orders 200 in 12 ms
      14:51:30 W api          pool nearly exhausted (60/64)
      14:51:31 I edge-lb      upstream api is healthy
-     14:51:32 E api          pool exhausted (64/64) waiting=812 req=8f2c (+2 lines)
+     14:51:32 E api          pool exhausted (64/64) waiting=812 req=8f2c (+2, match)
      14:51:33 E api          数据库连接失败: timeout after 30000 ms
      ~ api rotated, old file read to its end ~
     >14:51:34 W edge-lb      upstream api marked down
@@ -775,4 +775,42 @@ fn space_goes_down_a_page_as_in_every_pager() {
     assert!(first != one, "{screen}");
     desk.press("g g pgdn");
     assert_eq!(desk.screen(), screen);
+}
+
+#[test]
+fn a_search_scrolls_to_a_hit_that_is_cut_off_and_back() {
+    let long = format!("INFO {} needle {}", "x".repeat(200), "y".repeat(200));
+    let mut desk = Desk::new(60, 8, &["INFO needle first", &long, "INFO last"]);
+    desk.press("/ \"needle\" enter");
+    assert!(desk.selected().is_some_and(|it| it.contains("x needle y")), "{}", desk.screen());
+    desk.press("N");
+    assert!(desk.selected().is_some_and(|it| it.contains("I needle first")), "{}", desk.screen());
+    desk.press("n esc");
+    assert!(desk.selected().is_some_and(|it| it.contains("I xxxx")), "{}", desk.screen());
+    // Where the reader scrolled he stays.
+    desk.press("l esc");
+    assert!(desk.selected().is_some_and(|it| it.contains("…xxxx")), "{}", desk.screen());
+}
+
+#[test]
+fn a_match_among_folded_lines_is_said() {
+    let mut desk = Desk::new(80, 8, &["ERROR failed\n  at one\n  caused by: needle", "ERROR needle\n  at two"]);
+    desk.press("f \"needle\" enter");
+    let lines = desk.lines();
+    assert!(lines[0].ends_with("failed (+2, match)"), "{}", desk.screen());
+    assert!(lines[1].ends_with("needle (+1 line)"), "{}", desk.screen());
+}
+
+#[test]
+fn the_footer_says_what_keys_mean_where_they_mean_something_else() {
+    let hints = |desk: &Desk| desk.pane.mode_hints().iter().map(|it| it.1).collect::<Vec<_>>().join(" ");
+    let mut desk = Desk::numbered(80, 10, 40);
+    assert!(hints(&desk).is_empty() && desk.pane.filter_hints().is_empty());
+    desk.press("L e");
+    assert!(hints(&desk).is_empty());
+    assert_eq!(desk.pane.filter_hints()[0].1, "all around");
+    desk.press("enter");
+    assert!(hints(&desk).starts_with("back to the matches"), "{}", hints(&desk));
+    desk.press("enter C");
+    assert!(hints(&desk).starts_with("on or off edit invert"), "{}", hints(&desk));
 }

@@ -61,8 +61,16 @@ fn first_line(bytes: &[u8]) -> &[u8] {
     lines(bytes).next().unwrap_or_default()
 }
 
+/// The lines of a text that may be long: only as many line ends are looked for as lines are asked for.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|it| *it == b'\n').map(|it| it.strip_suffix(b"\r").unwrap_or(it))
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr::memchr(b'\n', text);
+        rest = end.map(|it| &text[it + 1..]);
+        let line = &text[..end.unwrap_or(text.len())];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ use crate::logstore::stamp::StampReader;
 /// Names that the header of a plain text line gives by their place.
 const HEADER_NAMES: [&str; 4] = ["thread", "logger", "pid", "message"];
 
+/// Places for the values that were compared last, a power of two: there are few statuses.
+const VERDICTS: usize = 16;
+
 /// What may pass, in a block, in order.
 pub(super) struct Sieve<'m> {
     test: &'m FieldTest,
@@ -25,6 +28,8 @@ pub(super) struct Sieve<'m> {
     has_haproxy: Option<bool>,
     layouts: Layouts,
     reader: StampReader,
+    /// Values of up to seven bytes, with their length, and whether they pass.
+    verdicts: [(u64, bool); VERDICTS],
     /// The next place of the name that may pass, once it was looked for; nothing when there is none.
     named: Option<Option<Range<usize>>>,
     /// The same for a line with the field in its place.
@@ -42,6 +47,8 @@ impl<'m> Sieve<'m> {
             has_haproxy: None,
             layouts: Layouts::default(),
             reader,
+            // No value is this long.
+            verdicts: [(u64::MAX, false); VERDICTS],
             named: None,
             placed: None,
         }
@@ -68,7 +75,23 @@ impl<'m> Sieve<'m> {
         first
     }
 
-    fn next_named(&self, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
+    /// Whether a value passes. Reading a number costs more than all the rest of a line.
+    fn passes(&mut self, value: &[u8]) -> bool {
+        let mut key = [0; 8];
+        let Some(text) = key.get_mut(..value.len()).filter(|it| it.len() < 8) else {
+            return self.test.passes(Some(value));
+        };
+        text.copy_from_slice(value);
+        key[7] = value.len() as u8;
+        let key = u64::from_le_bytes(key);
+        let place = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % VERDICTS;
+        if self.verdicts[place].0 != key {
+            self.verdicts[place] = (key, self.test.passes(Some(value)));
+        }
+        self.verdicts[place].1
+    }
+
+    fn next_named(&mut self, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
         loop {
             let hit = self.name.find_at(bytes, at)?;
             if self.passes_behind(bytes, hit.end) != Some(false) {
@@ -79,7 +102,7 @@ impl<'m> Sieve<'m> {
     }
 
     /// Whether the value behind a name passes; `None` when that is not plain to see.
-    fn passes_behind(&self, bytes: &[u8], end: usize) -> Option<bool> {
+    fn passes_behind(&mut self, bytes: &[u8], end: usize) -> Option<bool> {
         let blanks = |at: usize| bytes[at..].iter().take_while(|it| matches!(it, b' ' | b'\t' | b'\n' | b'\r')).count();
         match bytes.get(end)? {
             b'"' => {
@@ -98,19 +121,19 @@ impl<'m> Sieve<'m> {
         }
     }
 
-    fn passes_json(&self, bytes: &[u8], at: usize) -> Option<bool> {
+    fn passes_json(&mut self, bytes: &[u8], at: usize) -> Option<bool> {
         match bytes.get(at)? {
             b'"' => self.passes_quoted(bytes, at + 1),
             b'{' | b'[' => None,
             _ => {
                 let is_end = |it: &u8| matches!(it, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
                 let length = bytes[at..].iter().position(is_end)?;
-                Some(self.test.passes(Some(&bytes[at..at + length])))
+                Some(self.passes(&bytes[at..at + length]))
             }
         }
     }
 
-    fn passes_pair(&self, bytes: &[u8], at: usize) -> Option<bool> {
+    fn passes_pair(&mut self, bytes: &[u8], at: usize) -> Option<bool> {
         if bytes.get(at)? == &b'"' {
             return self.passes_quoted(bytes, at + 1);
         }
@@ -118,12 +141,12 @@ impl<'m> Sieve<'m> {
         let value = &bytes[at..at + length];
         let is_inside = |it: &u8| !matches!(it, b',' | b';' | b')' | b']' | b'}');
         let end = value.iter().rposition(is_inside).map_or(0, |it| it + 1);
-        Some(self.test.passes(Some(&value[..end])))
+        Some(self.passes(&value[..end]))
     }
 
-    fn passes_quoted(&self, bytes: &[u8], at: usize) -> Option<bool> {
+    fn passes_quoted(&mut self, bytes: &[u8], at: usize) -> Option<bool> {
         let end = at + memchr::memchr2(b'"', b'\\', &bytes[at..])?;
-        (bytes[end] == b'"').then(|| self.test.passes(Some(&bytes[at..end])))
+        (bytes[end] == b'"').then(|| self.passes(&bytes[at..end]))
     }
 
     fn next_placed(&mut self, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
@@ -131,7 +154,7 @@ impl<'m> Sieve<'m> {
             if self.is_status
                 && let Some((status, end)) = self.layouts.status(bytes, at)
             {
-                if self.test.passes(Some(status)) {
+                if self.passes(status) {
                     return Some(at..at);
                 }
                 at = end;
@@ -151,6 +174,9 @@ impl<'m> Sieve<'m> {
         let line = &bytes[at..end];
         let has_haproxy = || memchr::memmem::find(bytes, b"haproxy").is_some();
         let has_haproxy = !self.is_status || *self.has_haproxy.get_or_insert_with(has_haproxy);
+        if !has_haproxy && memchr::memchr2(b']', b'}', line).is_none() {
+            return false;
+        }
         let stamp_end = match self.layouts.moment(bytes, at) {
             Some(moment) => moment.stamp_end,
             None => {

@@ -21,8 +21,10 @@ use crate::logstore::walk::ahead::Ahead;
 use crate::logstore::walk::stretches::{Run, StretchId};
 use crate::logstore::walk::{Bound, Direction, Ground, Place, Placed, Step, Walk};
 
-/// Walks that have to read before it is worth another thread.
+/// Walks that have to read before they are stepped all at once, and before that is worth another thread: a step takes
+/// some 30 µs, and a thread that has to wait for a busy core much longer.
 const MIN_SHARED_WALKS: usize = 4;
+const MIN_THREADED_WALKS: usize = 32;
 /// Stretches without a match before the blocks ahead are searched.
 const BARREN_STRETCHES: u32 = 4;
 /// Blocks searched ahead at first, and at most: 4 and 64 MiB, the latter some milliseconds.
@@ -287,7 +289,8 @@ impl<'a> Merge<'a> {
             });
             (*index, step)
         };
-        let share = walks.len().div_ceil(help.threads);
+        let threads = if walks.len() < MIN_THREADED_WALKS { 1 } else { help.threads };
+        let share = walks.len().div_ceil(threads);
         let steps: Vec<(usize, Step)> = std::thread::scope(|scope| {
             let (own, others) = walks.split_at_mut(share);
             let others: Vec<_> = others

@@ -22,6 +22,8 @@ pub struct LineInput {
     // Index into `history` while looking back; the text before it started is kept in `pending`.
     looking: Option<usize>,
     pending: String,
+    // The text is a proposal that nobody has touched: typing replaces it, moving the cursor keeps it.
+    proposed: bool,
 }
 
 impl LineInput {
@@ -35,6 +37,21 @@ impl LineInput {
         self.text = text.chars().filter(|it| !it.is_control()).collect();
         self.cursor = self.text.len();
         self.looking = None;
+        self.proposed = false;
+    }
+
+    /// Proposes a text, as if it were selected: what is typed replaces it, a key that moves keeps it to be edited.
+    pub fn propose(&mut self, text: &str) {
+        self.set_text(text);
+        self.proposed = !self.text.is_empty();
+    }
+
+    /// Removes a proposal that is about to be replaced.
+    fn replace_proposal(&mut self) {
+        if std::mem::take(&mut self.proposed) {
+            self.text.clear();
+            self.cursor = 0;
+        }
     }
 
     /// Takes the text out and remembers it.
@@ -42,6 +59,7 @@ impl LineInput {
         let text = std::mem::take(&mut self.text);
         self.cursor = 0;
         self.looking = None;
+        self.proposed = false;
         if !text.is_empty() && self.history.last() != Some(&text) {
             self.history.push(text.clone());
             if self.history.len() > HISTORY_MAX {
@@ -58,6 +76,7 @@ impl LineInput {
             .map(|it| if it == '\n' || it == '\t' { ' ' } else { it })
             .filter(|it| !it.is_control())
             .collect();
+        self.replace_proposal();
         self.text.insert_str(self.cursor, &clean);
         self.cursor += clean.len();
     }
@@ -65,10 +84,18 @@ impl LineInput {
     /// Takes an editing key. Returns `false` for keys that mean nothing here (Enter, Esc, Tab, …).
     pub fn key(&mut self, key: &Key) -> bool {
         if let Some(it) = key.typed() {
+            self.replace_proposal();
             self.text.insert(self.cursor, it);
             self.cursor += it.len_utf8();
             return true;
         }
+        let removes = matches!(key.code, KeyCode::Backspace | KeyCode::Delete)
+            || (key.ctrl && matches!(key.code, KeyCode::Char('h' | 'd' | 'w' | 'u' | 'k')));
+        if removes && self.proposed {
+            self.replace_proposal();
+            return true;
+        }
+        let proposed = std::mem::take(&mut self.proposed);
         match (key.code, key.ctrl, key.alt) {
             (KeyCode::Left, false, false) | (KeyCode::Char('b'), true, _) => self.cursor = self.before(),
             (KeyCode::Right, false, false) | (KeyCode::Char('f'), true, _) => self.cursor = self.after(),
@@ -85,7 +112,10 @@ impl LineInput {
             (KeyCode::Char('k'), true, _) => self.remove(self.cursor..self.text.len()),
             (KeyCode::Up, ..) => self.look(-1),
             (KeyCode::Down, ..) => self.look(1),
-            _ => return false,
+            _ => {
+                self.proposed = proposed;
+                return false;
+            }
         }
         true
     }
@@ -148,6 +178,7 @@ pub fn draw(theme: &Theme, prefix: &str, input: &LineInput, area: Rect, buf: &mu
         hidden += grapheme.width();
         skipped += grapheme.len();
     }
+    let style = if input.proposed { theme.style(Role::Selection) } else { style };
     buf.set_stringn(start, area.y, &input.text[skipped..], room, style);
     Position::new(start + (to_cursor - hidden) as u16, area.y)
 }
@@ -162,6 +193,31 @@ mod tests {
         input.paste("ae\u{301}");
         input.key(&Key::plain(KeyCode::Backspace));
         assert_eq!(input.text(), "a");
+    }
+
+    #[test]
+    fn a_proposal_is_replaced_by_what_is_typed_and_kept_by_what_moves() {
+        let proposed = |keys: &[Key]| {
+            let mut input = LineInput::default();
+            input.propose("web 503");
+            for key in keys {
+                input.key(key);
+            }
+            input.text().to_string()
+        };
+        assert_eq!(proposed(&[Key::char('e'), Key::char('d')]), "ed");
+        assert_eq!(proposed(&[Key::plain(KeyCode::End), Key::char('!')]), "web 503!");
+        assert_eq!(proposed(&[Key::plain(KeyCode::Left), Key::char('!')]), "web 50!3");
+        assert_eq!(proposed(&[Key::plain(KeyCode::Backspace)]), "");
+        assert_eq!(
+            proposed(&[Key::plain(KeyCode::Tab), Key::char('x')]),
+            "x",
+            "a key that means nothing touches nothing"
+        );
+        let mut input = LineInput::default();
+        input.propose("web 503");
+        input.paste("edge");
+        assert_eq!(input.text(), "edge");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Needs {
     pub header_rows: u16,
     /// Rows that each pane can fill, in screen order; 0 leaves its title, while it has not the focus.
     pub wanted: [u16; PaneId::ALL.len()],
+    /// Rows of the services down to the last that is in trouble: the other panes give way for them.
+    pub urgent: u16,
 }
 
 impl Needs {
@@ -69,6 +71,10 @@ const SIDE_COLUMNS: u16 = 100;
 const SIDE_ROWS: u16 = 26;
 const THREE_COLUMNS: u16 = 160;
 const THREE_ROWS: u16 = 36;
+/// Rows that the logs keep whatever is red: fewer show no course of things.
+const LOGS_LEAST: u16 = 4;
+/// Rows that the incident keeps beside what is red: the newest entry above the prompt.
+const INCIDENT_LEAST: u16 = 3;
 
 impl Areas {
     /// Divides a screen.
@@ -126,13 +132,27 @@ impl Areas {
             true => 0,
             false => wanted.min(share(bodies, percent)).max(least),
         };
-        let backups = rows(PaneId::Backups, backups, 12, 1);
-        let incident = rows(PaneId::Incident, incident, 30, 3);
+        let mut backups = rows(PaneId::Backups, backups, 12, 1);
+        let mut incident = rows(PaneId::Incident, incident, 30, incident.clamp(2, INCIDENT_LEAST));
         let spare = bodies.saturating_sub(backups + incident).saturating_sub(logs);
-        let services = match needs.is_closed(PaneId::Services) {
+        let mut services = match needs.is_closed(PaneId::Services) {
             true => 0,
             false => services.min(share(bodies, 30).max(spare)).max(2),
         };
+        // What is red must be in sight: backups give way first, then logs, then the incident. The pane that a person
+        // works in keeps what it has.
+        let mut logs = bodies.saturating_sub(services + backups + incident);
+        for (pane, rows, least) in [
+            (PaneId::Backups, &mut backups, 1),
+            (PaneId::Logs, &mut logs, LOGS_LEAST),
+            (PaneId::Incident, &mut incident, INCIDENT_LEAST),
+        ] {
+            if pane != needs.focus {
+                let given = rows.saturating_sub(least).min(needs.urgent.saturating_sub(services));
+                *rows -= given;
+                services += given;
+            }
+        }
         self.rows(room, |it| match it {
             PaneId::Services => services + 1,
             PaneId::Backups => backups + 1,
@@ -146,7 +166,8 @@ impl Areas {
         let below = incident.min(share(room.height, 30)).max(4);
         let bottom = if needs.is_closed(PaneId::Incident) { 1 } else { below + 1 };
         let spare = room.height.saturating_sub(bottom + 2).saturating_sub(logs);
-        let above = services.max(backups).min(share(room.height, 32).max(spare)).max(4);
+        let most = room.height.saturating_sub(bottom + 2 + LOGS_LEAST);
+        let above = services.max(backups).min(share(room.height, 32).max(spare)).max(needs.urgent.min(most)).max(4);
         let top = if needs.are_closed(&[PaneId::Services, PaneId::Backups]) { 1 } else { above + 1 };
         let (left, right) = self.columns(Rect { height: top, ..room }, 60);
         self.panes.push(pane(PaneId::Services, left));
@@ -158,7 +179,9 @@ impl Areas {
     fn three(&mut self, room: Rect, needs: &Needs) {
         let [services, logs, backups, incident] = needs.wanted;
         let spare = room.height.saturating_sub(2).saturating_sub(logs);
-        let rows = services.max(backups).max(incident).min(share(room.height, 42).max(spare)).max(6);
+        let most = room.height.saturating_sub(2 + LOGS_LEAST);
+        let rows = services.max(backups).max(incident).min(share(room.height, 42).max(spare));
+        let rows = rows.max(needs.urgent.min(most)).max(6);
         let others = [PaneId::Services, PaneId::Backups, PaneId::Incident];
         let top = if needs.are_closed(&others) { 1 } else { rows + 1 };
         let above = Rect { height: top, ..room };
@@ -204,7 +227,7 @@ mod tests {
     use super::*;
 
     fn divide(width: u16, height: u16, focus: PaneId, zoomed: bool) -> Areas {
-        let needs = Needs { focus, zoomed, header_rows: 2, wanted: [u16::MAX; 4] };
+        let needs = Needs { focus, zoomed, header_rows: 2, wanted: [u16::MAX; 4], urgent: 0 };
         Areas::divide(Rect::new(0, 0, width, height), &needs)
     }
 
@@ -222,7 +245,8 @@ mod tests {
 
     #[test]
     fn rows_that_a_pane_cannot_fill_go_to_the_logs() {
-        let needs = Needs { focus: PaneId::Logs, zoomed: false, header_rows: 1, wanted: [3, u16::MAX, 1, 3] };
+        let needs =
+            Needs { focus: PaneId::Logs, zoomed: false, header_rows: 1, wanted: [3, u16::MAX, 1, 3], urgent: 0 };
         let areas = Areas::divide(Rect::new(0, 0, 80, 24), &needs);
         assert_eq!(rows(&areas), [3, 11, 1, 3]);
     }
@@ -230,7 +254,7 @@ mod tests {
     #[test]
     fn panes_with_nothing_in_them_keep_their_titles_and_open_with_the_focus() {
         let divide = |width, height, focus| {
-            let needs = Needs { focus, zoomed: false, header_rows: 1, wanted: [0, u16::MAX, 0, 0] };
+            let needs = Needs { focus, zoomed: false, header_rows: 1, wanted: [0, u16::MAX, 0, 0], urgent: 0 };
             rows(&Areas::divide(Rect::new(0, 0, width, height), &needs))
         };
         for (width, height) in [(80, 24), (120, 40), (200, 60)] {
@@ -247,10 +271,25 @@ mod tests {
     #[test]
     fn rows_that_the_logs_cannot_fill_go_to_the_services() {
         for (width, height, least) in [(80, 24, 8), (120, 40, 22), (200, 60, 22)] {
-            let needs = Needs { focus: PaneId::Services, zoomed: false, header_rows: 1, wanted: [22, 5, 2, 3] };
+            let needs =
+                Needs { focus: PaneId::Services, zoomed: false, header_rows: 1, wanted: [22, 5, 2, 3], urgent: 0 };
             let areas = rows(&Areas::divide(Rect::new(0, 0, width, height), &needs));
             assert!(areas[0] >= least && areas[1] >= 5, "{width}x{height} {areas:?}");
         }
+    }
+
+    #[test]
+    fn the_others_give_way_for_what_is_red_and_keep_enough_to_be_read() {
+        let divide = |width, height, urgent, focus| {
+            let needs = Needs { focus, zoomed: false, header_rows: 2, wanted: [40, u16::MAX, 2, 9], urgent };
+            rows(&Areas::divide(Rect::new(0, 0, width, height), &needs))
+        };
+        assert_eq!(divide(80, 24, 0, PaneId::Services), [5, 5, 2, 5]);
+        assert_eq!(divide(80, 24, 7, PaneId::Services), [7, 4, 1, 5]);
+        assert_eq!(divide(80, 24, 40, PaneId::Services), [9, 4, 1, 3]);
+        assert_eq!(divide(80, 24, 40, PaneId::Logs), [8, 5, 1, 3], "who reads the logs goes on reading");
+        assert_eq!(divide(120, 40, 40, PaneId::Services)[..2], [21, 4]);
+        assert_eq!(divide(200, 60, 40, PaneId::Services)[..2], [40, 15]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod notice;
 pub mod overlay;
 pub mod past;
 pub mod people;
+pub mod strip;
 pub mod summary;
 pub mod update;
 pub mod view;

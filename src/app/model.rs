@@ -13,6 +13,7 @@ use crate::app::notice::Notices;
 use crate::app::overlay::Overlay;
 use crate::app::past::TimeMachine;
 use crate::app::people::Attention;
+use crate::app::strip;
 use crate::app::summary;
 use crate::app::ways;
 use crate::domain::board::Board;
@@ -22,7 +23,7 @@ use crate::domain::host::Way;
 use crate::domain::ids::HostId;
 use crate::domain::key::{Key, KeyBinding};
 use crate::domain::presence::You;
-use crate::panes::{Context, PaneId, Panes};
+use crate::panes::{Context, PaneId, Panes, Reach};
 use crate::theme::Theme;
 use crate::widgets::input::LineInput;
 
@@ -235,6 +236,7 @@ impl Model {
             height: body.height,
             focused: self.focus == pane && self.overlays.is_empty(),
             me: me(&self.board, &self.you),
+            reach: Reach { ways: Some(&self.ways), fleet: Some(&self.fleet) },
         }
     }
 
@@ -249,6 +251,7 @@ impl Model {
             height: body.height,
             focused: self.focus == pane && self.overlays.is_empty(),
             me: me(&self.board, &self.you),
+            reach: Reach { ways: Some(&self.ways), fleet: Some(&self.fleet) },
         };
         change(&mut self.panes, &cx)
     }
@@ -310,8 +313,9 @@ impl Model {
         let needs = Needs {
             focus: self.focus,
             zoomed: self.is_zoomed(),
-            header_rows: summary::header_rows(self),
+            header_rows: strip::rows(self),
             wanted: std::array::from_fn(wanted),
+            urgent: self.panes.services.urgent_rows(&self.context(PaneId::Services)),
         };
         Areas::divide(Rect::new(0, 0, self.size.0, self.size.1), &needs)
     }

@@ -8,6 +8,7 @@ use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::model::Model;
 use crate::app::ways;
 use crate::domain::alert::AlertFact;
+use crate::domain::alert::quiet::{ACKNOWLEDGED, MAINTAINED, SILENCED};
 use crate::domain::backup::BackupFact;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::format;
@@ -44,6 +45,8 @@ pub(super) struct Attention {
 pub struct Company {
     /// `2 here: alice, bob(logs)`; who sits at this screen comes first.
     pub names: String,
+    /// `2 here: alice, bob`.
+    pub people: String,
     /// `2 here`.
     pub count: String,
 }
@@ -80,7 +83,8 @@ impl Model {
         let named = |user: &str| sanitise::text(user).chars().take(NAME_MAX_CHARS).collect::<String>();
         if let [(user, screens)] = people.as_slice() {
             let count = format!("{} screens", screens.len());
-            return (screens.len() > 1).then(|| Company { names: format!("{count}: {}", named(user)), count });
+            let names = format!("{count}: {}", named(user));
+            return (screens.len() > 1).then(|| Company { people: names.clone(), names, count });
         }
         // Stable: the others stand in the order they came.
         people.sort_by_key(|(user, _)| !self.is_my_name(user));
@@ -92,7 +96,9 @@ impl Model {
         });
         let names = words.collect::<Vec<_>>().join(", ");
         let count = format!("{} here", people.len());
-        (!people.is_empty()).then(|| Company { names: format!("{count}: {names}"), count })
+        let short: Vec<String> = people.iter().map(|(user, _)| named(user)).collect();
+        let short = format!("{count}: {}", short.join(", "));
+        (!people.is_empty()).then(|| Company { names: format!("{count}: {names}"), people: short, count })
     }
 
     /// What somebody else has just done, in one line.
@@ -132,6 +138,21 @@ impl Model {
         };
         let text = format::local_times(&text, self.clock, &self.zone);
         Some(Notice::info(sanitise::text(&format!("{user} {text}"))))
+    }
+
+    /// How what was just done is changed or ended, with the key for it; empty where there is nothing to undo.
+    pub(super) fn undo(&self, said: &str) -> String {
+        // Of several hosts their names stand before it.
+        let is = |what: &str| said.starts_with(what) || said.contains(&format!(": {what} "));
+        let (command, means) = if is(SILENCED) || is(MAINTAINED) {
+            (ServicesCommand::Quiets, "ends it")
+        } else if is(ACKNOWLEDGED) {
+            (ServicesCommand::AcknowledgeFor, "changes that")
+        } else {
+            return String::new();
+        };
+        let key = self.keymap.label(Command::Pane(PaneCommand::Services(command)));
+        key.map_or_else(String::new, |key| format!(", `{key}` in Services {means}"))
     }
 
     /// Says where this screen looks when that is not known yet, at most a few times a second.

@@ -2,7 +2,9 @@
 //! is wrong with the config.
 
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr;
 
+use crate::app::command::{Command, GlobalCommand};
 use crate::app::model::Model;
 use crate::app::ways;
 use crate::domain::board::{Board, Stopping};
@@ -11,54 +13,87 @@ use crate::domain::host::Way;
 use crate::domain::ids::HostId;
 use crate::domain::incident::Severity;
 use crate::domain::probe::health::Health;
+use crate::domain::sanitise;
 use crate::theme::role::Role;
+use crate::widgets::wrap::cut;
 
 /// A piece of the header with what it means.
 pub type Piece = (Role, String);
 
+/// What the header says of the services, piece by piece.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Services {
+    /// `x 6 of 41 red`.
+    pub red: Option<Piece>,
+    /// What went first.
+    pub first: Option<FirstRed>,
+    /// What people could not be told, and why.
+    pub unsent: Vec<Piece>,
+    /// Who has seen what went first.
+    pub seen: Option<Piece>,
+    /// How many are otherwise not well, and what lost hosts last said.
+    pub other: Vec<Piece>,
+    /// How many are well.
+    pub up: Option<Piece>,
+}
+
+/// What went first, as far as it is red still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstRed {
+    /// `first `, when it is not the only one.
+    pub first: &'static str,
+    /// Its name, cut where it is very long.
+    pub name: String,
+    /// Since when.
+    pub since: String,
+    /// What is wrong, in a word or two.
+    pub word: String,
+    /// What is wrong, in words.
+    pub words: String,
+}
+
+/// Cells of a name in the header.
+const NAME_CELLS_MAX: usize = 28;
+
 /// How much is red and what went first: `6 of 41 red  first storage-a refused 14:43:58  2 slow  seen by alice`.
-pub fn services(model: &Model) -> Vec<Piece> {
-    let probes = &model.board.probes;
-    if probes.is_empty() {
-        return Vec::new();
-    }
+pub fn services(model: &Model) -> Services {
     let board = &model.board;
-    let (down, degraded, unknown) =
-        (board.count(Health::Down), board.count(Health::Degraded), board.count(Health::Unknown));
-    let suspect = board.count(Health::Suspect);
+    let probes = &board.probes;
+    if probes.is_empty() {
+        return Services { unsent: notifications(model), ..Services::default() };
+    }
+    let down = board.count(Health::Down);
     let live = board.live_probes().count();
-    let mut pieces = Vec::new();
-    if down > 0 {
-        pieces.push((Role::ProbeDown, format!("x {down} of {live} red")));
-    }
+    let mut services = Services { unsent: notifications(model), ..Services::default() };
+    services.red = (down > 0).then(|| (Role::ProbeDown, format!("x {down} of {live} red")));
     if let Some((id, state)) = board.first_red().and_then(|id| Some((id, probes.get(id)?))) {
-        let brief = state.last_trouble().map_or("", |it| it.brief());
-        let since = state.since().map(|it| moment(model.now, it, &model.zone)).unwrap_or_default();
-        let first = if down == 1 { "" } else { "first " };
-        pieces.push((
-            Role::HeaderStrong,
-            format!("{first}{} {brief} {since}", model.board.row_name(id.host(), id.name())),
-        ));
-        if let Some(by) = model.board.seen_by(id) {
-            pieces.push((Role::Header, format!("seen by {by}")));
-        }
+        let trouble = state.last_trouble();
+        services.first = Some(FirstRed {
+            first: if down == 1 { "" } else { "first " },
+            name: cut(&sanitise::text(&board.row_name(id.host(), id.name())), NAME_CELLS_MAX, false),
+            since: state.since().map(|it| moment(model.now, it, &model.zone)).unwrap_or_default(),
+            word: trouble.map_or_else(String::new, |it| sanitise::text(it.brief())),
+            words: trouble.and_then(|it| it.trouble.as_ref()).map_or_else(String::new, |it| sanitise::text(&it.text)),
+        });
+        services.seen = board.seen_by(id).map(|by| (Role::Header, format!("seen by {by}")));
     }
-    pieces.extend(notifications(model));
-    for (count, word, role) in [
-        (suspect, "failing", Role::ProbeSuspect),
-        (degraded, "degraded", Role::ProbeDegraded),
-        (unknown, "unknown", Role::ProbeUnknown),
+    for (health, word, role) in [
+        (Health::Suspect, "failing", Role::ProbeSuspect),
+        (Health::Degraded, "degraded", Role::ProbeDegraded),
+        (Health::Unknown, "unknown", Role::ProbeUnknown),
     ] {
+        let count = board.count(health);
         if count > 0 {
-            pieces.push((role, format!("! {count} {word}")));
+            services.other.push((role, format!("! {count} {word}")));
         }
     }
-    pieces.extend(unseen(model));
+    services.other.extend(unseen(model));
     let up = board.count(Health::Up);
     if up > 0 {
-        pieces.push((Role::ProbeUp, if up == probes.len() { format!("all {up} ok") } else { format!("{up} ok") }));
+        let text = if up == probes.len() { format!("all {up} ok") } else { format!("{up} ok") };
+        services.up = Some((Role::ProbeUp, text));
     }
-    pieces
+    services
 }
 
 /// What lost hosts last said of their probes: `? 11 of web1 not seen since 14:43:58, 3 were red`.
@@ -140,8 +175,9 @@ pub fn incident(model: &Model) -> Vec<Piece> {
 /// Hosts that are named one by one while they are well; of more their number is enough.
 const HOSTS_NAMED: usize = 8;
 
-/// How each of several hosts is: `db1 ok  web1 LOST 12s`. Those that are not well come first where many are.
-pub fn hosts(model: &Model) -> Vec<Piece> {
+/// How each of several hosts is: `db1 ok  web1 LOST 12s`. Those that are not well come first where many are, or where
+/// a row of so many cells has no room for all.
+pub fn hosts(model: &Model, width: usize) -> Vec<Piece> {
     let piece = |(host, way): (&HostId, &Way)| match way {
         Way::Inside | Way::Attached { readonly: false, .. } => (Role::ProbeUp, format!("{host} ok")),
         Way::Attached { readonly: true, .. } => (Role::ProbeUp, format!("{host} ok, read-only")),
@@ -150,25 +186,13 @@ pub fn hosts(model: &Model) -> Vec<Piece> {
         Way::Refused { .. } => (Role::ProbeDown, format!("{host} refused")),
     };
     let pieces: Vec<Piece> = model.ways.iter().map(piece).collect();
-    if pieces.len() <= HOSTS_NAMED {
+    let cells: usize = pieces.iter().map(|(_, text)| text.width() + 2).sum();
+    if pieces.len() <= HOSTS_NAMED && cells < width {
         return pieces;
     }
     let (well, mut other): (Vec<Piece>, Vec<Piece>) = pieces.into_iter().partition(|it| it.0 == Role::ProbeUp);
     other.push((Role::ProbeUp, format!("{} of {} hosts ok", well.len(), model.ways.len())));
     other
-}
-
-/// Rows of the header: the counts, one more for the open incident, for several hosts and for a banner.
-///
-/// On a low screen the rows belong to the panes, and the header says it all in one.
-pub fn header_rows(model: &Model) -> u16 {
-    let (_, height) = model.size();
-    let banner = u16::from(model.past.at().is_some() || banner(model).is_some());
-    match height {
-        0..14 => 1,
-        14..20 => 1 + banner.min(1),
-        _ => 1 + banner + u16::from(ticks(&model.board)) + u16::from(model.fleet.is_of_several()),
-    }
 }
 
 /// True while a clock on the screen counts: an incident is open.
@@ -200,10 +224,15 @@ pub fn banner(model: &Model) -> Option<String> {
     // The path stands in the list of problems; here the mistake needs the room.
     let first = problems.first().map(|it| it.brief());
     let rejected = !model.board.config.rejected.is_empty();
+    // The key stands before the mistake, which may be long.
+    let key = model.keymap.label(Command::Global(GlobalCommand::Problems)).unwrap_or_else(|| ":problems".into());
     match (first, problems.len()) {
-        (Some(first), _) if rejected => Some(format!("config not taken, the old one runs: {first}")),
-        (Some(first), 1) => Some(format!("config: {first}")),
-        (Some(first), count) => Some(format!("config: {count} problems: {first}")),
+        (Some(first), 1) if rejected => Some(format!("config not taken, the old one runs ({key}): {first}")),
+        (Some(first), count) if rejected => {
+            Some(format!("config not taken, the old one runs ({key}: {count} problems): {first}"))
+        }
+        (Some(first), 1) => Some(format!("config ({key}): {first}")),
+        (Some(first), count) => Some(format!("config ({key}: {count} problems): {first}")),
         (None, _) => {
             if let Some((service, error)) = model.board.failures.first_key_value() {
                 return Some(format!("{service} failed: {error}"));

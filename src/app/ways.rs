@@ -1,13 +1,11 @@
 //! How the screen is connected, in words: what is lost and what can be done about it, who watches.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use crate::app::command::{Command, GlobalCommand};
 use crate::app::model::Model;
-use crate::domain::format::{age, ago, clock, since};
-use crate::domain::host::{DEAF, NOBODY, Role, Way};
+use crate::domain::format::{ago, clock};
+use crate::domain::host::{DEAF, NOBODY, Role, Way, again};
 use crate::domain::ids::HostId;
 
 /// The version of this screen, to compare with what it is attached to.
@@ -53,8 +51,10 @@ pub fn banner(model: &Model) -> Option<String> {
     let several = model.fleet.is_of_several();
     let away: Vec<&HostId> = lost(model).map(|(host, _)| host).collect();
     if let [_, _, ..] = away.as_slice() {
-        let names: Vec<&str> = away.iter().map(|it| it.as_str()).collect();
-        return Some(format!("LOST {} hosts: {}", names.len(), names.join(", ")));
+        // Which they are stands above; why, and when it is tried again, is what a person can act on.
+        let each: Vec<String> =
+            away.iter().filter_map(|host| model.ways.get(*host)?.absence(host, model.clock)).collect();
+        return Some(format!("LOST {} hosts · {}", away.len(), each.join(" · ")));
     }
     for (host, way) in &model.ways {
         let of = if several { format!(" {host}") } else { String::new() };
@@ -66,13 +66,7 @@ pub fn banner(model: &Model) -> Option<String> {
                     parts.push(format!("{} take over", key.unwrap_or_else(|| ":takeover to".into())));
                 }
                 parts.extend(ends.as_ref().map(|it| format!("held by {it}")));
-                parts.push(match retry_at {
-                    Some(at) if *at > model.clock => {
-                        // Rounded up: what is shown for the last second is not "in 0s".
-                        format!("retry in {}", age(since(*at, model.clock) + Duration::from_millis(999)))
-                    }
-                    _ => "retrying".to_string(),
-                });
+                parts.push(again(model.clock, *retry_at));
                 parts.push(why.clone());
                 return Some(parts.join(" · "));
             }
@@ -81,6 +75,11 @@ pub fn banner(model: &Model) -> Option<String> {
         }
     }
     None
+}
+
+/// True when every host has said what it has.
+pub fn all_known(model: &Model) -> bool {
+    model.ways.values().all(|it| matches!(it, Way::Inside | Way::Attached { .. }))
 }
 
 /// What is good to know and stands in nobody's way: versions that differ.

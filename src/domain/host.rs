@@ -2,9 +2,12 @@
 //!
 //! Not a fact: no runtime observes it. Whoever carries the link says it to the screen beside what the runtime says.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::format;
 use crate::domain::ids::HostId;
 
 /// Who holds a state directory that nobody holds, for [`crate::domain::fact::RuntimeFact::Standby`].
@@ -58,6 +61,29 @@ pub enum Way {
         /// Why and what to do, in words.
         why: String,
     },
+}
+
+impl Way {
+    /// Why a host is not reached and when it is tried again, in one line; `None` for one that is.
+    pub fn absence(&self, host: &HostId, now: Timestamp) -> Option<String> {
+        Some(match self {
+            Self::Lost { why, retry_at, .. } => format!("{host} is not reached, {}: {why}", again(now, *retry_at)),
+            Self::Refused { why } => format!("{host} is not reached, and not tried again by itself: {why}"),
+            Self::Connecting => format!("{host}: connecting"),
+            Self::Inside | Self::Attached { .. } => return None,
+        })
+    }
+}
+
+/// When a lost host is tried again: `retry in 4s`.
+pub fn again(now: Timestamp, retry_at: Option<Timestamp>) -> String {
+    match retry_at {
+        // Rounded up: what is shown for the last second is not "in 0s".
+        Some(at) if at > now => {
+            format!("retry in {}", format::age(format::since(at, now) + Duration::from_millis(999)))
+        }
+        _ => "retrying".to_string(),
+    }
 }
 
 /// What runs at the other end.

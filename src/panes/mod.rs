@@ -5,6 +5,8 @@ pub mod incident;
 pub mod logs;
 pub mod services;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
@@ -14,9 +16,15 @@ use ratatui::text::Line;
 use crate::app::command::{CommandSpec, CommandTable};
 use crate::app::effect::Effect;
 use crate::domain::board::Board;
+use crate::domain::fleet::Fleet;
+use crate::domain::host::Way;
+use crate::domain::ids::HostId;
 use crate::domain::key::Key;
 use crate::domain::request::Inbound;
+use crate::domain::sanitise;
 use crate::theme::Theme;
+use crate::theme::role::Role;
+use crate::widgets::wrap;
 
 /// What a pane may look at while it updates or draws.
 pub struct Context<'a> {
@@ -34,6 +42,46 @@ pub struct Context<'a> {
     pub focused: bool,
     /// The name under which what this screen asks is recorded; empty until it is known.
     pub me: &'a str,
+    /// How the hosts are reached.
+    pub reach: Reach<'a>,
+}
+
+/// How the hosts of a screen are reached, and whose boards have come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reach<'a> {
+    /// The way to each host.
+    pub ways: Option<&'a BTreeMap<HostId, Way>>,
+    /// The boards of several hosts.
+    pub fleet: Option<&'a Fleet>,
+}
+
+impl Context<'_> {
+    /// Hosts of which nothing has come yet, with why and when they are tried again. A pane that has nothing to show
+    /// says this: what is not known is not "none".
+    pub fn absent(&self) -> Vec<String> {
+        let has_come = |host: &HostId| match self.reach.fleet.filter(|it| it.is_of_several()) {
+            Some(fleet) => fleet.boards().any(|(it, _)| it == host),
+            None => self.board.host.is_some(),
+        };
+        let ways = self.reach.ways.into_iter().flatten().filter(|(host, _)| !has_come(host));
+        ways.filter_map(|(host, way)| way.absence(host, self.now)).map(|it| sanitise::text(&it)).collect()
+    }
+
+    /// Draws why there is nothing to show yet; `false` when there simply is nothing.
+    pub fn draw_absent(&self, theme: &Theme, area: Rect, buf: &mut Buffer) -> bool {
+        let absent = self.absent();
+        let width = usize::from(area.width);
+        let mut lines = absent.iter().flat_map(|it| wrap::wrap_at_blanks(it, width)).peekable();
+        for row in area.rows() {
+            let Some(mut text) = lines.next() else { break };
+            if row.y + 1 == area.bottom() && lines.peek().is_some() {
+                // What was cut must not read as if it were all.
+                text = wrap::cut(&format!("{text} {}", lines.next().unwrap_or_default()), width, theme.ascii);
+            }
+            buf.set_stringn(row.x, row.y, text, width, theme.style(Role::ProbeUnknown));
+        }
+        !absent.is_empty()
+    }
 }
 
 /// A part of the screen with its own state, commands and view.

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::alert::explain::ExplainRequest;
+use crate::domain::alert::quiet::{ACKNOWLEDGED, MAINTAINED, MaintenanceWindow, SILENCED};
 use crate::domain::alert::{Acknowledgement, AlertFact};
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Fact};
@@ -134,6 +135,8 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
         Request::AcknowledgeProbe(probe) => {
             if let Some(active) = active(services, "acknowledge the probe", &reply) {
                 active.prober.acknowledge(&probe, person);
+                // The key means the first red one when what is selected is well: it must be said which it was.
+                let _ = reply(Inbound::Done(format!("{ACKNOWLEDGED} `{}` until it is up", probe.name())));
             }
         }
         Request::Acknowledge { probe, sticky, until } => {
@@ -142,7 +145,12 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
                 if until.is_none() {
                     active.prober.acknowledge(&probe, person);
                 }
-                let done = format!("`{}` is acknowledged", probe.name());
+                let until_when = match (until, sticky) {
+                    (Some(at), _) => format!("{at:.0}"),
+                    (None, true) => "it is fine".to_string(),
+                    (None, false) => "it turns to something else".to_string(),
+                };
+                let done = format!("{ACKNOWLEDGED} `{}` until {until_when}", probe.name());
                 let ack = Acknowledgement { by: user.clone(), at: clock::now(), sticky, until };
                 decide(services, "acknowledge the probe", AlertFact::Acknowledged { probe, ack }, done, user, &reply);
             }
@@ -160,7 +168,7 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
         Request::Silence(mut silence) => {
             // A screen does not know who sits at it.
             silence.by.clone_from(user);
-            let done = format!("silenced until {:.0}", silence.until);
+            let done = format!("{SILENCED} {} until {:.0}", silence.what(), silence.until);
             decide(services, "silence", AlertFact::Silenced(*silence), done, user, &reply);
         }
         Request::Unsilence(id) => {
@@ -169,7 +177,12 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
         }
         Request::Maintain(mut maintenance) => {
             maintenance.by.clone_from(user);
-            let done = format!("maintenance `{}` is planned", maintenance.name);
+            let when = match &maintenance.window {
+                MaintenanceWindow::Once { from, until } if *from <= clock::now() => format!("until {until:.0}"),
+                MaintenanceWindow::Once { from, until } => format!("from {from:.0} until {until:.0}"),
+                MaintenanceWindow::Recurring { .. } => format!("by the name `{}`", maintenance.name),
+            };
+            let done = format!("{MAINTAINED} {} {when}", maintenance.what());
             decide(services, "plan the maintenance", AlertFact::Maintained(*maintenance), done, user, &reply);
         }
         Request::EndMaintenance(name) => {

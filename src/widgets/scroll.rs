@@ -36,6 +36,16 @@ impl Scroll {
         self.top = (self.top as i64).saturating_add(step).clamp(0, lowest) as usize;
     }
 
+    /// Moves no more than is needed to show these rows; their first when there are more than fit.
+    pub fn reveal(&mut self, rows: Range<usize>, total: usize, height: usize) {
+        let shown = self.window(total, height);
+        if rows.start < shown.start || rows.len() > height {
+            self.top = rows.start;
+        } else if rows.end > shown.end {
+            self.top = rows.end - height;
+        }
+    }
+
     /// By how many rows a key moves a text of which `height` are shown; `None` for a key that does not.
     pub fn step(key: &Key, height: usize) -> Option<i64> {
         let page = (i64::try_from(height).unwrap_or(i64::MAX) - 1).max(1);
@@ -84,6 +94,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_revealed_is_moved_to_no_further_than_needed() {
+        let after = |top: i64, rows: Range<usize>| {
+            let mut scroll = Scroll::default();
+            scroll.by(top, 40, 10);
+            scroll.reveal(rows, 40, 10);
+            scroll.window(40, 10).start
+        };
+        assert_eq!(after(5, 6..9), 5, "it is in sight");
+        assert_eq!(after(0, 12..18), 8);
+        assert_eq!(after(30, 12..18), 12);
+        assert_eq!(after(0, 12..30), 12);
     }
 
     #[test]

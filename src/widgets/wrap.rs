@@ -10,6 +10,23 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     text.split('\n').flat_map(|line| wrap_line(line, width.max(1))).collect()
 }
 
+/// Like [`wrap`], and breaks only at blanks where a row has one: addresses and paths stay whole.
+pub fn wrap_at_blanks(text: &str, width: usize) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut rest = text.trim();
+    while rest.width() > width.max(1) {
+        let begin = wrap_line(rest, width.max(1)).swap_remove(0);
+        // Nothing fits, not even one character: what is left stays as it is.
+        let Some(after) = rest.strip_prefix(begin.as_str()).filter(|it| it.len() < rest.len()) else { break };
+        let blank = if after.starts_with(char::is_whitespace) { None } else { begin.rfind(char::is_whitespace) };
+        let at = blank.filter(|it| *it > 0).unwrap_or(begin.len());
+        rows.push(rest[..at].trim_end().to_string());
+        rest = rest[at..].trim_start();
+    }
+    rows.push(rest.to_string());
+    rows
+}
+
 /// Cuts a text to `width` cells and marks the cut with `…` (`~` in ASCII).
 pub fn cut(text: &str, width: usize, ascii: bool) -> String {
     if text.width() <= width {
@@ -78,6 +95,14 @@ mod tests {
         assert_eq!(wrap("asked storage to fail over", 14), ["asked storage", "to fail over"]);
         assert_eq!(wrap("one\n\ntwo", 80), ["one", "", "two"]);
         assert_eq!(wrap("", 10), [""]);
+    }
+
+    #[test]
+    fn addresses_stay_whole_where_a_row_has_a_blank() {
+        assert_eq!(wrap_at_blanks("nothing listens on 127.0.0.1:9000", 28), ["nothing listens on", "127.0.0.1:9000"]);
+        assert_eq!(wrap_at_blanks("127.0.0.1:9000", 5), ["127.0", ".0.1:", "9000"]);
+        assert_eq!(wrap_at_blanks("连接失败 timeout", 7), ["连接失", "败", "timeout"]);
+        assert_eq!(wrap_at_blanks("", 5), [""]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn how_many_are_here_is_said_also_where_the_header_is_full() {
         desk.fact(ack);
         let rows = rows(&desk.draw(true).0);
         let header = rows[..3].join("\n");
-        assert!(header.contains("2 here") && header.contains("red  first storage-"), "{width}x{height}:\n{header}");
+        assert!(header.contains("2 here") && header.contains("storage-a refused"), "{width}x{height}:\n{header}");
     }
 }
 
@@ -110,8 +110,8 @@ fn a_mistake_in_a_config_with_a_long_path_is_read_in_eighty_columns() {
     let file = "/home/alice/projects/operations/on-call/environments/production/hotseat/config.toml";
     let errors = vec![ConfigError::at(file, "expct = 1", 0..5, "unknown key `expct` in `probe`")];
     desk.fact(Fact::Runtime(RuntimeFact::ConfigRejected { errors }));
-    let text = rows(&desk.draw(true).0).join("\n");
-    assert!(text.contains("config.toml:1:1: unknown key `expct` in"), "{text}");
+    let header: Vec<String> = rows(&desk.draw(true).0)[2..4].iter().map(|it| it.trim().to_string()).collect();
+    assert!(header.join(" ").contains("config.toml:1:1: unknown key `expct` in `probe`"), "{header:?}");
 }
 
 #[test]
@@ -299,14 +299,133 @@ fn every_row_of_several_hosts_says_its_host_and_a_lost_one_is_marked() {
     for (width, height) in [(80, 24), (200, 60)] {
         let mut desk = Desk::fleet(width, height);
         let text = rows(&desk.draw(true).0).join("\n");
-        assert!(text.contains("bastion ok") && text.contains("web-1 LOST 12s"), "{text}");
-        // Where there is no room the row of the hosts says who is lost.
-        let is_counted_apart = text.contains("? 15 of web-1 not seen since 14:51:20, 4 were red");
-        assert!(is_counted_apart || width < 120, "{text}");
+        // Where there is no room, who is well is left out first.
+        assert!(text.contains("bastion ok") || width < 120, "{text}");
+        assert!(text.contains("web-1 LOST 12s"), "{text}");
+        assert!(text.contains("? 15 of web-1 not seen since 14:51:20, 4 were red"), "{text}");
         check(&format!("fleet-{width}x{height}"), &desk, false);
         desk.press("1 / \"host=bastion\" enter");
         let text = rows(&desk.draw(true).0).join("\n");
         assert!(text.contains("bastion:") && !text.contains("? web-1:storage"), "{text}");
         assert!(text.contains("[4]"), "every pane is there: {text}");
     }
+}
+
+#[test]
+fn everything_red_is_in_sight_before_anything_else_has_rows() {
+    let mut desk = Desk::new(80, 24);
+    let trouble = "json.status is \"degraded: replication lag of 341 seconds\", expected json.status == 'ok'";
+    for (group, name) in [("edge", "web"), ("edge", "cdn"), ("store", "orders"), ("store", "users"), ("jobs", "mail")] {
+        desk.probe(name, Some(group), Some(trouble));
+        for well in ["a", "b", "c"] {
+            desk.probe(&format!("{name}-{well}"), Some(group), None);
+        }
+    }
+    let text = desk.text();
+    for name in ["web", "cdn", "orders", "users", "mail"] {
+        assert!(text.contains(&format!("x {name} ")), "{name} is hidden:\n{text}");
+    }
+    assert!(!text.contains("more below, ") && text.contains("ok folded"), "{text}");
+    assert!(text.contains("`i` writes a note into the log-book"), "the others are there still:\n{text}");
+}
+
+#[test]
+fn a_long_reason_is_read_whole_where_the_screen_has_room() {
+    let mut desk = Desk::new(200, 60);
+    let trouble =
+        "json.status is \"degraded: replication lag of 341 seconds on orders-db-2\", expected json.status == 'ok'";
+    for name in ["orders", "users"] {
+        desk.probe(name, None, Some(trouble));
+    }
+    let list = rows(&desk.draw(true).0)[1..12].join("\n");
+    assert!(!list.contains('~'), "{list}");
+    let words: Vec<&str> = trouble.split_whitespace().collect();
+    assert!(words.iter().all(|it| list.contains(it)), "{list}");
+}
+
+#[test]
+fn the_header_says_what_fails_and_who_is_here_in_eighty_columns() {
+    let mut desk = Desk::new(80, 24);
+    let trouble = "refused: nothing listens on 127.0.0.1:18479";
+    for name in ["storage", "orders-api-json", "web-frontend"] {
+        desk.probe(name, None, Some(trouble));
+    }
+    desk.in_company();
+    let header = |desk: &Desk| rows(&desk.draw(true).0)[..2].join("\n");
+    let first = header(&desk);
+    assert!(first.contains("x 3 of 3 red  first orders-api-json refused 14:47:00"), "{first}");
+    assert!(first.contains("2 here: alice, bob"), "{first}");
+    // With more to say there are two rows, and room for the reason.
+    desk.probe_never_ran("search");
+    let both = header(&desk);
+    assert!(both.contains("first orders-api-json refused: nothing listens on"), "{both}");
+    assert!(both.contains("! 1 unknown  2 here: alice, bob(logs)"), "{both}");
+}
+
+#[test]
+fn the_cause_and_the_key_survive_in_eighty_columns() {
+    let desk = Desk::lost(80, 24, true);
+    let text = desk.text();
+    assert!(text.contains("W take over") && text.contains("connection was"), "{text}");
+    assert!(rows(&desk.draw(true).0)[..5].join(" ").contains("closed"), "{text}");
+    let mut desk = Desk::outage(80, 24);
+    let error = ConfigError::at("/etc/hotseat/config.toml", "expct = 1", 0..5, "unknown key `expct` in `probe`");
+    let error = error.with_hint("did you mean `expect`? it takes a list of conditions");
+    desk.fact(Fact::Runtime(RuntimeFact::ConfigRejected { errors: vec![error] }));
+    let header = rows(&desk.draw(true).0)[..5].join("\n");
+    let header = header.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(header.contains("ctrl-e") && header.contains("unknown key `expct`"), "{header}");
+    assert!(header.contains("did you mean `expect`?"), "{header}");
+    let text = Desk::fleet(80, 24).text();
+    assert!(text.contains("not seen since 14:51:20, 4 were red"), "{text}");
+}
+
+#[test]
+fn a_host_that_never_answered_is_not_said_to_have_nothing() {
+    use hotseat::domain::fleet::Fleet;
+    use hotseat::domain::host::Way;
+    for (several, width, height) in [(false, 80, 24), (true, 80, 24), (true, 200, 60), (false, 120, 40)] {
+        let mut desk = Desk::new(width, height);
+        if several {
+            desk.model.fleet = Fleet::of_several();
+        }
+        let why = "ssh: connect to host web1 port 22: Connection refused".to_string();
+        let retry_at = Some(desk.now + SignedDuration::from_secs(4));
+        let since = desk.now;
+        way(&mut desk, Way::Lost { since, why, retry_at, can_take_over: false, ends: None });
+        let text = desk.text();
+        for wrong in ["no probes", "no backup jobs", "no incident is open"] {
+            assert!(!text.contains(wrong), "{wrong}:\n{text}");
+        }
+        let services = text.split("SERVICES").nth(1).unwrap_or_default();
+        assert!(services.contains("prod-1 is not reached, retry in 4s: ssh: connect to host"), "{text}");
+        assert!(text.contains("refused"), "{text}");
+    }
+}
+
+#[test]
+fn what_was_decided_is_said_with_the_key_that_ends_it() {
+    let mut desk = Desk::outage(80, 24);
+    for (said, key) in [
+        ("silenced probe=api until 2024-08-19T07:51:32Z", "15:51:32, `Q` in Services ends it"),
+        ("db1, web1: silenced probe=api until 2024-08-19T07:51:32Z", "`Q` in Services ends it"),
+        ("maintenance of group=edge until 2024-08-19T07:51:32Z", "`Q` in Services ends it"),
+        ("acknowledged `api` until it is fine", "`A` in Services changes that"),
+    ] {
+        desk.event(Event::Inbound(Inbound::Done(said.into())));
+        let footer = rows(&desk.draw(true).0).pop().unwrap_or_default();
+        assert!(footer.contains(key), "{footer}");
+    }
+}
+
+#[test]
+fn a_proposed_title_is_replaced_by_what_is_typed() {
+    let mut desk = Desk::outage(80, 24);
+    desk.press("D");
+    assert!(desk.text().contains("declare > storage-a refused"));
+    desk.press("\"edge down\"");
+    assert!(desk.text().contains("declare > edge down"), "{}", desk.text());
+    let mut desk = Desk::outage(80, 24);
+    desk.press("D end \"!\"");
+    assert!(desk.text().contains("declare > storage-a refused!"), "{}", desk.text());
 }

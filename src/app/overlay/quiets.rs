@@ -63,7 +63,8 @@ impl Quiets {
     pub(super) fn view(&self, model: &Model, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Position> {
         let quiets = quiets(model);
         let height = (quiets.len() as u16 * 2).saturating_add(2).clamp(4, screen.height.saturating_sub(2).max(4));
-        let inner = popup::frame(theme, "silences and maintenances", popup::centred(screen, WIDTH, height), buf);
+        let inner =
+            popup::frame(theme, "silences and maintenances (d ends one)", popup::centred(screen, WIDTH, height), buf);
         if quiets.is_empty() {
             let text = "nothing is silenced, no maintenance is planned";
             buf.set_stringn(inner.x, inner.y, text, inner.width as usize, theme.style(Role::TextDim));

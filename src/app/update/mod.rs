@@ -142,7 +142,10 @@ impl Model {
                 }
             }
             // The runtime writes times as it computes with them.
-            Inbound::Done(text) => effects.push(Notice::info(format::local_times(text, self.now, &self.zone))),
+            Inbound::Done(text) => {
+                let text = format::local_times(text, self.now, &self.zone);
+                effects.push(Notice::info(format!("{text}{}", self.undo(&text))));
+            }
             Inbound::Failed(error) => {
                 if error.starts_with(FAILED) {
                     self.past.give_up();

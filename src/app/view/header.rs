@@ -8,29 +8,23 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::app::model::Model;
 use crate::app::past::Band;
-use crate::app::summary::{self, Piece};
+use crate::app::strip::{self, Strip};
+use crate::app::summary::Piece;
 use crate::app::ways;
 use crate::domain::sanitise;
 use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::wrap::cut;
 
-/// Cells that a piece keeps when it gives way: less says nothing.
-const FIRST_MIN: usize = 12;
-
 pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if let Some(band) = model.past_band() {
         let row = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
         past(theme, &band, row, buf);
         let above = Rect { height: area.height.saturating_sub(1), ..area };
-        if above.height > 0 {
-            present(model, theme, None, above, buf);
-        }
+        present(&strip::strip(model), false, theme, above, buf);
         return;
     }
-    // On a low screen there is one row; what is lost needs it more than what was red then.
-    let banner = summary::banner(model).filter(|_| area.height > 1 || ways::is_lost(model));
-    present(model, theme, banner, area, buf);
+    present(&strip::strip(model), ways::is_lost(model), theme, area, buf);
 }
 
 /// `PAST 14:43:52 (12m ago)  api up -> down: timeout      [ earlier  ] later  esc live`
@@ -69,117 +63,24 @@ fn past(theme: &Theme, band: &Band, row: Rect, buf: &mut Buffer) {
     buf.set_string(at, row.y, keys, style);
 }
 
-fn present(model: &Model, theme: &Theme, banner: Option<String>, area: Rect, buf: &mut Buffer) {
-    let (incident, services) = (summary::incident(model), summary::services(model));
-    let room = area.height.saturating_sub(u16::from(banner.is_some()));
-    let mut corner = ways::corner(model);
+fn present(strip: &Strip, is_lost: bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let mut rows = area.rows();
-    let mut draw = |pieces: &[Piece], role: Role, corner: Option<String>, buf: &mut Buffer| {
-        if let Some(row) = rows.next() {
-            buf.set_style(row, theme.style(role));
-            let line = line(theme, pieces, row.width, role);
-            buf.set_line(row.x, row.y, &line, row.width);
-            if let Some(text) = corner {
-                let (text, used) = (sanitise::text(&text), line.width());
-                // Whole or not at all: it is no news.
-                if usize::from(row.width) > used + text.width() {
-                    let x = row.right() - text.width() as u16 - 1;
-                    buf.set_string(x, row.y, &text, theme.style(role));
-                }
-            }
+    for (it, row) in strip.rows.iter().zip(&mut rows) {
+        buf.set_style(row, theme.style(it.role));
+        buf.set_line(row.x, row.y, &line(theme, &it.pieces, row.width, it.role), row.width);
+        if let Some(text) = &it.corner {
+            let x = row.right().saturating_sub(text.width() as u16 + 1);
+            buf.set_string(x, row.y, text, theme.style(it.role));
         }
-    };
-    // Several hosts stand behind the name of the program, or in a row of their own while an incident is open.
-    let hosts = if model.fleet.is_of_several() { summary::hosts(model) } else { Vec::new() };
-    let has_incident = !incident.is_empty();
-    let mut opening = match has_incident {
-        true => incident,
-        false if room > 1 => [vec![(Role::HeaderStrong, "hotseat".to_string())], hosts.clone()].concat(),
-        false => vec![(Role::HeaderStrong, "hotseat".to_string())],
-    };
-    if model.readonly() {
-        opening.insert(0, (Role::NoticeWarn, "read-only".to_string()));
     }
-    let width = area.width;
-    if room == 0 {
-        // The banner has it all.
-    } else if room > 1 {
-        let role = if has_incident { Role::HeaderIncident } else { Role::Header };
-        let (services, left) = with_company(model, services, width);
-        // In a full outage the second row is full; how many are here is worth more than who watches.
-        let used = line(theme, &opening, width, role).width();
-        let services = match left {
-            Some(count) => {
-                let both = corner.as_ref().map(|it| format!("{count}, {it}"));
-                let fits = |it: &String| usize::from(width) > used + sanitise::text(it).width();
-                match both.into_iter().chain([count.clone()]).find(fits) {
-                    Some(text) => {
-                        corner = Some(text);
-                        services
-                    }
-                    None => squeezed(services, count, width),
-                }
-            }
-            None => services,
-        };
-        draw(&opening, role, corner, buf);
-        draw(&services, Role::Header, None, buf);
-        if has_incident && room > 2 {
-            draw(&hosts, Role::Header, None, buf);
-        }
-    } else {
-        // One row for everything: what is red comes before how the incident is called.
-        let few = opening.into_iter().take(2 + usize::from(model.readonly()));
-        let all: Vec<Piece> = match services.is_empty() {
-            true => few.chain([(Role::Header, "no probes are configured".to_string())]).collect(),
-            false => few.chain(services).collect(),
-        };
-        let (all, left) = with_company(model, all, width);
-        let all = left.map_or_else(|| all.clone(), |count| squeezed(all.clone(), count, width));
-        draw(&all, Role::Header, corner, buf);
+    let (role, mark) = if is_lost { (Role::NoticeError, 'x') } else { (Role::NoticeWarn, '!') };
+    for (at, (text, row)) in strip.banner.iter().zip(&mut rows).enumerate() {
+        let text = if theme.ascii { text.replace('·', "|") } else { text.clone() };
+        let mark = if at == 0 { mark } else { ' ' };
+        let text = cut(&format!(" {mark} {text}"), usize::from(row.width), theme.ascii);
+        buf.set_style(row, theme.style(role));
+        buf.set_string(row.x, row.y, text, theme.style(role));
     }
-    if let (Some(row), Some(text)) = (rows.next(), banner) {
-        let (role, mark) = if ways::is_lost(model) { (Role::NoticeError, 'x') } else { (Role::NoticeWarn, '!') };
-        let style = theme.style(role);
-        buf.set_style(row, style);
-        let text = if theme.ascii { text.replace('·', "|") } else { text };
-        let text = cut(&format!(" {mark} {}", sanitise::text(&text)), usize::from(row.width), theme.ascii);
-        buf.set_string(row.x, row.y, text, style);
-    }
-}
-
-/// The pieces, and who else is here: by name where there is room, else how many. Never in place of what is red: what
-/// did not find room comes back.
-fn with_company(model: &Model, mut pieces: Vec<Piece>, width: u16) -> (Vec<Piece>, Option<String>) {
-    let Some(company) = model.company() else { return (pieces, None) };
-    let room = |pieces: &[Piece]| usize::from(width).saturating_sub(1 + cells(pieces));
-    let text = if company.names.width() <= room(&pieces) { company.names } else { company.count };
-    // What is left out before it is left out is how many are well.
-    if text.width() > room(&pieces) && pieces.last().is_some_and(|(role, _)| *role == Role::ProbeUp) {
-        pieces.pop();
-    }
-    if text.width() > room(&pieces) {
-        return (pieces, Some(text));
-    }
-    pieces.push((Role::HeaderStrong, text));
-    (pieces, None)
-}
-
-/// Puts a text behind how much is red and what was first, which gives way for it where it is long.
-fn squeezed(mut pieces: Vec<Piece>, text: String, width: u16) -> Vec<Piece> {
-    let red = pieces.iter().position(|(role, _)| *role == Role::ProbeDown).unwrap_or_default();
-    let at = pieces.len().min(red + 2);
-    let over = (1 + cells(&pieces[..at]) + text.width()).saturating_sub(usize::from(width));
-    if let Some((_, first)) = pieces[..at].last_mut().filter(|_| over > 0) {
-        *first = cut(first, first.width().saturating_sub(over).max(FIRST_MIN), false);
-    }
-    pieces.insert(at, (Role::HeaderStrong, text));
-    pieces
-}
-
-/// Cells of pieces, with the two blanks behind each.
-fn cells(pieces: &[Piece]) -> usize {
-    pieces.iter().map(|(_, text)| sanitise::text(text).width() + 2).sum()
 }
 
 /// The pieces that fit, with two blanks between; the one that does not fit any more is cut.
@@ -191,6 +92,7 @@ fn line(theme: &Theme, pieces: &[Piece], width: u16, base: Role) -> Line<'static
             break;
         }
         let text = cut(&sanitise::text(text), room, theme.ascii);
+        let text = if theme.ascii { text.replace('…', "~") } else { text };
         // On the incident's own ground the severity colours would drown.
         let style = if base == Role::HeaderIncident { theme.style(base) } else { theme.style(*role) };
         let gap = room.saturating_sub(text.width()).min(2);

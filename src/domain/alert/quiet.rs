@@ -15,6 +15,12 @@ use serde::{Deserialize, Serialize};
 pub const VALUE_MAX_CHARS: usize = 1_000;
 /// Compiled regexes and crons kept at hand: more than the silences of one team.
 const COMPILED_MAX: usize = 256;
+/// What is said of an acknowledgement that was taken, before what it is of and until when.
+pub const ACKNOWLEDGED: &str = "acknowledged";
+/// What is said of a silence that was taken, before what it is of and until when.
+pub const SILENCED: &str = "silenced";
+/// What is said of a maintenance that was taken, before what it is of and when.
+pub const MAINTAINED: &str = "maintenance of";
 /// Labels of an alert besides the probe's own.
 pub const LABELS: &[&str] = &["probe", "group", "kind", "host", "target", "phase", "concern", "severity"];
 

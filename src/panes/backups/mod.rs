@@ -150,7 +150,9 @@ impl Pane for BackupsPane {
         }
         let rows = rows::list(cx);
         if rows.is_empty() {
-            rows::draw_empty(theme, cx.board.standby.is_some(), area, buf);
+            if !cx.draw_absent(theme, area, buf) {
+                rows::draw_empty(theme, cx.board.standby.is_some(), area, buf);
+            }
             return None;
         }
         let (selected, first) = (self.selected_index(&rows), self.first_visible(cx, &rows));

@@ -81,7 +81,16 @@ fn manifest(run: &Run) -> Manifest {
 }
 
 fn cx<'a>(board: &'a Board, width: u16, height: u16) -> Context<'a> {
-    Context { now: at(NOW), zone: const { &TimeZone::UTC }, board, width, height, focused: true, me: "alice" }
+    Context {
+        now: at(NOW),
+        zone: const { &TimeZone::UTC },
+        board,
+        width,
+        height,
+        focused: true,
+        me: "alice",
+        reach: Default::default(),
+    }
 }
 
 fn screen(pane: &BackupsPane, cx: &Context<'_>, theme: &Theme) -> Vec<String> {

@@ -36,8 +36,6 @@ use crate::widgets::scroll::{Scroll, moved};
 
 /// Requests that wait to be sent again. Past that the oldest is told apart from the rest by a notice.
 const UNSENT_MAX: usize = 32;
-/// Rows for the two lines that say how to begin, and the prompt.
-const IDLE_ROWS: u16 = 4;
 /// Rows that an open incident takes from its first entry on.
 const OPEN_ROWS: u16 = 9;
 /// How long "saved … ago" counts; after that it says when.
@@ -423,7 +421,7 @@ impl Pane for IncidentPane {
     }
 
     fn wanted_rows(&self, cx: &Context<'_>) -> u16 {
-        let Some(incident) = self.incident(cx) else { return IDLE_ROWS };
+        let Some(incident) = self.incident(cx) else { return view::idle_rows(cx.width) };
         // In steps, so that not every note moves the border; one row for the prompt. People write here while
         // an incident is open, so it begins with some room.
         let rows = incident.entries.len().div_ceil(4) * 4 + 1;
@@ -441,7 +439,9 @@ impl Pane for IncidentPane {
         match self.mode {
             Mode::Reading => &[],
             Mode::Note => &[("enter", "save"), ("esc", "leave"), ("@-12m …", "earlier"), ("up", "last notes")],
-            Mode::Declare(_) => &[("enter", "declare"), ("up/down", "severity"), ("esc", "cancel")],
+            Mode::Declare(_) => {
+                &[("enter", "declare"), ("end", "edit title"), ("up/down", "severity"), ("esc", "cancel")]
+            }
             Mode::Status => &[("i", "investigating"), ("d", "identified"), ("m", "mitigated"), ("r", "resolved")],
             Mode::Severity => &[("1", "worst"), ("2", "critical"), ("3", "partly"), ("4", "minor"), ("esc", "cancel")],
             Mode::Editor => {

@@ -36,7 +36,16 @@ impl Screen {
     fn with<R>(&mut self, change: impl FnOnce(&mut IncidentPane, &Context<'_>) -> R) -> R {
         let (width, height) = self.size;
         let zone = TimeZone::UTC;
-        let cx = Context { now: self.now, zone: &zone, board: &self.board, width, height, focused: true, me: "alice" };
+        let cx = Context {
+            now: self.now,
+            zone: &zone,
+            board: &self.board,
+            width,
+            height,
+            focused: true,
+            me: "alice",
+            reach: Default::default(),
+        };
         change(&mut self.pane, &cx)
     }
 

@@ -208,8 +208,10 @@ fn draw_timeline(pane: &IncidentPane, cx: &Context<'_>, theme: &Theme, area: Rec
         return;
     }
     let Some(incident) = pane.incident(cx) else {
-        let lines = ["no incident is open", "`i` writes a note into the log-book of the day, `D` declares an incident"];
-        for (row, text) in area.rows().zip(lines.iter().flat_map(|it| wrap(it, area.width as usize))) {
+        if cx.draw_absent(theme, area, buf) {
+            return;
+        }
+        for (row, text) in area.rows().zip(idle(area.width)) {
             buf.set_stringn(row.x, row.y, &text, row.width as usize, theme.style(Role::TextDim));
         }
         return;
@@ -224,6 +226,19 @@ fn draw_timeline(pane: &IncidentPane, cx: &Context<'_>, theme: &Theme, area: Rec
         let mark = Mark::of(at == Some(index), cx.focused);
         list::row(theme, &timeline_line(cx, theme, it, area.width as usize), mark, row, buf);
     }
+}
+
+/// Said while no incident is open.
+const IDLE: [&str; 2] =
+    ["no incident is open", "`i` writes a note into the log-book of the day, `D` declares an incident"];
+
+fn idle(width: u16) -> Vec<String> {
+    IDLE.iter().flat_map(|it| wrap(it, usize::from(width))).collect()
+}
+
+/// Rows of what is said while no incident is open; the prompts stand in their place.
+pub(super) fn idle_rows(width: u16) -> u16 {
+    if width == 0 { IDLE.len() as u16 } else { idle(width).len() as u16 }
 }
 
 fn timeline_line(cx: &Context<'_>, theme: &Theme, row: &TimelineRow<'_>, width: usize) -> Line<'static> {

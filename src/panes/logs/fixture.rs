@@ -149,6 +149,7 @@ impl Desk {
             height: self.size.1,
             focused: true,
             me: "alice",
+            reach: Default::default(),
         };
         for effect in run(&mut self.pane, &cx) {
             match effect {
@@ -232,6 +233,7 @@ impl Desk {
             height: self.size.1,
             focused: true,
             me: "alice",
+            reach: Default::default(),
         };
         let theme = Theme::mono();
         let area = Rect::new(0, 0, self.size.0, self.size.1);

@@ -6,9 +6,11 @@ use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::ids::ProbeId;
 use crate::domain::request::Request;
 use crate::panes::Context;
+use crate::panes::services::detail::Subject;
 use crate::panes::services::past::Move;
 use crate::panes::services::rows::Picked;
 use crate::panes::services::{ServicesPane, detail};
+use crate::theme::Theme;
 use crate::widgets::scroll::Scroll;
 
 /// Asks the same about each of these.
@@ -69,7 +71,19 @@ impl ServicesPane {
             self.detail = Some(Scroll::default());
         }
         self.past.go(cx.now, how);
+        self.reveal_past(cx);
         self.ask_past(cx, false)
+    }
+
+    /// Scrolls the detail so that the past that was just moved is in sight.
+    fn reveal_past(&mut self, cx: &Context<'_>) {
+        let Some(id) = self.selected(cx.board) else { return };
+        let (Some(scroll), Some(state)) = (self.detail.as_mut(), cx.board.probes.get(&id)) else { return };
+        // The text wraps by width and not by theme.
+        let columns = detail::columns(cx, &Theme::mono(), &Subject { id: &id, state, past: &self.past });
+        if let Some(rows) = columns.past() {
+            scroll.reveal(rows, columns.rows(), usize::from(cx.height));
+        }
     }
 
     /// Asks for the past of the probe whose detail is open. `news`: a run of it ended.

@@ -14,6 +14,7 @@ use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::outcome::ProbeResult;
 use crate::domain::probe::{Glimpse, ProbeState};
+use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::services::rows::{Group, Picked, Row};
 use crate::panes::services::{COUNTED, mark, role};
@@ -29,6 +30,12 @@ const SINCE_CELLS: usize = 8;
 const WORD_CELLS: usize = 8;
 /// Cells below which the beginning of a sentence says less than one word.
 const WORDS_CELLS_MIN: usize = 24;
+/// Rows that the rest of a reason takes at most; the detail has all of it.
+const MORE_ROWS_MAX: usize = 3;
+/// Marks the row of what went first.
+const FIRST_RED: &str = "FIRST RED";
+/// Blanks before the rest of a reason.
+const MORE_INDENT: usize = 4;
 
 /// How wide each column is, for a width; 0 leaves it out.
 struct Columns {
@@ -71,6 +78,9 @@ pub struct List<'a> {
 pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &mut Buffer) {
     let rows = list.rows;
     if rows.is_empty() {
+        if cx.board.probes.is_empty() && cx.draw_absent(theme, area, buf) {
+            return;
+        }
         let text = match cx.board.standby {
             _ if list.filtered && !cx.board.probes.is_empty() => "no probe passes the filter",
             Some(_) => "no probes here: another hotseat on this host runs them",
@@ -80,29 +90,84 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &
         buf.set_stringn(area.x, area.y, text, area.width as usize, theme.style(Role::TextDim));
         return;
     }
-    let several = cx.board.is_of_several();
-    let longest = cx.board.probes.iter().map(|(id, _)| cx.board.row_name(id.host(), id.name()).width());
-    let longest = longest.max().unwrap_or_default();
-    let indent = usize::from(rows.iter().any(|it| matches!(it, Row::Probe { below_group: true, .. })));
-    let columns = Columns::of((area.width as usize).saturating_sub(indent), longest, several);
+    let width = area.width as usize;
+    let columns = columns(cx, rows, width);
     let first_red = cx.board.first_red();
     let top = list.top.min(rows.len().saturating_sub(area.height as usize));
-    for (offset, it) in rows.iter().skip(top).take(area.height as usize).enumerate() {
-        let line = match it {
-            Row::Group(group) => group_row(theme, group, area.width as usize),
+    let more = more_rows(cx, rows, area.height as usize);
+    let mut places = area.rows();
+    for (it, more) in rows.iter().zip(more).skip(top) {
+        let (line, rest) = match it {
+            Row::Group(group) => (group_row(theme, group, width), String::new()),
             Row::Probe { id, state, below_group } => {
-                let width = (area.width as usize).saturating_sub(usize::from(*below_group));
-                let mut line = row(cx, theme, &columns, id, state, first_red == Some(*id), width);
+                let subject = Subject { id, state, first_red: first_red == Some(*id), more: more > 0 };
+                let (mut line, rest) = row(cx, theme, &columns, &subject, width - usize::from(*below_group));
                 if *below_group {
                     line.spans.insert(0, Span::raw(" "));
                 }
-                line
+                (line, rest)
             }
         };
-        let here = Rect { y: area.y + offset as u16, height: 1, ..area };
+        let Some(here) = places.next() else { break };
         let selected = list.selected.is_some_and(|picked| *picked == it.picked());
-        list::row(theme, &line, Mark::of(selected, cx.focused), here, buf);
+        let mark = Mark::of(selected, cx.focused);
+        list::row(theme, &line, mark, here, buf);
+        let mut rest = wrap::wrap_at_blanks(&rest, width.saturating_sub(MORE_INDENT)).into_iter().peekable();
+        for at in 1..=more {
+            let (Some(mut text), Some(here)) = (rest.next(), places.next()) else { break };
+            if at == more && rest.peek().is_some() {
+                // What was cut must not read as if it were all.
+                text =
+                    wrap::cut(&format!("{text} {}", rest.next().unwrap_or_default()), width - MORE_INDENT, theme.ascii);
+            }
+            let line = Line::styled(format!("{}{text}", " ".repeat(MORE_INDENT)), theme.style(Role::Text));
+            list::row(theme, &line, mark, here, buf);
+        }
     }
+}
+
+/// How wide each column is beside these rows.
+fn columns(cx: &Context<'_>, rows: &[Row<'_>], width: usize) -> Columns {
+    let longest = cx.board.probes.iter().map(|(id, _)| cx.board.row_name(id.host(), id.name()).width());
+    let indent = usize::from(rows.iter().any(|it| matches!(it, Row::Probe { below_group: true, .. })));
+    Columns::of(width.saturating_sub(indent), longest.max().unwrap_or_default(), cx.board.is_of_several())
+}
+
+/// How many further rows each row has for a reason that is longer than its own, where the list is higher than its rows.
+pub fn more_rows(cx: &Context<'_>, rows: &[Row<'_>], height: usize) -> Vec<usize> {
+    let mut spare = height.saturating_sub(rows.len());
+    let width = usize::from(cx.width);
+    if spare == 0 || width <= MORE_INDENT {
+        return vec![0; rows.len()];
+    }
+    let columns = columns(cx, rows, width);
+    let (theme, first_red) = (Theme::mono(), cx.board.first_red());
+    let mut more = |it: &Row<'_>| {
+        let Row::Probe { id, state, below_group } = it else { return 0 };
+        if state.health() == Health::Up {
+            return 0;
+        }
+        let subject = Subject { id, state, first_red: first_red == Some(*id), more: true };
+        let (_, rest) = row(cx, &theme, &columns, &subject, width - usize::from(*below_group));
+        if rest.is_empty() {
+            return 0;
+        }
+        let wanted = wrap::wrap_at_blanks(&rest, width - MORE_INDENT).len().min(MORE_ROWS_MAX).min(spare);
+        spare -= wanted;
+        wanted
+    };
+    rows.iter().map(&mut more).collect()
+}
+
+/// Which row stands at an offset below the top of a list of this height.
+pub fn row_at(cx: &Context<'_>, list: &List<'_>, height: usize, offset: usize) -> Option<usize> {
+    let top = list.top.min(list.rows.len().saturating_sub(height));
+    let more = more_rows(cx, list.rows, height);
+    let mut below = 0;
+    (top..list.rows.len()).find(|at| {
+        below += 1 + more.get(*at).copied().unwrap_or_default();
+        offset < below
+    })
 }
 
 /// `▾ edge  2 red, 1 degraded, 3 ok`
@@ -130,7 +195,8 @@ fn group_row(theme: &Theme, group: &Group<'_>, width: usize) -> Line<'static> {
         if !std::mem::take(&mut is_first) {
             spans.push(Span::styled(", ", theme.style(Role::TextDim)));
         }
-        spans.push(Span::styled(format!("{count} {word}"), theme.style(*role)));
+        let folded = if group.is_short && *health == Health::Up { " folded" } else { "" };
+        spans.push(Span::styled(format!("{count} {word}{folded}"), theme.style(*role)));
     }
     if group.lost() > 0 {
         let comma = if is_first { "" } else { ", " };
@@ -146,15 +212,24 @@ fn group_row(theme: &Theme, group: &Group<'_>, width: usize) -> Line<'static> {
     Line::from(spans)
 }
 
+/// What a row is about.
+struct Subject<'a> {
+    id: &'a ProbeId,
+    state: &'a ProbeState,
+    first_red: bool,
+    /// There are further rows for the rest of a reason.
+    more: bool,
+}
+
+/// The row of a probe, and the rest of a reason that it has no room for.
 fn row(
     cx: &Context<'_>,
     theme: &Theme,
     columns: &Columns,
-    id: &ProbeId,
-    state: &ProbeState,
-    first_red: bool,
+    subject: &Subject<'_>,
     width: usize,
-) -> Line<'static> {
+) -> (Line<'static>, String) {
+    let Subject { id, state, first_red, more } = *subject;
     let health = state.health();
     let dim = theme.style(Role::TextDim);
     // What a host last said stays, in a colour that says nothing about now.
@@ -190,23 +265,44 @@ fn row(
         spans.push(Span::raw(" "));
     }
     // A narrow row is full; the detail view has the rest.
-    let tags = if columns.spark > 0 { tags(cx, id, state, first_red) } else { Vec::new() };
+    let mut tags = if columns.spark > 0 { tags(cx, id, state, first_red) } else { Vec::new() };
+    let taken: usize = spans.iter().map(|it| it.content.width()).sum();
+    let of_tags = |tags: &[(String, Role)]| tags.iter().map(|(text, _)| text.width() + 1).sum::<usize>();
+    // What is wrong comes before what the header says as well.
+    if taken + of_tags(&tags) + brief(state).width() > width {
+        tags.retain(|(text, _)| text != FIRST_RED);
+    }
     for (text, role) in tags {
         spans.push(Span::styled(format!("{text} "), theme.style(role)));
     }
     let used: usize = spans.iter().map(|it| it.content.width()).sum();
     let room = width.saturating_sub(used);
+    let whole = if is_lost || health == Health::Up { String::new() } else { words(state) };
+    let in_sight = if columns.spark > 0 { room } else { columns.brief };
+    let goes_on = more && whole.width() > in_sight;
+    let mut rest = String::new();
     if columns.spark > 0 {
         let style = if health == Health::Up { dim } else { theme.style(Role::Text) };
         let finding = match lost_since {
             // What it last said, and as of when: nobody knows how it is now.
             Some(at) => format!("was {} at {}: {}", health.word(), moment(cx, at), finding(state, room)),
+            None if goes_on && room >= WORDS_CELLS_MIN => {
+                let begin = wrap::wrap_at_blanks(&whole, room).swap_remove(0);
+                rest = whole.strip_prefix(&begin).unwrap_or(&whole).trim_start().to_string();
+                begin
+            }
+            None if goes_on => {
+                rest = whole;
+                brief(state)
+            }
             None => finding(state, room),
         };
         let style = if is_lost { dim } else { style };
         spans.push(Span::styled(wrap::cut(finding.trim_end_matches(": "), room, theme.ascii), style));
+    } else if goes_on && whole != brief(state) {
+        rest = whole;
     }
-    Line::from(spans)
+    (Line::from(spans), rest)
 }
 
 /// A time of day, or how long ago when it was another day: the column has no room for a date.
@@ -238,7 +334,7 @@ fn brief(state: &ProbeState) -> String {
 /// What is wrong, in words.
 fn words(state: &ProbeState) -> String {
     let trouble = state.last_trouble().and_then(|it| it.trouble.as_ref());
-    let text = trouble.map_or_else(String::new, |it| it.text.clone());
+    let text = trouble.map_or_else(String::new, |it| sanitise::text(&it.text));
     if state.is_broken() { format!("probe broken: {text}") } else { text }
 }
 
@@ -252,7 +348,7 @@ fn tags(cx: &Context<'_>, id: &ProbeId, state: &ProbeState, first_red: bool) -> 
         tags.push(("running".to_string(), Role::NoticeInfo));
     }
     if first_red {
-        tags.push(("FIRST RED".to_string(), Role::ProbeDown));
+        tags.push((FIRST_RED.to_string(), Role::ProbeDown));
     }
     if let Some(by) = cx.board.seen_by(id) {
         tags.push((format!("ack {by}"), Role::TextStrong));

@@ -145,7 +145,17 @@ impl ServicesPane {
     }
 
     fn rows<'a>(&self, cx: &Context<'a>) -> Vec<Row<'a>> {
-        self.arrangement.rows(cx.board, self.list_height(cx))
+        let selected = match &self.selected {
+            Some(Picked::Probe(id)) => Some(id),
+            _ => None,
+        };
+        self.arrangement.rows(cx.board, self.list_height(cx), selected)
+    }
+
+    /// Rows of the body that are needed so that everything in trouble is in sight.
+    pub fn urgent_rows(&self, cx: &Context<'_>) -> u16 {
+        let prompt = self.prompt.as_ref().map_or(0, FilterPrompt::height);
+        u16::try_from(self.arrangement.urgent_rows(cx.board)).unwrap_or(u16::MAX).saturating_add(prompt)
     }
 
     /// Which row is selected: the chosen one; that of its group when it is folded; else the first probe's.
@@ -210,7 +220,8 @@ impl ServicesPane {
     fn fold(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let rows = self.rows(cx);
         let group = self.selected_at(&rows).and_then(|at| match &rows[at] {
-            Row::Group(it) => Some((it.name.to_string(), it.folded)),
+            // What was folded in part for want of room is opened first.
+            Row::Group(it) => Some((it.name.to_string(), it.folded || it.is_short)),
             Row::Probe { state, below_group: true, .. } => {
                 Some((state.setup.rules.group.clone().unwrap_or_default(), false))
             }
@@ -410,8 +421,9 @@ impl Pane for ServicesPane {
             MouseKind::WheelUp => self.step(cx, -1),
             MouseKind::Press if self.detail.is_none() => {
                 let rows = self.rows(cx);
-                let top = self.top.min(rows.len().saturating_sub(self.list_height(cx)));
-                let row = rows.get(top + mouse.row as usize).map(Row::picked);
+                let list = List { rows: &rows, selected: None, top: self.top, filtered: false };
+                let at = list::row_at(cx, &list, self.list_height(cx), usize::from(mouse.row));
+                let row = at.and_then(|it| rows.get(it)).map(Row::picked);
                 // A second click opens what the first one chose.
                 if row.is_some() && row == self.selected {
                     return self.open_detail(cx);
@@ -450,7 +462,10 @@ impl Pane for ServicesPane {
         groups.sort_unstable();
         groups.dedup();
         let headings = if groups.iter().any(Option::is_some) && !self.arrangement.flat { groups.len() } else { 0 };
-        u16::try_from((cx.board.probes.len() + headings).max(1)).unwrap_or(u16::MAX)
+        let reasons = list::more_rows(cx, &self.rows(cx), usize::MAX).iter().sum::<usize>();
+        // Hosts that are not reached say why, which may take two rows each.
+        let absent = if cx.board.probes.is_empty() { 2 * cx.absent().len() } else { 0 };
+        u16::try_from((cx.board.probes.len() + headings + reasons).max(absent).max(1)).unwrap_or(u16::MAX)
     }
 
     fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
@@ -485,9 +500,14 @@ impl Pane for ServicesPane {
             spans.push(Span::styled(format!(" {kept} of {}", probes.len()), theme.style(Role::TextDim)));
         }
         let shown = self.list_height(cx);
-        let below = self.rows(cx).len().saturating_sub(self.top + shown);
-        if shown > 0 && below > 0 && self.detail.is_none() {
-            spans.push(Span::styled(format!(" {dot} {below} more below"), theme.style(Role::TextDim)));
+        let rows = self.rows(cx);
+        let below = rows.get(self.top + shown..).unwrap_or_default();
+        if shown > 0 && !below.is_empty() && self.detail.is_none() {
+            spans.push(Span::styled(format!(" {dot} {} more below", below.len()), theme.style(Role::TextDim)));
+            let red = below.iter().filter(|it| it.is_red(cx.board)).count();
+            if red > 0 {
+                spans.push(Span::styled(format!(", {red} red"), theme.style(Role::ProbeDown)));
+            }
         }
         Line::from(spans)
     }

@@ -1,8 +1,9 @@
 //! Which rows the list has: probes in an order, below their groups, those that pass the filter.
 //!
 //! Pure: a board and what a person arranged give rows. A group stands where its first member would stand, so
-//! the worst comes first whatever the order is by. A group in which all is well is folded when there is no
-//! room for everything, and opens by itself when it turns red; what a person folds or opens stays so.
+//! the worst comes first whatever the order is by. When there is no room for everything, members that are well
+//! have no rows of their own, so that none of them stands before one that is not; what a person folds or opens
+//! stays so.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
@@ -79,11 +80,17 @@ impl Sort {
     }
 }
 
-type Entry<'a> = (&'a ProbeId, &'a ProbeState);
+/// A probe and what is known of it.
+pub type Entry<'a> = (&'a ProbeId, &'a ProbeState);
 
 /// How a probe is now: of a lost host that is not known.
 fn health(board: &Board, (id, state): &Entry<'_>) -> Health {
     if board.lost_since(id.host()).is_some() { Health::Unknown } else { state.health() }
+}
+
+/// True for a probe that somebody should look at now: what only is not known yet needs no room.
+pub fn is_in_trouble(board: &Board, entry: &Entry<'_>) -> bool {
+    matches!(health(board, entry), Health::Down | Health::Suspect | Health::Degraded)
 }
 
 /// One row.
@@ -111,6 +118,8 @@ pub struct Group<'a> {
     pub members: Vec<Entry<'a>>,
     /// Its members have no rows.
     pub folded: bool,
+    /// Only those of its members have rows that are not well: there is no room for all.
+    pub is_short: bool,
     board: &'a Board,
 }
 
@@ -130,6 +139,11 @@ impl<'a> Group<'a> {
     /// How many of its members are of lost hosts.
     pub fn lost(&self) -> usize {
         self.members.iter().filter(|(id, _)| self.board.lost_since(id.host()).is_some()).count()
+    }
+
+    /// True for a member that has a row.
+    fn shows(&self, entry: &Entry<'_>, selected: Option<&ProbeId>) -> bool {
+        !self.folded && (!self.is_short || health(self.board, entry) != Health::Up || selected == Some(entry.0))
     }
 
     /// The first of its members that is down now.
@@ -154,6 +168,11 @@ impl Row<'_> {
             Self::Group(group) => Picked::Group(group.name.to_string()),
             Self::Probe { id, .. } => Picked::Probe((*id).clone()),
         }
+    }
+
+    /// True for a probe that is down now.
+    pub fn is_red(&self, board: &Board) -> bool {
+        matches!(self, Self::Probe { id, state, .. } if health(board, &(*id, *state)) == Health::Down)
     }
 }
 
@@ -181,7 +200,7 @@ impl Arrangement {
             let name = entry.1.setup.rules.group.as_deref().unwrap_or_default();
             let at = *places.entry(name).or_insert(groups.len());
             if at == groups.len() {
-                groups.push(Group { name, members: Vec::new(), folded: false, board });
+                groups.push(Group { name, members: Vec::new(), folded: false, is_short: false, board });
             }
             groups[at].members.push(entry);
         }
@@ -190,27 +209,38 @@ impl Arrangement {
         }
         let fits = count + groups.len() <= height;
         for group in &mut groups {
-            let is_well = group.members.iter().all(|it| health(board, it) == Health::Up);
-            // Somebody who filters wants to see what was found.
-            let by_itself = is_well && !fits && self.filter.is_empty();
-            group.folded = self.folded.get(group.name).copied().unwrap_or(by_itself);
+            let well = group.members.iter().filter(|it| health(board, it) == Health::Up).count();
+            // Somebody who filters or sorts wants to see what was found, where it belongs.
+            let by_itself = !fits && self.filter.is_empty() && self.sort == Sort::State;
+            let by_person = self.folded.get(group.name).copied();
+            group.folded = by_person.unwrap_or(by_itself && well == group.members.len());
+            group.is_short = by_person.is_none() && by_itself && !group.folded && well > 0;
         }
         groups
     }
 
-    /// The rows, for a list of this height.
-    pub fn rows<'a>(&self, board: &'a Board, height: usize) -> Vec<Row<'a>> {
+    /// The rows, for a list of this height. The selected probe keeps its row when it becomes well.
+    pub fn rows<'a>(&self, board: &'a Board, height: usize, selected: Option<&ProbeId>) -> Vec<Row<'a>> {
         if !self.is_grouped(board) {
             let row = |(id, state)| Row::Probe { id, state, below_group: false };
             return self.probes(board).into_iter().map(row).collect();
         }
         let mut rows = Vec::new();
         for group in self.groups(board, height) {
-            let members = if group.folded { Vec::new() } else { group.members.clone() };
+            let members: Vec<_> = group.members.iter().filter(|it| group.shows(it, selected)).copied().collect();
             rows.push(Row::Group(group));
             rows.extend(members.into_iter().map(|(id, state)| Row::Probe { id, state, below_group: true }));
         }
         rows
+    }
+
+    /// How many rows there are down to the last one in trouble, however few there is room for.
+    pub fn urgent_rows(&self, board: &Board) -> usize {
+        let is_urgent = |row: &Row<'_>| match row {
+            Row::Group(it) => it.folded && it.members.iter().any(|it| is_in_trouble(board, it)),
+            Row::Probe { id, state, .. } => is_in_trouble(board, &(*id, *state)),
+        };
+        self.rows(board, 0, None).iter().rposition(is_urgent).map_or(0, |at| at + 1)
     }
 }
 
@@ -296,7 +326,7 @@ mod tests {
             Row::Group(it) => format!("-{}", it.name),
             Row::Probe { id, .. } => id.name().to_string(),
         };
-        arrangement.rows(board, height).iter().map(name).collect()
+        arrangement.rows(board, height, None).iter().map(name).collect()
     }
 
     fn grouped() -> World {
@@ -328,11 +358,32 @@ mod tests {
     fn a_group_in_which_all_is_well_folds_when_room_is_short_and_opens_when_it_turns_red() {
         let mut world = grouped();
         let mut arrangement = Arrangement::default();
-        assert_eq!(names(&arrangement, &world.board, 7), ["-edge", "cdn", "api", "-", "mail", "+storage"]);
+        assert_eq!(names(&arrangement, &world.board, 7), ["-edge", "cdn", "-", "mail", "+storage"]);
         world.outcomes("db-2", "ff");
-        assert_eq!(names(&arrangement, &world.board, 7)[3..6], ["-storage", "db-2", "db-1"]);
+        assert_eq!(names(&arrangement, &world.board, 7)[2..4], ["-storage", "db-2"]);
         arrangement.folded.insert("storage".into(), true);
-        assert_eq!(names(&arrangement, &world.board, 7)[3..], ["+storage", "-", "mail"], "a person's word counts");
+        assert_eq!(names(&arrangement, &world.board, 7)[2..], ["+storage", "-", "mail"], "a person's word counts");
+    }
+
+    #[test]
+    fn where_room_is_short_no_probe_that_is_well_stands_before_one_that_is_not() {
+        let mut world = World::new(80, 24);
+        for group in ["a", "b", "c"] {
+            for member in 0..6 {
+                let name = format!("{group}{member}");
+                world.configured_in(&name, Some(group));
+                world.outcomes(&name, if member == 3 { "ff" } else { "oo" });
+            }
+        }
+        let mut arrangement = Arrangement::default();
+        assert_eq!(names(&arrangement, &world.board, 7), ["-a", "a3", "-b", "b3", "-c", "c3"]);
+        assert_eq!(arrangement.urgent_rows(&world.board), 6);
+        assert_eq!(names(&arrangement, &world.board, 21).len(), 21, "with room all are there");
+        let selected = crate::panes::services::tests::probe("a1");
+        let rows = arrangement.rows(&world.board, 7, Some(&selected));
+        assert!(rows.iter().any(|it| it.picked() == Picked::Probe(selected.clone())), "the selected one stays");
+        arrangement.folded.insert("a".into(), false);
+        assert_eq!(names(&arrangement, &world.board, 7).len(), 11, "a person opened one");
     }
 
     #[test]

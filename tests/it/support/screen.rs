@@ -199,6 +199,24 @@ impl Desk {
         }
     }
 
+    /// A probe of a group that has failed with these words since the start, or is well.
+    pub fn probe(&mut self, name: &str, group: Option<&str>, trouble: Option<&str>) {
+        let mut setup = setup(name);
+        setup.rules.group = group.map(Into::into);
+        self.fact(Fact::Probe(ProbeFact::Configured { probe: ProbeId::new(&host(), name), setup }));
+        let brief = trouble.and_then(|it| it.split([':', ' ']).next()).unwrap_or_default();
+        for round in 0..12 {
+            let result = if trouble.is_some() { ProbeResult::Fail } else { ProbeResult::Ok };
+            let trouble = trouble.map(|it| Trouble::new(Cause::Refused, brief, it));
+            self.fact(outcome(name, at("14:47:00"), round, result, 31, trouble));
+        }
+    }
+
+    /// A probe of which nothing is known yet.
+    pub fn probe_never_ran(&mut self, name: &str) {
+        self.fact(Fact::Probe(ProbeFact::Configured { probe: ProbeId::new(&host(), name), setup: setup(name) }));
+    }
+
     /// Lets the runtime see something.
     pub fn fact(&mut self, fact: Fact) {
         self.seq += 1;

@@ -13,7 +13,7 @@ use crate::domain::probe::{ProbeState, waterfall};
 use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::services::detail::run::{result_mark, result_role};
-use crate::panes::services::detail::{Page, Subject};
+use crate::panes::services::detail::{PAST, Page, Subject};
 use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::graph::{self, Bar, GUTTER_CELLS, Graph};
@@ -35,7 +35,7 @@ pub(super) fn past(cx: &Context<'_>, page: &mut Page<'_>, subject: &Subject<'_>)
     let place = if past.is_now() { "to now".to_string() } else { format!("to {}", moment(cx, until)) };
     let grain = known.map_or_else(String::new, |it| format!(", by {}", grain(&it.grain)));
     let waiting = if past.is_waiting() { ", reading" } else { "" };
-    page.heading(&format!("past {} {place}{grain}{waiting}", past.word()));
+    page.heading(&format!("{PAST}{} {place}{grain}{waiting}", past.word()));
     let Some(history) = known else {
         let why = past.refused().map_or_else(|| "not read yet".to_string(), sanitise::text);
         page.plain(&why, Role::TextDim);

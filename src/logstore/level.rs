@@ -236,6 +236,11 @@ fn of_json_without(line: &[u8]) -> Option<Level> {
     if line.starts_with(b"{\"@t\":") {
         return Some(Level::Info);
     }
+    // OTLP says the number with or without the word.
+    let is_number = |key: &[u8]| matches!(key, b"severityNumber" | b"SeverityNumber" | b"severity_number");
+    if let Some(number) = json::find_where(line, is_number) {
+        return of_severity_number(std::str::from_utf8(&line[number]).ok()?.parse().ok()?);
+    }
     // The files of Docker hold what a container wrote.
     let written = line.strip_prefix(b"{\"log\":\"")?;
     let written = json::unescape(&written[..written.len().min(JSON_BYTES)]);
@@ -269,9 +274,22 @@ pub fn is_level_key(key: &[u8]) -> bool {
         5 => matches!(key, b"level" | b"Level"),
         8 => matches!(key, b"severity" | b"loglevel" | b"PRIORITY" | b"logLevel" | b"Severity" | b"LogLevel"),
         9 => matches!(key, b"log.level" | b"levelname" | b"levelName"),
-        12 => key == b"SeverityText",
+        12 => matches!(key, b"SeverityText" | b"severityText"),
         13 => key == b"severity_text",
         _ => false,
+    }
+}
+
+/// Numbers of OpenTelemetry's log data model: four for each level.
+fn of_severity_number(number: u32) -> Option<Level> {
+    match number {
+        1..=4 => Some(Level::Trace),
+        5..=8 => Some(Level::Debug),
+        9..=12 => Some(Level::Info),
+        13..=16 => Some(Level::Warn),
+        17..=20 => Some(Level::Error),
+        21..=24 => Some(Level::Fatal),
+        _ => None,
     }
 }
 

@@ -32,6 +32,9 @@ pub const STAMP_BYTES: usize = 1024;
 /// A prefix (level word, container name, client address) before the timestamp is at most this long.
 const PREFIX_BYTES: usize = 120;
 
+/// A time of day without a date may be so far behind the last writing and still be of that day: clocks differ.
+const CLOCK_SLACK_SECONDS: i64 = 300;
+
 /// What stands before the time of a JSON line is remembered up to this length.
 const JSON_LEAD_BYTES: usize = 64;
 
@@ -258,7 +261,7 @@ impl StampReader {
                 self.read_day_first(line, at)
                     .or_else(|| self.read_numeric_date(line, at))
                     .or_else(|| read_epoch(line, at))
-                    .or_else(|| read_clock(line, at))
+                    .or_else(|| self.read_clock(line, at))
             }
             b'A'..=b'Z' => self.read_month_first(line, at).or_else(|| self.read_klog(line, at)),
             _ => None,
@@ -518,6 +521,23 @@ impl StampReader {
         Some(stamp)
     }
 
+    /// `14:30:01` without a date: the last such time before the reference, which of a file is its last writing.
+    fn read_clock(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
+        let clock = Clock::read(line, at).filter(|it| it.end >= at + 8)?;
+        let limit = self.reference.as_second() + CLOCK_SLACK_SECONDS;
+        for days_back in 0..2 {
+            let date =
+                self.zone.to_datetime(self.reference).date().checked_sub(SignedDuration::from_hours(24 * days_back));
+            let date = date.ok()?;
+            let date = (i64::from(date.year()), i64::from(date.month()), i64::from(date.day()));
+            let stamp = self.finish(line, at, date, clock)?;
+            if stamp.time.is_some_and(|it| it.as_second() <= limit) {
+                return Some(stamp);
+            }
+        }
+        None
+    }
+
     fn finish_without_year(&mut self, line: &[u8], start: usize, date: (i64, i64), clock: Clock) -> Option<Stamp> {
         let (zone, reference) = (&self.zone, self.reference);
         let year = *self.reference_year.get_or_insert_with(|| i64::from(zone.to_datetime(reference).year()));
@@ -575,12 +595,6 @@ impl StampReader {
 
 /// The stamp of a line that begins a record without saying when.
 const UNTIMED: Stamp = Stamp { time: None, range: 0..0 };
-
-/// `14:30:01` without a date: marks a record, but says too little to be a time.
-fn read_clock(line: &[u8], at: usize) -> Option<Stamp> {
-    let clock = Clock::read(line, at)?;
-    (clock.end >= at + 8).then_some(Stamp { time: None, range: at..clock.end })
-}
 
 #[cfg(test)]
 mod tests {
@@ -640,8 +654,15 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_day_marks_a_record_without_saying_when() {
-        assert_eq!(reader().read(b"14:30:01 x"), Some(Stamp { time: None, range: 0..8 }));
+    fn a_time_of_day_is_the_last_one_before_the_reference() {
+        let read = |line: &str| {
+            let stamp = reader().read(line.as_bytes()).unwrap();
+            (stamp.time.unwrap().to_string(), stamp.range)
+        };
+        // It is eight in the morning of the 20th where the log is.
+        assert_eq!(read("14:30:01 x"), ("2026-08-19T06:30:01Z".into(), 0..8));
+        assert_eq!(read("07:59:59.250 [main] INFO x"), ("2026-08-19T23:59:59.25Z".into(), 0..12));
+        assert_eq!(read("08:04:00 x"), ("2026-08-20T00:04:00Z".into(), 0..8));
     }
 
     proptest::proptest! {

@@ -102,7 +102,7 @@ pub fn body(record: &[u8], stamp_end: usize, reading: &Reading) -> Body {
 }
 
 /// Keys of the text that a person reads, the first one that is there wins.
-pub const MESSAGE_KEYS: [&str; 12] = [
+pub const MESSAGE_KEYS: [&str; 13] = [
     "message",
     "msg",
     "MESSAGE",
@@ -114,6 +114,7 @@ pub const MESSAGE_KEYS: [&str; 12] = [
     "event",
     "log",
     "@mt",
+    "body.stringValue",
     "body",
 ];
 
@@ -133,7 +134,15 @@ pub fn message_of_json(object: &[u8]) -> Option<Cow<'_, [u8]>> {
         }
         best.is_none_or(|(rank, _)| rank > 0)
     });
-    best.map(|(_, value)| message_text(value))
+    best.map(|(_, value)| message_text(value)).or_else(|| message_of_export(object))
+}
+
+/// The message of the first record in a line of an OTLP exporter, where records lie in arrays.
+fn message_of_export(object: &[u8]) -> Option<Cow<'_, [u8]>> {
+    const EXPORT: &[u8] = b"\"resourceLogs\"";
+    memchr::memmem::find(&object[..object.len().min(EXPORT.len() + 4)], EXPORT)?;
+    let body = json::find_start(object, |key| key == b"body")?;
+    json::field(&object[body..], "stringValue").map(json::Value::text)
 }
 
 /// The rank of a path among the keys of messages.

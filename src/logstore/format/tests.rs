@@ -386,7 +386,7 @@ fn java_loggers() {
             ),
             case(
                 "14:30:01.123 [main] INFO  c.x.App - up",
-                None,
+                MS,
                 Level::Info,
                 &[("thread", "main"), ("logger", "c.x.App"), ("message", "up")],
             ),
@@ -630,4 +630,32 @@ fn lines_without_any_time() {
 fn a_zone_and_an_offset_move_the_times_of_a_source() {
     let reading = Reading { zone: Some(TimeZone::UTC), offset: SignedDuration::from_secs(-2), ..Reading::default() };
     check(&reading, &[case("2026-08-19 06:30:03 x", T, None, &[]), case("2026-08-19T14:30:03+08:00 x", T, None, &[])]);
+}
+
+#[test]
+fn records_of_open_telemetry_have_a_time_a_level_and_a_message() {
+    let record = r#"{"timeUnixNano":"1787121001123456000","observedTimeUnixNano":"1787121009000000000","severityNumber":17,"body":{"stringValue":"pool exhausted"},"traceId":"5b8e"}"#;
+    let named = r#"{"severityText":"Warning","severityNumber":9,"timeUnixNano":"1787121001123456000","body":{"stringValue":"slow"}}"#;
+    let export = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"api"}}]},"scopeLogs":[{"logRecords":[{"timeUnixNano":"1787121001123456000","severityNumber":21,"severityText":"Fatal","body":{"stringValue":"gone"}}]}]}]}"#;
+    let unknown = r#"{"timeUnixNano":"1787121001123456000","severityNumber":0,"body":{"stringValue":"x"}}"#;
+    check(
+        &Reading::default(),
+        &[
+            case(record, US, Level::Error, &[("message", "pool exhausted"), ("traceId", "5b8e")]),
+            case(named, US, Level::Warn, &[("msg", "slow")]),
+            case(export, US, Level::Fatal, &[("message", "gone")]),
+            case(unknown, US, None, &[("message", "x")]),
+        ],
+    );
+}
+
+#[test]
+fn a_time_of_day_alone_gets_its_date_from_the_last_writing() {
+    check(
+        &Reading::default(),
+        &[
+            case("14:30:01.123 [main] ERROR c.e.Api -- pool exhausted", MS, Level::Error, &[]),
+            case("07:30:01,123 INFO  [main] x", "2026-08-19T23:30:01.123Z", Level::Info, &[]),
+        ],
+    );
 }

@@ -10,7 +10,9 @@ pub fn is_time_key(key: &[u8]) -> bool {
         8 => key == b"datetime",
         9 => matches!(key, b"timestamp" | b"Timestamp" | b"eventTime" | b"TimeStamp"),
         10 => key == b"@timestamp",
-        20 => key == b"__REALTIME_TIMESTAMP",
+        // OTLP in JSON
+        12 => key == b"timeUnixNano",
+        20 => matches!(key, b"__REALTIME_TIMESTAMP" | b"observedTimeUnixNano"),
         _ => false,
     }
 }

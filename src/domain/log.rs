@@ -148,6 +148,9 @@ pub enum GapKind {
         /// When somebody last looked. What was written between then and the truncation is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         looked_at: Option<Timestamp>,
+        /// How often, when it was again and again with nothing read in between.
+        #[serde(default = "once", skip_serializing_if = "is_once")]
+        times: u32,
     },
     /// The file was deleted; reading goes on if it comes back.
     Deleted,
@@ -183,6 +186,15 @@ pub enum GapKind {
     },
     /// Anything else, in words.
     Failed(String),
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_once(times: &u32) -> bool {
+    *times == 1
 }
 
 /// A row of a window, in display order.

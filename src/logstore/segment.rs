@@ -36,6 +36,12 @@ const MAX_KERNEL_FILE_BYTES: u64 = 16 << 20;
 const KERNEL_FILE_SIZES: [u64; 2] = [0, 4096];
 /// Stretches without a line end that are known of a segment: very long lines that are read at the same time.
 const MAX_UNBROKEN: usize = 32;
+/// Bytes of a file's beginning in which a line end is looked for, to tell which one it has.
+const CR_BYTES: u64 = 64 << 10;
+/// Of a file's first bytes, one in so many may be a control character before it counts as binary.
+const CONTROL_SHARE: usize = 10;
+/// So many it must have for that: a line may hold one or two.
+const MIN_CONTROLS: usize = 8;
 /// Bytes read in one go where that is not the reader's choice.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -73,10 +79,11 @@ pub struct Segment {
 
 #[derive(Debug)]
 enum Bytes {
-    /// A file; its first `skip` bytes are a mark.
+    /// A file; its first `skip` bytes are a mark. With `cr` its lines end with a CR alone, which is read as LF.
     File {
         file: File,
         skip: u64,
+        cr: bool,
     },
     Utf16(Box<Transcoded>),
     /// What a file of the kernel said when it was opened. Held open, it keeps its inode.
@@ -144,7 +151,10 @@ impl Segment {
                 let text = read_kernel_file(&file)?;
                 Bytes::Kernel { _file: file, text }
             }
-            None => Bytes::File { file, skip },
+            None => {
+                let cr = ends_lines_with_cr(&file, &prints.beginning, size)?;
+                Bytes::File { file, skip, cr }
+            }
         };
         let text_bytes = match &bytes {
             Bytes::File { .. } => size - skip,
@@ -175,7 +185,7 @@ impl Segment {
     /// When its metadata can not be read.
     pub fn spooled(file: File, number: u64, lease: Option<Lease>) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let mut segment = Self::new(number, metadata.dev(), metadata.ino(), Bytes::File { file, skip: 0 });
+        let mut segment = Self::new(number, metadata.dev(), metadata.ino(), Bytes::File { file, skip: 0, cr: false });
         segment.lease = lease;
         Ok(segment)
     }
@@ -241,6 +251,19 @@ impl Segment {
     /// What it is packed with, when it is an archive.
     pub fn packing(&self) -> Option<Packing> {
         Packing::of(&lock(&self.prints).beginning)
+    }
+
+    /// True when its first bytes are no text. Zeros at the very beginning are a hole that a writer left.
+    pub fn is_binary(&self) -> bool {
+        if !matches!(self.bytes, Bytes::File { .. }) {
+            return false;
+        }
+        let prints = lock(&self.prints);
+        let start = prints.beginning.iter().position(|it| *it != 0).unwrap_or(prints.beginning.len());
+        let head = &prints.beginning[start..];
+        let is_control = |it: &&u8| **it < 0x20 && !matches!(**it, b'\t' | b'\n' | b'\r' | 0x08 | 0x0c | 0x1b);
+        let count = head.iter().filter(is_control).count();
+        count >= MIN_CONTROLS && count * CONTROL_SHARE > head.len()
     }
 
     /// Bytes at its beginning that are left out, because there is no room for their text.
@@ -325,6 +348,12 @@ impl Segment {
         let fresh = Prints::of(file, size)?;
         let is_recast = |it: &[u8]| utf16_of(it).is_some() || it.starts_with(UTF8_MARK) || Packing::of(it).is_some();
         if known < FIRST_BYTES && !is_recast(&prints.beginning) && is_recast(&fresh.beginning) {
+            return Ok(Change::Recast);
+        }
+        if let Bytes::File { cr, .. } = &self.bytes
+            && known < CR_BYTES
+            && *cr != ends_lines_with_cr(file, &fresh.beginning, size)?
+        {
             return Ok(Change::Recast);
         }
         *prints = fresh;
@@ -413,7 +442,13 @@ impl Segment {
         }
         buffer.resize(length, 0);
         let filled = match &self.bytes {
-            Bytes::File { file, skip } => read_full(file, &mut buffer, start + skip)?,
+            Bytes::File { file, skip, cr } => {
+                let filled = read_full(file, &mut buffer, start + skip)?;
+                if *cr {
+                    buffer[..filled].iter_mut().filter(|it| **it == b'\r').for_each(|it| *it = b'\n');
+                }
+                filled
+            }
             Bytes::Utf16(it) => read_full(&it.text, &mut buffer, start)?,
             Bytes::Kernel { text, .. } => copy_from(text, &mut buffer, start),
             Bytes::Memory(text) => lock(text).read(&mut buffer, start),
@@ -463,6 +498,17 @@ impl Segment {
         }
         known.push(stretch);
     }
+}
+
+/// True for text whose lines end with a CR alone, as those of some devices do.
+fn ends_lines_with_cr(file: &File, beginning: &[u8], size: u64) -> io::Result<bool> {
+    if beginning.iter().any(|it| matches!(it, b'\n' | 0)) || Packing::of(beginning).is_some() {
+        return Ok(false);
+    }
+    let head = bytes_at(file, 0, size.min(CR_BYTES))?;
+    // One at the very end may be the first half of CRLF.
+    let inside = head.strip_suffix(b"\r").unwrap_or(&head);
+    Ok(memchr::memchr(b'\n', &head).is_none() && memchr::memchr(b'\r', inside).is_some())
 }
 
 /// Bytes that tell what a file is: the longest mark.

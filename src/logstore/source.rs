@@ -398,12 +398,13 @@ impl Source {
             let earlier = state.parts.pop().and_then(|it| it.gap);
             match (earlier, &gap.kind) {
                 (
-                    Some(GapMark { kind: GapKind::Truncated { unread_bytes: before, .. }, .. }),
-                    GapKind::Truncated { unread_bytes, looked_at },
+                    Some(GapMark { kind: GapKind::Truncated { unread_bytes: before, times, .. }, .. }),
+                    GapKind::Truncated { unread_bytes, looked_at, times: again },
                 ) => {
-                    // Emptied again and again, it says so once, and how much that cost.
+                    // Emptied again and again, it says so once, how often, and how much that cost.
                     let unread_bytes = before + unread_bytes;
-                    let kind = GapKind::Truncated { unread_bytes, looked_at: *looked_at };
+                    let times = times + again;
+                    let kind = GapKind::Truncated { unread_bytes, looked_at: *looked_at, times };
                     drop(state);
                     return Ok(self.push(segment, Some(GapMark { kind, ..gap })));
                 }

@@ -132,7 +132,7 @@ impl FileTail {
                     look.changed = true;
                 }
                 Ok(Change::Truncated { unread_bytes }) => {
-                    let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at };
+                    let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at, times: 1 };
                     let gap = GapMark { kind, at: now };
                     look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind: gap.kind.clone() });
                     self.source.give_up(segment.uid, gap);
@@ -197,7 +197,7 @@ impl FileTail {
             self.push(segment, GapKind::Rotated, now, look);
             return Ok(());
         }
-        let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at };
+        let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at, times: 1 };
         let make = |number| old.restart(number, &directory);
         self.source.replace_newest(make, GapMark { kind: kind.clone(), at: now })?;
         look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind });
@@ -289,7 +289,7 @@ impl FileTail {
     }
 
     fn push(&mut self, segment: Segment, kind: GapKind, now: Timestamp, look: &mut Look) {
-        let kind = left_out(&segment).unwrap_or(kind);
+        let kind = left_out(&segment).filter(|_| kind == GapKind::Rotated).unwrap_or(kind);
         look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind: kind.clone() });
         self.source.push(segment, Some(GapMark { kind, at: now }));
         look.changed = true;
@@ -397,6 +397,9 @@ fn modified_of(metadata: &fs::Metadata) -> Timestamp {
 
 /// What is missing before a segment because there is no room for it.
 fn left_out(segment: &Segment) -> Option<GapKind> {
+    if segment.is_binary() {
+        return Some(GapKind::Failed("binary data, shown as far as it is text".into()));
+    }
     let bytes = segment.skipped_bytes();
     let shown = crate::domain::format::bytes(bytes);
     (bytes > 0).then(|| GapKind::Failed(format!("the first {shown} of this UTF-16 file are left out")))

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::{Bench, request, texts};
-use crate::domain::log::{Anchor, Row};
+use crate::domain::log::{Anchor, GapKind, Row};
 
 /// What is shown of a file, and what a query finds in it.
 struct Case {
@@ -164,6 +164,46 @@ fn a_directory_or_a_pipe_in_a_files_place_is_said_until_the_file_is_back() {
     bench.append("a", b"two\n");
     bench.look();
     assert_eq!(shown(&bench), ["one", "Rotated", "two"]);
+}
+
+#[test]
+fn a_file_whose_lines_end_with_cr_alone_has_lines() {
+    let mut bench = Bench::with("a", b"2026-08-19T00:00:00Z one\r2026-08-19T00:00:01Z two\r");
+    let shown = |bench: &Bench| texts(&bench.ask(request("", Anchor::Tail, 5, 0)));
+    assert_eq!(shown(&bench), ["2026-08-19T00:00:00Z one", "2026-08-19T00:00:01Z two"]);
+    bench.append("a", b"2026-08-19T00:00:02Z three\r");
+    bench.look();
+    assert_eq!(shown(&bench)[2], "2026-08-19T00:00:02Z three");
+    // A progress that is drawn over itself is a line, once its end has come.
+    let bench = Bench::with("a", b"10%\r20%\rdone\nnext\n");
+    assert_eq!(shown(&bench).len(), 2);
+}
+
+#[test]
+fn what_is_no_text_is_called_binary() {
+    let shown = |bytes: &[u8]| texts(&Bench::with("a", bytes).ask(request("", Anchor::Tail, 5, 0)));
+    assert!(shown(b"\x7fELF\x02\x01\x01\0\0\0\0\0\x03\0>\0\x01\0\n")[0].contains("binary"));
+    for text in [&b"\0\0\0\0one\n"[..], b"\x1b[31mred\x1b[0m\n", b"tab\there\n", "n\u{fc}r\n".as_bytes(), b"one\xff\n"]
+    {
+        assert_eq!(shown(text).len(), 1, "{text:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_emptied_again_and_again_says_how_often() {
+    let mut bench = Bench::with("a", b"one\n");
+    for _ in 0..3 {
+        bench.append("a", b"never read\n");
+        bench.look();
+        fs::write(bench.path("a"), b"").unwrap();
+        bench.look();
+    }
+    let gap = bench.ask(request("", Anchor::Tail, 5, 0)).rows.unwrap_or_default().into_iter().find_map(|it| match it {
+        Row::Gap(gap) => Some(gap.kind),
+        _ => None,
+    });
+    // Nobody asked for a window: the first line was not read either.
+    assert!(matches!(gap, Some(GapKind::Truncated { unread_bytes: 37, times: 3, .. })), "{gap:?}");
 }
 
 #[test]

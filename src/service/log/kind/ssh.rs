@@ -352,6 +352,7 @@ impl Session<'_> {
                 feed.main().gap(GapKind::Truncated {
                     unread_bytes: number(size).saturating_sub(place.offset),
                     looked_at: None,
+                    times: 1,
                 });
             }
             ["mark", beginning] => place.mark = beginning.to_string(),

@@ -457,3 +457,42 @@ fn following_goes_on_through_a_rotation_and_a_new_file_of_a_pattern() {
     append("late.log", "2026-08-19T14:50:03Z INFO new 4\n");
     assert_eq!(next(), "late: 2026-08-19T14:50:03Z INFO new 4");
 }
+
+#[test]
+fn what_a_follower_waits_for_in_vain_and_what_is_no_text_is_said() {
+    let home = home();
+    let mut child = command(home.path(), &["-f", "api.log", "-q", "source:nope"]);
+    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut follower = Follower(child);
+    let mut says = BufReader::new(follower.0.stderr.take().expect("a pipe")).lines();
+    let said = says.next().expect("a line").expect("readable");
+    assert_eq!(said, "~ no source is called `nope`, there are `api` ~");
+    fs::write(home.path().join("tool"), [b"\x7fELF\x02\x01\x01", &[0_u8, 1, 2, 3].repeat(50)[..], b"\n"].concat())
+        .expect("tool");
+    for arguments in [&["tool"][..], &["tool", "-n", "1"], &["tool", "--count"]] {
+        let says = run(home.path(), arguments).1;
+        assert_eq!(says.matches("binary").count(), 1, "{arguments:?} {says}");
+    }
+}
+
+#[test]
+fn a_cut_archive_is_printed_up_to_the_cut_and_exits_with_4() {
+    let home = home();
+    let text: String = (0..300).map(|it| format!("2026-08-19T14:00:00Z INFO line {it} {:x}\n", it * 7_919)).collect();
+    let mut packer = liblzma::write::XzEncoder::new(Vec::new(), 6);
+    let packed = packer.write_all(text.as_bytes()).and_then(|()| packer.finish()).expect("packed");
+    fs::write(home.path().join("cut.log.xz"), &packed[..packed.len() * 2 / 3]).expect("cut.log.xz");
+    let (found, says, code) = run(home.path(), &["cut.log.xz"]);
+    assert!(text.starts_with(found.trim_end()) && found.len() > text.len() / 2, "{} of {}", found.len(), text.len());
+    assert_eq!((says.contains("it ends in the middle"), code), (true, Some(4)), "{says}");
+    assert_eq!(run(home.path(), &["cut.log.xz", "--count"]).2, Some(4));
+}
+
+#[test]
+fn the_one_file_of_a_pattern_that_is_called_as_its_log_is_named_once() {
+    let home = home();
+    fs::write(home.path().join("c.toml"), "[[log]]\nname = \"api\"\nfile = \"a*.log\"\n").expect("c.toml");
+    let json = run(home.path(), &["--config", "c.toml", "api", "-n1", "--json"]).0;
+    let record: serde_json::Value = serde_json::from_str(&json).expect("one object");
+    assert_eq!(record["source"], "api");
+}

@@ -33,7 +33,7 @@ use crate::domain::log::{
     Anchor, Counts, GapKind, Histogram, HistogramRequest, Look, MAX_BUCKETS, ViewId, WindowRequest, WindowSource,
 };
 use crate::domain::query::matcher::Matcher;
-use crate::domain::query::{Query, advice};
+use crate::domain::query::{Chip, ChipKind, Query, advice};
 use crate::domain::sanitise;
 use crate::logstore::format::Format;
 use crate::logstore::scan::Depth;
@@ -144,7 +144,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "raw")]
     pub json: bool,
 
-    /// Print the bytes as they are on disk (not to a terminal)
+    /// Print the bytes as they are on disk (not to a terminal); of UTF-16, of archives and of lines that end with CR, their text
     #[arg(long)]
     pub raw: bool,
 
@@ -411,25 +411,44 @@ impl Job<'_> {
             if let Some(lines) = args.lines {
                 stream.skip_to_newest(lines);
             }
+            if self.follows() {
+                // Nothing else would ever say why nothing comes.
+                self.say_advice(&mut printer, |it| matches!(it.kind, ChipKind::Source(_)));
+            }
             self.print(&mut stream, &mut printer)?;
             if args.lines.is_some_and(|it| printer.printed < it as u64) {
                 self.say_dropped(&mut printer);
             }
         }
         self.say_unsearched(&mut printer);
-        self.say_advice(&mut printer);
+        if args.count || args.lines.is_some() {
+            self.say_binary(&mut printer);
+        }
+        if !self.follows() {
+            self.say_advice(&mut printer, |_| true);
+        }
         Ok(self.written(printer.printed, &printer))
     }
 
     /// Says what a query that nothing passed was taken for.
-    fn say_advice(&self, printer: &mut Printer<'_>) {
+    fn say_advice(&self, printer: &mut Printer<'_>, is_meant: impl Fn(&Chip) -> bool) {
         if printer.printed > 0 {
             return;
         }
+        let chips = self.query.chips.iter().filter(|it| is_meant(it)).cloned().collect();
         let sources = self.service.engine().sources();
         let names: Vec<&str> = sources.iter().map(|it| it.name.as_str()).collect();
-        for line in advice::of(self.query, &names) {
+        for line in advice::of(&Query { chips }, &names) {
             printer.say(&line);
+        }
+    }
+
+    /// Says of which sources the bytes are no text, where their rows do not.
+    fn say_binary(&self, printer: &mut Printer<'_>) {
+        for source in self.service.engine().sources() {
+            if source.newest().is_some_and(|it| it.is_binary()) {
+                printer.say(&format!("{}: binary data, read as far as it is text", source.name));
+            }
         }
     }
 

@@ -417,6 +417,8 @@ impl Feeder {
             let name = match (is_single, spec.name.is_empty()) {
                 (true, false) => spec.name.clone(),
                 (_, true) => file,
+                // The one file of a pattern that is called as its log is.
+                (false, false) if file == spec.name => file,
                 (false, false) => format!("{}:{file}", spec.name),
             };
             let name = unique(&names, &name, &path);

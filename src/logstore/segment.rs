@@ -1,5 +1,7 @@
 //! One stretch of bytes that stood under a source's name: a file until it was rotated, a part of a spool.
 
+mod bytes;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
@@ -16,6 +18,7 @@ use crate::domain::log::LINE_BYTES;
 use crate::logstore::archive::Packing;
 use crate::logstore::format::Reading;
 use crate::logstore::packed::PackedText;
+use crate::logstore::segment::bytes::{bytes_at, copy_from, is_kernel_file, modified_ms, read_full, read_kernel_file};
 use crate::logstore::spool::Lease;
 use crate::logstore::transcode::{ByteOrder, UTF8_MARK, Utf16, utf16_of};
 
@@ -30,8 +33,6 @@ const FRESH_MS: i64 = 2_000;
 pub const MAX_UTF16_BYTES: u64 = 1 << 30;
 /// Bytes of UTF-16 turned into UTF-8 in one look (30 ms): the other files are looked at in between.
 const UTF16_BYTES_PER_LOOK: u64 = 8 << 20;
-/// Bytes of a file of the kernel, which says nothing of its size: `/proc/kallsyms` has ten megabytes.
-const MAX_KERNEL_FILE_BYTES: u64 = 16 << 20;
 /// Sizes that such files pretend to have.
 const KERNEL_FILE_SIZES: [u64; 2] = [0, 4096];
 /// Stretches without a line end that are known of a segment: very long lines that are read at the same time.
@@ -536,68 +537,6 @@ impl Transcoded {
         let state = Mutex::new(TranscodedState { utf16: Utf16::new(order), done_bytes: start });
         Ok(Self { file, text: tempfile::tempfile_in(directory)?, skipped_bytes: start - 2, state })
     }
-}
-
-/// True for a file that the kernel makes up when it is read: its size says nothing.
-fn is_kernel_file(file: &File) -> bool {
-    const KERNEL_FILE_SYSTEMS: [u32; 4] = [
-        0x9fa0,      // proc
-        0x6265_6572, // sysfs
-        0x6462_6720, // debugfs
-        0x7472_6163, // tracefs
-    ];
-    let kind = |it: rustix::fs::StatFs| u32::try_from(it.f_type & 0xffff_ffff).unwrap_or(0);
-    rustix::fs::fstatfs(file).is_ok_and(|it| KERNEL_FILE_SYSTEMS.contains(&kind(it)))
-}
-
-/// Reads what the kernel says now, in order, as such files can not be read at an offset. Does not wait for more.
-fn read_kernel_file(mut file: &File) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut text = Vec::new();
-    let mut piece = vec![0; PIECE_BYTES];
-    while (text.len() as u64) < MAX_KERNEL_FILE_BYTES {
-        match file.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => text.extend_from_slice(&piece[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The messages of the kernel end so.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if text.is_empty() => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(text)
-}
-
-fn copy_from(text: &[u8], buffer: &mut [u8], start: u64) -> usize {
-    let from = usize::try_from(start).unwrap_or(usize::MAX).min(text.len());
-    let count = buffer.len().min(text.len() - from);
-    buffer[..count].copy_from_slice(&text[from..from + count]);
-    count
-}
-
-fn bytes_at(file: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; usize::try_from(length).unwrap_or(0)];
-    let filled = read_full(file, &mut buffer, start)?;
-    buffer.truncate(filled);
-    Ok(buffer)
-}
-
-fn read_full(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], start + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-fn modified_ms(metadata: &std::fs::Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1000).saturating_add(metadata.mtime_nsec() / 1_000_000)
 }
 
 /// Locks; a panic of another thread while it held the lock leaves plain data behind, which stays usable.

@@ -63,6 +63,15 @@ fn decoded<T: DeserializeOwned + Debug>(line: &str) -> T {
 fn holds(now: &Value, recorded: &Value) -> bool {
     match (now, recorded) {
         (Value::Object(now), Value::Object(recorded)) => recorded.iter().all(|(key, value)| match now.get(key) {
+            // What waits for a notifier is told in the order in which it was decided, made up frames have none.
+            Some(now) if key == "waiting" => {
+                let all = [now, value].map(|it| it.as_array().cloned().unwrap_or_default());
+                let [now, recorded] = all.map(|mut it| {
+                    it.sort_by_key(|it| it["key"].to_string());
+                    Value::Array(it)
+                });
+                holds(&now, &recorded)
+            }
             Some(now) => holds(now, value),
             None => value.is_null(),
         }),

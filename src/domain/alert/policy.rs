@@ -10,6 +10,7 @@ pub mod common;
 mod deliver;
 mod forward;
 mod handover;
+mod hear;
 mod join;
 mod keep;
 pub mod lane;

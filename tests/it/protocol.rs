@@ -63,12 +63,12 @@ fn decoded<T: DeserializeOwned + Debug>(line: &str) -> T {
 fn holds(now: &Value, recorded: &Value) -> bool {
     match (now, recorded) {
         (Value::Object(now), Value::Object(recorded)) => recorded.iter().all(|(key, value)| match now.get(key) {
-            // What waits for a notifier is told in the order in which it was decided, made up frames have none.
+            // One thing an alert waits for a notifier, in the order in which it was decided: what is made up may have
+            // two, and in any order.
             Some(now) if key == "waiting" => {
-                let all = [now, value].map(|it| it.as_array().cloned().unwrap_or_default());
-                let [now, recorded] = all.map(|mut it| {
-                    it.sort_by_key(|it| it["key"].to_string());
-                    Value::Array(it)
+                let [now, recorded] = [now, value].map(|all| {
+                    let all = all.as_array().into_iter().flatten();
+                    Value::Object(all.map(|it| (it["key"].to_string(), it.clone())).collect())
                 });
                 holds(&now, &recorded)
             }

@@ -14,7 +14,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::domain::log::Level;
 use crate::domain::query::field::FieldTest;
-use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError, time};
+use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError, end, time};
 
 /// Compiled size of one regex: far more than a person types, little enough for a small host.
 const MAX_REGEX_BYTES: usize = 4 << 20;
@@ -181,7 +181,7 @@ impl Matcher {
                 ChipKind::Regex(pattern) => Condition::Pattern(Pattern::regex(pattern).map_err(fail)?),
                 ChipKind::Level(comparison, level) => Condition::Level(*comparison, *level),
                 ChipKind::Since(text) => Condition::Since(time::resolve(text, now, zone).map_err(fail)?),
-                ChipKind::Until(text) => Condition::Until(time::resolve(text, now, zone).map_err(fail)?),
+                ChipKind::Until(text) => Condition::Until(end(&query.chips, text, now, zone).map_err(fail)?),
                 ChipKind::Field { name, sign, value } => {
                     Condition::Field(Box::new(FieldTest::new(name, *sign, value).map_err(fail)?))
                 }

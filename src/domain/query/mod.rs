@@ -42,6 +42,9 @@ pub mod time;
 use std::fmt;
 use std::ops::Range;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use crate::domain::config_error::did_you_mean;
 use crate::domain::log::Level;
 use crate::domain::query::field::FieldSign;
@@ -78,7 +81,7 @@ pub enum ChipKind {
     Source(String),
     /// The record is not older than this (see [`time::resolve`]).
     Since(String),
-    /// The record is older than this (see [`time::resolve`]).
+    /// The record is older than this (see [`end`]).
     Until(String),
     /// A field of the record compares so.
     Field {
@@ -143,6 +146,18 @@ impl Chip {
     pub fn drop(kind: ChipKind) -> Self {
         Self { out: true, enabled: true, kind }
     }
+}
+
+/// The time that `until:text` means among these chips: a time of day is one behind what `since:` begins with.
+///
+/// # Errors
+/// In words, when the text is no point in time.
+pub fn end(chips: &[Chip], text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let starts = chips.iter().filter(|it| it.enabled && !it.out).filter_map(|it| match &it.kind {
+        ChipKind::Since(text) => time::resolve(text, now, zone).ok(),
+        _ => None,
+    });
+    time::resolve_end(text, starts.max(), now, zone)
 }
 
 impl Query {

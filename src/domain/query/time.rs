@@ -60,6 +60,29 @@ pub fn resolve(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp,
     Err(format!("`{text}` is not a point in time"))
 }
 
+/// Resolves the end of a range that begins at `from`, if that is known: as [`resolve`], but a time of day that lies
+/// before the beginning is the one on the day after. `since:14:03 until:15:00` at ten to three ends in ten minutes and
+/// not yesterday.
+///
+/// # Errors
+/// In words, when the text is no point in time.
+pub fn resolve_end(text: &str, from: Option<Timestamp>, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let at = resolve(text, now, zone)?;
+    let is_before = from.is_some_and(|from| at <= from);
+    if is_before && is_time_of_day(text) { on_the_day_after(text, at, zone) } else { Ok(at) }
+}
+
+fn is_time_of_day(text: &str) -> bool {
+    let text = text.trim();
+    // A date with a time can be read as a time as well.
+    epoch(text).is_none() && text.parse::<DateTime>().is_err() && text.parse::<Time>().is_ok()
+}
+
+fn on_the_day_after(text: &str, at: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let next = zone.to_datetime(at).tomorrow().map_err(|error| error.to_string())?;
+    zone.to_timestamp(next).map_err(|error| format!("`{text}` is not a time of this calendar: {error}"))
+}
+
 /// Resolves a point in time that is to come: `2h` or `+2h` is that long after `now`, a time of day is the next time
 /// the clock shows it; the rest as for [`resolve`].
 ///
@@ -71,12 +94,8 @@ pub fn ahead(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, S
         return now.checked_add(length).map_err(|_| format!("`{text}` is too far ahead"));
     }
     let at = resolve(text, now, zone)?;
-    if text.parse::<Timestamp>().is_ok() || text.parse::<Time>().is_err() || at >= now {
-        return Ok(at);
-    }
     // The last time the clock showed it was today or yesterday: the next is on the day after.
-    let next = zone.to_datetime(at).tomorrow().map_err(|error| error.to_string())?;
-    zone.to_timestamp(next).map_err(|error| format!("`{text}` is not a time of this calendar: {error}"))
+    if at < now && is_time_of_day(text) { on_the_day_after(text, at, zone) } else { Ok(at) }
 }
 
 /// Checks the text without resolving it.
@@ -160,6 +179,17 @@ mod tests {
         assert_eq!(ahead("23:00"), Ok("2026-08-19T15:00:00Z".into()));
         assert_eq!(ahead("2026-08-19T14:50"), Ok("2026-08-19T06:50:00Z".into()));
         assert!(ahead("soon").is_err());
+        assert_eq!(ahead("2026-08-19T14:30"), Ok("2026-08-19T06:30:00Z".into()), "what has a date is never moved");
+        let end = |from: &str, text: &str| {
+            let from = resolve(from, now, &zone).ok();
+            resolve_end(text, from, now, &zone).map(|it| it.to_string())
+        };
+        assert_eq!(end("14:03", "15:00"), Ok("2026-08-19T07:00:00Z".into()), "it is 14:40: the range ends soon");
+        assert_eq!(end("23:50", "00:10"), Ok("2026-08-18T16:10:00Z".into()));
+        assert_eq!(end("23:50", "23:40"), Ok("2026-08-19T15:40:00Z".into()));
+        assert_eq!(end("14:03", "14:30"), Ok("2026-08-19T06:30:00Z".into()));
+        assert_eq!(end("14:03", "2026-08-18T15:00"), Ok("2026-08-18T07:00:00Z".into()));
+        assert_eq!(end("", "15:00"), Ok("2026-08-18T07:00:00Z".into()), "without a beginning it was yesterday");
         for bad in [
             "soon",
             "-30",

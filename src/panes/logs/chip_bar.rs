@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use jiff::{SignedDuration, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 use ratatui::text::Span;
 use unicode_width::UnicodeWidthStr;
 
 use crate::domain::format;
 use crate::domain::log::ChipCount;
-use crate::domain::query::{Chip, ChipKind, time};
+use crate::domain::query::{self, Chip, ChipKind, time};
 use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::logs::LogsPane;
@@ -113,7 +113,7 @@ impl Bar<'_> {
         if !is_plain(first) || !is_plain(second) || is_selected {
             return None;
         }
-        let (from, to) = (self.moment(since)?, self.moment(until)?);
+        let (from, to) = (self.start(since)?, self.end(until)?);
         let with_seconds = from.second() != 0 || to.second() != 0;
         let dash = if self.theme.ascii { "-" } else { "–" };
         let end = if from.date() == to.date() { clock(&to, with_seconds) } else { self.written(&to, with_seconds) };
@@ -122,24 +122,32 @@ impl Bar<'_> {
 
     /// `since 12:03` for a chip that looks at the time.
     fn time(&self, chip: &Chip) -> Option<String> {
-        let (word, text) = match &chip.kind {
-            ChipKind::Since(text) => ("since", text),
-            ChipKind::Until(text) => ("until", text),
+        let (word, text, at) = match &chip.kind {
+            ChipKind::Since(text) => ("since", text, self.start(text)),
+            ChipKind::Until(text) => ("until", text, self.end(text)),
             _ => return None,
         };
-        let at = self.moment(text).map(|it| self.written(&it, it.second() != 0));
+        let at = at.map(|it| self.written(&it, it.second() != 0));
         let not = if chip.out { "-" } else { "" };
         let off = if chip.enabled { "" } else { "~" };
         Some(format!("{off}{not}{word} {}", at.unwrap_or_else(|| text.clone())))
     }
 
-    /// The time that a text stands for, as the clock here shows it; `None` for one that moves with the clock: that is
-    /// shown as it was written (`-30m`).
-    fn moment(&self, text: &str) -> Option<Zoned> {
-        let (now, zone) = (self.cx.now, self.cx.zone);
+    fn start(&self, text: &str) -> Option<Zoned> {
+        self.steady(|now| time::resolve(text, now, self.cx.zone))
+    }
+
+    fn end(&self, text: &str) -> Option<Zoned> {
+        self.steady(|now| query::end(self.pane.chips.all(), text, now, self.cx.zone))
+    }
+
+    /// A time as the clock here shows it; `None` for one that moves with the clock: that is shown as it was written
+    /// (`-30m`).
+    fn steady(&self, at: impl Fn(Timestamp) -> Result<Timestamp, String>) -> Option<Zoned> {
+        let now = self.cx.now;
         let later = now.checked_add(SignedDuration::from_secs(1)).ok()?;
-        let at = time::resolve(text, now, zone).ok()?;
-        (time::resolve(text, later, zone) == Ok(at)).then(|| at.to_zoned(zone.clone()))
+        let then = at(now).ok()?;
+        (at(later) == Ok(then)).then(|| then.to_zoned(self.cx.zone.clone()))
     }
 
     /// A time of day, with its day when that is not today.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::app::effect::{Effect, Notice};
 use crate::domain::log::{Histogram, HistogramRequest, Row};
-use crate::domain::query::{ChipKind, time};
+use crate::domain::query::{self, ChipKind, time};
 use crate::panes::Context;
 use crate::panes::logs::bars::{self, Grid, Marks};
 use crate::panes::logs::{LogsCommand, LogsPane};
@@ -186,19 +186,20 @@ impl LogsPane {
             return (None, None);
         }
         let later = cx.now.checked_add(SignedDuration::from_secs(1)).unwrap_or(cx.now);
-        let resolved = |text: &str, rounded_s: i64| {
-            let at = time::resolve(text, cx.now, cx.zone).ok()?;
-            // What moves with the clock is asked for anew once a minute, not with every key.
-            let moves = time::resolve(text, later, cx.zone).ok() != Some(at);
+        // What moves with the clock is asked for anew once a minute, not with every key.
+        let steady = |at: &dyn Fn(Timestamp) -> Result<Timestamp, String>, rounded_s: i64| {
+            let (at, moves) = at(cx.now).map(|now| (now, at(later) != Ok(now))).ok()?;
             let whole = Timestamp::from_second(at.as_second().div_euclid(60) * 60 + rounded_s).ok()?;
             Some(if moves { whole } else { at })
         };
         let mut range = (None, None);
         for chip in self.chips.all().iter().filter(|it| it.enabled && !it.out) {
             match &chip.kind {
-                ChipKind::Since(text) => range.0 = range.0.max(resolved(text, 0)),
+                ChipKind::Since(text) => {
+                    range.0 = range.0.max(steady(&|now| time::resolve(text, now, cx.zone), 0));
+                }
                 ChipKind::Until(text) => {
-                    let at = resolved(text, 60);
+                    let at = steady(&|now| query::end(self.chips.all(), text, now, cx.zone), 60);
                     range.1 = range.1.map_or(at, |it: Timestamp| at.map(|at| at.min(it)).or(Some(it)));
                 }
                 _ => {}

@@ -1,7 +1,7 @@
 //! Draws a histogram: bars by time, error spikes, and where the rows on the screen stand in it.
 //!
 //! Nothing depends on colour: a spike has its own mark, the place of the rows is a thick piece of the axis,
-//! the cursor is reversed. Pure arithmetic over buckets and cells.
+//! the cursor is reversed; errors and warnings are the lower parts of a bar. Pure arithmetic over buckets and cells.
 
 use std::ops::Range;
 
@@ -217,7 +217,8 @@ impl Painter<'_> {
             let it = &self.histogram.buckets[bucket];
             // The least bar is one step: a record must not vanish beside a million.
             let scaled = |count: u64| (u128::from(count) * u128::from(eighths)).div_ceil(u128::from(top)) as u64;
-            let (full, errors) = (scaled(it.total()), scaled(it.errors()));
+            let warnings = u64::from(it.by_level[Bucket::index(Some(Level::Warn))]);
+            let (full, errors, bad) = (scaled(it.total()), scaled(it.errors()), scaled(it.errors() + warnings));
             let spike = self.spikes[bucket];
             for level in 0..area.height {
                 let below = u64::from(level) * 8;
@@ -226,8 +227,14 @@ impl Painter<'_> {
                 if spike && !has_axis {
                     glyph = SPIKE;
                 }
-                let red = spike && (errors > below || area.height == 1);
-                let role = if red { Role::HistogramError } else { Role::Histogram };
+                // Worst at the bottom; a cell has the colour of what its middle is made of.
+                let middle = (below + 4).min(full);
+                let role = match () {
+                    () if spike && (errors > below || area.height == 1) => Role::HistogramError,
+                    () if filled > 0 && errors >= middle => Role::HistogramError,
+                    () if filled > 0 && bad >= middle => Role::LogWarn,
+                    () => Role::Histogram,
+                };
                 let row = Rect { y: area.bottom() - 1 - level, height: 1, ..area };
                 self.cell(bucket, (glyph, role), has_axis, row, buf);
             }
@@ -344,6 +351,7 @@ fn span(from: Timestamp, until: Timestamp, dash: &str, now: Timestamp, zone: &Ti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::theme::load::load;
 
     fn bucket(total: u32, errors: u32) -> Bucket {
         let mut bucket = Bucket::default();
@@ -417,6 +425,23 @@ mod tests {
         assert!(rows.iter().all(|it| it.is_ascii()), "{rows:?}");
         let rows = drawn(&it, &Marks::default(), &Theme::mono(), 1);
         assert_eq!(rows, ["14:43 ▇▇▇▇▇▇!!!!!!▇▇▇▇▇▇▇▇▇▇▇▇ 14:43"]);
+    }
+
+    #[test]
+    fn a_bar_is_made_of_its_levels_with_the_worst_at_the_bottom() {
+        let mut it = histogram(&[(320, 100), (320, 100)]);
+        it.buckets[0].by_level[Bucket::index(Some(Level::Info))] -= 100;
+        it.buckets[0].by_level[Bucket::index(Some(Level::Warn))] = 100;
+        let theme = load(&[]).0.into_iter().find(|it| it.name == "ansi").expect("built in");
+        let area = Rect::new(0, 0, 40, 4);
+        let mut buf = Buffer::empty(area);
+        let now = "2024-08-19T20:00:00Z".parse().unwrap();
+        draw(&it, &Marks::default(), (now, &TimeZone::UTC), &theme, area, &mut buf);
+        let grid = Grid::new(40, 2);
+        let colours = |bucket| [2, 1, 0].map(|y| buf[(grid.columns_of(bucket).start, y)].fg);
+        let of = |roles: [Role; 3]| roles.map(|it| theme.style(it).fg.expect("a colour"));
+        assert_eq!(colours(0), of([Role::HistogramError, Role::LogWarn, Role::Histogram]));
+        assert_eq!(colours(1), of([Role::HistogramError, Role::Histogram, Role::Histogram]));
     }
 
     #[test]

@@ -233,6 +233,7 @@ impl AlertBoard {
             let what = entry.action.word();
             let text = match (entries.len(), action) {
                 (1, _) => format!("{what} to `{name}`: {because}"),
+                (2, _) => format!("{what} to `{name}` in one message with 1 other: {because}"),
                 (count, _) => format!("{what} to `{name}` in one message with {} others: {because}", count - 1),
             };
             self.note_about(run, &entry.key, "page", &text);

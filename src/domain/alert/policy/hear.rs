@@ -3,12 +3,15 @@
 use jiff::Timestamp;
 
 use crate::domain::alert::delivery::{Action, DeliveryNews, DeliveryState};
-use crate::domain::alert::policy::alert::{Contact, Stage};
+use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::alert::policy::deliver::{NotifierState, Out};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::signed;
 use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
+
+/// How a timeline says that somebody was told of an end.
+const ENDED: &str = "told that it is over:";
 
 impl AlertBoard {
     /// Hears what became of a delivery.
@@ -153,23 +156,30 @@ impl AlertBoard {
         }
     }
 
-    /// One line for the timeline: who was reached with what.
+    /// A line for the timeline: who was reached with what. A message that tells of an end as well has two.
     fn tell_delivered(&self, run: &mut Run<'_>, out: &Out) {
         let verb = match out.action {
             Action::Trigger | Action::Digest => "paged",
             Action::Remind => "reminded",
             Action::Acknowledge => "told of the acknowledgement:",
-            Action::Resolve => "told that it is over:",
+            Action::Resolve => ENDED,
             Action::Test | Action::Silence | Action::Unsilence => return,
         };
-        let Some(first) = out.keys.first().and_then(|it| self.alerts.get(it)) else { return };
-        let person = first.contacts.get(&out.notifier).and_then(|it| it.person.clone());
-        let whom = match person {
-            Some(person) => format!("{person} by `{}`", out.notifier),
-            None => format!("by `{}`", out.notifier),
-        };
-        let others = if out.keys.len() > 1 { format!(" (and {} others)", out.keys.len() - 1) } else { String::new() };
-        run.tell(&first.name(), format!("{verb} {whom}{others}"));
+        let about: Vec<&Alert> = out.keys.iter().filter_map(|it| self.alerts.get(it)).collect();
+        // What ended before it was sent is told as over.
+        let is_page = matches!(out.action, Action::Trigger | Action::Digest);
+        let is_over = |it: &&Alert| is_page && it.ended.is_some_and(|it| it <= out.at);
+        let (over, on): (Vec<&Alert>, Vec<&Alert>) = about.into_iter().partition(is_over);
+        for (verb, alerts) in [(verb, on), (ENDED, over)] {
+            let Some(first) = alerts.first() else { continue };
+            let person = first.contacts.get(&out.notifier).and_then(|it| it.person.clone());
+            let whom = match person {
+                Some(person) => format!("{person} by `{}`", out.notifier),
+                None => format!("by `{}`", out.notifier),
+            };
+            let more = if alerts.len() > 1 { format!(" (with {} more)", alerts.len() - 1) } else { String::new() };
+            run.tell(&first.name(), format!("{verb} {whom}{more}"));
+        }
     }
 
     /// Lets fallbacks take over what stayed undelivered for too long.

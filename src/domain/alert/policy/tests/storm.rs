@@ -92,6 +92,9 @@ fn what_the_limit_holds_back_comes_as_one_digest_and_nothing_is_lost() {
     let named: Vec<&str> = message.alerts.iter().map(|it| it.subject.as_str()).collect();
     assert_eq!(named, ["h/p001", "h/p002", "h/p003"]);
     assert!(message.text.contains("p003 was down for"), "{}", message.text);
+    let told = world.told.split_off(world.told.len() - 2);
+    assert_eq!(told, ["p001 paged by `sms` (with 1 more)", "p003 told that it is over: by `sms`"]);
+    assert!(world.trail("p001").contains("in one message with 2 others"), "{}", world.trail("p001"));
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct World {
     pub rows: BTreeMap<String, String>,
     pub superseded: Vec<String>,
     pub all: Vec<Delivery>,
+    /// What a timeline was told, as `subject text`.
+    pub told: Vec<String>,
     pub failures: BTreeMap<String, Failure>,
     seen: usize,
     deaf: BTreeSet<String>,
@@ -51,6 +53,7 @@ impl World {
             rows: BTreeMap::new(),
             superseded: Vec::new(),
             all: Vec::new(),
+            told: Vec::new(),
             failures: BTreeMap::new(),
             seen: 0,
             deaf: BTreeSet::new(),
@@ -242,6 +245,7 @@ impl World {
             };
         }
         self.superseded.extend(change.superseded);
+        self.told.extend(change.told.iter().map(|it| format!("{} {}", it.subject, it.text)));
         for delivery in change.deliveries {
             self.all.push(delivery.clone());
             if !self.deaf.contains(&delivery.notifier) {

@@ -64,9 +64,10 @@ impl Sort {
     }
 
     fn order(self, board: &Board, a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
-        let rank = |it: &Entry<'_>| health(board, it).rank();
+        // Of what is lost comes first what was red when it was seen last.
+        let rank = |it: &Entry<'_>| (health(board, it).rank(), it.1.health().rank());
         // A list of green rows that moves whenever one recovers cannot be read: those go by name.
-        let since = |it: &Entry<'_>| if health(board, it) == Health::Up { None } else { it.1.since() };
+        let since = |it: &Entry<'_>| if it.1.health() == Health::Up { None } else { it.1.since() };
         let by = match self {
             Self::State => rank(a).cmp(&rank(b)).then(since(a).cmp(&since(b))),
             Self::Name => Ordering::Equal,
@@ -318,7 +319,8 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::panes::services::tests::World;
+    use crate::domain::ids::HostId;
+    use crate::panes::services::tests::{World, probe};
 
     fn names(arrangement: &Arrangement, board: &Board, height: usize) -> Vec<String> {
         let name = |row: &Row<'_>| match row {
@@ -352,6 +354,21 @@ mod tests {
             names(&arrangement, &world.board, 24),
             ["-edge", "cdn", "api", "-", "mail", "-storage", "db-1", "db-2"]
         );
+    }
+
+    #[test]
+    fn of_a_lost_host_what_was_red_stands_before_what_was_well() {
+        let mut world = World::new(80, 24);
+        for (name, letters) in [("api", "oo"), ("cdn", "oo"), ("late", "oo"), ("storage", "oo"), ("edge", "oo")] {
+            world.configured_in(name, None);
+            world.outcomes(name, letters);
+        }
+        world.outcomes("storage", "ff");
+        world.outcomes("edge", "ff");
+        world.outcomes("late", "dd");
+        world.board.hosts.insert(HostId::new(probe("api").host()), Some(world.now));
+        let names = names(&Arrangement::default(), &world.board, 24);
+        assert_eq!(names, ["storage", "edge", "late", "api", "cdn"]);
     }
 
     #[test]

@@ -307,8 +307,9 @@ impl Board {
                 };
                 effects.push(Effect::AppendMachineEntry { incident: incident.id.clone(), entry });
             }
-            for entry in self.earlier.since_red(&self.probes) {
-                effects.push(Effect::AppendMachineEntry { incident: incident.id.clone(), entry: entry.clone() });
+            let noted = earlier::notes(&self.incidents, incident, &self.probes);
+            for entry in self.earlier.since_red(&self.probes).into_iter().cloned().chain(noted) {
+                effects.push(Effect::AppendMachineEntry { incident: incident.id.clone(), entry });
             }
         }
         effects

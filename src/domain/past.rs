@@ -179,6 +179,7 @@ pub fn events(envelope: &Envelope, turned: &[MachineEntry]) -> Vec<PastEvent> {
                 MachineKind::Backup => PastKind::Backup,
                 MachineKind::Alert if is_quiet => PastKind::Quiet,
                 MachineKind::Alert => PastKind::Alert,
+                MachineKind::Note => PastKind::Note,
             };
             // Ids name the host, which is said once for the whole screen.
             let subject = it.subject.split_once('/').map_or(it.subject.as_str(), |(_, name)| name);
@@ -202,6 +203,8 @@ fn of_entry(entry: &Entry) -> Option<(PastKind, String)> {
     let by = &entry.by;
     Some(match &entry.body {
         EntryBody::Declare(it) => (PastKind::Incident, format!("declared by {by}: {}", it.title)),
+        // It was an event when it was written.
+        EntryBody::Note(it) if it.from.is_some() => return None,
         EntryBody::Note(it) => (PastKind::Note, format!("{by}: {}", it.text)),
         EntryBody::Pin(it) => (PastKind::Note, format!("{by} pinned {}", it.source)),
         EntryBody::Status { status } => (PastKind::Incident, format!("{} by {by}", status.word())),

@@ -8,7 +8,7 @@ use hotseat::domain::board::Board;
 use hotseat::domain::effect::Effect;
 use hotseat::domain::fact::{Actor, Envelope, Fact, Restored, RuntimeFact};
 use hotseat::domain::ids::{HostId, IncidentId, ProbeId};
-use hotseat::domain::incident::entry::{Declare, Entry, EntryBody};
+use hotseat::domain::incident::entry::{Declare, Entry, EntryBody, Note};
 use hotseat::domain::incident::fold::Incident;
 use hotseat::domain::incident::{IncidentFact, Severity};
 use hotseat::domain::probe::health::Thresholds;
@@ -99,6 +99,32 @@ impl Play {
         self.fact_of(Actor::Person("carol".into()), second, Fact::Alert(AlertFact::Silenced(silence)))
     }
 
+    fn entry(&self, second: i64, by: &str, body: EntryBody) -> Entry {
+        let at = self.at(second);
+        Entry { id: uuid::Uuid::now_v7(), at, rec: at, by: by.into(), prev: String::new(), body }
+    }
+
+    /// Writes into the log-book of the day, which the first note begins.
+    fn note(&mut self, second: i64, by: &str, text: &str) {
+        let book = IncidentId::new(&HostId::new("h"), "LOG-20240819");
+        let entry = self.entry(second, by, EntryBody::Note(Note::new(text)));
+        let fact = match self.board.incidents.get(&book) {
+            None => IncidentFact::Loaded(Box::new(Incident::fold(book, vec![entry]))),
+            Some(_) => IncidentFact::EntryAppended { incident: book, entry: Box::new(entry) },
+        };
+        let told = self.fact_of(Actor::Person(by.into()), second, Fact::Incident(fact));
+        assert_eq!(told, [], "nothing is open yet");
+    }
+
+    fn declared_as(&mut self, name: &str, second: i64) -> Vec<(Timestamp, String, Option<String>)> {
+        let body = EntryBody::Declare(Declare::new("edge answers 502", Severity::Sev2, None));
+        let incident =
+            Incident::fold(IncidentId::new(&HostId::new("h"), name), vec![self.entry(second, "alice", body)]);
+        let fact = Fact::Incident(IncidentFact::Loaded(Box::new(incident)));
+        let told = self.fact_of(Actor::Person("alice".into()), second, fact);
+        told.into_iter().map(|(_, at, text, by)| (at, text, by)).collect()
+    }
+
     fn declare(&mut self, seen_at: i64, declared_at: i64) -> Vec<(String, Timestamp, String)> {
         let at = self.at(declared_at);
         let body = EntryBody::Declare(Declare::new("edge answers 502", Severity::Sev2, None));
@@ -179,6 +205,33 @@ fn what_was_done_before_a_declaration_is_told_with_it_and_by_whom() {
     let marked = play.acknowledge(90, &edge);
     assert_eq!(marked.len(), 1, "{marked:?}");
     assert_eq!(marked[0].3.as_deref(), Some("bob"));
+}
+
+#[test]
+fn what_was_noted_before_a_declaration_is_told_with_it_once_and_by_whom() {
+    let mut play = Play::new();
+    let storage = play.probe("storage");
+    play.note(10, "bob", "quiet so far");
+    play.outcome(20, &storage, true);
+    play.note(25, "bob", "the pool grows");
+    play.note(30, "carol", "asked storage\nno answer");
+    let told = play.declared_as("INC-20240819-0644-k7q2", 31);
+    let row = |second, text: &str, by: Option<&str>| (play.at(second), text.to_string(), by.map(String::from));
+    let expected = [
+        row(20, "h/storage down: refused", None),
+        row(25, "LOG-20240819 the pool grows", Some("bob")),
+        row(30, "LOG-20240819 asked storage\nno answer", Some("carol")),
+    ];
+    assert_eq!(told, expected);
+    for (second, text, by) in [(25, "the pool grows", "bob"), (30, "asked storage\nno answer", "carol")] {
+        let body = EntryBody::Note(Note { text: text.into(), from: Some("LOG-20240819".into()) });
+        let entry = Box::new(play.entry(second, by, body));
+        assert!(entry.body.words().ends_with(" (from LOG-20240819)"));
+        let incident = IncidentId::new(&HostId::new("h"), "INC-20240819-0644-k7q2");
+        play.fact(32, Fact::Incident(IncidentFact::EntryAppended { incident, entry }));
+    }
+    let told = play.declared_as("INC-20240819-0645-aaaa", 40);
+    assert_eq!(told, expected[..1], "a note stands in one incident");
 }
 
 #[test]

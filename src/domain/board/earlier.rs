@@ -1,11 +1,12 @@
 //! What happened before an incident was declared: its timeline begins with the first red, not with the declaration.
 //!
 //! People declare after they have seen the page, acknowledged it or silenced what else would ring. Those rows went to
-//! no incident when they were made, because there was none: they are kept here until somebody declares one.
+//! no incident when they were made, because there was none: they are kept here until somebody declares one. What they
+//! noted meanwhile stands in the log-book of the day and is copied from there.
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::policy::alert::{Alert, Subject};
@@ -13,12 +14,19 @@ use crate::domain::alert::policy::{AlertBoard, labels};
 use crate::domain::alert::quiet::{self, Matcher};
 use crate::domain::fact::Restored;
 use crate::domain::ids::ProbeId;
+use crate::domain::incident::board::IncidentBoard;
+use crate::domain::incident::entry::EntryBody;
+use crate::domain::incident::fold::Incident;
 use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::probe::health::Health;
 use crate::domain::probe::{ProbeBoard, ProbeState};
 
 /// Rows that are kept, the newest ones: an hour in which everything rings.
 const ROWS_MAX: usize = 256;
+/// Notes that an incident takes along, the newest ones: more than a few people write while they find out.
+const NOTES_MAX: usize = 64;
+/// An incident takes no older note along: a watch of the night.
+const NOTES_SINCE: SignedDuration = SignedDuration::from_hours(12);
 
 /// What was told and done about alerts, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -102,6 +110,38 @@ impl Earlier {
         };
         self.rows.iter().filter(concerns).map(|it| &it.entry).collect()
     }
+}
+
+/// The notes of the log-books that a new incident takes along: those since the first of what is down now went down, or
+/// since the impact that was declared. Each stands in one incident.
+pub(super) fn notes(incidents: &IncidentBoard, new: &Incident, probes: &ProbeBoard) -> Vec<MachineEntry> {
+    let first_red = probes.first_red().and_then(|it| probes.get(it)?.since());
+    let Some(since) = first_red.into_iter().chain(new.impact_start).min() else { return Vec::new() };
+    // What is red for days began before this incident did.
+    let since = new.declared_at.checked_sub(NOTES_SINCE).map_or(since, |it| it.max(since));
+    let is_taken = |at: Timestamp, by: &str, text: &str| {
+        let mut entries = incidents.incidents.iter().filter(|it| !it.log_book).flat_map(|it| &it.entries);
+        entries.any(|it| it.at == at && it.by == by && matches!(&it.body, EntryBody::Note(it) if it.text == text))
+    };
+    let mut notes: Vec<MachineEntry> = Vec::new();
+    for book in incidents.incidents.iter().filter(|it| it.log_book) {
+        for row in book.timeline().into_iter().filter(|it| it.at >= since) {
+            let text = match &row.entry.body {
+                EntryBody::Note(note) => row.text.unwrap_or(&note.text).to_string(),
+                // Its records stay where they were pinned.
+                EntryBody::Pin(_) => row.words(),
+                _ => continue,
+            };
+            let (at, by) = (row.at, &row.entry.by);
+            if !is_taken(at, by, &text) {
+                let (subject, by) = (book.id.name().to_string(), Some(by.clone()));
+                notes.push(MachineEntry { at, kind: MachineKind::Note, subject, text, by });
+            }
+        }
+    }
+    notes.sort_by_key(|it| it.at);
+    let first = notes.len().saturating_sub(NOTES_MAX);
+    notes.split_off(first)
 }
 
 /// Which probes a line of the alert policy is about, by the name that it has there.

@@ -128,7 +128,7 @@ fn fact(host: &HostId, now: Timestamp, (kind, which, how): (u8, u8, u8)) -> Fact
         14 => Fact::Backup(BackupFact::Ended { run: run(RunState::Ok) }),
         15 if how % 4 == 0 => Fact::Incident(IncidentFact::Removed { incident: declared.id }),
         15 if how % 4 == 1 => {
-            let note = entry(i64::from(how), EntryBody::Note(Note { text: "x".into() }));
+            let note = entry(i64::from(how), EntryBody::Note(Note::new("x")));
             Fact::Incident(IncidentFact::EntryAppended { incident: declared.id, entry: Box::new(note) })
         }
         15 => Fact::Incident(IncidentFact::Loaded(Box::new(declared))),

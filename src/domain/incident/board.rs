@@ -152,7 +152,7 @@ mod tests {
         board.apply(Timestamp::UNIX_EPOCH, &IncidentFact::Loaded(Box::new(loaded)));
         let now: Timestamp = "2024-08-19T06:52:00Z".parse().unwrap();
         let machine = EntryBody::Probe { subject: "h/api".into(), text: "down".into() };
-        for (body, saved) in [(machine, None), (EntryBody::Note(Note { text: "x".into() }), Some(now))] {
+        for (body, saved) in [(machine, None), (EntryBody::Note(Note::new("x")), Some(now))] {
             let fact = IncidentFact::EntryAppended { incident: id.clone(), entry: Box::new(entry(1, body)) };
             board.apply(now, &fact);
             assert_eq!(board.saved_at, saved);

@@ -123,6 +123,16 @@ impl Declare {
 pub struct Note {
     /// May have several lines.
     pub text: String,
+    /// The log-book that it was written into before the incident was declared, which took a copy of it along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+impl Note {
+    /// A note that was written where it stands.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), from: None }
+    }
 }
 
 /// Log lines kept as evidence.
@@ -220,6 +230,7 @@ impl EntryBody {
         };
         match self {
             EntryBody::Declare(it) => format!("declared {} {}", it.severity, it.title),
+            EntryBody::Note(Note { text, from: Some(from) }) => format!("{text} (from {from})"),
             EntryBody::Note(it) => it.text.clone(),
             EntryBody::Pin(it) => {
                 let lines = if it.lines == 1 { "line" } else { "lines" };
@@ -378,7 +389,7 @@ pub(crate) mod tests {
         };
         let bodies = [
             EntryBody::Declare(Declare::new("edge 502", Severity::Sev2, Some(Timestamp::UNIX_EPOCH))),
-            EntryBody::Note(Note { text: "两行\nzwei".into() }),
+            EntryBody::Note(Note::new("两行\nzwei")),
             EntryBody::Pin(pin),
             EntryBody::Status { status: Status::Mitigated },
             EntryBody::Severity { severity: Severity::Sev1 },

@@ -257,7 +257,7 @@ pub(crate) mod tests {
     }
 
     fn note(second: i64, text: &str) -> Entry {
-        entry(second, EntryBody::Note(Note { text: text.into() }))
+        entry(second, EntryBody::Note(Note::new(text)))
     }
 
     fn declare(second: i64) -> Entry {

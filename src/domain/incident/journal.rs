@@ -148,7 +148,7 @@ mod tests {
     use crate::domain::incident::entry::{EntryBody, Note};
 
     fn note(second: i64, text: &str, prev: &str) -> Entry {
-        let mut entry = entry(second, EntryBody::Note(Note { text: text.into() }));
+        let mut entry = entry(second, EntryBody::Note(Note::new(text)));
         entry.prev = prev.to_string();
         entry
     }
@@ -191,7 +191,7 @@ mod tests {
     fn a_line_rewritten_with_a_fresh_check_sum_breaks_the_chain() {
         let mut lines = file(3);
         let mut forged = decode(&lines[1][..lines[1].len() - 1]).unwrap();
-        forged.body = EntryBody::Note(Note { text: "forged".into() });
+        forged.body = EntryBody::Note(Note::new("forged"));
         lines[1] = encode(&forged).unwrap();
         let (reader, entries) = read(&lines.concat());
         assert_eq!((entries.len(), reader.damaged_lines, reader.broken_links), (3, 0, 1));

@@ -225,6 +225,8 @@ pub enum MachineKind {
     Backup,
     /// Somebody was paged, or was not although something was the matter.
     Alert,
+    /// Somebody noted something before the incident was declared; the subject is the log-book that it stands in.
+    Note,
 }
 
 /// What is observed of an incident.

@@ -330,6 +330,7 @@ impl Pane for IncidentPane {
             Inbound::Fact(envelope) => {
                 if let Fact::Incident(IncidentFact::EntryAppended { entry, .. }) = &envelope.fact
                     && let EntryBody::Note(note) = &entry.body
+                    && note.from.is_none()
                     // Another person may write the same words.
                     && (cx.me.is_empty() || entry.by == cx.me)
                 {

@@ -109,7 +109,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn note(text: &str) -> EntryBody {
-    EntryBody::Note(Note { text: text.into() })
+    EntryBody::Note(Note::new(text))
 }
 
 fn requests(effects: &[Effect]) -> Vec<&Request> {

@@ -226,7 +226,7 @@ mod tests {
     use crate::domain::incident::entry::Note;
 
     fn note(text: &str) -> NewEntry {
-        NewEntry { at: None, by: "alice".into(), body: EntryBody::Note(Note { text: text.into() }) }
+        NewEntry { at: None, by: "alice".into(), body: EntryBody::Note(Note::new(text)) }
     }
 
     fn words(entries: &[Entry]) -> Vec<String> {

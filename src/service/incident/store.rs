@@ -249,8 +249,7 @@ impl IncidentStore {
             return Err(StoreError::new(text));
         }
         let name = self.target(request.incident.as_ref(), now)?;
-        let added =
-            self.append(&name, &[self.personal(request.at, EntryBody::Note(Note { text: text.clone() }))], now)?;
+        let added = self.append(&name, &[self.personal(request.at, EntryBody::Note(Note::new(text.clone())))], now)?;
         self.note_saved(&text);
         Ok(added)
     }
@@ -467,6 +466,7 @@ fn of_machine(entry: &MachineEntry, by: Option<&str>) -> NewEntry {
         MachineKind::Probe => EntryBody::Probe { subject, text },
         MachineKind::Backup => EntryBody::Backup { subject, text },
         MachineKind::Alert => EntryBody::Alert { subject, text },
+        MachineKind::Note => EntryBody::Note(Note { text: sanitise::multiline(&entry.text), from: Some(subject) }),
     };
     NewEntry { at: Some(entry.at), by: by.unwrap_or(AGENT).into(), body }
 }

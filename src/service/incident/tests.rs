@@ -131,6 +131,20 @@ fn what_a_person_did_about_alerts_stands_in_their_own_file() {
 }
 
 #[test]
+fn a_note_that_a_declaration_takes_along_says_its_time_its_author_and_its_log_book() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store(dir.path(), "alice");
+    let id = declare(&mut store);
+    let at = "2024-08-19T06:43:58Z".parse().unwrap();
+    let (kind, subject, text) = (MachineKind::Note, "LOG-20240819".to_string(), "asked\nno answer".to_string());
+    store.append_machine(&id, &[MachineEntry { at, kind, subject, text, by: Some("bob".into()) }], now()).unwrap();
+    let entries = &store.get(id.name()).unwrap().entries;
+    let bob = entries.iter().find(|it| it.by == "bob").unwrap();
+    assert_eq!((bob.at, bob.body.words().as_str()), (at, "asked\nno answer (from LOG-20240819)"));
+    assert!(store.dir(id.name()).join("entries/bob@bastion1.ndjson").is_file());
+}
+
+#[test]
 fn a_pin_keeps_the_lines_in_a_file_whose_hash_stands_in_the_entry() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = store(dir.path(), "alice");

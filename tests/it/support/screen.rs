@@ -526,7 +526,7 @@ fn incident() -> Vec<Fact> {
         prev: String::new(),
         body,
     };
-    let note = |text: &str| EntryBody::Note(Note { text: text.into() });
+    let note = |text: &str| EntryBody::Note(Note::new(text));
     let probe = |subject: &str, text: &str| EntryBody::Probe { subject: subject.into(), text: text.into() };
     let entries = vec![
         entry(1, "14:43:58", "agent", probe("bastion/storage-a", "up -> down: refused")),

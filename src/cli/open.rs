@@ -16,6 +16,7 @@ use crate::app::effect::{Notice, NoticeSeverity};
 use crate::app::model::Model;
 use crate::cli::failure::Failure;
 use crate::cli::hosts::{self, Place};
+use crate::cli::logs::piped;
 use crate::cli::output::{ColorChoice, Output};
 use crate::cli::{Context, logging, themes, with_screen_mistakes};
 use crate::config::{self, Config, Loaded, paths};
@@ -372,13 +373,9 @@ fn first_focus(logs_first: bool, has_probes: bool) -> PaneId {
     if logs_first || !has_probes { PaneId::Logs } else { PaneId::Services }
 }
 
-/// What is named on the command line; a pipe on standard input names itself.
+/// What is named on the command line; a pipe or a file on standard input names itself.
 fn operands(paths: &[String]) -> Vec<String> {
-    let piped = || {
-        let kind = rustix::fs::fstat(io::stdin()).map(|it| rustix::fs::FileType::from_raw_mode(it.st_mode));
-        matches!(kind, Ok(rustix::fs::FileType::Fifo))
-    };
-    if paths.is_empty() && piped() { vec!["-".to_string()] } else { paths.to_vec() }
+    piped(paths, &[]).map_or_else(|| paths.to_vec(), |it| vec![it])
 }
 
 /// Chooses the logs: those named, else the config's, else the host's own.

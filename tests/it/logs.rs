@@ -124,6 +124,39 @@ fn a_pipe_is_read_to_its_end() {
 }
 
 #[test]
+fn a_pipe_or_a_file_on_standard_input_is_read_without_being_named() {
+    let home = home();
+    fs::create_dir_all(home.path().join(".config/hotseat")).expect("a directory");
+    let config = format!("[[log]]\nname = \"api\"\nfile = {:?}\n", home.path().join("api.log"));
+    fs::write(home.path().join(".config/hotseat/config.toml"), config).expect("a config");
+    let read = |arguments: &[&str], stdin: Stdio, text: &str| {
+        let mut child = command(home.path(), arguments)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        if let Some(mut pipe) = child.stdin.take() {
+            // What reads something else is gone before it is written to.
+            let _ = pipe.write_all(text.as_bytes());
+        }
+        let output = child.wait_with_output().expect("it ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr), output.status.code())
+    };
+    let quiet = |out: &str| (out.to_string(), String::new(), Some(0));
+    assert_eq!(read(&["-q", "b"], Stdio::piped(), "a\nb\n"), quiet("b\n"));
+    let edge = fs::File::open(home.path().join("edge.log")).expect("edge.log");
+    assert_eq!(read(&["--count"], edge.into(), ""), quiet("1\n"));
+    // What is named has the word, and `/dev/null` is nothing that anybody pipes.
+    assert_eq!(read(&["edge.log", "--count"], Stdio::piped(), "a\nb\n"), quiet("1\n"));
+    assert_eq!(read(&["--source", "api", "--count"], Stdio::piped(), "a\nb\n"), quiet("3\n"));
+    assert_eq!(read(&["--count"], Stdio::null(), ""), quiet("3\n"));
+    let (out, says, code) = read(&["-q", "b"], Stdio::piped(), "");
+    assert!(out.is_empty() && says.contains("standard input is empty") && code == Some(1), "{out} {says} {code:?}");
+}
+
+#[test]
 fn following_standard_input_ends_with_it() {
     let home = home();
     let mut child = command(home.path(), &["-", "-f"]);
@@ -155,7 +188,18 @@ fn a_very_long_line_is_written_whole_as_it_is_and_said_where_it_was_not_searched
     assert!(piped == bytes && child.wait().expect("it ends").success(), "{} of {}", piped.len(), bytes.len());
     for arguments in [&["long.log", "-q", "needle"][..], &["long.log", "-q", "needle", "-c"]] {
         let (_, says, code) = run(home.path(), arguments);
-        assert!(says.contains("were not searched") && code == Some(1), "{arguments:?}: {says} {code:?}");
+        assert!(says.contains("were not searched") && code == Some(4), "{arguments:?}: {says} {code:?}");
+    }
+    // Where not all of it is printed, that is no success either; what asks for no more than is there is one.
+    for (arguments, expected) in [
+        (&["long.log"][..], 4),
+        (&["long.log", "--json"], 4),
+        (&["long.log", "--columns", "time"], 0),
+        (&["long.log", "--raw"], 0),
+        (&["long.log", "--count"], 0),
+        (&["api.log", "-q", "timeout"], 0),
+    ] {
+        assert_eq!(run(home.path(), arguments).2, Some(expected), "{arguments:?}");
     }
 }
 

@@ -21,6 +21,7 @@ use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::logs::job::{Job, Written};
 use crate::cli::logs::print::Form;
+pub use crate::cli::logs::sources::piped;
 use crate::cli::logs::stop::Stop;
 use crate::cli::output::Output;
 use crate::clock;
@@ -61,7 +62,8 @@ Examples:
 Exit codes: 0 found, 1 nothing passes the query, 2 usage, config, or no source can be read, 3 internal,
 4 something was lost or cannot be read; standard error says what.")]
 pub struct Args {
-    /// Log files, globs, directories, or names of the config's logs; `-` is standard input
+    /// Log files, globs, directories, or names of the config's logs; `-` is standard input, read without being named
+    /// when it is a pipe or a file
     #[arg(value_name = "PATH|NAME")]
     pub paths: Vec<String>,
 
@@ -187,14 +189,16 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             .caused_by("a log can hold sequences that take the terminal over")
             .hint("pipe it on, as in `hotseat logs --raw | less`"));
     }
-    let needs_config = sources::needs_config(&args.paths, &args.source)
+    let piped = piped(&args.paths, &args.source);
+    let paths = piped.as_ref().map_or(args.paths.as_slice(), std::slice::from_ref);
+    let needs_config = sources::needs_config(paths, &args.source)
         || ask::names_saved_query(args)
         || args.format.as_ref().is_some_and(|it| Format::named(it).is_none());
     let config = if needs_config { cx.load_usable(out)? } else { Config::default() };
     let query = ask::query(args, &config.queries)?;
     let matcher = Matcher::new(&query, clock::now(), &clock::zone())
         .map_err(|error| Failure::usage("could not use the query").caused_by(error))?;
-    let mut specs = sources::choose(&args.paths, &args.source, &config.logs, args.follow)?;
+    let mut specs = sources::choose(paths, &args.source, &config.logs, args.follow)?;
     if let Some(name) = &args.format {
         sources::force_format(&mut specs, name, &config.formats)?;
     }
@@ -240,6 +244,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     };
     let job = Job { args, service: &service, query: &query, is_stream, comes_once, only_stdin, stop: &stop };
     let result = job.write(matcher, file.as_mut(), out);
+    if piped.is_some() && service.engine().sources().iter().all(|it| it.size_bytes() == 0) {
+        // What runs in the background often gets an empty pipe that it does not know of.
+        let _ = writeln!(out.stderr, "~ standard input is empty; with `</dev/null` the config's logs are read ~");
+    }
     setup.cancel.cancel();
     if is_stream {
         service.wait_until_stopped();

@@ -226,6 +226,8 @@ impl<'a> Printer<'a> {
     fn record(&mut self, name: &str, record: &Record, met: &Met<'_>) -> io::Result<()> {
         // Of a record that was printed before, only the lines that came since.
         let printed = met.lines_before();
+        let prints_lines = self.form == Form::Json || self.columns.names.is_empty();
+        self.is_incomplete |= prints_lines && record.cut_bytes > 0;
         if self.form == Form::Json {
             let object = JsonRecord::new(name, record, self.columns.object(record));
             return self.json(&if met.from_byte > 0 { object.continuing(record, printed) } else { object });
@@ -257,6 +259,7 @@ impl<'a> Printer<'a> {
 
     /// Says that so many bytes of very long lines of a source were not searched.
     pub fn unsearched(&mut self, name: &str, bytes: u64) {
+        self.is_incomplete = true;
         let (bytes, limit) = (format::bytes(bytes), format::bytes(LINE_BYTES));
         // Nobody is left to tell when stderr is closed.
         let _ = writeln!(self.stderr, "~ {name}: {bytes} were not searched: of a line, only its first {limit} are ~");

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::FileType;
+
 use crate::cli::failure::Failure;
 use crate::domain::config_error::did_you_mean;
 use crate::domain::sanitise;
@@ -14,6 +16,18 @@ use crate::service::log::{self, LogInput, LogSpec, files, glob};
 /// True when the config has to be read: nothing was named, or something that may be a name.
 pub fn needs_config(operands: &[String], named: &[String]) -> bool {
     operands.is_empty() || !named.is_empty() || operands.iter().any(|it| may_be_name(it))
+}
+
+/// Standard input as an operand, where nothing else was named and something is piped in.
+///
+/// What nobody meant is not read: a terminal, `/dev/null`, and the socket that a command over ssh gets, which may stay
+/// open for ever.
+pub fn piped(operands: &[String], named: &[String]) -> Option<String> {
+    if !operands.is_empty() || !named.is_empty() {
+        return None;
+    }
+    let kind = rustix::fs::fstat(rustix::stdio::stdin()).map(|it| FileType::from_raw_mode(it.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::RegularFile)).then(|| "-".to_string())
 }
 
 /// A word that is no file may name a source of the config. Names hold neither `/` nor `:`.

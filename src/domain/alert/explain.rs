@@ -312,15 +312,16 @@ impl AlertBoard {
         let common = alert.common.as_ref().and_then(|it| self.alert(it));
         let alert = common.unwrap_or(alert);
         for (name, contact) in &alert.contacts {
-            let waits =
-                self.lane(name).and_then(|lane| Some((lane.get(&alert.key)?, lane.due(self.rules().notifier(name)?)?)));
-            if let Some((entry, due)) = waits {
+            let waits = self.lane(name).zip(self.rules().notifier(name)).and_then(|(lane, rule)| {
+                let entry = lane.get(&alert.key)?;
+                let due = lane.due(rule)?;
+                Some((entry, due, lane.held_by(rule).filter(|_| entry.due < due)))
+            });
+            if let Some((entry, due, held_by)) = waits {
                 let what = entry.action.word();
-                steps.push(Step {
-                    at: Some(due),
-                    kind: "next".into(),
-                    text: format!("{what} to `{name}`: {}", contact.because),
-                });
+                let held = held_by.map_or_else(String::new, |it| format!(" (held until then: {it})"));
+                let text = format!("{what} to `{name}`: {}{held}", contact.because);
+                steps.push(Step { at: Some(due), kind: "next".into(), text });
             } else if contact.stage == Stage::Told
                 && alert.is_loud()
                 && let Some(after) = self.rules().notifier(name).and_then(|it| it.remind_after(contact.reminders))

@@ -102,6 +102,8 @@ impl AlertBoard {
         if lane.set_back(now) {
             run.keep(Row::Lane(name.to_string()));
         }
+        self.note_held(run, &rule);
+        let Some(lane) = self.lanes.get_mut(name) else { return false };
         if lane.due(&rule).is_none_or(|it| it > now) {
             return false;
         }
@@ -127,6 +129,20 @@ impl AlertBoard {
         }
         self.send(run, &rule, &entries);
         true
+    }
+
+    /// Writes down what has to wait longer than its own wait, and why: somebody will ask.
+    fn note_held(&mut self, run: &mut Run<'_>, rule: &NotifierRule) {
+        let name = rule.name.as_str();
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        let Some((until, why)) = lane.due(rule).zip(lane.held_by(rule)).filter(|(it, _)| *it > run.now) else { return };
+        // Where each goes by itself the ones before it spend the limit first.
+        let least = if rule.keeps_apart() { " at the earliest" } else { "" };
+        for entry in lane.waiting.hold(until) {
+            run.keep(Row::Waiting(name.to_string(), entry.key.clone()));
+            let what = entry.action.word();
+            self.note_about(run, &entry.key, "page", &format!("held until {until}{least}: {what} to `{name}`: {why}"));
+        }
     }
 
     /// Sends what is due in a lane whose channel keeps alerts apart, each by itself; true when there was something.
@@ -177,7 +193,7 @@ impl AlertBoard {
         let lane = self.lanes.entry(name.to_string()).or_default();
         lane.number = lane.number.max(self.numbers_from);
         let number = lane.number + 1;
-        lane.spend(now, entries.len(), rule.limit);
+        lane.spend(now, entries, rule.limit);
         run.keep(Row::Lane(name.to_string()));
         let id = format!("{}:{name}:{}:{number}", first.key, action.word());
         let ending: Vec<&Entry> = entries.iter().filter(|it| it.action == Action::Resolve).collect();

@@ -6,8 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::alert::policy::keep::Row;
@@ -70,7 +68,7 @@ impl AlertBoard {
             contact.relieved = false;
             if contact.stage == Stage::Told {
                 let lane = self.lanes.entry(name.clone()).or_default();
-                lane.put(entry(&alert.key, Action::Remind, now));
+                lane.put(Entry::new(&alert.key, alert.severity, Action::Remind, now, now));
                 run.keep(Row::Waiting(name.clone(), alert.key.clone()));
             }
         }
@@ -92,8 +90,4 @@ impl AlertBoard {
         }
         alert.contacts.retain(|_, it| !(it.relieved && it.stage == Stage::Waiting));
     }
-}
-
-fn entry(key: &str, action: Action, now: Timestamp) -> Entry {
-    Entry { key: key.to_string(), action, queued: now, due: now }
 }

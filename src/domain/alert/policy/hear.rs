@@ -216,7 +216,7 @@ impl AlertBoard {
                 self.note_about(run, key, "delivery", &text);
                 continue;
             }
-            let is_over = alert.ended.is_some();
+            let (is_over, severity) = (alert.ended.is_some(), alert.severity);
             let contact = Contact {
                 person: alert.contacts.get(name).and_then(|it| it.person.clone()),
                 because: format!("fallback: `{name}` did not take it: {error}"),
@@ -235,7 +235,7 @@ impl AlertBoard {
             let action = if is_over { Action::Resolve } else { Action::Trigger };
             let due = run.now + signed(next.wait);
             let lane = self.lanes.entry(next.name.clone()).or_default();
-            lane.put(Entry { key: key.clone(), action, queued: run.now, due });
+            lane.put(Entry::new(key, severity, action, run.now, due));
             run.keep(Row::Waiting(next.name.clone(), key.clone()));
             self.note_about(
                 run,

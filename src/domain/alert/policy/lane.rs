@@ -6,15 +6,28 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Severity;
 use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::waiting::{Entry, Waiting};
 use crate::domain::alert::rules::{Limit, NotifierRule};
+use crate::domain::format;
 
 /// Alerts that one message lists in words; more are counted by group.
 pub const LISTED_MAX: usize = 3;
 
 /// In a storm the next message waits this long after the last: one in a minute is read, five are not.
 pub const STORM_PACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What somebody was paged about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// See [`Entry::subject`].
+    pub subject: String,
+    /// How bad it was.
+    pub severity: Severity,
+    /// When.
+    pub at: Timestamp,
+}
 
 /// What waits for one notifier.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +39,9 @@ pub struct Lane {
     pub last: Option<Timestamp>,
     /// Alerts told in messages that followed each other closely.
     pub run: usize,
+    /// What the pages of the last minute were about, the newest last: of each severity at most as many as make a storm.
+    #[serde(default)]
+    pub pages: Vec<Page>,
     /// When the last messages under a limit went, in milliseconds since the epoch, rounded up; oldest first, at most
     /// as many as the limit lets through.
     #[serde(default)]
@@ -42,12 +58,68 @@ impl Lane {
         if let Some(last) = self.last.filter(|_| !rule.keeps_apart())
             && self.run + self.waiting.len() > LISTED_MAX
         {
-            at = at.max(last + STORM_PACE);
+            let paced = at.max(last + STORM_PACE);
+            at = self.news_due().map_or(paced, |it| it.min(paced));
         }
         if let Some(free_at) = rule.limit.and_then(|it| self.free_at(it)) {
             at = at.max(free_at);
         }
         Some(at)
+    }
+
+    /// When the first page about something else than the last minute's may go, whatever else was told meanwhile; `None`
+    /// when none waits, or only what is part of a storm.
+    ///
+    /// Somebody must get up for it, so recoveries, acknowledgements, warnings and one probe that comes and goes do not
+    /// hold it: only pages about other things that are no less bad, more than are listed in one message.
+    fn news_due(&self) -> Option<Timestamp> {
+        // By severity, the worst first: how many wait, and when the first of them is due.
+        let mut news = [(0_usize, None::<Timestamp>); 4];
+        let place = |it: Severity| Severity::Critical as usize - it as usize;
+        for entry in self.waiting.iter().filter(|it| it.action == Action::Trigger && self.is_news(it)) {
+            let (count, due) = &mut news[place(entry.severity)];
+            *count += 1;
+            *due = Some(due.map_or(entry.due, |it| it.min(entry.due)));
+            if news[0].0 > LISTED_MAX {
+                return None;
+            }
+        }
+        let mut waiting = 0;
+        let mut first = None;
+        for (at, (count, due)) in news.into_iter().enumerate() {
+            waiting += count;
+            let Some(due) = due else { continue };
+            let told = |it: &&Page| place(it.severity) <= at && due < it.at + STORM_PACE;
+            if waiting + self.pages.iter().filter(told).count() > LISTED_MAX {
+                break;
+            }
+            first = Some(first.map_or(due, |it: Timestamp| it.min(due)));
+        }
+        first
+    }
+
+    /// True when no page of the minute before was about the same and as bad.
+    fn is_news(&self, entry: &Entry) -> bool {
+        let same = |it: &Page| {
+            it.subject == entry.subject() && it.severity >= entry.severity && entry.due < it.at + STORM_PACE
+        };
+        !self.pages.iter().any(same)
+    }
+
+    /// Why what waits here is held until [`Lane::due`], when it is held longer than its own wait.
+    pub fn held_by(&self, rule: &NotifierRule) -> Option<String> {
+        let due = self.due(rule)?;
+        if self.waiting.due().is_some_and(|it| it >= due) {
+            return None;
+        }
+        let by_limit = rule.limit.filter(|it| self.free_at(*it) == Some(due));
+        Some(by_limit.map_or_else(
+            || format!("what comes after {LISTED_MAX} alerts in a minute is told once a minute"),
+            |it| {
+                let messages = format::plural(u64::from(it.count), "message");
+                format!("`limit` lets {messages} through in {}", format::duration(it.per))
+            },
+        ))
     }
 
     /// When the limit lets another message through; `None` when it always has.
@@ -64,6 +136,7 @@ impl Lane {
     pub fn set_back(&mut self, now: Timestamp) -> bool {
         let last = self.last.filter(|it| *it > now);
         let ahead = rounded_up(now);
+        self.pages.retain(|it| it.at <= now);
         let is_ahead = last.is_some() || self.sent.back().is_some_and(|it| *it > ahead);
         if is_ahead {
             self.last = self.last.filter(|it| *it <= now);
@@ -72,8 +145,20 @@ impl Lane {
         is_ahead
     }
 
-    /// Notes that a message about `count` alerts went.
-    pub fn spend(&mut self, now: Timestamp, count: usize, limit: Option<Limit>) {
+    /// Notes that a message went.
+    pub fn spend(&mut self, now: Timestamp, entries: &[Entry], limit: Option<Limit>) {
+        let count = entries.len();
+        self.pages.retain(|it| now < it.at + STORM_PACE);
+        for entry in entries.iter().filter(|it| it.action == Action::Trigger) {
+            self.pages.retain(|it| it.subject != entry.subject() || it.severity > entry.severity);
+            let same = self.pages.iter().filter(|it| it.severity == entry.severity);
+            if same.clone().count() > LISTED_MAX
+                && let Some(oldest) = self.pages.iter().position(|it| it.severity == entry.severity)
+            {
+                self.pages.remove(oldest);
+            }
+            self.pages.push(Page { subject: entry.subject().to_string(), severity: entry.severity, at: now });
+        }
         let follows = self.last.is_some_and(|it| now.duration_since(it) < STORM_PACE);
         self.run = if follows { self.run + count } else { count };
         self.last = Some(now);
@@ -91,6 +176,9 @@ impl Lane {
         self.number = self.number.max(earlier.number);
         self.last = self.last.max(earlier.last);
         self.run = self.run.max(earlier.run);
+        let mut pages = earlier.pages;
+        pages.extend(self.pages.iter().filter(|it| !pages.contains(it)).cloned().collect::<Vec<_>>());
+        self.pages = pages;
         let mut sent = earlier.sent;
         sent.extend(self.sent.iter().copied().filter(|it| !sent.contains(it)).collect::<Vec<_>>());
         self.sent = sent;
@@ -100,8 +188,9 @@ impl Lane {
 
     /// What is kept of it over a restart besides what waits.
     pub(super) fn head(&self) -> Self {
-        let Self { waiting: _, last, run, sent, number } = self;
-        Self { waiting: Waiting::default(), last: *last, run: *run, sent: sent.clone(), number: *number }
+        let Self { waiting: _, last, run, pages, sent, number } = self;
+        let (pages, sent) = (pages.clone(), sent.clone());
+        Self { waiting: Waiting::default(), last: *last, run: *run, pages, sent, number: *number }
     }
 
     /// Puts something in, unless the same waits already.
@@ -150,7 +239,11 @@ mod tests {
     }
 
     fn entry(key: &str, seconds: i64) -> Entry {
-        Entry { key: key.into(), action: Action::Trigger, queued: at(seconds), due: at(seconds) }
+        of(key, Severity::Critical, Action::Trigger, seconds)
+    }
+
+    fn of(key: &str, severity: Severity, action: Action, seconds: i64) -> Entry {
+        Entry::new(key, severity, action, at(seconds), at(seconds))
     }
 
     fn limited(count: u32, per_s: u64) -> NotifierRule {
@@ -165,8 +258,8 @@ mod tests {
         for second in (0..3600_i64).step_by(pace) {
             lane.put(entry(&second.to_string(), second));
             if lane.due(rule).is_some_and(|it| it <= at(second)) {
-                lane.waiting.take();
-                lane.spend(at(second), 1, rule.limit);
+                let went = lane.waiting.take();
+                lane.spend(at(second), &went, rule.limit);
                 sent.push(second);
             }
         }
@@ -184,7 +277,7 @@ mod tests {
     fn a_clock_that_is_set_back_makes_nobody_wait_longer_than_the_limit() {
         let rule = limited(1, 600);
         let mut lane = Lane::default();
-        lane.spend(at(5000), 1, rule.limit);
+        lane.spend(at(5000), &[entry("b", 5000)], rule.limit);
         lane.put(entry("a", 100));
         assert!(lane.set_back(at(100)) && !lane.set_back(at(100)));
         assert_eq!(lane.due(&rule), Some(at(700)));
@@ -205,8 +298,8 @@ mod tests {
                 // As kept over a restart.
                 lane = serde_json::from_str(&serde_json::to_string(&lane).expect("plain")).expect("the same");
                 if lane.due(&rule).is_some_and(|it| it <= now) {
-                    lane.waiting.take();
-                    lane.spend(now, 1, rule.limit);
+                    let went = lane.waiting.take();
+                    lane.spend(now, &went, rule.limit);
                     sent.push(now);
                 }
             }
@@ -225,12 +318,56 @@ mod tests {
         let mut lane = Lane::default();
         lane.put(entry("a", 0));
         assert_eq!(lane.due(&rule), Some(at(0)));
+        lane.spend(at(0), &lane.waiting.clone().take(), None);
         lane.take("a");
-        lane.spend(at(0), 1, None);
         lane.put(entry("b", 10));
         assert_eq!(lane.due(&rule), Some(at(10)));
         lane.put(entry("c", 11));
         lane.put(entry("d", 12));
         assert_eq!(lane.due(&rule), Some(at(60)));
+        let why = lane.held_by(&rule);
+        assert_eq!(why.as_deref(), Some("what comes after 3 alerts in a minute is told once a minute"));
+    }
+
+    /// Messages of one entry each: what, how bad, and when.
+    fn told(messages: &[(&str, Severity, Action, i64)]) -> Lane {
+        let mut lane = Lane::default();
+        for (key, severity, action, seconds) in messages {
+            lane.spend(at(*seconds), &[of(key, *severity, *action, *seconds)], None);
+        }
+        lane
+    }
+
+    #[test]
+    fn what_is_new_and_critical_is_not_held_by_what_is_no_page_no_less_bad() {
+        use Action::{Acknowledge, Resolve, Trigger};
+        use Severity::{Critical, Warning};
+        let rule = NotifierRule::new("chat", "slack");
+        let one_flaps = [("a/1", Trigger), ("a/1", Resolve), ("a/2", Trigger), ("a/2", Resolve), ("a/2", Acknowledge)];
+        let one_flaps = one_flaps.map(|(key, action)| (key, Critical, action, 0));
+        let warnings = ["a/1", "b/1", "c/1", "d/1"].map(|key| (key, Warning, Trigger, 0));
+        let pages = ["a/1", "b/1", "c/1"].map(|key| (key, Critical, Trigger, 0));
+        for (messages, due) in [(&one_flaps[..], 20), (&warnings[..], 20), (&pages[..], 60)] {
+            let mut lane = told(messages);
+            lane.put(of("a/2", Warning, Resolve, 10));
+            assert_eq!(lane.due(&rule), Some(at(60)), "a recovery waits");
+            lane.put(of("z/1", Critical, Trigger, 20));
+            assert_eq!(lane.due(&rule), Some(at(due)), "{messages:?}");
+            let kept = Lane { waiting: lane.waiting.clone(), ..lane.head() };
+            let kept: Lane = serde_json::from_str(&serde_json::to_string(&kept).expect("plain")).expect("the same");
+            assert_eq!(kept.due(&rule), Some(at(due)), "after a restart");
+        }
+        let mut lane = told(&one_flaps);
+        lane.put(of("a/3", Critical, Trigger, 20));
+        assert_eq!(lane.due(&rule), Some(at(60)), "the one that flaps is no news");
+    }
+
+    #[test]
+    fn a_limit_that_holds_something_is_named() {
+        let rule = limited(1, 600);
+        let mut lane = Lane::default();
+        lane.spend(at(0), &[entry("a", 0)], rule.limit);
+        lane.put(entry("b", 10));
+        assert_eq!(lane.held_by(&rule).as_deref(), Some("`limit` lets 1 message through in 10m00s"));
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Severity;
 use crate::domain::alert::delivery::Action;
 
 /// One thing that one notifier is to be told.
@@ -19,6 +20,24 @@ pub struct Entry {
     pub queued: Timestamp,
     /// When it may go.
     pub due: Timestamp,
+    /// How bad it is; of what an older version wrote the worst.
+    #[serde(default)]
+    pub severity: Severity,
+    /// That it is held longer than its own wait was written down.
+    #[serde(default)]
+    pub is_held: bool,
+}
+
+impl Entry {
+    /// Something that is told of an alert, decided now and due then.
+    pub fn new(key: &str, severity: Severity, action: Action, queued: Timestamp, due: Timestamp) -> Self {
+        Self { key: key.to_string(), action, queued, due, severity, is_held: false }
+    }
+
+    /// What it is about, whichever of its alerts this is: the key without its number.
+    pub fn subject(&self) -> &str {
+        self.key.rsplit_once('/').map_or(self.key.as_str(), |(subject, _)| subject)
+    }
 }
 
 /// Entries, one an alert; as data they are a list in the order in which they were decided.
@@ -28,6 +47,8 @@ pub struct Waiting {
     entries: BTreeMap<String, Entry>,
     // Of every entry, when it is due.
     dues: BTreeSet<(Timestamp, String)>,
+    // Of which it was not written down that they are held.
+    unheld: BTreeSet<String>,
     // No entry was decided later.
     latest: Option<Timestamp>,
 }
@@ -53,6 +74,9 @@ impl Waiting {
         self.remove(&entry.key);
         self.latest = self.latest.max(Some(entry.queued));
         self.dues.insert((entry.due, entry.key.clone()));
+        if !entry.is_held {
+            self.unheld.insert(entry.key.clone());
+        }
         self.entries.insert(entry.key.clone(), entry);
     }
 
@@ -60,6 +84,7 @@ impl Waiting {
     pub fn remove(&mut self, key: &str) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.dues.remove(&(entry.due, key.to_string()));
+        self.unheld.remove(key);
         Some(entry)
     }
 
@@ -71,6 +96,26 @@ impl Waiting {
     /// The keys of those that may go by `now`, the one that is due first at the front.
     pub fn due_by(&self, now: Timestamp) -> Vec<String> {
         self.dues.iter().take_while(|it| it.0 <= now).map(|it| it.1.clone()).collect()
+    }
+
+    /// Marks as held what would have gone before `until` by its own wait, and answers it: each is answered once.
+    pub fn hold(&mut self, until: Timestamp) -> Vec<Entry> {
+        let is_early = |key: &&String| self.entries.get(*key).is_some_and(|it| it.due < until);
+        let keys: Vec<String> = self.unheld.iter().filter(is_early).cloned().collect();
+        let mut held = Vec::new();
+        for key in keys {
+            self.unheld.remove(&key);
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.is_held = true;
+                held.push(entry.clone());
+            }
+        }
+        held
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
     }
 
     /// The keys of all of them.
@@ -132,7 +177,7 @@ mod tests {
     }
 
     fn entry(key: &str, queued: i64, due: i64) -> Entry {
-        Entry { key: key.into(), action: Action::Trigger, queued: at(queued), due: at(due) }
+        Entry::new(key, Severity::Critical, Action::Trigger, at(queued), at(due))
     }
 
     #[test]
@@ -151,6 +196,16 @@ mod tests {
         let order: Vec<String> = waiting.take().into_iter().map(|it| it.key).collect();
         assert_eq!(order, ["c", "a"]);
         assert_eq!((waiting.due(), waiting.len()), (None, 0));
+    }
+
+    #[test]
+    fn that_something_is_held_is_said_once() {
+        let mut waiting = Waiting::from(vec![entry("a", 1, 10), entry("b", 1, 70)]);
+        let held = |it: Vec<Entry>| it.into_iter().map(|it| it.key).collect::<Vec<_>>();
+        assert_eq!(held(waiting.hold(at(60))), ["a"]);
+        let mut waiting = Waiting::from(Vec::from(waiting));
+        assert!(waiting.hold(at(60)).is_empty(), "also after a restart");
+        assert_eq!(held(waiting.hold(at(80))), ["b"]);
     }
 
     #[test]

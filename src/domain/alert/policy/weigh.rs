@@ -210,7 +210,7 @@ impl AlertBoard {
             match contact.stage {
                 Stage::Waiting if lane.get(&alert.key).is_none() => {
                     let due = now + signed(rule.wait);
-                    lane.put(Entry { key: alert.key.clone(), action: Action::Trigger, queued: now, due });
+                    lane.put(Entry::new(&alert.key, alert.severity, Action::Trigger, now, due));
                     run.keep(Row::Waiting(name.clone(), alert.key.clone()));
                 }
                 Stage::Told if lane.get(&alert.key).is_none() && contact.pending.is_none() && !contact.relieved => {
@@ -218,7 +218,7 @@ impl AlertBoard {
                     let update = (children > contact.heard).then(|| contact.last + STORM_PACE);
                     let Some(due) = [reminder, update].into_iter().flatten().min() else { continue };
                     if due <= now {
-                        lane.put(Entry { key: alert.key.clone(), action: Action::Remind, queued: now, due: now });
+                        lane.put(Entry::new(&alert.key, alert.severity, Action::Remind, now, now));
                         run.keep(Row::Waiting(name.clone(), alert.key.clone()));
                     } else {
                         alert.wake = Some(alert.wake.map_or(due, |it| it.min(due)));
@@ -275,7 +275,7 @@ impl AlertBoard {
         let is_news = alert.acked.as_ref().is_none_or(|it| it.by != ack.by);
         alert.acked = Some(ack.clone());
         run.keep(Row::Alert(key.to_string()));
-        let common = alert.common.clone();
+        let (common, severity) = (alert.common.clone(), alert.severity);
         let told = alert.contacts.iter().filter(|(_, it)| it.is_told && it.stage == Stage::Told);
         let told: Vec<String> = told.map(|(name, _)| name.clone()).collect();
         self.weigh(run, key);
@@ -287,7 +287,7 @@ impl AlertBoard {
                 let Some(rule) = self.rules.notifier(&name).filter(|it| it.tells_acknowledged()) else { continue };
                 let due = run.now + signed(joins(rule));
                 let lane = self.lanes.entry(name.clone()).or_default();
-                lane.put(Entry { key: key.to_string(), action: Action::Acknowledge, queued: run.now, due });
+                lane.put(Entry::new(key, severity, Action::Acknowledge, run.now, due));
                 run.keep(Row::Waiting(name, key.to_string()));
             }
         }
@@ -347,7 +347,7 @@ impl AlertBoard {
             };
             contact.stage = Stage::Ending;
             let due = run.now + rule.map(joins).map(signed).unwrap_or_default();
-            lane.put(Entry { key: key.to_string(), action: Action::Resolve, queued, due });
+            lane.put(Entry::new(key, alert.severity, Action::Resolve, queued, due));
             run.keep(Row::Waiting(name.clone(), key.to_string()));
         }
         let common = alert.common.clone();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::alert::policy::tests::world::{World, probe};
+use crate::domain::probe::outcome::ProbeResult::Fail;
 
 fn explain(world: &World, name: &str, ago: i64) -> Explanation {
     let at = (ago > 0).then(|| world.now - jiff::SignedDuration::from_secs(ago));
@@ -62,4 +63,48 @@ fn that_nobody_was_paged_is_explained() {
     world.pass(60);
     assert_eq!(explain(&world, "api", 0).verdict, "not paged: held back: silenced by `quiet`");
     assert_eq!(explain(&world, "none", 0).verdict, "not paged: there is no probe `none`");
+}
+
+#[test]
+fn a_new_page_does_not_wait_for_one_that_flaps_and_a_storm_says_what_it_waits_for() {
+    let mut world = World::new();
+    world.rules.notifiers[0].wait = Duration::from_secs(1);
+    world.configure();
+    for name in ["flaps", "api", "b", "c", "d", "e"] {
+        world.probe(name, |_| {});
+    }
+    for _ in 0..2 {
+        world.fail("flaps", 2);
+        world.pass(2);
+        world.fine("flaps", 2);
+        world.pass(2);
+    }
+    world.sent();
+    world.fail("api", 2);
+    world.pass(2);
+    assert!(world.sent().iter().any(|it| it.contains("api") || it.contains("digest")), "told at once");
+    assert!(!texts(&explain(&world, "api", 0)).contains("held until"));
+
+    for name in ["b", "c"] {
+        world.outcome_now(name, Fail);
+        world.outcome_now(name, Fail);
+        world.pass(2);
+    }
+    world.sent();
+    for name in ["d", "e"] {
+        world.outcome_now(name, Fail);
+        world.outcome_now(name, Fail);
+    }
+    world.pass(5);
+    assert_eq!(world.sent(), [] as [String; 0]);
+    let why = "trigger to `sms`: what comes after 3 alerts in a minute is told once a minute";
+    let explanation = explain(&world, "d", 0);
+    assert!(explanation.verdict.starts_with("not paged: held until 2023-11-14T22:"), "{}", explanation.verdict);
+    assert!(explanation.verdict.ends_with(why), "{}", explanation.verdict);
+    let during = texts(&explanation);
+    assert!(during.contains("(held until then: what comes after 3 alerts"), "{during}");
+    world.pass(60);
+    assert_eq!(world.sent().len(), 1, "both in one");
+    let after = texts(&explain(&world, "d", 0));
+    assert!(after.contains("page: held until 2023-11-14T22:") && after.contains(why), "{after}");
 }

@@ -340,6 +340,10 @@ impl Hour {
             }
             _ => (Text::of(b"")?, behind),
         };
+        // What stands behind the name of a zone says whether it is one.
+        if matches!(zone, [b' ', b'A'..=b'F' | b'H'..=b'T' | b'V'..=b'Z', ..]) {
+            return None;
+        }
         let head = [*text.first_chunk()?, *text[length - 8..].first_chunk()?];
         Some(Self { head, length, second: second - past, fraction, zone: Text::of(zone)? })
     }
@@ -365,7 +369,10 @@ impl Hour {
         let goes_on = match text[end..] {
             // Digits or a zone that the other time did not have.
             [b'0'..=b'9' | b':' | b'.' | b',' | b'+' | b'-' | b'Z' | b'z', ..] => true,
-            [b' ', next, ..] if self.zone.length == 0 => matches!(next, b'+' | b'-' | b'U' | b'G'),
+            [b' ', next, _, c, d, ..] if self.zone.length == 0 => {
+                // Names of zones end with T, or are `MSK`: hardly any level does.
+                matches!(next, b'+' | b'-' | b'U' | b'G') | matches!(c, b'T' | b'K') | (d == b'T')
+            }
             [] | [b' '] => true,
             _ => false,
         };
@@ -500,6 +507,9 @@ mod tests {
         "Caused by: java.lang.X",
         "",
         "plain ERROR text",
+        "2026-11-22 10:20:31.123 CET [812] ERROR:  zone by name",
+        "2026-11-22 10:20:31 CEST] ERROR zone by name",
+        "2026-11-22 10:20:31 CET ERROR no zone",
     ];
 
     /// What is put instead of bytes.

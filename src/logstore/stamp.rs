@@ -20,7 +20,7 @@ use crate::domain::sanitise::{ESCAPE, offset_with_escapes, put_without_escapes};
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Format, export};
 use crate::logstore::stamp::civil::{
-    Clock, Day, days_from_civil, is_date, is_weekday, month, number, two, zone_offset,
+    Clock, Day, days_from_civil, is_date, is_weekday, month, named_offset, number, two, zone_name, zone_offset,
 };
 use crate::logstore::stamp::epoch::read_epoch;
 use crate::logstore::stamp::keys::{is_time_key, value_behind};
@@ -562,10 +562,25 @@ impl StampReader {
         let civil = day.number * 86_400 + clock.seconds;
         let (offset, end) = match zone_offset(line, clock.end) {
             Some(found) => found,
-            None => (self.civil_offset(civil, day.date, clock)?, clock.end),
+            None => {
+                let own = self.civil_offset(civil, day.date, clock)?;
+                let named = zone_name(line, clock.end);
+                named
+                    .and_then(|(name, end)| Some((self.named_offset(name, civil, own)?, end)))
+                    .unwrap_or((own, clock.end))
+            }
         };
         let time = Timestamp::new(civil - offset, clock.nanos).ok();
         time.map(|time| Stamp { time: Some(time), range: start..end })
+    }
+
+    /// Seconds ahead of UTC of a zone's name. What the log's own zone calls so is meant: `CST` is 14 hours away in China.
+    fn named_offset(&self, name: &str, civil: i64, own: i64) -> Option<i64> {
+        let instant = Timestamp::from_second(civil - own).ok()?;
+        // A zone that is given as an offset has no name.
+        let is_china = (name, own) == ("CST", 8 * 3600);
+        let is_own = is_china || self.zone.to_offset_info(instant).abbreviation() == name;
+        if is_own { Some(own) } else { named_offset(name) }
     }
 
     fn civil_offset(&mut self, civil: i64, date: (i64, i64, i64), clock: Clock) -> Option<i64> {
@@ -637,6 +652,30 @@ mod tests {
         check("1787121001123 x", ms, "1787121001123");
         check("INFO  [2026-08-19 14:30:01,123] x", ms, "2026-08-19 14:30:01,123");
         check("api-1  | 2026-08-19T06:30:01Z x", t, "2026-08-19T06:30:01Z");
+    }
+
+    #[test]
+    fn a_zone_that_is_named_is_the_one_that_is_meant() {
+        let check = |zone: &str, line: &str, expected: &str| {
+            let zone = TimeZone::get(zone).unwrap();
+            let stamp = StampReader::new(zone, "2026-11-24T00:00:00Z".parse().unwrap()).read(line.as_bytes()).unwrap();
+            assert_eq!(stamp.time.map(|it| it.to_string()).as_deref(), Some(expected), "{line}");
+        };
+        let (york, nine) = ("America/New_York", "2026-11-23T09:00:01.123Z");
+        check(york, "2026-11-23 10:00:01.123 CET [812] ERROR:  x", nine);
+        check(york, "2026-11-23 06:00:01.123 -03 [812] ERROR:  x", nine);
+        check(york, "2026-11-23 01:00:01.123 PST [812] ERROR:  x", nine);
+        check(york, "[23-Nov-2026 12:00:01.123 MSK] x", nine);
+        check(york, "Mon Nov 23 10:00:01.123 CET 2026 x", nine);
+        check(york, "{\"time\":\"2026-11-23 18:00:01.123 JST\"}", nine);
+        // The hour that comes twice.
+        check(york, "2026-11-01 01:30:00 EDT [8] x", "2026-11-01T05:30:00Z");
+        check(york, "2026-11-01 01:30:00 EST [8] x", "2026-11-01T06:30:00Z");
+        check("Asia/Shanghai", "2026-11-23 17:00:01.123 CST [812] ERROR:  x", nine);
+        check("Asia/Kolkata", "2026-11-23 14:30:01.123 IST [812] ERROR:  x", nine);
+        // Words of a message, and names that mean several things.
+        check(york, "2026-11-23 04:00:01.123 CET is short", nine);
+        check(york, "2026-11-23 04:00:01.123 IST [812] ERROR:  x", nine);
     }
 
     #[test]

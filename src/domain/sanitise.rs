@@ -4,7 +4,8 @@
 //! nothing invisible that changes how its neighbours look. Colours (SGR) are lifted out as spans, all
 //! other sequences are removed as a whole; one that never ends leaves `␛` behind, because everything
 //! after it is gone with it. Single controls become visible glyphs, so that a NUL in a log is seen and
-//! does not glue words together. Sanitising twice changes nothing.
+//! does not glue words together. Sanitising twice changes nothing. Tabs become blanks, but for what is printed
+//! or written as a log is.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -32,8 +33,23 @@ pub struct CleanLine {
     pub styles: Vec<SgrSpan>,
 }
 
+/// What becomes of tabs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tabs {
+    /// Blanks up to the next stop: a cell that is drawn holds no tab.
+    #[default]
+    Blanks,
+    /// They stay, for programs that read on.
+    Kept,
+}
+
 /// Sanitises one line of a log: bytes as they are on disk, with or without the line end.
 pub fn line(bytes: &[u8]) -> CleanLine {
+    line_with(bytes, Tabs::Blanks)
+}
+
+/// As [`line()`], with a word on its tabs.
+pub fn line_with(bytes: &[u8], tabs: Tabs) -> CleanLine {
     let bytes = trim_line_end(bytes);
     if is_plain(bytes) {
         // Most lines: nothing to do but to copy them.
@@ -41,7 +57,7 @@ pub fn line(bytes: &[u8]) -> CleanLine {
     }
     let source = String::from_utf8_lossy(bytes);
     let source = source.strip_prefix('\u{feff}').unwrap_or(&source);
-    let mut cleaner = Cleaner::new(source.len());
+    let mut cleaner = Cleaner::new(source.len(), tabs);
     cleaner.feed(source);
     cleaner.finish()
 }
@@ -193,10 +209,11 @@ struct Cleaner {
     pen_start: usize,
     column: usize,
     combining: usize,
+    tabs: Tabs,
 }
 
 impl Cleaner {
-    fn new(capacity: usize) -> Self {
+    fn new(capacity: usize, tabs: Tabs) -> Self {
         Self {
             text: String::with_capacity(capacity),
             styles: Vec::new(),
@@ -204,6 +221,7 @@ impl Cleaner {
             pen_start: 0,
             column: 0,
             combining: 0,
+            tabs,
         }
     }
 
@@ -230,6 +248,10 @@ impl Cleaner {
 
     fn push(&mut self, it: char) {
         match it {
+            '\t' if self.tabs == Tabs::Kept => {
+                self.text.push(it);
+                self.combining = 0;
+            }
             '\t' => {
                 let spaces = TAB_COLUMNS - self.column % TAB_COLUMNS;
                 self.text.extend(std::iter::repeat_n(' ', spaces));
@@ -444,6 +466,7 @@ mod tests {
         assert_eq!(clean(b"a\tb"), "a       b");
         assert_eq!(clean("数据\tb".as_bytes()), "数据    b");
         assert_eq!(clean(b"12345678\tb"), "12345678        b");
+        assert_eq!(line_with(b"\ta\t\x1b[31mb\t\x07\n", Tabs::Kept).text, "\ta\tb\t␇");
     }
 
     #[test]

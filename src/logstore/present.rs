@@ -2,7 +2,7 @@
 
 use crate::domain::log::{Gap, Look, MAX_LINE_CHARS, MAX_RECORD_LINES, Record, Row};
 use crate::domain::query::matcher::{Matcher, Pattern};
-use crate::domain::sanitise::{self, CleanLine};
+use crate::domain::sanitise::{self, CleanLine, Tabs};
 use crate::logstore::block::Block;
 use crate::logstore::format::readable::{self, Known};
 use crate::logstore::place::position;
@@ -44,6 +44,8 @@ pub struct Presenter<'a> {
     pub search: Option<&'a Pattern>,
     /// How records are presented.
     pub look: Look,
+    /// What becomes of the tabs in their lines.
+    pub tabs: Tabs,
     /// Fields whose values are wanted beside them.
     pub columns: &'a [String],
 }
@@ -113,7 +115,7 @@ impl Presenter<'_> {
     /// A line that may be drawn, cut where it is too long for that.
     fn clean(&self, line: &[u8]) -> CleanLine {
         // A character has at most four bytes: what lies behind can not be shown.
-        let mut clean = sanitise::line(&line[..line.len().min(MAX_LINE_CHARS * 4)]);
+        let mut clean = sanitise::line_with(&line[..line.len().min(MAX_LINE_CHARS * 4)], self.tabs);
         if let Some((at, _)) = clean.text.char_indices().nth(MAX_LINE_CHARS) {
             clean.text.truncate(at);
         }
@@ -124,7 +126,7 @@ impl Presenter<'_> {
         let number = u32::try_from(record.lines.len()).unwrap_or(u32::MAX);
         // A character has at most four bytes: what lies behind can not be shown.
         let shown = &line[..line.len().min(MAX_LINE_CHARS * 4)];
-        let mut clean = sanitise::line(shown);
+        let mut clean = sanitise::line_with(shown, self.tabs);
         if let Some((at, _)) = clean.text.char_indices().nth(MAX_LINE_CHARS) {
             clean.text.truncate(at);
             record.cut_bytes += (line.len() as u64).saturating_sub(at as u64);

@@ -5,6 +5,7 @@ use std::io;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Look, Position, Row};
 use crate::domain::query::matcher::Matcher;
+use crate::domain::sanitise::Tabs;
 use crate::logstore::block::BLOCK_BYTES;
 use crate::logstore::engine::{Engine, Inner};
 use crate::logstore::merge::Merge;
@@ -67,8 +68,8 @@ pub fn each(
         }
     });
     let mut merge = Merge::new(walks.collect(), Direction::Forward);
-    let look = Look::Original;
-    let presenter = Presenter { snapshots: &snapshots, matcher, search: None, look, columns: &[] };
+    let (look, tabs) = (Look::Original, Tabs::Kept);
+    let presenter = Presenter { snapshots: &snapshots, matcher, search: None, look, tabs, columns: &[] };
     loop {
         if !go_on() {
             return Ok(Passed::Stopped);

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::log::{GapKind, Look, Row};
 use crate::domain::query::matcher::Matcher;
+use crate::domain::sanitise::Tabs;
 use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
 use crate::logstore::engine::Engine;
 use crate::logstore::place::seek;
@@ -64,8 +65,9 @@ pub fn recent(engine: &Engine, wanted: &Wanted<'_>, stop: &Stop) -> Recent {
         snapshot.stop_when(stop);
     }
     let mut result = Recent { sources: snapshots.len(), ..Recent::default() };
+    let (look, tabs) = (Look::Readable, Tabs::Blanks);
     let presenter =
-        Presenter { snapshots: &snapshots, matcher: wanted.matcher, search: None, look: Look::Readable, columns: &[] };
+        Presenter { snapshots: &snapshots, matcher: wanted.matcher, search: None, look, tabs, columns: &[] };
     for (index, snapshot) in snapshots.iter().enumerate() {
         if let Some(why) = snapshot.tail.as_ref().and_then(|it| unread(&it.kind)) {
             result.unread.push((snapshot.source.name.clone(), why));

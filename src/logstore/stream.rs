@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Counts, GapKind, Look};
 use crate::domain::query::matcher::Matcher;
+use crate::domain::sanitise::Tabs;
 use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
 use crate::logstore::engine::Engine;
 use crate::logstore::merge::{Help, Merge};
@@ -127,6 +128,7 @@ pub struct Stream<'e> {
     matches: Goal,
     context: usize,
     look: Look,
+    tabs: Tabs,
     columns: Vec<String>,
     /// Per source: the segment and the offset up to which everything was met.
     met: HashMap<SourceId, (u64, u64)>,
@@ -168,6 +170,7 @@ impl<'e> Stream<'e> {
             context,
             // Programs that read on want the objects.
             look: Look::Original,
+            tabs: Tabs::Blanks,
             columns: Vec::new(),
             met: HashMap::new(),
             older: HashMap::new(),
@@ -193,6 +196,17 @@ impl<'e> Stream<'e> {
         self.look = look;
         self.columns = columns;
         self
+    }
+
+    /// Presents tabs so; without a word they are blanks.
+    #[must_use]
+    pub fn with_tabs(mut self, tabs: Tabs) -> Self {
+        self.tabs = tabs;
+        self
+    }
+
+    fn presenter<'p>(&self, snapshots: &'p [Snapshot], matcher: &'p Matcher, columns: &'p [String]) -> Presenter<'p> {
+        Presenter { snapshots, matcher, search: None, look: self.look, tabs: self.tabs, columns }
     }
 
     /// Counts all matches.
@@ -346,8 +360,7 @@ impl<'e> Stream<'e> {
             let from_byte = self.open.get(&id).filter(|it| it.0 == found.place).map_or(0, |it| it.1);
             self.unfinished.insert(id, line);
             let placed = placed(index, snapshot, found);
-            let (look, columns) = (self.look, self.columns.as_slice());
-            let presenter = Presenter { snapshots: &snapshots, matcher: &self.matcher, search: None, look, columns };
+            let presenter = self.presenter(&snapshots, &self.matcher, &self.columns);
             take.met(&Met { placed, context: false, from_byte, unfinished: true, presenter })?;
         }
         Ok(())
@@ -374,9 +387,9 @@ impl<'e> Stream<'e> {
         let matches = self.matches.clone();
         let (walked, ruled_out) = if self.context > 0 { (&everything, None) } else { (&matcher, Some(&matches)) };
         let unit = if self.is_long_way(&snapshots) { BLOCK_BYTES } else { PAGE_BYTES };
-        let (look, columns) = (self.look, self.columns.clone());
+        let (look, tabs, columns) = (self.look, self.tabs, self.columns.clone());
         let presenter =
-            || Presenter { snapshots: &snapshots, matcher: &matcher, search: None, look, columns: &columns };
+            || Presenter { snapshots: &snapshots, matcher: &matcher, search: None, look, tabs, columns: &columns };
         for (index, snapshot) in snapshots.iter().enumerate() {
             let Some((placed, from_byte)) = self.grown(index, snapshot) else { continue };
             if from_byte == 0 {
@@ -491,8 +504,8 @@ impl<'e> Stream<'e> {
         matcher: &Matcher,
         take: &mut dyn Take,
     ) -> io::Result<()> {
-        let (look, columns) = (self.look, self.columns.clone());
-        let presenter = || Presenter { snapshots, matcher, search: None, look, columns: &columns };
+        let (look, tabs, columns) = (self.look, self.tabs, self.columns.clone());
+        let presenter = || Presenter { snapshots, matcher, search: None, look, tabs, columns: &columns };
         loop {
             if let Some(id) = run_of
                 && let Some(run) = merge.take_run(if limits[0].1 { limits[0].0 } else { Place::STORE_END })

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::domain::log::{Anchor, Find, Look, Row, Window, WindowRequest};
 use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::domain::query::{Chip, ChipKind, Comparison, Query};
+use crate::domain::sanitise::Tabs;
 use crate::logstore::block::PAGE_BYTES;
 use crate::logstore::engine::{Answer, Inner};
 use crate::logstore::merge::Help;
@@ -364,6 +365,7 @@ fn build(
         matcher: &plan.matcher,
         search: plan.search.as_ref(),
         look: plan.look,
+        tabs: Tabs::Blanks,
         columns: &plan.columns,
     };
     let ground = Ground { reader: &inner.reader, matcher: &plan.matcher, known: plan.goal(), unit: PAGE_BYTES };

@@ -434,6 +434,7 @@ mod tests {
     use crate::domain::ids::{HostId, SourceId};
     use crate::domain::log::{Look, ViewId};
     use crate::domain::query::Query;
+    use crate::domain::sanitise::Tabs;
     use crate::logstore::block::PAGE_BYTES;
     use crate::logstore::segment::Segment;
     use crate::logstore::source::Source;
@@ -449,8 +450,8 @@ mod tests {
         let snapshots = [source.snapshot()];
         let query = Query::parse("wanted").unwrap();
         let matcher = Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
-        let presenter =
-            Presenter { snapshots: &snapshots, matcher: &matcher, search: None, look: Look::Original, columns: &[] };
+        let (look, tabs) = (Look::Original, Tabs::Blanks);
+        let presenter = Presenter { snapshots: &snapshots, matcher: &matcher, search: None, look, tabs, columns: &[] };
         let reader = BlockReader::new(TimeZone::UTC);
         let (looks, shown_at) = (Cell::new(0), Cell::new(None));
         let go_on = |so_far: &mut dyn FnMut() -> Built| {

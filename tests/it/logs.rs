@@ -39,7 +39,7 @@ fn home() -> tempfile::TempDir {
 fn records_of_several_files_are_filtered_merged_and_harmless() {
     let home = home();
     let found = run(home.path(), &["*.log", "--level", "warn"]).0;
-    let expected = "api: 2026-08-19T14:30:00Z ERROR pool timeout\napi:         at x.Y\n\
+    let expected = "api: 2026-08-19T14:30:00Z ERROR pool timeout\napi: \tat x.Y\n\
                     edge: 2026-08-19T14:35:00Z ERROR 502\napi: 2026-08-19T14:40:00Z WARN slow \n";
     assert_eq!(found, expected);
     assert_eq!(run(home.path(), &["api.log", "-q", "timeout", "-q", "-slow", "--count"]).0, "1\n");
@@ -49,6 +49,23 @@ fn records_of_several_files_are_filtered_merged_and_harmless() {
     assert_eq!((&record["level"], &record["source"]), (&"error".into(), &"api".into()));
     let raw = run(home.path(), &["api.log", "-q", "slow", "--raw"]).0;
     assert_eq!(raw, "2026-08-19T14:40:00Z WARN slow \x1b]52;c;x\x07\n");
+}
+
+#[test]
+fn what_is_harmless_is_printed_byte_by_byte_with_its_tabs() {
+    let home = home();
+    let text = "2026-08-19T14:00:00Z INFO a\tb\n\tat x.Y\n2026-08-19T14:00:01Z {\"a\":\t1}\n{\"ts\":1787121001,\t\"msg\":\"é\"}\n";
+    fs::write(home.path().join("tabs.log"), text).expect("tabs.log");
+    assert_eq!(run(home.path(), &["tabs.log"]).0, text);
+    assert_eq!(run(home.path(), &["tabs.log", "--original"]).0, text);
+    assert_eq!(run(home.path(), &["tabs.log", "-o", "out"]).2, Some(0));
+    assert_eq!(fs::read_to_string(home.path().join("out")).expect("out"), text);
+    let json = run(home.path(), &["tabs.log", "-n", "3", "--json"]).0;
+    let record: serde_json::Value = serde_json::from_str(json.lines().next().expect("a record")).expect("an object");
+    assert_eq!(record["text"], "2026-08-19T14:00:00Z INFO a\tb\n\tat x.Y");
+    // Between columns a tab is a separator.
+    let columns = run(home.path(), &["tabs.log", "-q", "INFO", "--columns", "level,source"]).0;
+    assert_eq!(columns, "info\ttabs\n");
 }
 
 #[test]

@@ -104,8 +104,9 @@ impl Job<'_> {
     fn write_to(&self, matcher: Matcher, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<Written> {
         let args = self.args;
         let columns = Columns::new(&args.columns, args.for_person());
-        let mut stream =
-            Stream::new(self.service.engine(), matcher, args.context).with_look(args.look(), columns.fields());
+        let mut stream = Stream::new(self.service.engine(), matcher, args.context)
+            .with_look(args.look(), columns.fields())
+            .with_tabs(args.tabs());
         let is_stuck = !self.wait_until_unpacked();
         if is_stuck {
             stream.let_go();

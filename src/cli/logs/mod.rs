@@ -28,6 +28,7 @@ use crate::clock;
 use crate::config::{Config, paths};
 use crate::domain::log::{Look, MAX_BUCKETS};
 use crate::domain::query::matcher::Matcher;
+use crate::domain::sanitise::Tabs;
 use crate::logstore::format::Format;
 use crate::service::log::{LogInput, LogService};
 use crate::service::{FactSender, ServiceSetup};
@@ -165,6 +166,11 @@ impl Args {
             (false, false) if self.for_person() => Look::Readable,
             (false, false) => Look::Original,
         }
+    }
+
+    /// A terminal has its own stops, and a prefix before the line would move it off them.
+    fn tabs(&self) -> Tabs {
+        if self.for_person() && !self.json { Tabs::Blanks } else { Tabs::Kept }
     }
 
     /// True when everything that comes is looked at once, as it comes: what brings it can wait. What is wanted of the

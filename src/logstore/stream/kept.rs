@@ -4,7 +4,6 @@ use std::io;
 
 use crate::domain::log::LINE_BYTES;
 use crate::logstore::place::last_record;
-use crate::logstore::present::Presenter;
 use crate::logstore::source::Snapshot;
 use crate::logstore::stream::growing::placed;
 use crate::logstore::stream::{Met, Stream, Take};
@@ -36,8 +35,7 @@ impl Stream<'_> {
                     continue;
                 }
                 self.after = self.context;
-                let (look, columns) = (self.look, self.columns.as_slice());
-                let presenter = Presenter { snapshots: &then, matcher: &self.matcher, search: None, look, columns };
+                let presenter = self.presenter(&then, &self.matcher, &self.columns);
                 let placed = placed(0, &then[0], found);
                 take.met(&Met { placed, context: false, from_byte, unfinished: false, presenter })?;
             }

@@ -62,8 +62,29 @@ impl Packing {
         }
     }
 
+    /// True when more bytes behind these could say how it is packed, so that it is worth to wait for them.
+    fn is_open(beginning: &[u8]) -> bool {
+        const MARKS: [&[u8]; 6] = [
+            &[0x1f, 0x8b, 8],
+            &[0x28, 0xb5, 0x2f, 0xfd],
+            &[0x50, 0x2a, 0x4d, 0x18],
+            &[b'B', b'Z', b'h', b'1', 0x31, 0x41, 0x59],
+            &[b'B', b'Z', b'h', b'1', 0x17, 0x72, 0x45],
+            &[0xfd, b'7', b'z', b'X', b'Z', 0],
+        ];
+        let agrees = |mark: &[u8]| {
+            let is_same = |(at, (byte, wanted)): (usize, (&u8, &u8))| match (wanted, at) {
+                (0x50, 0) => (0x50..=0x5f).contains(byte),
+                (b'1', 3) => (b'1'..=b'9').contains(byte),
+                _ => byte == wanted,
+            };
+            beginning.len() < mark.len() && beginning.iter().zip(mark).enumerate().all(is_same)
+        };
+        MARKS.into_iter().any(agrees)
+    }
+
     /// Makes a reader of what is packed.
-    fn reader(self, archive: File) -> io::Result<Box<dyn Read>> {
+    fn reader<'r>(self, archive: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
         let archive = BufReader::with_capacity(READ_BYTES, archive);
         Ok(match self {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(archive)),
@@ -75,6 +96,37 @@ impl Packing {
                 Box::new(liblzma::bufread::XzDecoder::new_stream(archive, stream))
             }
         })
+    }
+}
+
+/// Reads a stream as what is packed in it, told by its first bytes as of a file, or as it is. Says whether it is packed.
+///
+/// # Errors
+/// When it can not be read.
+pub fn unpacking<'r>(mut stream: impl Read + 'r) -> io::Result<(Box<dyn Read + 'r>, bool)> {
+    let (mut beginning, mut byte) = (Vec::new(), [0]);
+    // Nothing of a line is held back that can not be the mark of a packer.
+    while Packing::is_open(&beginning) {
+        match stream.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => beginning.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let packing = Packing::of(&beginning);
+    let stream = io::Cursor::new(beginning).chain(stream);
+    Ok(match packing {
+        Some(packing) => (packing.reader(stream)?, true),
+        None => (Box::new(stream), false),
+    })
+}
+
+/// Why an archive can not be read further, in words.
+pub fn damage(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it ends in the middle".to_string(),
+        _ => error.to_string(),
     }
 }
 
@@ -99,11 +151,7 @@ pub fn unpack(archive: File, packing: Packing, spool: &mut Spool, grew: &mut dyn
     let mut read_bytes = 0;
     let modified = archive.metadata().ok().and_then(|it| Timestamp::from_second(it.mtime()).ok()).unwrap_or_default();
     let result = unpack_all(archive, packing, modified, spool, &mut read_bytes, grew);
-    let broken = result.err().map(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends in the middle".to_string(),
-        _ => error.to_string(),
-    });
-    Unpacked { read_bytes, broken }
+    Unpacked { read_bytes, broken: result.err().as_ref().map(damage) }
 }
 
 fn unpack_all(
@@ -309,6 +357,26 @@ pub(crate) mod tests {
         }
         for text in ["", "BZh9 is a word", "2026-08-19 x", "P*M"] {
             assert_eq!(Packing::of(text.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_unpacked_by_its_first_bytes_and_is_else_what_it_was() {
+        let text = lines(100);
+        for packing in ALL {
+            let packed = pack(packing, text.as_bytes());
+            let (mut stream, is_packed) = unpacking(packed.as_slice()).unwrap();
+            let mut found = String::new();
+            stream.read_to_string(&mut found).unwrap();
+            assert!(is_packed && found == text, "{packing:?}");
+            let (mut stream, _) = unpacking(&packed[..packed.len() - 6]).unwrap();
+            assert_eq!(damage(&stream.read_to_end(&mut Vec::new()).unwrap_err()), "it ends in the middle");
+        }
+        for text in ["", "P", "P*M", "BZh9 is a word", "BZh", "(x", "\u{1f}", "a\n"] {
+            let (mut stream, is_packed) = unpacking(text.as_bytes()).unwrap();
+            let mut found = String::new();
+            stream.read_to_string(&mut found).unwrap();
+            assert_eq!((found.as_str(), is_packed), (text, false));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reads standard input or a named pipe into its spool.
+//! Reads standard input or a named pipe into its spool, unpacked where it is packed.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::log::{GapKind, LogFact, SourceState};
+use crate::domain::sanitise;
+use crate::logstore::archive;
 use crate::logstore::engine::Engine;
 use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::Spool;
@@ -42,9 +44,12 @@ impl StreamReader {
                 // Waits until somebody writes.
                 Some(path) => File::open(path),
             };
-            let result = opened.and_then(|mut stream| {
+            let mut is_packed = false;
+            let result = opened.and_then(|stream| {
                 self.state(&source, SourceState::Connected);
-                spool.drain(&mut stream, &mut |spool| self.grew(&spool.source()))
+                let (mut stream, packed) = archive::unpacking(stream)?;
+                is_packed = packed;
+                spool.drain(stream.as_mut(), &mut |spool| self.grew(&spool.source()))
             });
             if self.stopped.is_cancelled() {
                 return;
@@ -54,6 +59,11 @@ impl StreamReader {
                 (Ok(()), None) => (GapKind::Ended, SourceState::Ended),
                 // The next writer of a pipe may come at any time.
                 (Ok(()), Some(_)) => (GapKind::Ended, SourceState::Waiting("the writer closed the pipe".into())),
+                (Err(error), _) if is_packed => {
+                    let why = sanitise::text(&archive::damage(&error));
+                    let read_bytes = source.bytes_came();
+                    (GapKind::Broken { read_bytes, why: why.clone() }, SourceState::Failed(why))
+                }
                 (Err(error), _) => (GapKind::Failed(error.to_string()), SourceState::Failed(error.to_string())),
             };
             let goes_on = matches!(state, SourceState::Waiting(_));

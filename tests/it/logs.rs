@@ -52,6 +52,43 @@ fn records_of_several_files_are_filtered_merged_and_harmless() {
 }
 
 #[test]
+fn times_have_one_width_so_that_their_text_can_be_sorted() {
+    let home = home();
+    let text = "2026-08-19T14:00:00.12Z a\n2026-08-19T14:00:00.123456789Z b\n2026-08-19T14:00:01Z c\n";
+    fs::write(home.path().join("t.log"), text).expect("t.log");
+    let times = "2026-08-19T14:00:00.120000000Z\n2026-08-19T14:00:00.123456789Z\n2026-08-19T14:00:01.000000000Z\n";
+    assert_eq!(run(home.path(), &["t.log", "--columns", "time"]).0, times);
+    let json = run(home.path(), &["t.log", "--json"]).0;
+    let time = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("an object")["time"].clone();
+    assert_eq!(json.lines().map(time).collect::<Vec<_>>(), times.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_packed_is_unpacked_from_a_pipe_as_from_a_file() {
+    let home = home();
+    let read = |bytes: &[u8], arguments: &[&str]| {
+        let mut child = command(home.path(), arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        child.stdin.take().expect("a pipe").write_all(bytes).expect("written");
+        let output = child.wait_with_output().expect("it ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr), output.status.code())
+    };
+    let packed = gzipped(&(0..1000).map(|it| format!("line {it}\n")).collect::<String>());
+    assert_eq!(read(&packed, &["-", "--count"]), ("1000\n".into(), String::new(), Some(0)));
+    assert_eq!(read(&packed, &["-q", "line 77", "-n", "1"]).0, "line 779\n");
+    let (out, says, code) = read(&packed[..packed.len() / 2], &["-"]);
+    assert!(
+        out.starts_with("line 0\n") && says.contains("it ends in the middle") && code == Some(4),
+        "{says} {code:?}"
+    );
+}
+
+#[test]
 fn what_is_harmless_is_printed_byte_by_byte_with_its_tabs() {
     let home = home();
     let text = "2026-08-19T14:00:00Z INFO a\tb\n\tat x.Y\n2026-08-19T14:00:01Z {\"a\":\t1}\n{\"ts\":1787121001,\t\"msg\":\"é\"}\n";
@@ -556,4 +593,10 @@ fn the_one_file_of_a_pattern_that_is_called_as_its_log_is_named_once() {
     let json = run(home.path(), &["--config", "c.toml", "api", "-n1", "--json"]).0;
     let record: serde_json::Value = serde_json::from_str(&json).expect("one object");
     assert_eq!(record["source"], "api");
+}
+
+fn gzipped(text: &str) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(text.as_bytes()).expect("packed");
+    writer.finish().expect("packed")
 }

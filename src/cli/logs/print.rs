@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
@@ -14,7 +15,7 @@ use crate::domain::log_words;
 use crate::domain::query::level_word;
 use crate::logstore::stream::Met;
 use crate::logstore::walk::stretches::Run;
-use crate::service::log::script::{JsonGap, JsonRecord};
+use crate::service::log::script::{self, JsonGap, JsonRecord};
 
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -325,12 +326,14 @@ pub struct Columns {
     pub names: Vec<String>,
     /// Widths so far, for a terminal; `None` separates by tabs.
     widths: Option<Vec<usize>>,
+    /// Digits of a second so far, for a terminal.
+    digits: usize,
 }
 
 impl Columns {
     /// Columns of these names; padded when a person reads them, else with a tab between.
     pub fn new(names: &[String], for_person: bool) -> Self {
-        Self { names: names.to_vec(), widths: for_person.then(|| vec![0; names.len()]) }
+        Self { names: names.to_vec(), widths: for_person.then(|| vec![0; names.len()]), digits: 3 }
     }
 
     /// The names that are fields of records.
@@ -338,10 +341,30 @@ impl Columns {
         self.names.iter().filter(|it| !is_built_in(it)).cloned().collect()
     }
 
-    fn cells<'r>(&self, source: &'r str, record: &'r Record) -> Vec<std::borrow::Cow<'r, str>> {
+    /// Programs get all digits, so that text can be sorted; a person gets as many as the logs have, one width from line to
+    /// line.
+    fn time(&mut self, time: Timestamp) -> String {
+        if self.widths.is_none() {
+            return script::time(time);
+        }
+        let nanos = time.subsec_nanosecond();
+        let needed = if nanos % 1_000_000 == 0 {
+            3
+        } else if nanos % 1_000 == 0 {
+            6
+        } else {
+            9
+        };
+        self.digits = self.digits.max(needed);
+        format!("{time:.0$}", self.digits)
+    }
+
+    fn cells<'r>(&mut self, source: &'r str, record: &'r Record) -> Vec<std::borrow::Cow<'r, str>> {
+        let time = if self.names.iter().any(|it| it == "time") { record.position.time } else { None };
+        let time = time.map(|it| self.time(it)).unwrap_or_default();
         let mut fields = record.cells.iter();
         let cell = |name: &String| match name.as_str() {
-            "time" => record.position.time.map(|it| it.to_string()).unwrap_or_default().into(),
+            "time" => time.clone().into(),
             "level" => record.level.map(level_word).unwrap_or_default().into(),
             "source" => source.into(),
             _ => fields.next().map(String::as_str).unwrap_or_default().into(),

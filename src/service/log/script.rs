@@ -5,11 +5,16 @@ use serde::Serialize;
 
 use crate::domain::log::{GapKind, Level, Record};
 
+/// A time with all its digits: whatever the logs say, text that is sorted is in the order of time.
+pub fn time(time: Timestamp) -> String {
+    format!("{time:.9}")
+}
+
 /// A record for a script.
 #[derive(Debug, Serialize)]
 pub struct JsonRecord<'a> {
     source: &'a str,
-    time: Option<Timestamp>,
+    time: Option<String>,
     level: Option<Level>,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +31,7 @@ impl<'a> JsonRecord<'a> {
     pub fn new(source: &'a str, record: &Record, fields: Option<serde_json::Map<String, serde_json::Value>>) -> Self {
         Self {
             source,
-            time: record.position.time,
+            time: record.position.time.map(time),
             level: record.level,
             text: record.original.as_ref().unwrap_or(&record.lines).join("\n"),
             fields,

@@ -7,6 +7,7 @@
 mod civil;
 mod epoch;
 pub mod keys;
+mod names;
 pub mod postgres;
 
 use std::ops::Range;
@@ -20,7 +21,7 @@ use crate::domain::sanitise::{ESCAPE, offset_with_escapes, put_without_escapes};
 use crate::logstore::format::user::UserFormat;
 use crate::logstore::format::{Format, export};
 use crate::logstore::stamp::civil::{
-    Clock, Day, days_from_civil, is_date, is_weekday, month, named_offset, number, two, zone_name, zone_offset,
+    Clock, Day, days_from_civil, is_date, is_weekday, month, number, two, zone_offset,
 };
 use crate::logstore::stamp::epoch::read_epoch;
 use crate::logstore::stamp::keys::{is_time_key, value_behind};
@@ -517,8 +518,7 @@ impl StampReader {
         }
         let (month, day) = (number(line, at + 1, 2)?, number(line, at + 3, 2)?);
         let clock = Clock::read(line, at + 6)?;
-        let stamp = self.finish_without_year(line, at + 1, (month, day), clock)?;
-        Some(stamp)
+        self.finish_without_year(line, at + 1, (month, day), clock)
     }
 
     /// `14:30:01` without a date: the last such time before the reference, which of a file is its last writing.
@@ -526,9 +526,8 @@ impl StampReader {
         let clock = Clock::read(line, at).filter(|it| it.end >= at + 8)?;
         let limit = self.reference.as_second() + CLOCK_SLACK_SECONDS;
         for days_back in 0..2 {
-            let date =
-                self.zone.to_datetime(self.reference).date().checked_sub(SignedDuration::from_hours(24 * days_back));
-            let date = date.ok()?;
+            let back = SignedDuration::from_hours(24 * days_back);
+            let date = self.zone.to_datetime(self.reference).date().checked_sub(back).ok()?;
             let date = (i64::from(date.year()), i64::from(date.month()), i64::from(date.day()));
             let stamp = self.finish(line, at, date, clock)?;
             if stamp.time.is_some_and(|it| it.as_second() <= limit) {
@@ -564,23 +563,11 @@ impl StampReader {
             Some(found) => found,
             None => {
                 let own = self.civil_offset(civil, day.date, clock)?;
-                let named = zone_name(line, clock.end);
-                named
-                    .and_then(|(name, end)| Some((self.named_offset(name, civil, own)?, end)))
-                    .unwrap_or((own, clock.end))
+                names::read(line, clock.end, &self.zone, civil, own).unwrap_or((own, clock.end))
             }
         };
         let time = Timestamp::new(civil - offset, clock.nanos).ok();
         time.map(|time| Stamp { time: Some(time), range: start..end })
-    }
-
-    /// Seconds ahead of UTC of a zone's name. What the log's own zone calls so is meant: `CST` is 14 hours away in China.
-    fn named_offset(&self, name: &str, civil: i64, own: i64) -> Option<i64> {
-        let instant = Timestamp::from_second(civil - own).ok()?;
-        // A zone that is given as an offset has no name.
-        let is_china = (name, own) == ("CST", 8 * 3600);
-        let is_own = is_china || self.zone.to_offset_info(instant).abbreviation() == name;
-        if is_own { Some(own) } else { named_offset(name) }
     }
 
     fn civil_offset(&mut self, civil: i64, date: (i64, i64, i64), clock: Clock) -> Option<i64> {

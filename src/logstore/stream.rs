@@ -307,10 +307,9 @@ impl<'e> Stream<'e> {
     /// True when every stream has said that it ended. Files and stores have all they will have at any time.
     pub fn is_ended(&self) -> bool {
         let snapshots = self.engine.inner().snapshots(&[], &self.matcher);
-        snapshots
-            .iter()
-            .filter(|it| it.source.is_stream())
-            .all(|it| matches!(&it.tail, Some(mark) if matches!(mark.kind, GapKind::Ended | GapKind::Failed(_))))
+        let is_end = |it: &GapKind| matches!(it, GapKind::Ended | GapKind::Failed(_) | GapKind::Broken { .. });
+        let mut streams = snapshots.iter().filter(|it| it.source.is_stream());
+        streams.all(|it| it.tail.as_ref().is_some_and(|mark| is_end(&mark.kind)))
     }
 
     /// What stands at the end of sources, with their names: that one ended, is missing or cannot be read.

@@ -92,50 +92,6 @@ pub(super) fn zone_offset(line: &[u8], at: usize) -> Option<(i64, usize)> {
     }
 }
 
-/// A zone that is named behind a time, ` CET`, and where its name ends: before a process id, a year, or the end of what
-/// holds the time. Elsewhere it is a word of the message.
-pub(super) fn zone_name(line: &[u8], at: usize) -> Option<(&str, usize)> {
-    let behind = line.get(at..)?.strip_prefix(b" ")?;
-    let length = behind.iter().take(6).take_while(|it| it.is_ascii_uppercase()).count();
-    let (name, rest) = behind.split_at(length);
-    let is_year = |it: &[u8]| it[0] == b' ' && it[1..5].iter().all(u8::is_ascii_digit);
-    let ends = match rest {
-        [] | [b']' | b')' | b'"', ..] => true,
-        [b' ', b'[', digit, ..] if digit.is_ascii_digit() => true,
-        [_, _, _, _, _] => is_year(rest),
-        [_, _, _, _, _, next, ..] => is_year(rest) && !next.is_ascii_alphanumeric(),
-        _ => false,
-    };
-    let name = std::str::from_utf8(name).ok().filter(|_| ends && (3..=5).contains(&length))?;
-    Some((name, at + 1 + length))
-}
-
-/// Seconds ahead of UTC of a zone's name: those that mean one thing, and those of North America, as PostgreSQL takes
-/// them unless it is told otherwise (its `Default` set).
-pub(super) fn named_offset(name: &str) -> Option<i64> {
-    let hours = match name {
-        "HST" => -10,
-        "AKST" => -9,
-        "AKDT" | "PST" => -8,
-        "PDT" | "MST" => -7,
-        "MDT" | "CST" => -6,
-        "CDT" | "EST" => -5,
-        "EDT" => -4,
-        "WET" => 0,
-        "BST" | "WEST" | "CET" => 1,
-        "CEST" | "EET" | "SAST" => 2,
-        "EEST" | "MSK" => 3,
-        "HKT" => 8,
-        "JST" | "KST" => 9,
-        "AEST" => 10,
-        "AEDT" => 11,
-        "NZST" => 12,
-        "NZDT" => 13,
-        _ => return None,
-    };
-    Some(hours * 3600)
-}
-
 /// A number of so many digits.
 pub(super) fn number(line: &[u8], at: usize, digits: usize) -> Option<i64> {
     // Nineteen nines are less than half of what 64 bits hold.

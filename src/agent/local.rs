@@ -15,7 +15,7 @@ use crate::agent::connector::{Attachment, Home, NoWay, World};
 use crate::agent::server::{Server, ServerSetup};
 use crate::agent::socket::{self, ConnectError, Places};
 use crate::clock;
-use crate::config::{Config, Loaded, paths};
+use crate::config::{Config, Loaded};
 use crate::domain::host::Role;
 use crate::domain::ids::HostId;
 use crate::domain::presence::{Via, Visitor};
@@ -134,6 +134,10 @@ async fn read_again(fresh: ConfigReader) -> Option<Loaded> {
 
 /// Saves a draft in a state directory here, without a runtime: it is offered when a screen opens here again.
 pub async fn keep_draft(state_dir: &Path, host: &HostId, user: &str, draft: Request) {
+    if let Some(owner) = lock::owner_beside_root(state_dir) {
+        tracing::error!("a draft was not kept: the state directory belongs to the account `{owner}`");
+        return;
+    }
     let (state_dir, host, user) = (state_dir.to_path_buf(), host.clone(), user.to_string());
     let kept = tokio::task::spawn_blocking(move || {
         let mut store = IncidentStore::new(&state_dir, &host, &user, clock::zone());
@@ -178,11 +182,10 @@ impl World for Local {
     }
 
     async fn begin(&mut self) -> Result<LocalHome, String> {
-        let made = paths::make_private_dir(&self.setup.state_dir);
-        let lock = match made.and_then(|()| StateLock::acquire(&self.setup.state_dir, clock::now())) {
+        let lock = match StateLock::acquire(&self.setup.state_dir, clock::now()) {
             Ok(Acquired::Held(lock)) => Some(lock),
             Ok(Acquired::Taken(holder)) => return Err(holder),
-            // Probing matters more than the lock: the runtime says what follows from it.
+            // The runtime says why it does not watch, and does once it can.
             Err(_) => None,
         };
         let is_first = self.first.is_some();
@@ -201,6 +204,10 @@ impl World for Local {
     }
 
     async fn read(&mut self, holder: &str) -> Option<LocalHome> {
+        // Also one that only reads makes folders, for notes.
+        if lock::owner_beside_root(&self.setup.state_dir).is_some() {
+            return None;
+        }
         let setup = self.runtime_setup().await;
         let runtime = Runtime::start_reading(setup, holder.to_string());
         Some(self.home(runtime, None))

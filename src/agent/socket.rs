@@ -5,10 +5,10 @@
 //! directory's. The lock file names it, so that screens need not guess. Nobody but its account can open it, from the
 //! first instant; a socket that somebody else has planted is found out by whose process answers.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -218,19 +218,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|it| (it.dev(), it.ino()))
 }
 
-/// Makes a folder that nobody else can put anything in, or makes sure that it is one.
+/// Makes a folder of ours and lets the group of `share` through it.
 fn private_folder(folder: &Path, share: Option<Share>) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::symlink_metadata(folder)?;
-            let is_ours = found.is_dir() && found.uid() == rustix::process::getuid().as_raw();
-            if !is_ours || found.mode() & 0o022 != 0 {
-                return Err(io::Error::other("its folder is not ours alone (take it away)"));
-            }
-        }
-        Err(error) => return Err(error),
-    }
+    paths::make_own_folder(folder)?;
     if let Some(Share { gid }) = share {
         std::os::unix::fs::lchown(folder, None, Some(gid))?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o710))?;

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
@@ -54,6 +54,25 @@ pub fn state_dir() -> PathBuf {
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     if fs::metadata(path)?.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
+/// Makes a folder that nobody else can put anything in, or makes sure that it is one.
+///
+/// # Errors
+/// When it cannot be made or is not ours alone.
+pub fn make_own_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(folder)?;
+            let is_ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+            if !is_ours || found.mode() & 0o022 != 0 {
+                return Err(io::Error::other("its folder is not ours alone (take it away)"));
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the person at this screen: `HOTSEAT_USER`, the ssh or login user, else the uid.

@@ -2,19 +2,26 @@
 //!
 //! The kernel drops the lock with the process, however it ends, so that there is no stale lock to clean up.
 //! The file's text only says who holds it, and by which socket screens get on.
+//!
+//! The directory itself is locked as well as the file: a directory that nothing can be made in has no file, and may be
+//! opened to its owner while it is held. One that cannot be opened at all has a lock of its own below the directory of
+//! temporary files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::{Pid, PidfdFlags, Signal};
+use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 use crate::config::paths;
+use crate::store::file_system::{self, Kind};
 
 /// Name of the lock file in the state directory.
 const FILE_NAME: &str = "runtime.lock";
@@ -31,11 +38,14 @@ const SOCKET: &str = "socket ";
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    file: File,
+    /// The lock file; missing where it cannot be written.
+    file: Option<File>,
+    /// What else is locked: the directory, its lock apart, the file where it can only be read.
+    #[expect(dead_code, reason = "held, not read: the kernel unlocks what is closed")]
+    others: Vec<File>,
     /// Who we are.
     line: String,
-    /// False on a file system that is read-only: there the file, or the directory itself, is locked as it is.
-    is_writable: bool,
+    unusable: Option<String>,
 }
 
 /// Who holds a state directory, by what they wrote.
@@ -57,41 +67,51 @@ pub enum Acquired {
 }
 
 impl StateLock {
-    /// Asks for the lock of a state directory without waiting for it.
+    /// Makes a state directory where it is missing and asks for its lock without waiting for it.
     ///
     /// # Errors
-    /// When the file cannot be opened or the file system has no locks.
+    /// When nothing can be locked that would keep a second runtime out.
     pub fn acquire(state_dir: &Path, now: Timestamp) -> io::Result<Acquired> {
-        // Root may write everywhere; what it made here its owner could not open any more.
-        if rustix::process::geteuid().is_root()
+        if owner_beside_root(state_dir).is_some()
             && let Some(stranger) = stranger(state_dir)
         {
             return Ok(Acquired::Taken(stranger));
         }
-        let path = state_dir.join(FILE_NAME);
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let (mut file, is_writable) = match opened {
-            Ok(file) => (file, true),
-            // Nothing can be kept there, but two runtimes must not page about the same things either.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                (File::open(path).or_else(|_| File::open(state_dir))?, false)
-            }
-            // Whether its account runs a hotseat now or not: probing, paging and backing up from there is its business.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        let (file, others, unusable) = match lock_inside(state_dir) {
+            Ok(Some((file, others))) => (file, others, None),
+            Ok(None) => return Ok(Acquired::Taken(holder_in_words(state_dir))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && other_owner(state_dir).is_some() => {
+                // Whether its account runs a hotseat now or not: probing, paging and backing up from there is its
+                // business.
                 return stranger(state_dir).map(Acquired::Taken).ok_or(error);
             }
+            // It may have been held already when it was closed to us.
+            Err(_) if !is_free(state_dir) => return Ok(Acquired::Taken(holder_in_words(state_dir))),
+            Err(error) if is_out_of_reach(&error) => match lock_apart(state_dir) {
+                Ok(Some(lock)) => (None, vec![lock], Some(error.to_string())),
+                Ok(None) => return Ok(Acquired::Taken(holder_in_words(state_dir))),
+                Err(apart) => return Err(io::Error::other(format!("{error}; and {apart}"))),
+            },
             Err(error) => return Err(error),
         };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Acquired::Taken(line(&text(&mut file)))),
-            Err(TryLockError::Error(error)) => return Err(error),
+        if file.is_none()
+            && let (name, Kind::Network) = file_system::of(state_dir)
+        {
+            tracing::warn!(
+                "the lock of the state directory is this host's alone: it is on {name}, and nothing can be \
+                            written there"
+            );
         }
         // The sub-second part helps nobody.
         let line = format!("pid {} since {now:.0}\n", std::process::id());
-        let lock = Self { file, line, is_writable };
+        let lock = Self { file, others, line, unusable };
         lock.publish(None)?;
         Ok(Acquired::Held(lock))
+    }
+
+    /// Why nothing can be read or written in the state directory, when only a place apart from it could be locked.
+    pub fn unusable(&self) -> Option<&str> {
+        self.unusable.as_deref()
     }
 
     /// Lets the members of a group read who holds it and by which socket they get on. They cannot hold it: what else
@@ -100,15 +120,13 @@ impl StateLock {
     /// # Errors
     /// When this account is not in the group.
     pub fn share(&self, gid: u32) -> io::Result<()> {
-        if !self.is_writable {
-            return Ok(());
-        }
-        let found = self.file.metadata()?;
+        let Some(file) = &self.file else { return Ok(()) };
+        let found = file.metadata()?;
         if found.gid() != gid {
-            fchown(&self.file, None, Some(gid))?;
+            fchown(file, None, Some(gid))?;
         }
         if found.mode() & 0o777 != SHARED_MODE {
-            self.file.set_permissions(fs::Permissions::from_mode(SHARED_MODE))?;
+            file.set_permissions(fs::Permissions::from_mode(SHARED_MODE))?;
         }
         Ok(())
     }
@@ -118,21 +136,20 @@ impl StateLock {
     /// # Errors
     /// When its mode cannot be changed.
     pub fn unshare(&self) -> io::Result<()> {
-        if !self.is_writable || self.file.metadata()?.mode() & 0o777 == PRIVATE_MODE {
+        let Some(file) = &self.file else { return Ok(()) };
+        if file.metadata()?.mode() & 0o777 == PRIVATE_MODE {
             return Ok(());
         }
-        self.file.set_permissions(fs::Permissions::from_mode(PRIVATE_MODE))
+        file.set_permissions(fs::Permissions::from_mode(PRIVATE_MODE))
     }
 
-    /// Writes down by which socket screens get on. On a read-only file system nothing is written, and on a full one what
+    /// Writes down by which socket screens get on. Where the file cannot be written nothing is, and on a full disk what
     /// fits over what stood there; they find it by looking where it can be.
     ///
     /// # Errors
     /// When it cannot be written, or the path does not fit in a line.
     pub fn publish(&self, socket: Option<&Path>) -> io::Result<()> {
-        if !self.is_writable {
-            return Ok(());
-        }
+        let Some(file) = &self.file else { return Ok(()) };
         let socket = match socket.map(|it| it.to_str().filter(|it| !it.chars().any(char::is_control))) {
             Some(Some(path)) => format!("{SOCKET}{path}\n"),
             Some(None) => return Err(io::Error::other("the path of the socket is no text")),
@@ -140,7 +157,7 @@ impl StateLock {
         };
         let text = format!("{}{socket}", self.line);
         // In this order a reader finds the holder at any moment.
-        let written = self.file.write_all_at(text.as_bytes(), 0).and_then(|()| self.file.set_len(text.len() as u64));
+        let written = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
         match written {
             // It is held all the same, and two must not page about the same things.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -152,6 +169,103 @@ impl StateLock {
     }
 }
 
+/// What is locked of a state directory: the file when it can be written, and the rest.
+type Locks = (Option<File>, Vec<File>);
+
+/// Locks a state directory and the file in it; `None` when another process has either. An older hotseat locks the file
+/// alone.
+fn lock_inside(state_dir: &Path) -> io::Result<Option<Locks>> {
+    paths::make_private_dir(state_dir)?;
+    let path = state_dir.join(FILE_NAME);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let (file, why) = match opened {
+        Ok(file) => (Some(file), None),
+        // Before anything is locked that is another account's.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && other_owner(state_dir).is_some() => {
+            return Err(error);
+        }
+        Err(error) if is_out_of_reach(&error) || is_full(&error) => (None, Some(error)),
+        Err(error) => return Err(error),
+    };
+    // While the directory could not be opened a lock apart may have been taken, and is held.
+    let apart = apart_there(state_dir).and_then(|path| File::open(path).ok());
+    let seen = if file.is_none() { File::open(&path).ok() } else { None };
+    let mut failed = why;
+    let mut others = Vec::new();
+    match File::open(state_dir) {
+        Ok(directory) => others.push(directory),
+        Err(error) => failed = failed.or(Some(error)),
+    }
+    others.extend(apart);
+    others.extend(seen);
+    let mut held = 0;
+    for it in others.iter().chain(&file) {
+        match it.try_lock() {
+            Ok(()) => held += 1,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Not every file system locks directories, or files that are only read: one of them is enough.
+            Err(TryLockError::Error(error)) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if held == 0 => Err(error),
+        _ => Ok(Some((file, others))),
+    }
+}
+
+/// True when a place cannot be used as it is, by anybody of this account.
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | NotADirectory | NotFound)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Locks a state directory that cannot be used by a file in a folder of ours; `None` when another process has it.
+fn lock_apart(state_dir: &Path) -> io::Result<Option<File>> {
+    let (folder, path) = apart(state_dir)?;
+    paths::make_own_folder(&folder)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The folder and the file of the lock apart, the same for everybody of this account who calls the directory by
+/// whatever path.
+fn apart(state_dir: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let real = fs::canonicalize(state_dir).or_else(|_| std::path::absolute(state_dir))?;
+    let hash = Sha256::digest(real.as_os_str().as_bytes());
+    let hex: String = hash.iter().take(8).map(|it| format!("{it:02x}")).collect();
+    let folder = std::env::temp_dir().join(format!("hotseat-{}", rustix::process::geteuid().as_raw()));
+    let path = folder.join(format!("{hex}.lock"));
+    Ok((folder, path))
+}
+
+/// The file of the lock apart, when its folder is there and ours: what stands in another's may be anything.
+fn apart_there(state_dir: &Path) -> Option<PathBuf> {
+    let (folder, path) = apart(state_dir).ok()?;
+    let found = fs::symlink_metadata(folder).ok()?;
+    (found.is_dir() && found.uid() == rustix::process::geteuid().as_raw()).then_some(path)
+}
+
+/// Who holds a state directory: what they wrote, unless the kernel knows better.
+fn holder_in_words(state_dir: &Path) -> String {
+    let written = holder(state_dir).map(|it| it.line);
+    let pid = holding(state_dir).map(|it| it.as_raw_nonzero().get());
+    match (written, pid) {
+        // Where the file cannot be written, who held it before stands in it.
+        (Some(written), Some(pid)) if !written.starts_with(&format!("pid {pid} ")) => format!("pid {pid}"),
+        (Some(written), _) => written,
+        (None, Some(pid)) => format!("pid {pid}"),
+        (None, None) => "another process".to_string(),
+    }
+}
+
 /// Whose directory it is when it is not ours, by login.
 pub fn other_owner(state_dir: &Path) -> Option<String> {
     let uid = fs::metadata(state_dir).ok()?.uid();
@@ -159,7 +273,14 @@ pub fn other_owner(state_dir: &Path) -> Option<String> {
     (uid != rustix::process::geteuid().as_raw()).then(login)
 }
 
-/// The same in words.
+/// Whose directory it is, by login, when it is another account's and we are root.
+///
+/// Root may write everywhere; what it makes there its owner could not open any more.
+pub fn owner_beside_root(state_dir: &Path) -> Option<String> {
+    rustix::process::geteuid().is_root().then(|| other_owner(state_dir)).flatten()
+}
+
+/// Another owner in words.
 fn stranger(state_dir: &Path) -> Option<String> {
     other_owner(state_dir).map(|it| format!("the account `{it}`, whose it is"))
 }
@@ -179,10 +300,14 @@ pub fn holder(state_dir: &Path) -> Option<Holder> {
 /// Asking for the lock would keep a runtime that starts in this instant from getting it, so the kernel's list of locks
 /// is read instead, see `proc_locks(5)`. Holders in another container are not in it; taking over then says who it is.
 pub fn is_free(state_dir: &Path) -> bool {
-    let file = fs::metadata(state_dir.join(FILE_NAME)).or_else(|_| fs::metadata(state_dir));
-    let Ok(file) = file else { return true };
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return true };
-    listed(&locks, file.dev(), file.ino()).is_none()
+    lockable(state_dir).all(|file| listed(&locks, file.dev(), file.ino()).is_none())
+}
+
+/// What is locked of a state directory, as far as it is there.
+fn lockable(state_dir: &Path) -> impl Iterator<Item = fs::Metadata> {
+    let places = [Some(state_dir.join(FILE_NAME)), Some(state_dir.to_path_buf()), apart_there(state_dir)];
+    places.into_iter().flatten().filter_map(|it| fs::metadata(it).ok())
 }
 
 /// Who has locked a file, in lines like `1: FLOCK  ADVISORY  WRITE 708 08:01:13 0 EOF`. A process of another namespace
@@ -200,9 +325,8 @@ fn listed(locks: &str, device: u64, inode: u64) -> Option<Option<Pid>> {
 
 /// The process that holds a state directory, as far as the kernel tells it.
 fn holding(state_dir: &Path) -> Option<Pid> {
-    let file = fs::metadata(state_dir.join(FILE_NAME)).or_else(|_| fs::metadata(state_dir)).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    listed(&locks, file.dev(), file.ino())?
+    lockable(state_dir).find_map(|file| listed(&locks, file.dev(), file.ino())).flatten()
 }
 
 /// A process of ours that holds a state directory and that can be ended.

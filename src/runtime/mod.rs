@@ -33,6 +33,7 @@ use crate::config::{Config, Loaded};
 use crate::domain::alert::AlertFact;
 use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
+use crate::domain::host::NOBODY;
 use crate::domain::ids::HostId;
 use crate::domain::presence::Visitor;
 use crate::domain::probe::tally::Tallies;
@@ -256,8 +257,7 @@ impl Runtime {
             tallies: Mutex::default(),
         });
         match claim {
-            Claim::Held(lock) => state::activate(head_start, &shared, &service_setup, &config_rx, Some(lock)),
-            Claim::Unlocked => state::activate(head_start, &shared, &service_setup, &config_rx, None),
+            Claim::Held(lock) => state::activate(head_start, &shared, &service_setup, &config_rx, lock),
             Claim::Standby => {
                 let _ = services.history.set(Desk::start(Reader::new(&service_setup.state_dir, None)));
                 if waits {
@@ -535,25 +535,27 @@ enum Part {
 
 enum Claim {
     Held(StateLock),
-    /// The state directory cannot be locked; probing matters more than the journal.
-    Unlocked,
     Standby,
 }
 
 /// Makes the state directory and asks for its lock; what is unusual goes to the board.
 fn claim(setup: &ServiceSetup) -> Claim {
-    let made = crate::config::paths::make_private_dir(&setup.state_dir);
-    match made.and_then(|()| StateLock::acquire(&setup.state_dir, clock::now())) {
+    match StateLock::acquire(&setup.state_dir, clock::now()) {
         Ok(Acquired::Held(lock)) => Claim::Held(lock),
         Ok(Acquired::Taken(holder)) => {
             setup.facts.try_send(Fact::Runtime(RuntimeFact::Standby { holder }));
             Claim::Standby
         }
         Err(error) => {
-            let error = format!("{}: {error}; nothing is kept over a restart", setup.state_dir.display());
+            // Two that watch page twice; who sees that nobody watches can do something about it.
+            let error = format!(
+                "{}: {error}; nothing is watched until it can be locked (name another with `--state-dir`)",
+                setup.state_dir.display()
+            );
             let fact = RuntimeFact::ServiceFailed { service: "state directory".into(), error, retry_s: 0 };
             setup.facts.try_send(Fact::Runtime(fact));
-            Claim::Unlocked
+            setup.facts.try_send(Fact::Runtime(RuntimeFact::Standby { holder: NOBODY.into() }));
+            Claim::Standby
         }
     }
 }
@@ -571,7 +573,7 @@ fn stand_by(setup: &ServiceSetup, shared: &Arc<Shared>, config: &watch::Receiver
                 }
                 let Some(shared) = shared.upgrade() else { return };
                 if let Ok(Acquired::Held(lock)) = StateLock::acquire(&setup.state_dir, clock::now()) {
-                    state::activate(Duration::ZERO, &shared, &setup, &config, Some(lock));
+                    state::activate(Duration::ZERO, &shared, &setup, &config, lock);
                     setup.facts.send(Fact::Runtime(RuntimeFact::Active)).await;
                     return;
                 }

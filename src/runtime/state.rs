@@ -27,7 +27,7 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What keeps and delivers what alerts decide; only the holder of the state directory has it.
 pub struct Keeper {
-    /// Missing when the state directory cannot be locked.
+    /// Missing when nothing can be kept in the state directory.
     pub store: Option<Store>,
     /// Delivers, also without a store.
     pub outbox: Outbox,
@@ -63,12 +63,18 @@ pub fn activate(
     shared: &Arc<Shared>,
     setup: &ServiceSetup,
     config_rx: &watch::Receiver<Arc<Config>>,
-    lock: Option<StateLock>,
+    lock: StateLock,
 ) {
     let services = &shared.services;
     let (opened_tx, opened_rx) = oneshot::channel();
-    let store = lock.map(|lock| {
-        let _ = shared.lock.set(lock);
+    let unusable = lock.unusable().map(ToString::to_string);
+    let _ = shared.lock.set(lock);
+    if let Some(why) = &unusable {
+        let error = format!("{}: {why}; nothing is kept over a restart", setup.state_dir.display());
+        let fact = RuntimeFact::ServiceFailed { service: "state directory".into(), error, retry_s: 0 };
+        setup.facts.try_send(Fact::Runtime(fact));
+    }
+    let store = unusable.is_none().then(|| {
         share(setup, config_rx.borrow().share.as_ref());
         let journal = Journal::start(setup, &shared.host);
         services.past.flush_with(journal.flusher());
@@ -86,7 +92,7 @@ pub fn activate(
     let (setup, services, config_rx) = (setup.clone(), Arc::clone(services), config_rx.clone());
     tokio::spawn(async move {
         if !is_kept {
-            let why = "the state directory cannot be locked; alerts and history are kept in memory only";
+            let why = "the state directory cannot be used; alerts and history are kept in memory only";
             setup.facts.send(Fact::Runtime(RuntimeFact::NotDurable { why: Some(why.into()) })).await;
         }
         let mut opened_rx = opened_rx;

@@ -111,8 +111,6 @@ struct Agent {
 /// What came of asking for the state directory.
 enum Claimed {
     Held(StateLock),
-    /// It cannot be locked; the runtime says what follows from it.
-    Unlockable,
     /// Stopped while it was waited for.
     Stopped,
 }
@@ -120,17 +118,13 @@ enum Claimed {
 impl Agent {
     async fn run(mut self, setup: RuntimeSetup, wait: bool) -> Result<ExitCode, Failure> {
         let lock = match self.claim(&setup.state_dir, wait).await? {
-            Claimed::Held(lock) => Some(lock),
-            Claimed::Unlockable => None,
+            Claimed::Held(lock) => lock,
             Claimed::Stopped => return Ok(ExitCode::SUCCESS),
         };
         let since = clock::now();
         let places = Places::of(&setup.state_dir);
         say_what_is_watched(&setup.loaded, &setup.state_dir);
-        let runtime = match lock {
-            Some(lock) => Runtime::start_holding(setup, lock),
-            None => Runtime::start(setup),
-        };
+        let runtime = Runtime::start_holding(setup, lock);
         let cancel = CancellationToken::new();
         let server = {
             let _front = self.front.enter();
@@ -200,10 +194,14 @@ impl Agent {
         let began = clock::timer();
         let mut beside = None;
         loop {
-            let made = paths::make_private_dir(state_dir);
-            match made.and_then(|()| StateLock::acquire(state_dir, clock::now())) {
+            match StateLock::acquire(state_dir, clock::now()) {
                 Ok(Acquired::Held(lock)) => return Ok(Claimed::Held(lock)),
-                Err(_) => return Ok(Claimed::Unlockable),
+                // Without a lock a second agent would page as well.
+                Err(error) => {
+                    return Err(Failure::usage(format!("could not lock the state directory: {}", state_dir.display()))
+                        .caused_by(error)
+                        .hint("make it writable for this account, or name another one with `--state-dir`"));
+                }
                 Ok(Acquired::Taken(holder)) if asked_at.is_none_or(|it| it.elapsed() >= ASK_AGAIN) => {
                     asked_at = Some(clock::timer());
                     let asked = tokio::select! {

@@ -39,6 +39,7 @@ pub struct Args {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    cx.refuse_beside_owner("hotseat ack")?;
     let config = cx.load_usable(out)?;
     let spec = find(&config, &args.name)?;
     let by = paths::user_name();

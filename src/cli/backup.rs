@@ -79,6 +79,9 @@ pub enum Action {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    if !matches!(args.action, Action::List { .. }) {
+        cx.refuse_beside_owner("hotseat backup")?;
+    }
     let config = cx.load_usable(out)?;
     let host = cx.host(&config);
     let desk = Desk { host, specs: &config.backups, state_dir: cx.state_dir() };

@@ -94,6 +94,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         if cx.verbose > 0 {
             writeln!(out.stderr, "not taken by a running hotseat ({}), written to the state directory", refusal)?;
         }
+        cx.refuse_beside_owner("hotseat beat")?;
         file::append(&state_dir, &message.name, &message.beat).map_err(|error| {
             Failure::internal(format!("could not keep the beat: {}", state_dir.display()))
                 .caused_by(error)

@@ -29,6 +29,7 @@ pub struct Args {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    cx.refuse_beside_owner("hotseat declare")?;
     let now = clock::now();
     let impact_start = args.impact_start.as_deref().map(|text| format::parse_when(text, now, &clock::zone()));
     let impact_start = impact_start.transpose().map_err(Failure::usage)?;

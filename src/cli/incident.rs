@@ -90,7 +90,10 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     match &args.command {
         Command::List(args) => list(args, cx, out),
         Command::Show(args) => show(args, cx, out),
-        Command::Set(args) => set(args, cx, out),
+        Command::Set(args) => {
+            cx.refuse_beside_owner("hotseat incident set")?;
+            set(args, cx, out)
+        }
     }
 }
 
@@ -98,6 +101,14 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
 pub(super) fn open_store(cx: &Context) -> IncidentStore {
     let host = cx.host(&cx.load(Commands::Defer).config);
     IncidentStore::new(&cx.state_dir(), &host, &paths::user_name(), clock::zone())
+}
+
+/// Says what could not be read of the incidents that are shown.
+pub(super) fn warn_unreadable(store: &IncidentStore, out: &mut Output<'_>) {
+    for error in store.unreadable() {
+        // Nobody is left to warn when stderr is closed.
+        let _ = writeln!(out.stderr, "warning: {error}");
+    }
 }
 
 /// Says a failure of the store the way the command line does.
@@ -201,6 +212,7 @@ fn list(args: &List, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fai
     for name in &names {
         store.load(name).map_err(fail)?;
     }
+    warn_unreadable(&store, out);
     let (now, zone) = (clock::now(), clock::zone());
     let incidents: Vec<&Incident> =
         names.iter().filter_map(|it| store.get(it)).filter(|it| !it.entries.is_empty()).collect();
@@ -227,6 +239,7 @@ fn list(args: &List, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Fai
 fn show(args: &Show, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let mut store = open_store(cx);
     let id = find(&mut store, args.id.as_deref())?;
+    warn_unreadable(&store, out);
     let Some(incident) = store.get(id.name()) else {
         return Err(Failure::internal(format!("could not read `{}`", id.name())));
     };

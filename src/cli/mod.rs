@@ -47,6 +47,7 @@ use crate::domain::config_error::did_you_mean;
 use crate::domain::format::plural;
 use crate::domain::ids::HostId;
 use crate::registry::node::Commands;
+use crate::runtime::lock;
 
 /// What `--version` prints; `-V` prints the first line.
 pub const LONG_VERSION: &str = concat!(
@@ -218,6 +219,20 @@ impl Context {
     /// The host's name in ids: `[host] name`, else the host's own.
     pub fn host(&self, config: &Config) -> HostId {
         config.host.as_deref().map_or_else(|| HostId::new(&paths::host_name()), HostId::new)
+    }
+
+    /// Refuses to write as root in the state directory of another account, which could not open any more what root made;
+    /// `command` is what is to be run instead as that account.
+    ///
+    /// # Errors
+    /// When it is so.
+    pub fn refuse_beside_owner(&self, command: &str) -> Result<(), Failure> {
+        let state_dir = self.state_dir();
+        let Some(owner) = lock::owner_beside_root(&state_dir) else { return Ok(()) };
+        let shown = state_dir.display();
+        Err(Failure::usage(format!("this state directory belongs to the account `{owner}`: {shown}")).hint(format!(
+            "run it as that account (`sudo -u {owner} {command}`), or name a directory of root's own with `--state-dir`"
+        )))
     }
 
     /// Where state lives.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::Context;
 use crate::cli::failure::Failure;
-use crate::cli::incident::{failed, find, open_store, unwritable};
+use crate::cli::incident::{failed, find, open_store, unwritable, warn_unreadable};
 use crate::cli::output::Output;
 use crate::clock;
 use crate::domain::format;
@@ -32,6 +32,7 @@ pub struct Args {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    cx.refuse_beside_owner("hotseat note")?;
     let (now, zone) = (clock::now(), clock::zone());
     let typed = if args.text == ["-"] { read_stdin()? } else { args.text.join(" ") };
     let (at, text) = match &args.at {
@@ -53,6 +54,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         }
     };
     let request = NoteRequest { incident, at, text };
+    warn_unreadable(&store, out);
     let added = store.note(&request, now).map_err(|error| failed("the note was not saved", error))?;
     writeln!(out.stdout, "{}", added.incident.name()).map_err(unwritable)?;
     Ok(ExitCode::SUCCESS)

@@ -26,6 +26,7 @@ use crate::domain::presence::{Via, Visitor};
 use crate::panes::PaneId;
 use crate::registry::node::Commands;
 use crate::runtime::Link;
+use crate::runtime::lock;
 use crate::runtime::logs_only::LogsOnly;
 use crate::service::log::{self, LogSpec};
 use crate::tui::capabilities::{Capabilities, ColorDepth, ColorRule, Glyphs};
@@ -220,8 +221,16 @@ fn show_on(
         return Err(refuse("`TERM` says that this terminal cannot draw"));
     };
     let tty = Tty::open().map_err(|error| refuse(&format!("could not open `/dev/tty`: {error}")))?;
+    let beside_owner = lock::owner_beside_root(&setup.state_dir).is_some();
+    // What its agent is asked to do it does itself; without one everything would be made by root.
+    if beside_owner && lock::is_free(&setup.state_dir) {
+        let cx = Context { state_dir: Some(setup.state_dir.clone()), ..Context::default() };
+        cx.refuse_beside_owner("hotseat")?;
+    }
     // Without a log file everything works but finding out why something did not.
-    let _ = logging::start(&setup.state_dir);
+    if !beside_owner {
+        let _ = logging::start(&setup.state_dir);
+    }
     let options = Options {
         capabilities,
         mouse: look.mouse || screen.mouse,

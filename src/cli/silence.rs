@@ -70,6 +70,9 @@ pub enum Action {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    if !matches!(args.action, Action::List { .. }) {
+        cx.refuse_beside_owner("hotseat silence")?;
+    }
     let config = cx.load_usable(out)?;
     let (now, zone) = (clock::now(), clock::zone());
     match &args.action {

@@ -11,7 +11,7 @@ use crate::agent::glance::{self, Seen, Unseen};
 use crate::cli::Context;
 use crate::cli::backup::board_of;
 use crate::cli::failure::Failure;
-use crate::cli::incident::open_store;
+use crate::cli::incident::{open_store, warn_unreadable};
 use crate::cli::output::Output;
 use crate::cli::probe::{View, run_all, summary};
 use crate::clock;
@@ -67,6 +67,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if let Err(error) = store.load_recent() {
         writeln!(out.stderr, "warning: could not read the incidents: {}", error.message)?;
     }
+    warn_unreadable(&store, out);
     let failing = outcomes.iter().filter(|it| it.result == ProbeResult::Fail).count();
     let rows = config.probes.iter().zip(&outcomes).map(|(spec, outcome)| {
         let (mark, order) = by_result(outcome.result);

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::domain::ids::IncidentId;
 use crate::domain::request::Request;
 use crate::runtime::LINK_REQUESTS_MAX;
+use crate::runtime::lock;
 use crate::service::private_file;
 use crate::tui::editor_handoff::Handoff;
 use crate::tui::event_loop::{Due, Editing, EventLoop};
@@ -41,6 +42,9 @@ impl EventLoop<'_> {
                 self.send(terminal::mouse_bytes(on));
             }
             Effect::KeepTheme(name) => {
+                if let Some(owner) = lock::owner_beside_root(&self.options.state_dir) {
+                    return Some(warn(format!("the theme is not kept: the state directory is that of `{owner}`")));
+                }
                 let path = self.options.state_dir.join(THEME_FILE);
                 return self.task(move || match private_file::write(&path, format!("{name}\n").as_bytes()) {
                     Ok(()) => Event::Notice(Notice { severity: NoticeSeverity::Info, text: format!("theme `{name}`") }),

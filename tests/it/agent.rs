@@ -261,7 +261,15 @@ fn the_state_directory_of_another_account_is_left_alone_with_a_word_about_what_t
     if std::os::unix::fs::chown(world.state(), Some(SOMEBODY), None).is_err() {
         return say_skipped("this account cannot give a directory to another one");
     }
-    for arguments in [&["agent"][..], &["agent", "--wait"]] {
+    let writers = [
+        &["note", "by root"][..],
+        &["declare", "by root"],
+        &["ack", "api"],
+        &["silence", "add", "probe=api", "--for", "1h"],
+        &["backup", "run", "orders"],
+        &["incident", "set", "--title", "by root"],
+    ];
+    for arguments in [&["agent"][..], &["agent", "--wait"]].into_iter().chain(writers) {
         let asked = world.command(arguments).stderr(Stdio::piped()).output().expect("asked");
         let said = String::from_utf8_lossy(&asked.stderr).into_owned();
         assert_eq!(asked.status.code(), Some(2), "{said}");
@@ -270,6 +278,71 @@ fn the_state_directory_of_another_account_is_left_alone_with_a_word_about_what_t
     }
     let made = fs::read_dir(world.state()).expect("read").count();
     assert_eq!(made, 0, "its owner could not open what another account makes there");
+}
+
+#[test]
+fn a_directory_that_nothing_can_be_made_in_has_one_agent_and_status_finds_it() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    use std::os::unix::process::CommandExt as _;
+    const SOMEBODY: u32 = 65_534;
+    let world = World::new("");
+    let is_root = rustix::process::geteuid().is_root();
+    // Root may write everywhere.
+    let program = world.path("hotseat");
+    if fs::hard_link(env!("CARGO_BIN_EXE_hotseat"), &program).is_err() {
+        fs::copy(env!("CARGO_BIN_EXE_hotseat"), &program).expect("copied");
+    }
+    let with_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    fs::create_dir(world.state()).expect("made");
+    if is_root {
+        let all = [world.dir.path().to_path_buf(), world.path("config.toml"), world.state()];
+        if all.iter().any(|it| chown(it, Some(SOMEBODY), Some(SOMEBODY)).is_err()) {
+            return say_skipped("this account cannot give a directory to another one");
+        }
+    }
+    with_mode(&world.state(), 0o500);
+    let command = |arguments: &[&str]| {
+        let asked = world.command(arguments);
+        let mut command = Command::new(&program);
+        command.args(asked.get_args()).env_clear().envs(asked.get_envs().filter_map(|(key, it)| Some((key, it?))));
+        command.env("TMPDIR", world.dir.path()).current_dir("/").stdin(Stdio::null());
+        if is_root {
+            command.uid(SOMEBODY).gid(SOMEBODY);
+        }
+        command
+    };
+    let start = |name: &str| {
+        let log = world.path(name);
+        let mut command = command(&["agent"]);
+        command.stdout(Stdio::null()).stderr(fs::File::create(&log).expect("a log"));
+        Agent { child: command.spawn().expect("started"), log }
+    };
+    let mut first = start("first.log");
+    first.until(WATCHES);
+    first.until("screens may attach");
+    // Also when it is opened to its owner meanwhile, and when it is closed to everybody.
+    for mode in [0o500, 0o700, 0o000] {
+        with_mode(&world.state(), mode);
+        let mut second = start("second.log");
+        assert!(!second.ended().success());
+        let said = second.said();
+        assert!(!said.contains(WATCHES) && said.contains(&format!("pid {}", first.child.id())), "{mode:o}: {said}");
+        let status = command(&["agent", "status"]).output().expect("asked");
+        let text = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(text.contains(&format!("pid {}", first.child.id())), "{mode:o}: {text}");
+    }
+    first.signal(Signal::TERM);
+    assert!(first.ended().success(), "{}", first.said());
+    // What cannot even be listed is locked apart.
+    let mut first = start("third.log");
+    first.until(WATCHES);
+    for mode in [0o000, 0o700] {
+        with_mode(&world.state(), mode);
+        let mut second = start("fourth.log");
+        assert!(!second.ended().success() && !second.said().contains(WATCHES), "{mode:o}: {}", second.said());
+    }
+    first.signal(Signal::TERM);
+    assert!(first.ended().success(), "{}", first.said());
 }
 
 #[test]

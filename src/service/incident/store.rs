@@ -57,6 +57,8 @@ pub struct IncidentStore {
     pub(super) seat: Option<Seat>,
     pub(super) zone: TimeZone,
     folders: BTreeMap<String, Folder>,
+    // Journals, and folders of them, that could not be read the last time, and why.
+    unreadable: BTreeMap<PathBuf, StoreError>,
     // Documents as they were handed out, newest last: the base of a later merge.
     pub(super) bases: Vec<Base>,
     // Who saved a document last, and its hash, by the incident's name. One for each document that was saved.
@@ -115,6 +117,7 @@ impl IncidentStore {
             seat: None,
             zone,
             folders: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             bases: Vec::new(),
             savers: BTreeMap::new(),
         }
@@ -185,6 +188,11 @@ impl IncidentStore {
     /// A loaded incident.
     pub fn get(&self, name: &str) -> Option<&Incident> {
         self.folders.get(name).map(|it| &it.incident)
+    }
+
+    /// What could not be read of the incidents that were loaded, and why: everything else is there.
+    pub fn unreadable(&self) -> impl Iterator<Item = &StoreError> {
+        self.unreadable.values()
     }
 
     /// The loaded incidents, newest first.
@@ -388,16 +396,17 @@ impl IncidentStore {
         }
     }
 
-    fn read_folder(&self, name: &str) -> Result<Folder, StoreError> {
+    fn read_folder(&mut self, name: &str) -> Result<Folder, StoreError> {
         let dir = self.dir(name);
         if !name::is_valid(name) || !dir.is_dir() {
             return Err(not_there(name));
         }
         let mut journals = BTreeMap::new();
         let mut entries = Vec::new();
-        for file in journal_names(&dir)? {
-            let mut journal = JournalFile::new(dir.join("entries").join(&file));
-            entries.extend(journal.refresh()?.entries);
+        for file in journal_names(&dir, &mut self.unreadable) {
+            let path = dir.join("entries").join(&file);
+            let mut journal = JournalFile::new(path.clone());
+            entries.extend(known(journal.refresh(), path, &mut self.unreadable).entries);
             journals.insert(file, journal);
         }
         let host = entries.iter().find_map(|it| match &it.body {
@@ -420,9 +429,10 @@ impl IncidentStore {
         }
         let mut changes = Vec::new();
         let mut replaced = false;
-        for file in journal_names(&dir)? {
-            let new = || JournalFile::new(dir.join("entries").join(&file));
-            let grown = folder.journals.entry(file.clone()).or_insert_with(new).refresh()?;
+        for file in journal_names(&dir, &mut self.unreadable) {
+            let path = dir.join("entries").join(&file);
+            let journal = folder.journals.entry(file).or_insert_with(|| JournalFile::new(path.clone()));
+            let grown = known(journal.refresh(), path, &mut self.unreadable);
             replaced |= grown.replaced;
             for entry in grown.entries {
                 folder.incident.add(&entry);
@@ -492,8 +502,27 @@ fn not_there(name: &str) -> StoreError {
     error
 }
 
-fn journal_names(dir: &Path) -> Result<Vec<String>, StoreError> {
-    Ok(list(&dir.join("entries"))?.into_iter().filter(|it| it.ends_with(".ndjson")).collect())
+/// The journals of a folder. When their directory cannot be read there are none, and it is kept why.
+fn journal_names(dir: &Path, unreadable: &mut BTreeMap<PathBuf, StoreError>) -> Vec<String> {
+    let path = dir.join("entries");
+    let names = list(&path);
+    known(names, path, unreadable).into_iter().filter(|it| it.ends_with(".ndjson")).collect()
+}
+
+/// What was read of a path; nothing when it could not be, and it is kept why. One journal that another account made for
+/// itself must not hide what stands in the others.
+fn known<T: Default>(read: Result<T, StoreError>, path: PathBuf, unreadable: &mut BTreeMap<PathBuf, StoreError>) -> T {
+    match read {
+        Ok(read) => {
+            unreadable.remove(&path);
+            read
+        }
+        Err(mut error) => {
+            error.hint = Some("the rest is shown; give it to the account that runs hotseat".into());
+            unreadable.insert(path, error);
+            T::default()
+        }
+    }
 }
 
 /// Names in a directory, sorted; one that is not there has none. Names that are not UTF-8 are not ours.

@@ -188,6 +188,27 @@ fn a_damaged_line_is_counted_and_everything_else_is_read() {
 }
 
 #[test]
+fn a_journal_that_cannot_be_read_is_named_and_hides_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path(), "alice");
+    let id = declare(&mut writer);
+    writer.note(&note("one"), now()).unwrap();
+    // Nobody reads a folder as a journal, not even root.
+    let entries = writer.dir(id.name()).join("entries");
+    std::fs::create_dir(entries.join("root@bastion1.ndjson")).unwrap();
+    let mut reader = store(dir.path(), "bob");
+    reader.load_recent().unwrap();
+    assert_eq!(words(&reader, id.name()), ["declared SEV2 edge 502", "one"]);
+    let named: Vec<String> = reader.unreadable().map(ToString::to_string).collect();
+    assert!(matches!(&named[..], [it] if it.contains("root@bastion1.ndjson")), "{named:?}");
+    reader.note(&note("goes on"), now()).unwrap();
+    writer.refresh().unwrap();
+    assert_eq!(words(&writer, id.name()).last().map(String::as_str), Some("goes on"));
+    std::fs::remove_dir(entries.join("root@bastion1.ndjson")).unwrap();
+    reader.refresh().unwrap();
+}
+
+#[test]
 fn a_document_changed_by_others_is_merged_or_kept_beside_mine() {
     let dir = tempfile::tempdir().unwrap();
     let (mut alice, mut bob) = (store(dir.path(), "alice"), store(dir.path(), "bob"));

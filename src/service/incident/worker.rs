@@ -54,7 +54,8 @@ impl Worker {
         self.note_trouble(created.err());
         let mut watch = Watch::new(self.store.root(), &self.queue);
         let loaded = self.store.load_recent();
-        self.note_trouble(loaded.err());
+        let unreadable = self.store.unreadable().next().cloned();
+        self.note_trouble(loaded.err().or(unreadable));
         for id in self.store.loaded().into_iter().rev().map(|it| it.id.clone()).collect::<Vec<_>>() {
             self.send_loaded(&id);
         }
@@ -262,6 +263,10 @@ impl Worker {
                 return;
             }
         };
+        let unreadable = self.store.unreadable().next().cloned();
+        if let Some(error) = unreadable {
+            self.note_trouble(Some(error));
+        }
         for change in changes {
             match change {
                 Change::Loaded(id) => self.send_loaded(&id),

@@ -64,6 +64,8 @@ pub struct Source {
     /// Values that no message and no shown line may hold, as they are written.
     hidden: RefCell<Vec<String>>,
     errors: RefCell<Vec<ConfigError>>,
+    /// What the references in its strings stood for, in the order they were read.
+    referred: RefCell<Vec<String>>,
     /// Other files that were read for it, and what was in them then.
     files: RefCell<Vec<ReadFile>>,
     /// Entries that others may refer to: what they are, their names and values.
@@ -81,6 +83,7 @@ impl Source {
             exposed: false,
             hidden: RefCell::default(),
             errors: RefCell::default(),
+            referred: RefCell::default(),
             files: RefCell::default(),
             known: RefCell::default(),
         }
@@ -378,13 +381,23 @@ impl<'a> Node<'a> {
             return None;
         }
         value::files(&text).for_each(|it| self.source.note_file(it));
-        match value::interpolate(&text) {
+        match value::interpolate_noting(&text, &mut self.source.referred.borrow_mut()) {
             Ok(text) => Some(text),
             Err(error) => {
                 self.error_within(error.range, error.message, Some(error.hint));
                 None
             }
         }
+    }
+
+    /// Runs a reader, and returns with its answer what the references in all strings that it read stood for.
+    ///
+    /// Whoever builds something of an entry reads through this, so that nothing a reader takes can be forgotten.
+    pub fn referred_in<T>(&self, read: impl FnOnce() -> T) -> (T, Vec<String>) {
+        let before = self.source.referred.borrow().len();
+        let answer = read();
+        let found = self.source.referred.borrow()[before..].to_vec();
+        (answer, found)
     }
 
     /// A string that must not be shown, with references put in as [`Node::string`] does.

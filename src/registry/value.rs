@@ -45,10 +45,15 @@ fn refers_to(text: &str, opening: &str) -> bool {
 /// A command is split into words at blanks, without a shell; quotes keep blanks together. It is run each
 /// time, gets [`reference::COMMAND_DEADLINE`] and must exit with 0.
 pub fn interpolate(text: &str) -> Result<String, ValueError> {
+    interpolate_noting(text, &mut Vec::new())
+}
+
+/// As [`interpolate`]; what the references stand for is added to `found`, value by value.
+pub fn interpolate_noting(text: &str, found: &mut Vec<String>) -> Result<String, ValueError> {
     let mut result = String::with_capacity(text.len());
     let mut at = 0;
-    while let Some(found) = text[at..].find("${") {
-        let start = at + found;
+    while let Some(opening) = text[at..].find("${") {
+        let start = at + opening;
         if text[at..start].ends_with('$') {
             result.push_str(&text[at..start - 1]);
             result.push_str("${");
@@ -64,7 +69,9 @@ pub fn interpolate(text: &str) -> Result<String, ValueError> {
             });
         };
         let end = start + length + 1;
-        result.push_str(&resolve(&text[start + 2..end - 1], start..end)?);
+        let value = resolve(&text[start + 2..end - 1], start..end)?;
+        result.push_str(&value);
+        found.push(value);
         at = end;
     }
     result.push_str(&text[at..]);

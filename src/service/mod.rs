@@ -10,6 +10,7 @@ pub mod probe;
 pub mod program;
 pub mod supervise;
 pub mod trust;
+pub mod veil;
 
 use std::path::PathBuf;
 use std::sync::Arc;

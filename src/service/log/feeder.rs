@@ -551,6 +551,7 @@ impl Feeder {
             engine: self.engine.clone(),
             facts: self.facts.clone(),
             reading: spec.reading.clone(),
+            veil: input.veil.clone(),
             cancel: self.cancel.clone(),
             follow: self.follow,
             first_pause: FIRST_PAUSE,

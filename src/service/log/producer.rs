@@ -28,6 +28,7 @@ use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::service::log::reading;
 use crate::service::supervise::panic_text;
+use crate::service::veil::Veil;
 
 /// A source's size is told at most so often.
 const REPORT_INTERVAL: Duration = Duration::from_millis(50);
@@ -60,6 +61,8 @@ pub struct Producing {
     pub suffix: String,
     /// Who feeds it.
     pub producer: Arc<dyn Producer>,
+    /// Lies over what is said of it; not over the lines, which are another's words.
+    pub veil: Veil,
 }
 
 impl PartialEq for Producing {
@@ -87,6 +90,8 @@ pub struct Ground {
     pub facts: Arc<dyn Fn(LogFact) + Send + Sync>,
     /// How the lines of all its sources are read.
     pub reading: Arc<Reading>,
+    /// Lies over where they come from and what is said of their state.
+    pub veil: Veil,
     /// Everything ends: sources stay on the board then, as those of files do.
     pub cancel: CancellationToken,
     /// False when what is there now is wanted and then the end, as `hotseat logs` does without `--follow`.
@@ -292,7 +297,8 @@ pub fn run(producer: &dyn Producer, mut feed: Feed) {
     let ran = catch_unwind(AssertUnwindSafe(|| producer.run(&mut feed)));
     if let Err(payload) = ran {
         let why = panic_text(payload.as_ref());
-        tracing::error!("the reader of {} ended: {why}", producer.origin());
+        let origin = feed.ground.veil.text(&producer.origin());
+        tracing::error!("the reader of {origin} ended: {}", feed.ground.veil.text(&why));
         feed.tail(Some(&GapKind::Failed(why.clone())));
         feed.state(&SourceState::Failed(why));
     }
@@ -315,6 +321,7 @@ pub struct Outlet {
     spool: Spool,
     engine: Arc<Engine>,
     facts: Arc<dyn Fn(LogFact) + Send + Sync>,
+    veil: Veil,
     state: SourceState,
     reported_at: Option<Instant>,
     reported_bytes: u64,
@@ -327,8 +334,9 @@ impl Outlet {
         let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         let id = SourceId::new(&ground.host, name);
         let engine = ground.engine.clone();
-        let spool = Spool::new(id, name, &sanitise::text(origin), &directory, SpoolBounds::default())
-            .telling(Box::new(move || engine.grew()));
+        let spool =
+            Spool::new(id, name, &sanitise::text(&ground.veil.text(origin)), &directory, SpoolBounds::default())
+                .telling(Box::new(move || engine.grew()));
         let source = spool.source();
         source.set_reading(ground.reading.clone());
         reading::opening(&source).for_each(|fact| (ground.facts)(fact));
@@ -339,6 +347,7 @@ impl Outlet {
             spool,
             engine: ground.engine.clone(),
             facts: ground.facts.clone(),
+            veil: ground.veil.clone(),
             // What the board takes a new source for.
             state: SourceState::Connected,
             reported_at: None,
@@ -383,6 +392,7 @@ impl Outlet {
 
     /// Says that something is missing between what is here and what comes next.
     pub fn gap(&mut self, kind: GapKind) {
+        let kind = self.veiled(kind);
         self.end_line();
         self.source.set_tail(None);
         self.spool.gap(kind.clone(), clock::now());
@@ -392,6 +402,7 @@ impl Outlet {
 
     /// Says what is wrong at the end; `None` when nothing is.
     pub fn tail(&mut self, kind: Option<GapKind>) {
+        let kind = kind.map(|it| self.veiled(it));
         let mark = kind.clone().map(|kind| GapMark { kind, at: clock::now() });
         if self.source.set_tail(mark) {
             if let Some(kind) = kind {
@@ -402,12 +413,23 @@ impl Outlet {
     }
 
     /// Says whether lines can arrive.
-    pub fn state(&mut self, state: SourceState) {
+    pub fn state(&mut self, mut state: SourceState) {
+        if let SourceState::Waiting(why) | SourceState::Reconnecting { why, .. } | SourceState::Failed(why) = &mut state
+        {
+            self.veil.cover(why);
+        }
         if self.state != state {
             self.state = state.clone();
             (self.facts)(LogFact::State { source: self.source.id.clone(), state });
             self.engine.grew();
         }
+    }
+
+    fn veiled(&self, mut kind: GapKind) -> GapKind {
+        if let GapKind::Failed(why) = &mut kind {
+            self.veil.cover(why);
+        }
+        kind
     }
 
     fn settle(&mut self) -> bool {

@@ -67,6 +67,7 @@ impl Rig {
             engine: self.engine.clone(),
             facts: Arc::new(move |fact| lock(&sink).push(fact)),
             reading: Arc::default(),
+            veil: crate::service::veil::Veil::default(),
             cancel: CancellationToken::new(),
             follow: self.follow,
             first_pause: Duration::from_millis(1),

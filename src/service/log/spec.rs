@@ -14,6 +14,7 @@ use crate::service::log::kind::KINDS;
 use crate::service::log::producer::{Producer, Producing};
 use crate::service::log::store::Remote;
 use crate::service::log::{glob, reading};
+use crate::service::veil::Veil;
 
 /// Logs of the host that are opened without a config: more would not be read by anyone.
 const MAX_HOST_LOGS: usize = 12;
@@ -58,9 +59,21 @@ impl LogInputs {
 
     /// What several producers feed, each with what is put behind the log's name.
     pub fn producers<P: Producer + 'static>(producers: impl IntoIterator<Item = (String, P)>) -> Box<Self> {
-        let input =
-            |(suffix, producer): (String, P)| LogInput::Stream(Producing { suffix, producer: Arc::new(producer) });
+        let input = |(suffix, producer): (String, P)| {
+            LogInput::Stream(Producing { suffix, producer: Arc::new(producer), veil: Veil::default() })
+        };
         Box::new(Self(producers.into_iter().map(input).collect()))
+    }
+
+    /// Puts a veil over what is said of each.
+    fn veil(&mut self, veil: &Veil) {
+        for input in &mut self.0 {
+            match input {
+                LogInput::Stream(producing) => producing.veil = veil.clone(),
+                LogInput::Store(remote) => remote.common_mut().access.veil = veil.clone(),
+                LogInput::Path(_) | LogInput::Pattern(_) | LogInput::Stdin => {}
+            }
+        }
     }
 }
 
@@ -84,7 +97,9 @@ pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<LogSpec> {
     let history = entry.get("history").and_then(|it| it.boolean()).unwrap_or(false);
     entry.finish(&[]);
     let (kind, value) = picked?;
-    let inputs = (kind.build)(&value)?;
+    let (inputs, secrets) = entry.referred_in(|| (kind.build)(&value));
+    let mut inputs = inputs?;
+    inputs.veil(&Veil::new(secrets));
     Some(LogSpec { name: name?, inputs: inputs.0, reading: Arc::new(reading?), history })
 }
 

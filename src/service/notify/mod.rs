@@ -19,6 +19,7 @@ pub mod smtp;
 pub mod terminal;
 pub mod text;
 pub mod twilio;
+mod veiled;
 pub mod webhook;
 
 use std::fmt;

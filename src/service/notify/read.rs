@@ -9,7 +9,9 @@ use crate::domain::sanitise;
 use crate::registry;
 use crate::registry::node::Node;
 use crate::registry::value;
+use crate::service::notify::veiled::veiled;
 use crate::service::notify::{KINDS, Notifier, NotifierSpec};
+use crate::service::veil::Veil;
 
 /// Longest wait for other alerts to join a message: a page is urgent.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
@@ -39,10 +41,13 @@ pub fn read(entry: &Node<'_>, root: &Node<'_>) -> Option<NotifierSpec> {
     let rule = read_rule(entry, root, name.as_deref().unwrap_or_default());
     let timeout = entry.get("timeout").map_or(Some(TIMEOUT), |it| span(&it, PACE_MIN, TIMEOUT_MAX));
     // Last of the keys: what nobody else took may be a misspelt kind.
-    let kind = registry::pick(entry, "notifier", KINDS)
-        .and_then(|(kind, node)| (kind.build)(&node).map(|notifier| (kind.name, notifier)));
+    let (kind, secrets) = entry.referred_in(|| {
+        let (kind, node) = registry::pick(entry, "notifier", KINDS)?;
+        (kind.build)(&node).map(|notifier| (kind.name, notifier))
+    });
     entry.finish(&[]);
     let (kind, notifier): (_, Box<dyn Notifier>) = kind?;
+    let notifier = veiled(notifier, Veil::new(secrets));
     let (name, mut rule) = (name?, rule?);
     rule.kind = kind.to_string();
     if entry.peek("wait").is_none() && rule.kind == "alertmanager" {

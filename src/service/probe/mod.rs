@@ -32,6 +32,7 @@ mod starttls;
 mod task;
 pub mod tcp;
 pub mod tls;
+mod veiled;
 pub mod websocket;
 
 use std::future::Future;

@@ -8,7 +8,9 @@ use crate::domain::probe::expect::{Expression, ExpressionError, Subjects};
 use crate::domain::probe::health::{Thresholds, Window};
 use crate::registry;
 use crate::registry::node::Node;
+use crate::service::probe::veiled::veiled;
 use crate::service::probe::{KINDS, Probe, ProbeSpec};
+use crate::service::veil::Veil;
 
 /// Pace while up, when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -36,15 +38,18 @@ pub fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeSpec> 
     let rules = rules::read(entry, defaults);
     let (expect, prefer) = (entry.get("expect"), entry.get("prefer"));
     // Last of the keys: what nobody else took may be a misspelt kind.
-    let kind = read_kind(entry);
+    let (kind, mut secrets) = entry.referred_in(|| read_kind(entry));
     entry.finish(&[]);
     let Some((kind, probe)) = kind else {
         report_wrong_for_all([expect.as_ref(), prefer.as_ref()]);
         return None;
     };
     let subjects = probe.subjects();
-    let expect = expectations_of(probe.as_ref(), expect.as_ref())?;
-    let prefer = expressions(prefer.as_ref(), subjects)?;
+    let (compared, found) = entry
+        .referred_in(|| (expectations_of(probe.as_ref(), expect.as_ref()), expressions(prefer.as_ref(), subjects)));
+    secrets.extend(found);
+    let probe = veiled(probe, Veil::new(secrets));
+    let (expect, prefer) = (compared.0?, compared.1?);
     let (interval, timeout, retry) = pace?;
     let thresholds = Thresholds { fail: fail?, recover: recover?, mode: mode? };
     Some(ProbeSpec {

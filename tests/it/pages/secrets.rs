@@ -38,6 +38,16 @@ const PLACES: &[&str] = &[
     "SAIDHEADER",
     "SAIDTOKEN",
     "SAIDEXPECT",
+    "ARGV",
+    "COMPLAINT",
+    "QUESTION",
+    "NAME",
+    "MEMBER",
+    "SOCKET",
+    "TALK",
+    "PLACE",
+    "CALLED",
+    "LOG",
 ];
 
 fn secret(place: &str) -> String {
@@ -87,7 +97,10 @@ token = "${{env:SECRET_BEAT}}"
 interval = "1s"
 retry = "1s"
 fail = "1/1"
-notify = ["sms", "chat", "page", "mail", "phone", "hook", "team", "rest"]
+notify = ["sms", "chat", "page", "mail", "phone", "hook", "team", "rest", "called"]
+[[log]]
+name = "said"
+command = ["/bin/sh", "-c", "exit 3", "x", "${{env:SECRET_LOG}}"]
 [[probe]]
 name = "query"
 http = {{ url = "{url}a?token=${{env:SECRET_QUERY}}", basic = {{ user = "u", password = "${{env:SECRET_BASIC}}" }} }}
@@ -152,6 +165,35 @@ alertmanager = {{ url = "{url}", basic = {{ user = "u", password = "${{env:SECRE
 [[probe]]
 name = "journey"
 journey = [{{ http = {{ url = "{url}login", method = "POST", json = {{ password = "${{env:SECRET_JOURNEY}}" }} }} }}]
+[[probe]]
+name = "argv"
+command = ["/bin/sh", "-c", "echo \"no $1 here\"; exit 2", "check_pgsql", "-p${{env:SECRET_ARGV}}"]
+[[probe]]
+name = "complaint"
+command = ["/bin/sh", "-c", "echo \"no $1 here\" >&2; exit 1", "check_pgsql", "${{env:SECRET_COMPLAINT}}"]
+[[probe]]
+name = "question"
+prometheus = {{ url = "{url}", query = "up{{token='${{env:SECRET_QUESTION}}'}}" }}
+[[probe]]
+name = "name"
+dns = {{ name = "${{env:SECRET_NAME}}.example.com", server = "{host}" }}
+[[probe]]
+name = "member"
+grpc = {{ address = "{host}", service = "${{env:SECRET_MEMBER}}" }}
+[[probe]]
+name = "socket"
+websocket = "ws://{host}/said/${{env:SECRET_SOCKET}}"
+[[probe]]
+name = "talk"
+tcp = {{ address = "{host}", script = [{{ send = "GET /talk HTTP/1.0\r\n\r\n" }}, {{ expect = "^${{env:SECRET_TALK}}" }}] }}
+timeout = "500ms"
+[[probe]]
+name = "place"
+tcp = "${{env:SECRET_PLACE}}.invalid:80"
+[[notifier]]
+wait = "0s"
+name = "called"
+command = ["/bin/sh", "-c", "echo \"refused with $1\" >&2; exit 1", "x", "https://chat.example/${{env:SECRET_CALLED}}"]
 [[notifier]]
 wait = "0s"
 name = "sms"
@@ -224,7 +266,7 @@ fn no_secret_is_written_shown_or_printed_also_when_peers_repeat_it() {
         }
     };
     // Every probe's detail and explanation, the notifiers.
-    for _ in 0..19 {
+    for _ in 0..27 {
         shown(&pty.text());
         pty.keys("\r");
         pty.wait_for("settings");
@@ -247,6 +289,9 @@ fn no_secret_is_written_shown_or_printed_also_when_peers_repeat_it() {
         &["explain", "query"],
         &["explain", "command"],
         &["explain", "said-bearer"],
+        &["explain", "argv"],
+        &["explain", "complaint"],
+        &["explain", "question"],
         &["alerts"],
         &["status"],
     ] {
@@ -273,12 +318,20 @@ fn no_secret_is_written_shown_or_printed_also_when_peers_repeat_it() {
         "said-header",
         "said-token",
         "said-expect",
+        "argv",
+        "complaint",
+        "question",
+        "name",
+        "member",
+        "socket",
+        "talk",
+        "place",
     ] {
         let (code, printed) = beside(&pty, &hook, &["probe", name]);
         assert_ne!(code, Some(0), "{name}: {printed}");
         shown(&printed);
     }
-    for name in ["sms", "chat", "page", "mail", "phone", "hook", "team", "rest"] {
+    for name in ["sms", "chat", "page", "mail", "phone", "hook", "team", "rest", "called"] {
         let (code, printed) = beside(&pty, &hook, &["test-notify", name]);
         assert_ne!(code, Some(0), "{name}: {printed}");
         shown(&printed);

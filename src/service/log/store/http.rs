@@ -23,6 +23,7 @@ use crate::domain::sanitise;
 use crate::logstore::store::{Stop, StoreError};
 use crate::service::probe::redact::redact;
 use crate::service::trust;
+use crate::service::veil::Veil;
 
 /// Time for an answer, its retries included: a query over weeks takes long, a person waits no longer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -80,6 +81,8 @@ pub struct Access {
     pub headers: Vec<(&'static str, String)>,
     /// Trust these certificates and no others.
     pub authorities: Option<Vec<Vec<u8>>>,
+    /// Lies over what is said of it.
+    pub veil: Veil,
 }
 
 impl Access {
@@ -92,7 +95,7 @@ impl Access {
 
     /// The URL for people.
     pub fn shown(&self) -> String {
-        sanitise::text(self.url.as_str().trim_end_matches('/'))
+        self.veil.text(&sanitise::text(self.url.as_str().trim_end_matches('/')))
     }
 }
 
@@ -250,8 +253,13 @@ impl HttpClient {
 
     /// Without secrets, harmless and short.
     fn clean(&self, text: &str) -> String {
-        shorten(&sanitise::text(&redact(text, &self.access.secrets())), MAX_WORDS)
+        clean(text, &self.access.secrets(), &self.access.veil)
     }
+}
+
+/// Without secrets, harmless and short.
+fn clean(text: &str, secrets: &[String], veil: &Veil) -> String {
+    shorten(&sanitise::text(&redact(&veil.text(text), secrets)), MAX_WORDS)
 }
 
 /// Waits before another try.
@@ -310,7 +318,7 @@ fn serve(access: &Access, mut jobs_rx: mpsc::Receiver<Job>) {
             tokio::select! {
                 job = jobs_rx.recv() => match job {
                     Some(job) => {
-                        running.spawn(run(client.clone(), access.url.clone(), access.secrets(), job));
+                        running.spawn(run(client.clone(), access.url.clone(), (access.secrets(), access.veil.clone()), job));
                     }
                     None => break,
                 },
@@ -347,7 +355,7 @@ fn client(access: &Access) -> Result<Client, String> {
     trust::http(roots, CONNECT_DEADLINE)?.default_headers(headers).build().map_err(|error| chain(&error))
 }
 
-async fn run(client: Client, url: Url, secrets: Vec<String>, job: Job) {
+async fn run(client: Client, url: Url, (secrets, veil): (Vec<String>, Veil), job: Job) {
     let work = async {
         match tokio::time::timeout(job.deadline, ask(&client, &url, &job.call)).await {
             Ok(answer) => answer,
@@ -359,7 +367,7 @@ async fn run(client: Client, url: Url, secrets: Vec<String>, job: Job) {
         () = job.stopped.cancelled() => return,
     };
     let answer = answer.map_err(|trouble| match trouble {
-        Trouble::Failed(why) => Trouble::Failed(shorten(&sanitise::text(&redact(&why, &secrets)), MAX_WORDS)),
+        Trouble::Failed(why) => Trouble::Failed(clean(&why, &secrets, &veil)),
         other => other,
     });
     // Whoever asked may have stopped waiting.
@@ -439,7 +447,7 @@ mod tests {
     fn a_secret_is_not_in_a_refusal_nor_in_debug_text() {
         let url = Url::parse("http://127.0.0.1:1/").unwrap();
         let login = Login::Basic("me".into(), Secret("hunter22".into()));
-        let access = Access { url, login, headers: Vec::new(), authorities: None };
+        let access = Access { url, login, headers: Vec::new(), authorities: None, veil: Veil::default() };
         assert!(!format!("{access:?}").contains("hunter22"));
         let client = HttpClient::new(access);
         let answer = Answer { status: 401, retry_after: None, body: b"wrong password hunter22 for me".to_vec() };
@@ -459,7 +467,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let url = Url::parse(&format!("http://{address}/")).unwrap();
-        let client = HttpClient::new(Access { url, login: Login::None, headers: Vec::new(), authorities: None });
+        let client = HttpClient::new(Access {
+            url,
+            login: Login::None,
+            headers: Vec::new(),
+            authorities: None,
+            veil: Veil::default(),
+        });
         let trouble = client.call(&Call::get("/x", Vec::new()), &Stop::default()).unwrap_err();
         assert_eq!(trouble, Trouble::Failed(format!("nothing listens on {address}")));
     }

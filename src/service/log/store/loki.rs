@@ -490,7 +490,13 @@ mod tests {
 
     fn loki() -> Loki {
         let url = Url::parse("http://127.0.0.1:1/").unwrap();
-        let access = Access { url, login: Login::None, headers: Vec::new(), authorities: None };
+        let access = Access {
+            url,
+            login: Login::None,
+            headers: Vec::new(),
+            authorities: None,
+            veil: crate::service::veil::Veil::default(),
+        };
         let second = std::time::Duration::from_secs(3600);
         let common = Common { access, since: second, poll: second };
         Loki::new(Settings { common, query: "{app=\"api\"}".into(), tenant: None })

@@ -37,9 +37,17 @@ impl Remote {
         }
     }
 
+    /// The same, to be completed.
+    pub fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Self::Loki(settings) => &mut settings.common,
+            Self::Elasticsearch(settings) => &mut settings.common,
+        }
+    }
+
     /// Where it reads from, in words, without secrets.
     pub fn origin(&self) -> String {
-        match self {
+        let words = match self {
             Self::Loki(settings) => {
                 format!("loki {} {}", settings.common.access.shown(), crate::domain::sanitise::text(&settings.query))
             }
@@ -48,7 +56,8 @@ impl Remote {
                 settings.common.access.shown(),
                 crate::domain::sanitise::text(&settings.index)
             ),
-        }
+        };
+        self.common().access.veil.text(&words)
     }
 
     /// Makes the store and its source; nothing is asked yet.

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::registry::node::Node;
 use crate::service::log::store::http::{Access, Login, Secret};
+use crate::service::veil::Veil;
 
 /// How far back a store is read when nothing is said: what most of them keep.
 const SINCE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -60,7 +61,7 @@ pub fn read_common(node: &Node<'_>, has_api_key: bool) -> Option<Common> {
     // Neither fails: a URL with a host can have a user.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    let access = Access { url, login: login?, headers: Vec::new(), authorities };
+    let access = Access { url, login: login?, headers: Vec::new(), authorities, veil: Veil::default() };
     is_good.then_some(Common { access, since, poll })
 }
 

@@ -61,6 +61,8 @@ pub struct Local {
     places: Places,
     /// The config of the first frame; later ones are read anew.
     first: Option<Loaded>,
+    /// Somebody else watched since the first frame, and the config may have changed.
+    was_attached: bool,
     config_tx: watch::Sender<Arc<Config>>,
     /// Our own runtime watches the config.
     is_inside: bool,
@@ -72,13 +74,17 @@ impl Local {
         let loaded = std::mem::take(&mut setup.loaded);
         let (config_tx, config_rx) = watch::channel(Arc::new(loaded.config.clone()));
         let places = Places::of(&setup.state_dir);
-        (Self { setup, places, first: Some(loaded), config_tx, is_inside: false }, config_rx)
+        (Self { setup, places, first: Some(loaded), was_attached: false, config_tx, is_inside: false }, config_rx)
     }
 
     async fn runtime_setup(&mut self) -> RuntimeSetup {
         let loaded = match self.first.take() {
-            Some(loaded) => loaded,
-            None => read_again(Arc::clone(&self.setup.fresh)).await.unwrap_or_default(),
+            Some(loaded) if !self.was_attached => loaded,
+            // What cannot be read now is worth less than what was read then.
+            first => match read_again(Arc::clone(&self.setup.fresh)).await {
+                Some(loaded) if loaded.readable => loaded,
+                unreadable => first.or(unreadable).unwrap_or_default(),
+            },
         };
         RuntimeSetup {
             host: self.setup.host.clone(),
@@ -168,7 +174,7 @@ impl World for Local {
                 AttachError::Refused(_) | AttachError::NotUnderstood(_) => NoWay::Refused(text),
             }
         })?;
-        self.is_inside = false;
+        (self.is_inside, self.was_attached) = (false, true);
         let client::Attached { welcome, ahead_ms, link, ended } = attached;
         let ended = async move { ended.await.unwrap_or_else(|_| Ended::Lost("the connection ended".into())) };
         Ok(Attachment {
@@ -188,7 +194,7 @@ impl World for Local {
             // The runtime says why it does not watch, and does once it can.
             Err(_) => None,
         };
-        let is_first = self.first.is_some();
+        let is_first = self.first.is_some() && !self.was_attached;
         let setup = self.runtime_setup().await;
         let Some(lock) = lock else {
             let runtime = Runtime::start(setup);

@@ -212,3 +212,26 @@ fn a_page_that_could_not_be_sent_is_sent_by_whoever_takes_over() {
     second.keys(QUIT);
     assert_eq!(second.exit_code(), 0);
 }
+
+#[test]
+fn who_takes_over_begins_with_the_config_of_now_and_not_with_that_of_its_start() {
+    let (mut first, mut second) = two(&PROBES.replace("api", "oldname"));
+    second.wait_for("oldname");
+    let config = second.home().join("config/hotseat/config.toml");
+    std::fs::write(config, PROBES.replace("api", "newname")).expect("written");
+    second.wait_for("newname");
+    second.wait_gone("oldname");
+    first.signal(Signal::KILL);
+    first.exit_code();
+    second.wait_for("W take over");
+    second.keys("Wy");
+    second.wait_for(WATCHES);
+    second.keys("[");
+    second.wait_for("PAST");
+    second.wait_for("hotseat started");
+    let text = second.text();
+    assert!(text.contains("newname") && !text.contains("oldname"), "{text}");
+    second.keys(QUIT);
+    second.keys(QUIT);
+    assert_eq!(second.exit_code(), 0);
+}

@@ -237,12 +237,17 @@ impl Model {
         self.with_pane(crate::panes::PaneId::Services, |panes, cx| panes.services.turned(cx))
     }
 
+    /// Why nothing can be changed now.
+    pub(super) fn is_past(&self) -> Effect {
+        let key = self.keymap.label(Command::Global(GlobalCommand::Back)).unwrap_or_else(|| ":live".to_string());
+        Notice::warn(format!("this is the past: {key} for live, then again"))
+    }
+
     /// What an effect becomes while the past is shown: what would change something is refused.
     pub(super) fn in_past(&self, effect: Effect) -> Vec<Effect> {
         let Some(at) = self.past.at() else { return vec![effect] };
         if changes(&effect) {
-            let key = self.keymap.label(Command::Global(GlobalCommand::Back)).unwrap_or_else(|| ":live".to_string());
-            return vec![Notice::warn(format!("this is the past: {key} for live, then again"))];
+            return vec![self.is_past()];
         }
         match effect {
             Effect::Request(Request::Explain(mut request)) => {

@@ -184,7 +184,16 @@ impl Model {
 
     /// What is said instead of a command that a screen must not begin which changes nothing.
     pub(super) fn refusal(&self, command: Command) -> Option<Effect> {
-        (changes(command) && self.readonly()).then(|| Notice::warn(READ_ONLY))
+        if changes(command) && self.readonly() {
+            return Some(Notice::warn(READ_ONLY));
+        }
+        // What only opens a form or a menu first is refused before somebody has filled it in.
+        let opens_form = matches!(
+            command,
+            Command::Global(GlobalCommand::Declare)
+                | Command::Pane(PaneCommand::Incident(IncidentCommand::Status | IncidentCommand::Severity))
+        );
+        (opens_form && self.past.at().is_some()).then(|| self.is_past())
     }
 
     /// What is let out instead of an effect that would change something from a screen that only reads.

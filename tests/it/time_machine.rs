@@ -94,6 +94,18 @@ fn steps_are_asked_from_where_one_is_and_the_last_one_is_the_present() {
 }
 
 #[test]
+fn no_form_opens_in_the_past_for_what_can_only_be_done_now() {
+    for keys in ["D", "4 s", "4 S"] {
+        let mut desk = in_past(120, 40);
+        // The board of then, with the incident of now.
+        desk.press(keys);
+        let text = desk.text();
+        assert!(text.contains("this is the past: ") && text.contains("for live, then again"), "{keys}\n{text}");
+        assert!(!text.contains("declare > ") && !text.contains("severity:"), "{keys}\n{text}");
+    }
+}
+
+#[test]
 fn a_time_can_be_typed_and_counts_from_now() {
     let mut desk = in_past(120, 40);
     desk.press(": \"past -2h\" enter");

@@ -160,7 +160,9 @@ impl LogsPane {
         };
         // Logs without any time have nothing to draw. A filter that leaves nothing must not make the rows jump.
         let is_filtered = self.detour.is_none() && self.chips.active() > 0;
-        let is_empty = self.timeline.shown.as_ref().is_some_and(|it| it.complete && it.buckets.is_empty());
+        // Without a source nothing is ever counted to its end.
+        let is_counted = |it: &Histogram| it.complete || cx.board.logs.sources.is_empty();
+        let is_empty = self.timeline.shown.as_ref().is_some_and(|it| it.buckets.is_empty() && is_counted(it));
         let is_blank = is_empty && !is_filtered;
         if cx.height < ROWS_LEAST || (is_blank && !self.timeline.is_entered()) { 0 } else { rows }
     }

@@ -192,7 +192,9 @@ impl LogsPane {
             return vec![Notice::warn("no record to write")];
         }
         let name = self.proposed_file(cx);
-        self.open_prompt(cx, PromptKind::Export(self.exported(cx)), &name);
+        self.open_prompt(cx, PromptKind::Export(self.exported(cx)), "");
+        // Typing replaces it, as wherever something is proposed; a key that moves keeps it.
+        self.inputs.export.propose(&name);
         Vec::new()
     }
 

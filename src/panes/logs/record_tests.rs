@@ -196,7 +196,7 @@ fn what_passes_the_filter_is_written_with_a_word_about_how_it_goes() {
     let mut desk = Desk::numbered(80, 6, 50);
     desk.press("L e Y");
     assert!(desk.screen().contains("write all that passes to: hotseat-api-"), "{}", desk.screen());
-    desk.press("ctrl-u \"out.jsonl\" enter");
+    desk.press("\"out.jsonl\" enter");
     let Some(Effect::Request(Request::Export(request))) = desk.effects.last().cloned() else { panic!() };
     assert_eq!((request.query.as_str(), request.format), ("level>=error", ExportFormat::Json));
     assert_eq!((&request.from, &request.until), (&None, &None));

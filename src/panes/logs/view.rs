@@ -73,7 +73,7 @@ fn draw_above(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, area: Rect, buf:
     if nothing && !histogram.is_empty() {
         let style = theme.style(Role::TextDim);
         buf.set_stringn(area.x, area.y, "no records with a time", usize::from(area.width), style);
-    } else if let Some(shown) = pane.timeline.shown() {
+    } else if let Some(shown) = pane.timeline.shown().filter(|it| !it.buckets.is_empty()) {
         let marks = pane.histogram_marks(cx);
         bars::draw(shown, &marks, (cx.now, cx.zone), theme, histogram, buf);
     } else if !histogram.is_empty() {

@@ -146,8 +146,7 @@ fn notifications(model: &Model) -> Vec<Piece> {
 
 /// The open incident: `SEV2  INC-0819-k7q2  edge 502  00:07:41  investigating`. Nothing when none is open.
 pub fn incident(model: &Model) -> Vec<Piece> {
-    let mut open = model.board.incidents.open_incidents();
-    let Some(it) = open.next() else { return Vec::new() };
+    let Some(it) = model.board.incidents.open_incidents().next() else { return Vec::new() };
     let (role, severity) = match it.severity {
         Severity::Sev1 => (Role::Sev1, "SEV1"),
         Severity::Sev2 => (Role::Sev2, "SEV2"),
@@ -157,7 +156,7 @@ pub fn incident(model: &Model) -> Vec<Piece> {
     let running = it.duration(model.now).try_into().unwrap_or_default();
     let mut pieces = vec![
         (role, severity.to_string()),
-        (Role::HeaderStrong, it.short_name()),
+        (Role::HeaderStrong, model.board.row_name(it.id.host(), &it.short_name())),
         (Role::HeaderStrong, it.title.clone()),
         (Role::Header, stopwatch(running)),
         (Role::Header, it.status.word().to_string()),
@@ -165,12 +164,17 @@ pub fn incident(model: &Model) -> Vec<Piece> {
     if let Some(impact) = it.impact_start {
         pieces.push((Role::Header, format!("impact {}", moment(model.now, impact, &model.zone))));
     }
-    let more = open.count();
+    let (more, place) = model.board.open_beside(&it.id);
     if more > 0 {
-        pieces.push((Role::Header, format!("+{more} open")));
+        // Where there is no room the pane says where.
+        let place = if model.size().0 < PLACE_FROM { String::new() } else { place };
+        pieces.push((Role::Header, format!("+{more} open{place}")));
     }
     pieces
 }
+
+/// Columns from which the header says on which host another incident is open.
+const PLACE_FROM: u16 = 100;
 
 /// Hosts that are named one by one while they are well; of more their number is enough.
 const HOSTS_NAMED: usize = 8;

@@ -2,7 +2,7 @@
 
 pub mod earlier;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -210,6 +210,19 @@ impl Board {
     /// How a row names something: with its host in front on a board of several.
     pub fn row_name(&self, host: &str, name: &str) -> String {
         if self.is_of_several() { format!("{host}:{name}") } else { name.to_string() }
+    }
+
+    /// How many incidents are open beside one, and, on a board of several hosts, where: ` on web-1`.
+    pub fn open_beside(&self, shown: &IncidentId) -> (usize, String) {
+        let others = || self.incidents.open_incidents().filter(|it| it.id != *shown);
+        let hosts: BTreeSet<&str> = others().map(|it| it.id.host()).collect();
+        let place = match hosts.iter().collect::<Vec<_>>().as_slice() {
+            _ if !self.is_of_several() => String::new(),
+            [] => String::new(),
+            [host] => format!(" on {host}"),
+            many => format!(" on {} hosts", many.len()),
+        };
+        (others().count(), place)
     }
 
     /// Who has seen what is the matter with a probe, by a mark on the probe or on one of its alerts.

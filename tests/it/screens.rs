@@ -267,6 +267,18 @@ fn taking_over_is_asked_for_and_only_where_it_can_be() {
     desk.press("y");
     assert_eq!(desk.effects, [Effect::Request(Request::TakeOver)]);
 
+    let mut desk = Desk::lost(80, 24, true);
+    desk.press("W");
+    assert!(desk.text().contains("sure?"));
+    let peer = agent(env!("CARGO_PKG_VERSION"));
+    let way = hotseat::domain::host::Way::Attached { peer, readonly: false, ahead_ms: 0 };
+    let host = desk.model.ways.keys().next().expect("one that is lost").clone();
+    desk.event(Event::Inbound(Inbound::Host(Box::new(hotseat::domain::host::HostNews { host, way }))));
+    let text = desk.text();
+    assert!(!text.contains("sure?") && text.contains("somebody else took over"), "{text}");
+    desk.press("y");
+    assert!(!desk.effects.contains(&Effect::Request(Request::TakeOver)), "{:?}", desk.effects);
+
     let mut desk = Desk::lost(80, 24, false);
     desk.press("W y");
     assert_eq!(desk.effects, []);
@@ -302,6 +314,9 @@ fn every_row_of_several_hosts_says_its_host_and_a_lost_one_is_marked() {
         // Where there is no room, who is well is left out first.
         assert!(text.contains("bastion ok") || width < 120, "{text}");
         assert!(text.contains("web-1 LOST 12s"), "{text}");
+        assert!(text.contains("SEV2  web-1:INC-0819-k7q2  ") && text.contains("+1 open"), "{text}");
+        assert!(text.contains("INCIDENT  SEV2 web-1:INC-0819-k7q2 "), "{text}");
+        assert!(text.contains("open on bastion"), "{text}");
         assert!(text.contains("? 15 of web-1 not seen since 14:51:20, 4 were red"), "{text}");
         check(&format!("fleet-{width}x{height}"), &desk, false);
         desk.press("1 / \"host=bastion\" enter");

@@ -102,7 +102,11 @@ impl Model {
         match split_when(text, self.now, &self.zone) {
             Ok((_, "")) => vec![Notice::warn("a note needs a text: `:note asked storage to fail over`")],
             Ok((at, text)) => {
-                let request = NoteRequest { incident: None, at, text: text.to_string() };
+                let text = text.to_string();
+                // Of several hosts' incidents it goes to the one that is shown; on one host its store decides.
+                let shown = self.with_pane(PaneId::Incident, |panes, cx| panes.incident.target(cx));
+                let incident = shown.filter(|_| self.board.is_of_several());
+                let request = NoteRequest { incident, at, text };
                 vec![Effect::Request(Request::Note(request))]
             }
             Err(error) => vec![Notice::warn(error)],

@@ -154,6 +154,17 @@ impl Model {
         }
     }
 
+    /// Closes the question whether to take over when somebody watches again: a yes would come too late.
+    pub(super) fn drop_take_over(&mut self) -> Vec<Effect> {
+        let asks = |it: &Overlay| matches!(it, Overlay::Confirm(it) if it.then == [Effect::Request(Request::TakeOver)]);
+        let is_trying = self.ways.values().any(|it| *it == Way::Connecting);
+        if is_trying || ways::can_take_over(self) || !self.overlays.iter().any(asks) {
+            return Vec::new();
+        }
+        self.overlays.retain(|it| !asks(it));
+        vec![Notice::info("somebody else took over: there is nothing to take over any more")]
+    }
+
     fn ask_to_take_over(&mut self, question: String) -> Vec<Effect> {
         let then = vec![Effect::Request(Request::TakeOver)];
         self.overlays.push(Overlay::Confirm(Confirm { question, then }));

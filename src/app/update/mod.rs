@@ -191,6 +191,7 @@ impl Model {
                 self.ways.remove(was);
             }
         }
+        effects.extend(self.drop_take_over());
         effects.extend(self.every_pane(|panes, pane, cx| panes.inbound(pane, cx, inbound)));
         effects
     }

@@ -130,7 +130,7 @@ impl IncidentPane {
     }
 
     /// Whom a note or the editor addresses: what a person chose; else the store decides at the moment of writing.
-    fn target(&self, cx: &Context<'_>) -> Option<IncidentId> {
+    pub(crate) fn target(&self, cx: &Context<'_>) -> Option<IncidentId> {
         let open = || cx.board.incidents.open_incidents().next().map(|it| it.id.clone());
         self.chosen.clone().filter(|it| cx.board.incidents.get(it).is_some()).or_else(open)
     }
@@ -166,7 +166,8 @@ impl IncidentPane {
         self.chosen = (next > 0).then(|| ids[next].clone());
         self.selected = None;
         self.detail = None;
-        vec![Notice::info(format!("{} ({} of {})", ids[next].name(), next + 1, ids.len()))]
+        let name = cx.board.row_name(ids[next].host(), ids[next].name());
+        vec![Notice::info(format!("{name} ({} of {})", next + 1, ids.len()))]
     }
 
     fn change(&self, cx: &Context<'_>, change: IncidentChange) -> Vec<Effect> {
@@ -184,13 +185,13 @@ impl IncidentPane {
             Some(severity) if severity != it.severity => vec![Effect::Confirm {
                 question: format!(
                     "change {} from {} to {severity} ({})?",
-                    it.short_name(),
+                    view::called(cx, &it.id),
                     it.severity,
                     severity.meaning()
                 ),
                 then: self.change(cx, IncidentChange::Severity(severity)),
             }],
-            _ => vec![Notice::info(format!("{} stays {}", it.short_name(), it.severity))],
+            _ => vec![Notice::info(format!("{} stays {}", view::called(cx, &it.id), it.severity))],
         }
     }
 

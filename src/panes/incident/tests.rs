@@ -50,7 +50,11 @@ impl Screen {
     }
 
     fn declare(&mut self, name: &str, second: i64) -> IncidentId {
-        let id = IncidentId::new(&HostId::new("h"), name);
+        self.declare_on("h", name, second)
+    }
+
+    fn declare_on(&mut self, host: &str, name: &str, second: i64) -> IncidentId {
+        let id = IncidentId::new(&HostId::new(host), name);
         let declare = EntryBody::Declare(Declare::new("edge 502", Severity::Sev2, None));
         let incident = Incident::fold(id.clone(), vec![entry(second, declare)]);
         self.fact(IncidentFact::Loaded(Box::new(incident)));
@@ -266,6 +270,28 @@ fn several_open_incidents_are_looked_at_in_turn() {
     let effects = screen.press("enter");
     let [Request::Note(request)] = requests(&effects)[..] else { panic!("{effects:?}") };
     assert_eq!(request.incident.as_ref(), Some(&first), "a note goes to what is shown");
+}
+
+#[test]
+fn where_several_hosts_are_shown_an_incident_says_its_host() {
+    let mut screen = Screen::new((80, 5));
+    screen.declare_on("web-1", "INC-20240819-0650-aaaa", NOW - 120);
+    screen.declare_on("db-1", "INC-20240819-0651-bbbb", NOW - 60);
+    for host in ["db-1", "web-1"] {
+        screen.board.hosts.insert(HostId::new(host), None);
+    }
+    let title = screen.title();
+    assert!(title.starts_with("SEV2 db-1:INC-0819-bbbb") && title.contains("1 more open on web-1 (o)"), "{title}");
+    let said = screen.run(IncidentCommand::Next);
+    let [Effect::Notice(said)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(said.text, "web-1:INC-20240819-0650-aaaa (2 of 2)");
+    screen.with(|pane, cx| pane.start_note(cx));
+    assert_eq!(screen.rows()[4], "web-1:INC-0819-aaaa >");
+    screen.size = (40, 5);
+    assert_eq!(screen.rows()[4], "web-1 >");
+    screen.board.incidents = Default::default();
+    screen.size = (80, 5);
+    assert_eq!(screen.rows()[4], "log-book of the first host >");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use unicode_width::UnicodeWidthStr;
 use uuid::Uuid;
 
 use crate::domain::format;
-use crate::domain::incident::Severity;
+use crate::domain::ids::IncidentId;
 use crate::domain::incident::entry::EntryBody;
 use crate::domain::incident::fold::{Incident, TimelineRow};
+use crate::domain::incident::{Severity, name};
 use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::incident::declare::DeclareForm;
@@ -34,18 +35,19 @@ pub(super) fn title(pane: &IncidentPane, cx: &Context<'_>, theme: &Theme) -> Lin
         line.push_span(Span::styled(text, style));
     };
     if let Some(it) = pane.incident(cx) {
+        let name = sanitise::text(&called(cx, &it.id));
         if it.log_book {
-            part(sanitise::text(&it.short_name()), theme.style(Role::TextStrong));
+            part(name, theme.style(Role::TextStrong));
         } else {
-            let name = format!("{} {}", it.severity, sanitise::text(&it.short_name()));
+            let name = format!("{} {name}", it.severity);
             part(name, theme.style(severity_role(it.severity)));
             part(it.status.to_string(), dim);
         }
-        part(format::plural(it.entries.len() as u64, "event"), dim);
-        let others = cx.board.incidents.open_incidents().filter(|other| other.id != it.id).count();
+        let (others, place) = cx.board.open_beside(&it.id);
         if others > 0 {
-            part(format!("{others} more open (o)"), theme.style(Role::NoticeWarn));
+            part(format!("{others} more open{} (o)", sanitise::text(&place)), theme.style(Role::NoticeWarn));
         }
+        part(format::plural(it.entries.len() as u64, "event"), dim);
         if it.damaged_lines > 0 {
             part(
                 format!("{} skipped", format::plural(u64::from(it.damaged_lines), "damaged line")),
@@ -104,10 +106,15 @@ pub(super) fn draw(
     draw_timeline(pane, cx, theme, rows, buf);
     match &pane.mode {
         Mode::Note => {
-            let name = pane
-                .target(cx)
-                .map_or_else(|| "log-book".to_string(), |it| crate::domain::incident::name::short(it.name()));
-            let prefix = if area.width < 50 { "> ".to_string() } else { format!("{} > ", sanitise::text(&name)) };
+            let target = pane.target(cx);
+            // Without an incident it goes where a declaration would: to the host that was named first.
+            let book = if cx.board.is_of_several() { "log-book of the first host" } else { "log-book" };
+            let name = target.as_ref().map_or_else(|| book.to_string(), |it| called(cx, it));
+            let prefix = match &target {
+                _ if area.width >= 50 => format!("{} > ", sanitise::text(&name)),
+                Some(it) if cx.board.is_of_several() => format!("{} > ", sanitise::text(it.host())),
+                _ => "> ".to_string(),
+            };
             Some(input::draw(theme, &prefix, &pane.note.input, bottom, buf))
         }
         Mode::Declare(form) => draw_form(form, cx, theme, bottom, buf),
@@ -140,6 +147,11 @@ pub(super) fn draw(
         }
         Mode::Editor => None,
     }
+}
+
+/// How an incident is called: with its host in front where several are shown.
+pub(super) fn called(cx: &Context<'_>, incident: &IncidentId) -> String {
+    cx.board.row_name(incident.host(), &name::short(incident.name()))
 }
 
 /// An entry as text for the clipboard.

@@ -509,6 +509,20 @@ mod tests {
     }
 
     #[test]
+    fn without_a_source_there_is_no_histogram_and_no_time_at_its_ends() {
+        let mut desk = outage(80, 12);
+        desk.board.logs.sources.clear();
+        desk.with(|pane, _| {
+            let shown = pane.timeline.shown.as_mut().expect("counted");
+            (shown.from, shown.complete) = (jiff::Timestamp::UNIX_EPOCH, false);
+            shown.buckets.clear();
+            Vec::new()
+        });
+        assert!(!desk.screen().contains("01-01"), "{}", desk.screen());
+        assert!(desk.lines()[0].contains("number"), "{}", desk.screen());
+    }
+
+    #[test]
     fn the_row_is_there_where_there_is_room() {
         for (height, rows) in [(4, 0), (11, 0), (12, 1), (18, 2), (28, 3), (60, 3)] {
             let desk = outage(80, height);

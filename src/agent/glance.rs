@@ -9,11 +9,12 @@ use crate::agent::client;
 use crate::agent::protocol::Errand;
 use crate::agent::socket::{self, ConnectError, Places};
 use crate::config::paths;
+use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::board::Board;
 use crate::domain::host::Peer;
 use crate::domain::ids::HostId;
 use crate::domain::presence::{Via, Visitor};
-use crate::domain::request::Inbound;
+use crate::domain::request::{Inbound, Request};
 use crate::runtime::Link;
 use crate::runtime::lock;
 
@@ -31,6 +32,22 @@ pub struct Seen {
     pub board: Box<Board>,
     /// For whatever else is to be asked; nobody sees it, and it changes nothing.
     pub link: Link,
+}
+
+impl Seen {
+    /// Has whoever watches say why a probe was paged or not; `None` when no answer comes within [`DEADLINE`].
+    pub async fn explain(&mut self, request: ExplainRequest) -> Option<Explanation> {
+        self.link.requests_tx.try_send(Request::Explain(request)).ok()?;
+        let answer = async {
+            while let Some(inbound) = self.link.facts_rx.recv().await {
+                if let Inbound::Explanation(explanation) = inbound {
+                    return Some(*explanation);
+                }
+            }
+            None
+        };
+        timeout(DEADLINE, answer).await.ok().flatten()
+    }
 }
 
 /// Nobody could be looked at.

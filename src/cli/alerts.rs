@@ -20,7 +20,7 @@ use crate::store::reader::Reader;
 
 /// Show open alerts, who was told, and what is not sent yet
 ///
-/// From the state directory, as of the last second, also while a hotseat runs there.
+/// Whoever watches the state directory is asked; where nobody does its files are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print one JSON object
@@ -34,7 +34,10 @@ pub struct Args {
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let now = clock::now();
-    let board = past::board_at(cx, now, out)?;
+    let board = match past::watched(cx, None, out)? {
+        Some((board, _)) => Some(*board),
+        None => past::board_at(cx, now, out)?,
+    };
     let waiting = Reader::new(&cx.state_dir(), None).waiting().map_err(|error| {
         Failure::internal("could not read what is not sent yet")
             .caused_by(error)
@@ -73,6 +76,8 @@ struct AlertView {
     /// The key of the common cause that it is told with.
     told_with: Option<String>,
     acknowledged_by: Option<String>,
+    /// When the acknowledgement ends by itself.
+    acknowledged_until: Option<Timestamp>,
     /// What holds it back.
     held_back: Option<String>,
     /// Notifiers that have taken a message about it.
@@ -148,6 +153,7 @@ impl View {
             children: it.children().iter().map(name_of).collect(),
             told_with: it.common.clone(),
             acknowledged_by: it.acked.as_ref().map(|it| it.by.clone()),
+            acknowledged_until: it.acked.as_ref().and_then(|it| it.until),
             held_back: it.withheld.as_ref().map(|it| it.why.text()),
             told: it
                 .contacts
@@ -205,12 +211,10 @@ impl View {
             if !it.refused_by.is_empty() {
                 parts.push(format!("refused by {}, see below", it.refused_by.join(", ")));
             }
-            parts.extend(it.acknowledged_by.as_ref().map(|by| format!("acknowledged by {by}")));
-            let told = match &it.held_back {
-                Some(why) => format!("held back: {why}"),
-                None if parts.is_empty() => it.untold(),
-                None => parts.join(", "),
-            };
+            let until = it.acknowledged_until.map_or_else(String::new, |it| format!(" until {}", moment(it)));
+            parts.extend(it.acknowledged_by.as_ref().map(|by| format!("acknowledged by {by}{until}")));
+            parts.extend(it.held_back.as_ref().map(|why| format!("held back: {why}")));
+            let told = if parts.is_empty() { it.untold() } else { parts.join(", ") };
             let _ = writeln!(text, "          {told}");
             if !it.children.is_empty() {
                 let _ = writeln!(text, "          {}: {}", it.children.len(), it.children.join(", "));
@@ -310,5 +314,13 @@ mod tests {
         fold(Fact::Alert(AlertFact::Delivery(Box::new(news))));
         let text = View::new(now, &board, &[]).text(&TimeZone::UTC);
         assert!(text.contains("refused by hook, see below") && !text.contains("sending to"), "{text}");
+        // A silence hides neither whom it was offered to nor who has it.
+        let mut view = View::new(now, &board, &[]);
+        view.alerts[0].held_back = Some("silenced by `deploy`".into());
+        view.alerts[0].acknowledged_by = Some("alice".into());
+        view.alerts[0].acknowledged_until = Some(now);
+        let text = view.text(&TimeZone::UTC);
+        let said = "refused by hook, see below, acknowledged by alice until 08:00:00, held back: silenced by `deploy`";
+        assert!(text.contains(said), "{text}");
     }
 }

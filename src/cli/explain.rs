@@ -20,7 +20,7 @@ use crate::store::reader::Reader;
 /// Say why somebody was paged about a probe, or nobody
 ///
 /// Every outcome, threshold, dependency, silence, maintenance, page and attempt to deliver that led to it, in order
-/// of time. From the state directory, as of the last second, also while a hotseat runs there.
+/// of time. Whoever watches the state directory is asked; where nobody does, or with `--at`, its files are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the probe
@@ -41,6 +41,11 @@ pub struct Args {
 /// # Errors
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
+    if args.at.is_none()
+        && let Some((_, Some(explanation))) = past::watched(cx, Some(&args.name), out)?
+    {
+        return print(args, &explanation, out);
+    }
     let config = cx.load_usable(out)?;
     let (now, zone) = (clock::now(), clock::zone());
     let at = args.at.as_deref().map(|it| past::when("--at", it, now, &zone)).transpose()?.unwrap_or(now).min(now);
@@ -62,10 +67,14 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if let Err(error) = explain::complete(&mut explanation, &mut Reader::new(&cx.state_dir(), None)) {
         writeln!(out.stderr, "warning: older outcomes and attempts are missing: {error}")?;
     }
+    print(args, &explanation, out)
+}
+
+fn print(args: &Args, explanation: &Explanation, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     if args.json {
-        out.json(&explanation)?;
+        out.json(explanation)?;
     } else {
-        out.stdout.write_all(text(&explanation, now, &zone).as_bytes())?;
+        out.stdout.write_all(text(explanation, clock::now(), &clock::zone()).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,21 +1,57 @@
-//! What a command knows of alerts: the journal and the store of the state directory, also while a runtime holds it.
+//! What a command knows of alerts: what whoever watches the state directory says, else its journal and store.
 
 use std::io;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::agent::glance::{self, Seen, Unseen};
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::config::Config;
 use crate::domain::alert::AlertFact;
+use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::alert::quiet::Matcher;
 use crate::domain::board::Board;
+use crate::domain::ids::ProbeId;
 use crate::domain::query::time;
 use crate::runtime::journal;
 use crate::service::notify::asked::{self, Asked};
 use crate::store::file_system;
+
+/// What whoever watches knows, and why a probe was paged or not.
+pub(super) type Watched = (Box<Board>, Option<Explanation>);
+
+/// What whoever watches knows, and why a probe of a name was paged or not, where one is asked about; `None` when nobody
+/// watches, or with a warning when they cannot be asked.
+///
+/// # Errors
+/// When nothing can be asked at all, or stderr cannot be written.
+pub(super) fn watched(cx: &Context, explain: Option<&str>, out: &mut Output<'_>) -> Result<Option<Watched>, Failure> {
+    let asking = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("could not ask").caused_by(error))?;
+    let seen = asking.block_on(async {
+        let mut seen = glance::look(&cx.state_dir()).await?;
+        let probe = explain.map(|name| ProbeId::new(&seen.host, name)).filter(|it| seen.board.probes.get(it).is_some());
+        let explanation = match probe {
+            Some(probe) => seen.explain(ExplainRequest { probe, at: None }).await,
+            None => None,
+        };
+        let Seen { board, .. } = seen;
+        Ok((board, explanation))
+    });
+    match seen {
+        Ok(seen) => Ok(Some(seen)),
+        Err(Unseen::Nobody(_)) => Ok(None),
+        Err(Unseen::Failed(why)) => {
+            writeln!(out.stderr, "warning: whoever watches could not be asked, so the files are: {why}")?;
+            Ok(None)
+        }
+    }
+}
 
 /// The board at a time; `None` when no hotseat has written it down.
 ///

@@ -69,7 +69,11 @@ fn headline(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
     let why = clip(&item.why, WHY_MAX);
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let state = state(alert);
+    let is_flapping = alert.concern() == crate::domain::alert::Concern::Flapping;
     match item.action {
+        // That it comes and goes no more does not say that it is up.
+        Action::Resolve if item.is_unheard && is_flapping => format!("{name} was flapping for {lasted}, no longer"),
+        Action::Resolve if is_flapping => format!("{name} no longer flapping after {lasted}"),
         Action::Resolve if item.is_unheard => format!("{name} was {} for {lasted}, recovered", state.to_lowercase()),
         Action::Resolve => format!("{name} recovered after {lasted}"),
         Action::Acknowledge => {

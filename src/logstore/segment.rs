@@ -326,6 +326,15 @@ impl Segment {
         known > 0 && copy.metadata().is_ok_and(|it| it.size() >= known) && prints.hold(copy, known).unwrap_or(false)
     }
 
+    /// True when its file has all bytes of another one at its beginning: a copy, made before this one is emptied.
+    pub fn is_being_copied_to(&self, copy: &File) -> bool {
+        let (Some(file), Ok(copied)) = (self.its_file(), copy.metadata()) else { return false };
+        let size = copied.size();
+        size > 0
+            && file.metadata().is_ok_and(|it| it.size() >= size)
+            && Prints::of(copy, size).is_ok_and(|it| it.hold(file, size).unwrap_or(false))
+    }
+
     /// Looks at the file again.
     ///
     /// # Errors
@@ -336,9 +345,7 @@ impl Segment {
         let (known, size) = (self.file_bytes.load(Ordering::Acquire), metadata.size());
         let modified = modified_ms(&metadata);
         let is_same = size == known && modified == self.modified_ms.load(Ordering::Acquire);
-        // Written again to the same size within one tick of the file system's clock: only the bytes tell that, too.
-        let is_fresh = (crate::clock::now().as_millisecond() - modified).abs() < FRESH_MS;
-        if is_same && (!is_fresh || lock(&self.prints).hold(file, known)?) {
+        if is_same && (!is_fresh(modified) || lock(&self.prints).hold(file, known)?) {
             return Ok(if self.transcode()? { Change::Grew } else { Change::Same });
         }
         let mut prints = lock(&self.prints);
@@ -358,9 +365,9 @@ impl Segment {
             return Ok(Change::Recast);
         }
         *prints = fresh;
-        drop(prints);
         self.modified_ms.store(modified, Ordering::Release);
         self.file_bytes.store(size, Ordering::Release);
+        drop(prints);
         let grew = match &self.bytes {
             Bytes::File { skip, .. } => {
                 self.size_bytes.store(size.saturating_sub(*skip), Ordering::Release);
@@ -370,6 +377,27 @@ impl Segment {
             Bytes::Kernel { .. } | Bytes::Memory(_) => false,
         };
         Ok(if grew { Change::Grew } else { Change::Same })
+    }
+
+    /// True while the known bytes of its file are still there. They are gone when it was emptied since the last look,
+    /// which the next one will find; a file that does not answer says nothing about that.
+    pub fn is_intact(&self) -> bool {
+        let Bytes::File { file, .. } = &self.bytes else { return true };
+        // What is known changes under this lock.
+        let prints = lock(&self.prints);
+        let known = self.file_bytes.load(Ordering::Acquire);
+        let Ok(metadata) = file.metadata() else { return true };
+        let modified = modified_ms(&metadata);
+        if metadata.size() < known {
+            return false;
+        }
+        let is_untouched = modified == self.modified_ms.load(Ordering::Acquire) && !is_fresh(modified);
+        is_untouched || prints.hold(file, known).unwrap_or(true)
+    }
+
+    /// Says that what was read behind an offset was not met before it went.
+    pub fn read_only_to(&self, offset: u64) {
+        self.read_to.fetch_min(offset, Ordering::AcqRel);
     }
 
     /// Known bytes that nobody has read.
@@ -445,6 +473,10 @@ impl Segment {
         let filled = match &self.bytes {
             Bytes::File { file, skip, cr } => {
                 let filled = read_full(file, &mut buffer, start + skip)?;
+                // Asked behind the reading: what was emptied before that is not what stood there.
+                if !self.is_intact() {
+                    return Err(io::Error::other("the file was emptied while it was read"));
+                }
                 if *cr {
                     buffer[..filled].iter_mut().filter(|it| **it == b'\r').for_each(|it| *it = b'\n');
                 }
@@ -510,6 +542,12 @@ fn ends_lines_with_cr(file: &File, beginning: &[u8], size: u64) -> io::Result<bo
     // One at the very end may be the first half of CRLF.
     let inside = head.strip_suffix(b"\r").unwrap_or(&head);
     Ok(memchr::memchr(b'\n', &head).is_none() && memchr::memchr(b'\r', inside).is_some())
+}
+
+/// Written again to the same size within one tick of the file system's clock: only the bytes tell that of a file that
+/// was written at such a time, in ms.
+fn is_fresh(modified: i64) -> bool {
+    (crate::clock::now().as_millisecond() - modified).abs() < FRESH_MS
 }
 
 /// Bytes that tell what a file is: the longest mark.

@@ -22,7 +22,7 @@ use crate::logstore::place::{last_record, seek};
 use crate::logstore::present::Presenter;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::{self, Depth, Scan};
-use crate::logstore::source::{Part, Snapshot};
+use crate::logstore::source::{GapMark, Part, Snapshot};
 use crate::logstore::stream::growing::{is_same_record, length_on_disk, placed, whole_lines};
 use crate::logstore::stream::kept::Kept;
 use crate::logstore::walk::ahead::{Ahead, Closing};
@@ -326,7 +326,9 @@ impl<'e> Stream<'e> {
         let sources = self.engine.sources();
         let came: Vec<u64> = sources.iter().map(|it| it.bytes_came()).collect();
         sources.iter().for_each(|it| it.begin_taking());
-        self.pass(hold, take)?;
+        if !self.pass(hold, take)? {
+            return Ok(());
+        }
         for (source, came) in sources.iter().zip(came) {
             source.take_up_to(came);
             if self.lets_go {
@@ -365,10 +367,16 @@ impl<'e> Stream<'e> {
         Ok(())
     }
 
-    fn pass(&mut self, hold: Hold, take: &mut dyn Take) -> io::Result<()> {
+    /// Returns false when nothing was done: a file was emptied, and the look that is about to find that finds where
+    /// its bytes are now.
+    fn pass(&mut self, hold: Hold, take: &mut dyn Take) -> io::Result<bool> {
         let engine = self.engine;
         let inner = engine.inner();
         let mut snapshots = inner.snapshots(&[], &self.matcher);
+        let is_whole = |it: &Snapshot| it.parts.last().is_none_or(|part| part.segment.is_intact());
+        if hold != Hold::Nothing && !snapshots.iter().all(is_whole) {
+            return Ok(false);
+        }
         self.rescue(&snapshots, take)?;
         let whole = if hold == Hold::Nothing { Vec::new() } else { snapshots.clone() };
         if hold != Hold::Nothing {
@@ -409,6 +417,7 @@ impl<'e> Stream<'e> {
         }
         let mut limits = Vec::new();
         let mut walks = Vec::new();
+        let mut starts = vec![Place::START; snapshots.len()];
         for (index, snapshot) in snapshots.iter().enumerate() {
             let end = Place::end_of(snapshot);
             let limit = if holds[index] { last_record(&inner.reader, snapshot) } else { end };
@@ -423,6 +432,7 @@ impl<'e> Stream<'e> {
             }
             let walk = match (part, known) {
                 (Some(part), Some((_, offset))) => {
+                    starts[index] = Place { part, offset };
                     Walk::new(ground, snapshot, index, Place { part, offset }, Direction::Forward)
                 }
                 _ => {
@@ -433,6 +443,7 @@ impl<'e> Stream<'e> {
                     match snapshot.parts.iter().position(is_newer) {
                         Some(part) => {
                             let start = Place { part, offset: 0 };
+                            starts[index] = start;
                             Walk::new(ground, snapshot, index, start, Direction::Forward).from_the_edge()
                         }
                         None => Walk::new(ground, snapshot, index, end, Direction::Forward),
@@ -463,7 +474,7 @@ impl<'e> Stream<'e> {
             [only] if unit == BLOCK_BYTES && inner.threads > 1 => Some(Ahead::of(only)).filter(Ahead::is_long),
             _ => None,
         };
-        std::thread::scope(|scope| {
+        let emptied = std::thread::scope(|scope| {
             let help = Help { threads: inner.threads, stop: &never };
             let mut merge = Merge::new(walks, Direction::Forward).with_help(help);
             let _closing = ahead.as_ref().map(Closing);
@@ -471,11 +482,17 @@ impl<'e> Stream<'e> {
                 (1..inner.threads).for_each(|_| drop(scope.spawn(|| ahead.work())));
                 merge = merge.with_reading(ahead);
             }
-            self.meet(merge, &snapshots, (&limits, run_of.as_ref()), &matcher, take)
+            self.meet(merge, &snapshots, (&limits, run_of.as_ref(), hold), &matcher, take)
         })?;
+        for (index, place) in &emptied {
+            self.go_back(&snapshots[*index], starts[*index].max(*place));
+        }
+        let is_emptied = |index: usize| emptied.iter().any(|it| it.0 == index);
         if hold != Hold::Nothing {
             // A record that does not pass may do so with the lines that come.
-            let is_met = |(index, it): &(usize, &Snapshot)| !holds[*index] && it.store.is_none() && it.size_bytes() > 0;
+            let is_met = |(index, it): &(usize, &Snapshot)| {
+                !holds[*index] && !is_emptied(*index) && it.store.is_none() && it.size_bytes() > 0
+            };
             for (_, snapshot) in snapshots.iter().enumerate().filter(is_met) {
                 let last = last_record(&inner.reader, snapshot);
                 let id = &snapshot.source.id;
@@ -487,22 +504,23 @@ impl<'e> Stream<'e> {
                 }
             }
         }
-        for (index, whole) in whole.iter().enumerate() {
+        for (index, whole) in whole.iter().enumerate().filter(|it| !is_emptied(it.0)) {
             self.keep(whole, &snapshots[index], holds[index]);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Meets what several walks bring, up to a limit for each source that holds something back. What is of the source
-    /// `run_of` may come in runs.
+    /// `run_of` may come in runs. Returns the sources whose file was emptied meanwhile, and how far they were met.
     fn meet(
         &mut self,
         mut merge: Merge<'_>,
         snapshots: &[Snapshot],
-        (limits, run_of): (&[(Place, bool)], Option<&SourceId>),
+        (limits, run_of, hold): (&[(Place, bool)], Option<&SourceId>, Hold),
         matcher: &Matcher,
         take: &mut dyn Take,
-    ) -> io::Result<()> {
+    ) -> io::Result<Vec<(usize, Place)>> {
+        let mut emptied = Vec::new();
         let (look, tabs, columns) = (self.look, self.tabs, self.columns.clone());
         let presenter = || Presenter { snapshots, matcher, search: None, look, tabs, columns: &columns };
         loop {
@@ -516,7 +534,7 @@ impl<'e> Stream<'e> {
             let placed = match merge.step() {
                 Step::Item(placed) => placed,
                 Step::Pending => continue,
-                Step::End => return Ok(()),
+                Step::End => return Ok(emptied),
             };
             let (limit, holds) = limits[placed.source];
             match &placed.item {
@@ -559,6 +577,13 @@ impl<'e> Stream<'e> {
                         unfinished: false,
                         presenter: presenter(),
                     })?;
+                }
+                // The next look finds a copy of it, or says what is missing.
+                Item::Gap { mark: GapMark { kind: GapKind::Failed(_), .. }, place, .. }
+                    if hold != Hold::Nothing
+                        && snapshots[placed.source].parts.get(place.part).is_some_and(|it| !it.segment.is_intact()) =>
+                {
+                    emptied.push((placed.source, *place));
                 }
                 Item::Gap { .. } => {
                     take.met(&Met { placed, context: false, from_byte: 0, unfinished: false, presenter: presenter() })?

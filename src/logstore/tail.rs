@@ -188,8 +188,10 @@ impl FileTail {
     /// Goes on with a file whose known bytes are gone: in a copy of it, or with a gap that says what is missing.
     fn begin_again(&mut self, old: &Segment, unread_bytes: u64, now: Timestamp, look: &mut Look) -> io::Result<()> {
         let directory = self.directory.clone();
-        let between = self.between(|file| old.is_copied_in(file));
+        let mut between = self.between(|file| old.is_copied_in(file));
         if let Some(copy) = between.copy {
+            // What stands in the file now may have been copied as well already.
+            between.missed.pop_if(|it| old.is_being_copied_to(it));
             self.source.swap_newest(Segment::file_in(copy, old.number, &directory)?.in_place_of(old));
             self.push_missed(between.missed, now, look)?;
             self.rotated = between.rotated;

@@ -7,7 +7,7 @@ use crate::logstore::place::last_record;
 use crate::logstore::source::Snapshot;
 use crate::logstore::stream::growing::placed;
 use crate::logstore::stream::{Met, Stream, Take};
-use crate::logstore::walk::Found;
+use crate::logstore::walk::{Found, Place};
 
 /// The last records of a source.
 pub(super) struct Kept {
@@ -41,6 +41,22 @@ impl Stream<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Goes on from a place with a source whose file was emptied while it was met. What was kept of it before and stands
+    /// behind that place stays kept.
+    pub(super) fn go_back(&mut self, snapshot: &Snapshot, place: Place) {
+        let Some(part) = snapshot.parts.get(place.part) else { return };
+        let id = &snapshot.source.id;
+        self.met.insert(id.clone(), (part.segment.uid, place.offset));
+        self.keep_older(snapshot, place.part);
+        let mut read_to = place.offset;
+        if let Some(kept) = self.kept.get_mut(id).filter(|it| it.segment == part.segment.number) {
+            kept.records.retain(|(found, _)| found.place.offset >= place.offset);
+            let ends = kept.records.iter().map(|(found, _)| found.place.offset + found.length() as u64);
+            read_to = ends.max().unwrap_or(read_to);
+        }
+        part.segment.read_only_to(read_to);
     }
 
     /// Keeps what of a source was read and not handed over: the record that is held back, a line without its end.

@@ -18,6 +18,7 @@ use crate::logstore::engine::Engine;
 use crate::logstore::segment::Segment;
 use crate::logstore::source::{GapMark, Source};
 use crate::logstore::stream::{Hold, Met, Stream};
+use crate::logstore::walk::Item;
 
 const KEEP: &str = "2026-08-19T00:00:00Z INFO keep 1\n";
 
@@ -216,6 +217,132 @@ fn what_was_read_and_held_back_is_met_when_its_file_is_emptied() {
     check(&format!("{one}{two}"), &[one, two]);
     check(&format!("{one}{}", &two[..30]), &[one, &two[..30]]);
     check(&format!("{one}2026-08-19T00:00:02Z something else here\n"), &[one]);
+}
+
+/// Copies `a` to `a.1`, what stood there to `a.2`, and empties `a`, as logrotate does.
+fn copytruncate(bench: &Bench) {
+    for number in (1..5).rev() {
+        let name = |number: u32| bench.path(&format!("a.{number}"));
+        let _ = fs::rename(name(number), name(number + 1));
+    }
+    fs::copy(bench.path("a"), bench.path("a.1")).unwrap();
+    fs::OpenOptions::new().write(true).open(bench.path("a")).unwrap().set_len(0).unwrap();
+}
+
+/// Lines that pass, by their numbers.
+fn keeps(numbers: std::ops::Range<u32>) -> String {
+    numbers.map(|it| format!("2026-08-19T00:00:00Z INFO keep num={it}\n")).collect()
+}
+
+/// The numbers of lines that were met, and the rows of what is missing.
+fn follow(stream: &mut Stream<'_>, met: &mut (Vec<u32>, Vec<GapKind>), then: &mut dyn FnMut()) {
+    let mut take = |it: &Met<'_>| {
+        match &it.placed.item {
+            Item::Gap { mark, .. } => met.1.push(mark.kind.clone()),
+            Item::Record(_) => {
+                let text = String::from_utf8_lossy(it.bytes()).into_owned();
+                met.0.extend(text.lines().filter_map(|it| it.split("num=").nth(1)?.parse::<u32>().ok()));
+            }
+        }
+        then();
+        Ok(())
+    };
+    stream.advance(Hold::Record(Duration::MAX), &mut take).unwrap();
+}
+
+#[test]
+fn what_a_look_found_and_a_copy_holds_is_met_though_the_file_was_emptied_before_it_was_read() {
+    // Rotations between the look that finds lines and the pass that meets them, lines behind the last of them.
+    for (rotations, behind) in [(1, 2), (1, 400), (2, 2), (2, 400), (3, 2)] {
+        let mut bench = Bench::with("a", keeps(0..50).as_bytes());
+        let engine = bench.engine.clone();
+        let (mut stream, mut met) = (Stream::new(&engine, Matcher::default(), 0), (Vec::new(), Vec::new()));
+        follow(&mut stream, &mut met, &mut || ());
+        assert_eq!(met.0, (0..49).collect::<Vec<_>>());
+        let mut end = 80;
+        bench.append("a", keeps(50..end).as_bytes());
+        bench.look();
+        for _ in 0..rotations {
+            copytruncate(&bench);
+            bench.append("a", keeps(end..end + behind).as_bytes());
+            end += behind;
+        }
+        follow(&mut stream, &mut met, &mut || ());
+        for more in [0, 1, 1] {
+            bench.append("a", keeps(end..end + more).as_bytes());
+            end += more;
+            bench.look();
+            follow(&mut stream, &mut met, &mut || ());
+        }
+        assert_eq!(met.0, (0..end - 1).collect::<Vec<_>>(), "{rotations} rotations, {behind} lines");
+        assert!(met.1.iter().all(|it| *it == GapKind::Rotated), "{:?}", met.1);
+    }
+}
+
+#[test]
+fn a_file_that_is_emptied_while_it_is_met_is_met_on_in_its_copy() {
+    // Less than a block, which is read a page at a time by nobody but the pass.
+    for (lines, behind) in [(5_000, 3), (5_000, 8_000)] {
+        let mut bench = Bench::with("a", keeps(0..10).as_bytes());
+        let engine = bench.engine.clone();
+        let (mut stream, mut met) = (Stream::new(&engine, Matcher::default(), 0), (Vec::new(), Vec::new()));
+        follow(&mut stream, &mut met, &mut || ());
+        bench.append("a", keeps(10..lines).as_bytes());
+        bench.look();
+        let mut is_first = true;
+        follow(&mut stream, &mut met, &mut || {
+            if std::mem::take(&mut is_first) {
+                copytruncate(&bench);
+                bench.append("a", keeps(lines..lines + behind).as_bytes());
+            }
+        });
+        assert!(met.0.last().is_some_and(|it| *it < lines / 2), "not all of it was read before");
+        for _ in 0..2 {
+            bench.look();
+            follow(&mut stream, &mut met, &mut || ());
+        }
+        let expected: Vec<u32> = (0..lines + behind - 1).collect();
+        assert!(met.0 == expected, "{lines} lines, {behind} behind: {} met", met.0.len());
+        assert_eq!(met.1, [GapKind::Rotated]);
+    }
+}
+
+#[test]
+fn a_file_that_is_emptied_without_a_copy_says_how_much_was_not_read() {
+    let mut bench = Bench::with("a", keeps(0..50).as_bytes());
+    let engine = bench.engine.clone();
+    let (mut stream, mut met) = (Stream::new(&engine, Matcher::default(), 0), (Vec::new(), Vec::new()));
+    follow(&mut stream, &mut met, &mut || ());
+    bench.append("a", keeps(50..80).as_bytes());
+    bench.look();
+    fs::write(bench.path("a"), keeps(80..90)).unwrap();
+    follow(&mut stream, &mut met, &mut || ());
+    bench.look();
+    follow(&mut stream, &mut met, &mut || ());
+    // What was read of it and held back is met.
+    assert_eq!(met.0, (0..50).chain(80..89).collect::<Vec<_>>());
+    let unread = keeps(50..80).len() as u64;
+    let says = |it: &GapKind| matches!(it, GapKind::Truncated { unread_bytes, .. } if *unread_bytes == unread);
+    assert!(met.1.len() == 1 && says(&met.1[0]), "{unread}: {:?}", met.1);
+}
+
+#[test]
+fn a_copy_that_was_made_before_its_file_is_emptied_is_not_met_twice() {
+    let mut bench = Bench::with("a", keeps(0..50).as_bytes());
+    let engine = bench.engine.clone();
+    let (mut stream, mut met) = (Stream::new(&engine, Matcher::default(), 0), (Vec::new(), Vec::new()));
+    follow(&mut stream, &mut met, &mut || ());
+    copytruncate(&bench);
+    bench.append("a", keeps(50..60).as_bytes());
+    // The next rotation has come as far as its copy.
+    fs::rename(bench.path("a.1"), bench.path("a.2")).unwrap();
+    fs::copy(bench.path("a"), bench.path("a.1")).unwrap();
+    bench.look();
+    follow(&mut stream, &mut met, &mut || ());
+    bench.append("a", keeps(60..62).as_bytes());
+    bench.look();
+    follow(&mut stream, &mut met, &mut || ());
+    assert_eq!(met.0, (0..61).collect::<Vec<_>>());
 }
 
 /// A stream with an empty segment in memory.

@@ -35,7 +35,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Has whoever watches say why a probe was paged or not; `None` when no answer comes within [`DEADLINE`].
+    /// Has whoever watches say why a probe was paged or not; `None` when no answer comes in time.
     pub async fn explain(&mut self, request: ExplainRequest) -> Option<Explanation> {
         self.link.requests_tx.try_send(Request::Explain(request)).ok()?;
         let answer = async {

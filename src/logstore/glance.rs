@@ -451,6 +451,7 @@ mod tests {
     use super::*;
     use crate::logstore::record::{collect, collect_carefully, split, split_carefully};
     use crate::logstore::summary::Collector;
+    use crate::logstore::tests::hurt;
 
     /// A line of each format that the engine knows, and some that only look like one of them.
     const LINES: &[&str] = &[
@@ -539,16 +540,7 @@ mod tests {
             hurts in prop::collection::vec((0..2000_usize, 0..BITS.len(), 0..3_usize), 0..6),
             is_civil in any::<bool>(),
         ) {
-            let lines = chosen.iter().flat_map(|(line, times)| std::iter::repeat_n(LINES[*line], *times));
-            let mut text: String = lines.map(|it| format!("{it}\n")).collect();
-            for (at, bit, length) in hurts {
-                let at = at % text.len();
-                let end = (at + length).min(text.len());
-                text.replace_range(at..end, BITS[bit]);
-                if text.is_empty() {
-                    text.push('\n');
-                }
-            }
+            let text = hurt((LINES, &chosen), (BITS, &hurts));
             let zone = if is_civil { TimeZone::get("Asia/Shanghai").unwrap() } else { TimeZone::UTC };
             is_read_alike(&text, &zone)?;
         }

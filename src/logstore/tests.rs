@@ -28,6 +28,24 @@ mod growing;
 mod torture;
 mod ugly;
 
+/// Lines of a property test, each so many times, damaged: at a place, a bit of text in the place of so many bytes.
+pub(super) fn hurt(
+    (lines, chosen): (&[&str], &[(usize, usize)]),
+    (bits, hurts): (&[&str], &[(usize, usize, usize)]),
+) -> String {
+    let lines = chosen.iter().flat_map(|(line, times)| std::iter::repeat_n(lines[*line], *times));
+    let mut text: String = lines.map(|it| format!("{it}\n")).collect();
+    for (at, bit, length) in hurts {
+        let at = at % text.len();
+        let end = (at + length).min(text.len());
+        text.replace_range(at..end, bits[*bit]);
+        if text.is_empty() {
+            text.push('\n');
+        }
+    }
+    text
+}
+
 /// A directory of logs with an engine on them.
 struct Bench {
     directory: tempfile::TempDir,

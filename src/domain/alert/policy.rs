@@ -440,29 +440,13 @@ impl AlertBoard {
                 prints = common::prints(outcome);
             }
         }
+        let subject = Subject::Probe { probe: probe.clone(), concern: concern.concern };
         let alert = Alert {
-            key: key.clone(),
-            subject: Subject::Probe { probe: probe.clone(), concern: concern.concern },
-            since: concern.since.min(run.now),
-            opened: run.now,
-            ended: None,
             why,
-            severity,
             labels,
             prints,
             notify: state.setup.rules.notify.clone(),
-            common: None,
-            twin: None,
-            acked: None,
-            lapsed: None,
-            withheld: None,
-            released: None,
-            begun: None,
-            named: BTreeSet::new(),
-            climbed: BTreeMap::new(),
-            turns: BTreeMap::new(),
-            contacts: BTreeMap::new(),
-            wake: None,
+            ..Alert::new(key.clone(), subject, severity, concern.since.min(run.now), run.now)
         };
         let lead = SignedDuration::from_secs(run.now.duration_since(alert.since).as_secs());
         self.note(

@@ -226,6 +226,7 @@ mod tests {
     use crate::logstore::block::reader::BlockReader;
     use crate::logstore::block::{Detail, Times};
     use crate::logstore::segment::Segment;
+    use crate::logstore::tests::hurt;
 
     /// Lines of the layouts in which fields stand, and some that only look like one of them.
     const LINES: &[&str] = &[
@@ -291,16 +292,7 @@ mod tests {
             chosen in prop::collection::vec((0..LINES.len(), 1..4_usize), 1..12),
             hurts in prop::collection::vec((0..2000_usize, 0..BITS.len(), 0..3_usize), 0..5),
         ) {
-            let lines = chosen.iter().flat_map(|(line, times)| std::iter::repeat_n(LINES[*line], *times));
-            let mut text: String = lines.map(|it| format!("{it}\n")).collect();
-            for (at, bit, length) in hurts {
-                let at = at % text.len();
-                let end = (at + length).min(text.len());
-                text.replace_range(at..end, BITS[bit]);
-                if text.is_empty() {
-                    text.push('\n');
-                }
-            }
+            let text = hurt((LINES, &chosen), (BITS, &hurts));
             let segment = Segment::memory(0);
             segment.append(text.as_bytes(), Timestamp::UNIX_EPOCH);
             let reader = BlockReader::new(TimeZone::UTC);

@@ -187,7 +187,54 @@ pub struct Contact {
     pub taken: Option<Timestamp>,
 }
 
+impl Contact {
+    /// One that waits for its first message.
+    pub(super) fn new(person: Option<String>, because: String, now: Timestamp) -> Self {
+        Self {
+            person,
+            because,
+            stage: Stage::Waiting,
+            is_told: false,
+            last: now,
+            reminders: 0,
+            heard: 0,
+            pending: None,
+            reached: false,
+            relieved: false,
+            taken: None,
+        }
+    }
+}
+
 impl Alert {
+    /// One that nobody was told of yet.
+    pub(super) fn new(key: String, subject: Subject, severity: Severity, since: Timestamp, opened: Timestamp) -> Self {
+        Self {
+            key,
+            subject,
+            since,
+            opened,
+            ended: None,
+            why: String::new(),
+            severity,
+            labels: BTreeMap::new(),
+            prints: Vec::new(),
+            notify: Vec::new(),
+            common: None,
+            twin: None,
+            acked: None,
+            lapsed: None,
+            withheld: None,
+            released: None,
+            begun: None,
+            named: BTreeSet::new(),
+            climbed: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            contacts: BTreeMap::new(),
+            wake: None,
+        }
+    }
+
     /// The probe it is about; `None` for a common cause.
     pub fn probe(&self) -> Option<&ProbeId> {
         match &self.subject {

@@ -217,19 +217,10 @@ impl AlertBoard {
                 continue;
             }
             let (is_over, severity) = (alert.ended.is_some(), alert.severity);
-            let contact = Contact {
-                person: alert.contacts.get(name).and_then(|it| it.person.clone()),
-                because: format!("fallback: `{name}` did not take it: {error}"),
-                stage: if is_over { Stage::Ending } else { Stage::Waiting },
-                is_told: false,
-                last: run.now,
-                reminders: 0,
-                heard: 0,
-                pending: None,
-                reached: false,
-                relieved: false,
-                taken: None,
-            };
+            let person = alert.contacts.get(name).and_then(|it| it.person.clone());
+            let because = format!("fallback: `{name}` did not take it: {error}");
+            let stage = if is_over { Stage::Ending } else { Stage::Waiting };
+            let contact = Contact { stage, ..Contact::new(person, because, run.now) };
             alert.contacts.insert(next.name.clone(), contact);
             run.keep(Row::Alert(key.clone()));
             let action = if is_over { Action::Resolve } else { Action::Trigger };

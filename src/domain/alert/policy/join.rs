@@ -1,6 +1,6 @@
 //! Puts alerts with a common cause together: one alert that names the cause, told instead of its parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -45,30 +45,9 @@ impl AlertBoard {
         self.commons = self.commons.max(self.numbers_from) + 1;
         run.keep(Row::Commons);
         let common = format!("{host}/{}/{}", print.slug(), self.commons);
-        let alert = Alert {
-            key: common.clone(),
-            subject: Subject::Common { print, children: Vec::new() },
-            since: children.iter().map(|it| it.since).min().unwrap_or(run.now),
-            opened: run.now,
-            ended: None,
-            why: String::new(),
-            severity: alert.severity,
-            labels: BTreeMap::new(),
-            prints: Vec::new(),
-            notify: Vec::new(),
-            common: None,
-            twin: None,
-            acked: None,
-            lapsed: None,
-            withheld: None,
-            released: None,
-            begun: None,
-            named: BTreeSet::new(),
-            climbed: BTreeMap::new(),
-            turns: BTreeMap::new(),
-            contacts: BTreeMap::new(),
-            wake: None,
-        };
+        let subject = Subject::Common { print, children: Vec::new() };
+        let since = children.iter().map(|it| it.since).min().unwrap_or(run.now);
+        let alert = Alert::new(common.clone(), subject, alert.severity, since, run.now);
         self.alerts.insert(common.clone(), alert);
         self.join(run, &common, &keys);
     }

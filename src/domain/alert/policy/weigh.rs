@@ -180,20 +180,7 @@ impl AlertBoard {
                 notes.push(("rule", format!("`{name}` is told from {least} on, this is {}", alert.severity.word())));
                 continue;
             }
-            let contact = Contact {
-                person: target.person,
-                because: target.because,
-                stage: Stage::Waiting,
-                is_told: false,
-                last: now,
-                reminders: 0,
-                heard: 0,
-                pending: None,
-                reached: false,
-                relieved: false,
-                taken: None,
-            };
-            alert.contacts.insert(target.notifier, contact);
+            alert.contacts.insert(target.notifier, Contact::new(target.person, target.because, now));
         }
     }
 

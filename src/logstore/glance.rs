@@ -18,6 +18,10 @@ const MAX_MIDDLE_BYTES: usize = 32;
 const CLIENT_BYTES: usize = 64;
 /// JSON heads that are known at a time, one for each level of a logger that writes it first.
 const MAX_OBJECTS: usize = 8;
+/// The same of lines of `key=value`.
+const MAX_PAIRS: usize = 8;
+/// Bytes before the time of a line of `key=value`: a level and its key fit.
+const PAIRS_BYTES: usize = 32;
 /// Nanoseconds of a second.
 const NANOS: i64 = 1_000_000_000;
 /// Places for level words, a power of two.
@@ -58,6 +62,13 @@ pub struct Layouts {
     /// The object of the last line.
     last: usize,
     words: Words,
+    /// Lines of `key=value`.
+    logfmt: Option<Hour>,
+    pairs: Vec<Pairs>,
+    /// The pairs of the last line.
+    last_pairs: usize,
+    /// Their level words, which are looked at in another way.
+    pair_words: Words,
 }
 
 /// An hour as it is written, and what stands behind the seconds.
@@ -101,6 +112,15 @@ struct Object {
     place: Place,
 }
 
+/// What lines of `key=value` begin with.
+#[derive(Debug)]
+struct Pairs {
+    /// Up to the time, a quote included.
+    lead: Vec<u8>,
+    /// The level, when its key stands there.
+    level: Option<Option<Level>>,
+}
+
 /// Where a JSON line says its level.
 #[derive(Debug)]
 enum Place {
@@ -125,10 +145,12 @@ impl Layouts {
                 Some(hour) if line.get(4) != Some(&b'-') => glance_at_access(hour, line)?,
                 _ => self.glance_at_text(line)?,
             },
+            b'a'..=b'z' => self.glance_at_pairs(line)?,
             _ => return None,
         };
-        // What follows may be the trace of a crash, which says more than the line.
-        if line.get(length).is_some_and(|next| trace::may_begin(*next)) {
+        // What follows may be the trace of a crash, which says more than the line. No trace begins with a key.
+        let may_be_trace = line.get(length).is_some_and(|next| trace::may_begin(*next));
+        if may_be_trace && !self.pairs.get(self.last_pairs).is_some_and(|it| line[length..].starts_with(&it.lead)) {
             return None;
         }
         (length as u64 <= LINE_BYTES).then_some(Glance { second, level, end: start + length })
@@ -144,6 +166,7 @@ impl Layouts {
                 Some(hour) if line.get(4) != Some(&b'-') => clock_of_access(hour, line)?,
                 _ => (0, self.clock_of_text(line)?),
             },
+            b'a'..=b'z' => self.clock_of_pairs(line)?,
             _ => return None,
         };
         let stamp_end = open + clock.end;
@@ -166,11 +189,7 @@ impl Layouts {
     }
 
     fn clock_of_text(&self, line: &[u8]) -> Option<Clock> {
-        let clock = self.text.as_ref()?.read(line)?;
-        // PostgreSQL goes on with a message in lines with a time of their own.
-        let near = line.get(clock.end..)?.first_chunk::<16>()?;
-        let is_number = |it: &[u8]| (it[0] == b'[') & it[1].is_ascii_digit();
-        (!near.windows(2).fold(false, |any, it| any | is_number(it))).then_some(clock)
+        self.text.as_ref()?.read(line).filter(|it| !may_be_postgres(line, it.end))
     }
 
     fn glance_at_text(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
@@ -205,6 +224,41 @@ impl Layouts {
         Some((second, level, lead + end + line_end(rest)?))
     }
 
+    /// Where the time begins in a line of `key=value`, and the time. The pairs are the last ones then.
+    fn clock_of_pairs(&mut self, line: &[u8]) -> Option<(usize, Clock)> {
+        let hour = self.logfmt.as_ref()?;
+        let is_one = |it: &Pairs| line.starts_with(&it.lead);
+        if !self.pairs.get(self.last_pairs).is_some_and(is_one) {
+            self.last_pairs = self.pairs.iter().position(is_one)?;
+        }
+        let lead = self.pairs[self.last_pairs].lead.len();
+        let clock = hour.read(&line[lead..])?;
+        (!may_be_postgres(line, lead + clock.end)).then_some((lead, clock))
+    }
+
+    fn glance_at_pairs(&mut self, line: &[u8]) -> Option<(i64, Option<Level>, usize)> {
+        let (lead, Clock { second, end, .. }) = self.clock_of_pairs(line)?;
+        let stamp_end = lead + end;
+        let rest = &line[stamp_end..];
+        // A level in capitals right behind the time goes first, and a bracket begins something else.
+        if !matches!(rest, [b'"', ..] | [b' ', b'a'..=b'z', ..]) {
+            return None;
+        }
+        let length = stamp_end + memchr::memchr2(b'\n', ESCAPE, rest)?;
+        if line[length] != b'\n' {
+            return None;
+        }
+        let level = match self.pairs[self.last_pairs].level {
+            Some(level) => level,
+            None => {
+                let head = level::head(&line[..length], stamp_end);
+                let value = &head[level::in_pairs(head)?..];
+                Some(self.pair_words.find(value.first_chunk()?, || level::unquoted(value))?)
+            }
+        };
+        Some((second, level, length + 1))
+    }
+
     /// Keeps how a line was read.
     pub fn learn(&mut self, line: &[u8], stamp: &Stamp, reader: &StampReader) {
         if !reader.is_plain() || stamp.range.is_empty() {
@@ -224,8 +278,31 @@ impl Layouts {
             b'0'..=b'9' if line[..stamp.range.start].ends_with(b"[") => {
                 self.access = hour().filter(|it| it.length == DAY_FIRST_BYTES).or(self.access);
             }
+            b'a'..=b'z' => {
+                if let Some(hour) = hour() {
+                    self.logfmt = Some(hour);
+                    self.learn_pairs(&line[..stamp.range.start]);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Keeps what stands before a time behind its key.
+    fn learn_pairs(&mut self, lead: &[u8]) {
+        let is_name = |it: &u8| it.is_ascii_alphanumeric() || *it == b'_';
+        // A trace or a continuation begins otherwise.
+        let first = lead.iter().position(|it| !is_name(it)).map(|it| lead[it]);
+        let is_key = first == Some(b'=') && (lead.ends_with(b"=") || lead.ends_with(b"=\""));
+        let is_plain = |it: &u8| !matches!(it, b'[' | b'\n' | &ESCAPE);
+        if !is_key || lead.len() > PAIRS_BYTES || !lead.iter().all(is_plain) {
+            return;
+        }
+        if self.pairs.len() >= MAX_PAIRS || self.pairs.iter().any(|it| it.lead == lead) {
+            return;
+        }
+        let level = level::in_pairs(lead).map(|at| Some(level::unquoted(&lead[at..])?.0));
+        self.pairs.push(Pairs { lead: lead.to_vec(), level });
     }
 
     fn learn_object(&mut self, line: &[u8], stamp: &Stamp, reader: &StampReader) {
@@ -308,6 +385,15 @@ fn client_length(line: &[u8]) -> Option<usize> {
     let open = memchr::memchr(b'[', &line[..line.len().min(CLIENT_BYTES)])?;
     let is_plain = |byte: &u8| !matches!(byte, b':' | b'=' | b'\n' | &ESCAPE);
     (open >= b"1.1.1.1".len() && line[..open].iter().all(is_plain)).then_some(open)
+}
+
+/// PostgreSQL goes on with a message in lines with a time of their own. Also true where too little of the line is left
+/// to tell.
+#[inline]
+fn may_be_postgres(line: &[u8], stamp_end: usize) -> bool {
+    let Some(near) = line.get(stamp_end..).and_then(|it| it.first_chunk::<16>()) else { return true };
+    let is_number = |it: &[u8]| (it[0] == b'[') & it[1].is_ascii_digit();
+    near.windows(2).fold(false, |any, it| any | is_number(it))
 }
 
 /// Where a line ends, line end included.
@@ -502,6 +588,18 @@ mod tests {
         "812:M 22 Nov 2026 10:20:31.123 # redis",
         "ts=2026-11-22T10:20:31Z level=error msg=logfmt",
         "level=warn ts=2026-11-22T10:20:31Z msg=logfmt",
+        "level=info ts=2026-11-22T10:20:31Z msg=logfmt",
+        "level=info ts=2026-11-22T10:20:31Z ERROR level=info msg=capitals",
+        "ts=2026-11-22T10:20:31Z caller=a.go:1 level=error msg=logfmt",
+        "ts=2026-11-22T10:20:31Z caller=a.go:1 level=critical msg=logfmt",
+        "ts=2026-11-22T10:20:31Z level=notalevel msg=logfmt",
+        "ts=2026-11-22T10:20:31Z level=\"warn\" msg=\"\x1b[31mred\"",
+        "ts=2026-11-22T10:20:31Z msg=\"no level\" error=lost",
+        "time=\"2026-11-22T10:20:31+08:00\" level=warning msg=logrus",
+        "time=2026-11-22T10:20:31.123+08:00 level=INFO msg=slog",
+        "time=2026-11-22T10:20:31.123+08:00 level=ERROR msg=\"a long text behind which a level comes too late to be seen, as it is that of another one\" lvl=warn",
+        "thread 'main' panicked at src/main.rs:2:5:",
+        "panic: runtime error",
         "1795342831 ERROR epoch",
         "ERROR:root:python without a time",
         "    at a.b.c(D.java:1)",
@@ -553,6 +651,26 @@ mod tests {
             (LINES[0], "2026-11-22T10:59:01.007Z ERROR [b] x\n", Level::Error),
             (LINES[4], "2026-11-22 10:59:01,007 ERROR b x\n", Level::Error),
             (LINES[17], "{\"level\":\"info\",\"time\":\"2026-11-22T10:59:01.007Z\"}\n", Level::Info),
+            (
+                "ts=2026-11-22T10:20:31Z level=info a=b\n",
+                "ts=2026-11-22T10:59:01Z level=error msg=\"x\"\n",
+                Level::Error,
+            ),
+            (
+                "ts=2026-11-22T10:20:31Z a=b level=info\n",
+                "ts=2026-11-22T10:59:01Z caller=x.go level=warn msg=\"x\"\n",
+                Level::Warn,
+            ),
+            (
+                "level=info ts=2026-11-22T10:20:31Z a=b\n",
+                "level=info ts=2026-11-22T10:59:01Z msg=\"x\" level=warn\n",
+                Level::Info,
+            ),
+            (
+                "time=\"2026-11-22T10:20:31Z\" level=info\n",
+                "time=\"2026-11-22T10:59:01Z\" level=warning msg=\"x\"\n",
+                Level::Warn,
+            ),
             (LINES[20], "{\"ts\":\"2026-11-22T10:59:01.007Z\",\"level\":\"error\",\"a\":1}\n", Level::Error),
             (LINES[31], "172.16.0.9 - - [22/Nov/2026:10:59:01 +0000] \"GET /\" 404 1\n", Level::Warn),
         ];

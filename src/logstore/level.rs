@@ -85,7 +85,7 @@ pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
     if let Some(level) = of_leading(line, stamp_end) {
         return Some(level);
     }
-    let head = &line[..line.len().min(stamp_end + LEVEL_BYTES)];
+    let head = head(line, stamp_end);
     if memchr::memchr(ESCAPE, head).is_some()
         && let Some((clean, stamp_end)) = without_colours(line, stamp_end)
     {
@@ -103,10 +103,26 @@ pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
             }
         }
     }
-    if let Some(at) = logfmt_value(head, &[b"level=", b"lvl=", b"severity=", b"loglevel="]) {
+    if let Some(at) = in_pairs(head) {
         return of_word(word(&head[at..]));
     }
     of_body(line, stamp_end).unwrap_or_else(|| of_text(head, stamp_end))
+}
+
+/// What of a line is read for its level.
+pub(super) fn head(line: &[u8], stamp_end: usize) -> &[u8] {
+    &line[..line.len().min(stamp_end + LEVEL_BYTES)]
+}
+
+/// Where the value of a level begins in `key=value` text.
+pub(super) fn in_pairs(head: &[u8]) -> Option<usize> {
+    logfmt_value(head, &[b"level=", b"lvl=", b"severity=", b"loglevel="])
+}
+
+/// The level of such a value, and how many bytes say so: those up to what ends the word, which is included.
+pub(super) fn unquoted(value: &[u8]) -> Option<(Level, usize)> {
+    let word = word(value);
+    Some((of_word(word)?, word.len() + 1))
 }
 
 /// A line's text without colours, and where its timestamp ends there. `None` when it has none.

@@ -55,7 +55,7 @@ impl Grouping {
         Self { stamped, plain, before }
     }
 
-    /// Takes a line that ends at `end`, begins with a digit or a brace and has a timestamp: it begins a record.
+    /// Takes a line that ends at `end`, begins with a digit, a brace or a key, and has a timestamp: it begins a record.
     pub fn begins_stamped(&mut self, end: u64) {
         let [before, _] = self.before;
         self.before = [Shape::default(), before];

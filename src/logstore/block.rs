@@ -3,6 +3,7 @@
 //! A block owns the records that begin in it. Where the first of them begins is worked out by looking
 //! back as far as the grouping rule does, so a block can be read without the ones before it.
 
+mod mesh;
 pub mod reader;
 mod region;
 mod sieve;
@@ -21,6 +22,7 @@ use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
 use crate::logstore::block::sieve::Sieve;
 use crate::logstore::format::text::is_end_of;
 use crate::logstore::format::{Reading, fields};
+use crate::logstore::glance::Layouts;
 use crate::logstore::level;
 use crate::logstore::record::{LINE_BYTES, NO_TIME, Reach, Span, collect, count_records, floor_second, offset, split};
 use crate::logstore::stamp::StampReader;
@@ -205,7 +207,7 @@ impl Block {
         arrival: &dyn Fn(u64) -> Timestamp,
         collector: &mut Collector,
     ) -> Option<Summary> {
-        let mut reader = self.stamp_reader();
+        let mut reader = NearReader::of(self);
         let mut hits = Hits::default();
         for start in starts {
             let start = *start as usize;
@@ -287,7 +289,7 @@ impl Block {
         let is_lone = matcher.only_lead().is_some();
         // Other conditions may be about the time.
         let times = if is_lone { times } else { Times::Read };
-        let mut reader = self.stamp_reader();
+        let mut reader = NearReader::of(self);
         let mut hits = Hits::default();
         // Where matches are dense the next one mostly stands in the line that ended the record of the last.
         let (mut at, mut last, mut stamped) = (0, None, None);
@@ -355,9 +357,9 @@ impl Block {
 
     /// Where the nearest line with a timestamp begins: the line `start..end`, or one that it continues as so
     /// many lines behind it.
-    fn stamped_line_of(&self, start: usize, end: usize, reader: &mut StampReader) -> Option<(usize, u32)> {
+    fn stamped_line_of(&self, start: usize, end: usize, reader: &mut NearReader) -> Option<(usize, u32)> {
         let (mut line, mut line_end, mut lines) = (start, end, 0);
-        while !reader.has_stamp(&self.bytes[line..line_end]) {
+        while !reader.has_stamp(&self.bytes, line..line_end) {
             line_end = line.checked_sub(1)?;
             line = memchr::memrchr(b'\n', &self.bytes[..line_end]).map_or(0, |it| it + 1);
             lines += 1;
@@ -375,22 +377,21 @@ impl Block {
         mut lines: u32,
         end: usize,
         times: Times,
-        reader: &mut StampReader,
+        reader: &mut NearReader,
     ) -> Option<Span> {
         let line_end = |at: usize| memchr::memchr(b'\n', &self.bytes[at..]).map_or(self.bytes.len(), |it| at + it);
         let first_end = line_end(start);
         let (nanos, stamp_end) = match times {
             Times::Read => {
-                let stamp = reader.read(&self.bytes[start..first_end])?;
-                let nanos = i64::try_from(stamp.time?.as_nanosecond()).ok()?;
-                (nanos, u16::try_from(stamp.range.end).unwrap_or(0))
+                let (nanos, stamp_end) = reader.read(&self.bytes, start..first_end)?;
+                (nanos, u16::try_from(stamp_end).unwrap_or(0))
             }
             Times::Skipped => (NO_TIME, 0),
         };
         let mut at = end + 1;
         while at < self.bytes.len() {
             let end = line_end(at);
-            if reader.has_stamp(&self.bytes[at..end]) {
+            if reader.has_stamp(&self.bytes, at..end) {
                 break;
             }
             lines += 1;
@@ -472,6 +473,35 @@ impl Finder<'_> {
             Self::Lead(pattern) => pattern.find_at(bytes, at),
             Self::Sieve(sieve) => sieve.find_at(bytes, at),
         }
+    }
+}
+
+/// Reads the timestamps of lines here and there in a block, at a glance where they are laid out alike.
+struct NearReader {
+    reader: StampReader,
+    layouts: Layouts,
+}
+
+impl NearReader {
+    fn of(block: &Block) -> Self {
+        Self { reader: block.stamp_reader(), layouts: Layouts::default() }
+    }
+
+    fn has_stamp(&mut self, bytes: &[u8], line: Range<usize>) -> bool {
+        // What begins with its time is told sooner without it.
+        let is_early = bytes.get(line.start..line.start + 5).is_some_and(|it| it[0].is_ascii_digit() && it[4] == b'-');
+        (!is_early && self.layouts.moment(bytes, line.start).is_some()) || self.reader.has_stamp(&bytes[line])
+    }
+
+    /// The time of a line, in nanoseconds since the epoch, and where that ends in it.
+    fn read(&mut self, bytes: &[u8], line: Range<usize>) -> Option<(i64, usize)> {
+        if let Some(seen) = self.layouts.moment(bytes, line.start) {
+            return Some((seen.nanos, seen.stamp_end));
+        }
+        let line = &bytes[line];
+        let stamp = self.reader.read(line)?;
+        self.layouts.learn(line, &stamp, &self.reader);
+        Some((i64::try_from(stamp.time?.as_nanosecond()).ok()?, stamp.range.end))
     }
 }
 

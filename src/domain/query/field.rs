@@ -178,6 +178,19 @@ impl FieldTest {
         self.name.rsplit('.').next().filter(|it| it.len() > 1)
     }
 
+    /// A digit such that no value of at most three bytes that begins with it, or with a lesser one, passes, and none that
+    /// begins with a minus. `None` when there is none.
+    pub fn low_digit(&self) -> Option<u8> {
+        let number = self.number.filter(|it| it.unit.is_none())?.number;
+        // The greatest of three bytes is that of three digits: `0.5` and `1k` compare as less than `199`.
+        let fails = |digit: &u8| match self.sign {
+            FieldSign::AtLeast => f64::from(*digit) * 100.0 + 99.0 < number,
+            FieldSign::More => f64::from(*digit) * 100.0 + 99.0 <= number,
+            _ => false,
+        };
+        (0..=9).take_while(fails).last()
+    }
+
     /// The end of the name, which the bytes of every passing record hold when its format writes names.
     pub fn name_literal(&self) -> Option<&str> {
         if matches!(self.sign, FieldSign::IsNot | FieldSign::MatchesNot) || is_positional(&self.name) {
@@ -424,6 +437,37 @@ fn is_computed(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_short_value_up_to_the_low_digit_passes() {
+        let test = |sign, value: &str| FieldTest::new("status", sign, value).unwrap();
+        for (sign, value, expected) in [
+            (FieldSign::AtLeast, "500", Some(4)),
+            (FieldSign::AtLeast, "499", Some(3)),
+            (FieldSign::More, "499", Some(4)),
+            (FieldSign::More, "399.5", Some(3)),
+            (FieldSign::AtLeast, "99", None),
+            (FieldSign::More, "99", Some(0)),
+            (FieldSign::AtLeast, "-5", None),
+            (FieldSign::AtLeast, "500ms", None),
+            (FieldSign::AtLeast, "abc", None),
+            (FieldSign::Less, "500", None),
+            (FieldSign::Is, "500", None),
+        ] {
+            let test = test(sign, value);
+            assert_eq!(test.low_digit(), expected, "{sign:?} {value}");
+            let Some(low) = expected else { continue };
+            let bytes = || (0x20..0x7f_u8).chain([b'-', 0xb5]);
+            for first in (b'0'..=b'0' + low).chain([b'-']) {
+                for (second, third) in bytes().flat_map(|a| bytes().map(move |b| (a, b))) {
+                    for length in 1..=3 {
+                        let value = &[first, second, third][..length];
+                        assert!(!test.passes(Some(value)), "{value:?}");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn numbers_compare_as_numbers_and_text_as_text() {

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::domain::query::field::{FieldTest, is_positional};
 use crate::domain::query::matcher::Pattern;
+use crate::logstore::block::mesh::{Mesh, WIDTH};
 use crate::logstore::format::{Format, text};
 use crate::logstore::glance::Layouts;
 use crate::logstore::stamp::StampReader;
@@ -24,6 +25,8 @@ pub(super) struct Sieve<'m> {
     name: &'m Pattern,
     is_positional: bool,
     is_status: bool,
+    /// Passes over what can not pass.
+    mesh: Option<Mesh>,
     /// A line of HAProxy behind a header of syslog may stand in the block; nothing before it was looked for.
     has_haproxy: Option<bool>,
     layouts: Layouts,
@@ -44,6 +47,7 @@ impl<'m> Sieve<'m> {
             name,
             is_positional: is_positional(&test.name),
             is_status: test.name.eq_ignore_ascii_case("status"),
+            mesh: test.sieve_name().and_then(|it| Mesh::new(test, it)),
             has_haproxy: None,
             layouts: Layouts::default(),
             reader,
@@ -93,6 +97,9 @@ impl<'m> Sieve<'m> {
 
     fn next_named(&mut self, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
         loop {
+            if let Some(mesh) = &self.mesh {
+                at = mesh.next_named(bytes, at)?;
+            }
             let hit = self.name.find_at(bytes, at)?;
             if self.passes_behind(bytes, hit.end) != Some(false) {
                 return Some(hit);
@@ -149,8 +156,27 @@ impl<'m> Sieve<'m> {
         (bytes[end] == b'"').then(|| self.passes(&bytes[at..end]))
     }
 
+    /// The next line that may pass by what stands in its place.
     fn next_placed(&mut self, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
-        while at < bytes.len() {
+        if !self.is_status || self.mesh.is_none() || self.has_haproxy(bytes) {
+            return self.next_placed_before(bytes, at, bytes.len());
+        }
+        while let Some(near) = self.mesh.as_ref().and_then(|it| it.next_status(bytes, at)) {
+            at = memchr::memrchr(b'\n', &bytes[at..near]).map_or(at, |it| at + it + 1);
+            let behind = near + WIDTH;
+            if let Some(found) = self.next_placed_before(bytes, at, behind) {
+                return Some(found);
+            }
+            // Of the line that goes on behind them all was looked at.
+            let rest = bytes.get(behind - 1..)?;
+            at = behind + memchr::memchr(b'\n', rest)?;
+        }
+        None
+    }
+
+    /// The next line that may pass, of those that begin before `until`.
+    fn next_placed_before(&mut self, bytes: &[u8], mut at: usize, until: usize) -> Option<Range<usize>> {
+        while at < until.min(bytes.len()) {
             if self.is_status
                 && let Some((status, end)) = self.layouts.status(bytes, at)
             {
@@ -170,10 +196,13 @@ impl<'m> Sieve<'m> {
         None
     }
 
+    fn has_haproxy(&mut self, bytes: &[u8]) -> bool {
+        *self.has_haproxy.get_or_insert_with(|| memchr::memmem::find(bytes, b"haproxy").is_some())
+    }
+
     fn may_pass_by_place(&mut self, bytes: &[u8], at: usize, end: usize) -> bool {
         let line = &bytes[at..end];
-        let has_haproxy = || memchr::memmem::find(bytes, b"haproxy").is_some();
-        let has_haproxy = !self.is_status || *self.has_haproxy.get_or_insert_with(has_haproxy);
+        let has_haproxy = !self.is_status || self.has_haproxy(bytes);
         if !has_haproxy && memchr::memchr2(b']', b'}', line).is_none() {
             return false;
         }
@@ -261,6 +290,14 @@ mod tests {
         "[Sun Nov 22 10:20:31.123 2026] [core:error] [pid 9] AH1: x",
         "E1122 10:20:31.123456       1 main.go:10] \"klog\" status=\"500\"",
         "ts=2026-11-22T10:20:31Z status=500 took_ms=\"77\" msg=logfmt",
+        "ts=2026-11-22T10:20:31Z status=200 took_ms=77 msg=logfmt",
+        "ts=2026-11-22T10:20:31Z status=4e3 Status=2000 took_ms=7.5e1 STATUS=503",
+        "10.0.0.1 - - [22/Nov/2026:10:20:31 +0000] \"GET / HTTP/1.1\" 2000 7 \"-\" \"x\"",
+        "10.0.0.1 - - [22/Nov/2026:10:20:31 +0000] \"GET / HTTP/1.1\"503 7 \"-\" \"x\"",
+        "10.0.0.1 - - [22/Nov/2026:10:20:31 +0000] \"GET / HTTP/1.1\"\t+502 7 \"-\" \"x\"",
+        "10.0.0.1 - - [22/Nov/2026:10:20:31 +0000] \"GET / HTTP/1.1\" 200 7 \"-\" \"x\" {\"status\":504}",
+        "Nov 22 10:20:31 host haproxy[12]: 10.0.0.1:41 [22/Nov/2026:10:20:31.123] f b/s 1/2/3/4/5 503 1 - - ---- 1/1",
+        "2026-11-22T10:20:30.123Z stdout F {\"log\":\"{\\\"status\\\":500}\"}",
         "status=500 without a time",
         "# Time: 2026-11-22T10:20:31Z",
         "# Query_time: 0.5  Rows_sent: 500",
@@ -269,6 +306,9 @@ mod tests {
     ];
     const QUERIES: &[&str] = &[
         "status>=500",
+        "status>499",
+        "status>=502",
+        "status>=1000",
         "status<300",
         "status=~\"^50\"",
         "http.status>=503",

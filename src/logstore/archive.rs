@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::domain::format;
 use crate::logstore::segment::lock;
 use crate::logstore::spool::Spool;
-use crate::logstore::transcode::TextStream;
+use crate::logstore::transcode::{TextReader, TextStream};
 
 /// Archives unpacked at a time: two cores, and the screen has the rest.
 const MAX_WORKERS: usize = 2;
@@ -99,7 +99,8 @@ impl Packing {
     }
 }
 
-/// Reads a stream as what is packed in it, told by its first bytes as of a file, or as it is. Says whether it is packed.
+/// Reads a stream as the text of what is packed in it, told by its first bytes as of a file, or of what it is. Says
+/// whether it is packed.
 ///
 /// # Errors
 /// When it can not be read.
@@ -117,8 +118,8 @@ pub fn unpacking<'r>(mut stream: impl Read + 'r) -> io::Result<(Box<dyn Read + '
     let packing = Packing::of(&beginning);
     let stream = io::Cursor::new(beginning).chain(stream);
     Ok(match packing {
-        Some(packing) => (packing.reader(stream)?, true),
-        None => (Box::new(stream), false),
+        Some(packing) => (Box::new(TextReader::new(packing.reader(stream)?)), true),
+        None => (Box::new(TextReader::new(stream)), false),
     })
 }
 

@@ -20,7 +20,7 @@ use crate::logstore::format::Reading;
 use crate::logstore::packed::PackedText;
 use crate::logstore::segment::bytes::{bytes_at, copy_from, is_kernel_file, modified_ms, read_full, read_kernel_file};
 use crate::logstore::spool::Lease;
-use crate::logstore::transcode::{ByteOrder, UTF8_MARK, Utf16, utf16_of};
+use crate::logstore::transcode::{SIGN_BYTES, UTF8_MARK, Utf16, Wide, utf16_of};
 
 /// Bytes of a file's beginning that tell it from another with the same inode.
 pub const FINGERPRINT_BYTES: usize = 256;
@@ -147,7 +147,7 @@ impl Segment {
         let prints = Prints::of(&file, size)?;
         let skip = if prints.beginning.starts_with(UTF8_MARK) { UTF8_MARK.len() as u64 } else { 0 };
         let bytes = match utf16_of(&prints.beginning) {
-            Some(order) => Bytes::Utf16(Box::new(Transcoded::new(file, size, order, directory)?)),
+            Some(wide) => Bytes::Utf16(Box::new(Transcoded::new(file, size, wide, directory)?)),
             None if KERNEL_FILE_SIZES.contains(&size) && is_kernel_file(&file) => {
                 let text = read_kernel_file(&file)?;
                 Bytes::Kernel { _file: file, text }
@@ -550,8 +550,8 @@ fn is_fresh(modified: i64) -> bool {
     (crate::clock::now().as_millisecond() - modified).abs() < FRESH_MS
 }
 
-/// Bytes that tell what a file is: the longest mark.
-const FIRST_BYTES: u64 = 6;
+/// Bytes that tell what a file is: the longest sign of all.
+const FIRST_BYTES: u64 = SIGN_BYTES as u64;
 
 impl Prints {
     fn of(file: &File, size: u64) -> io::Result<Self> {
@@ -569,11 +569,12 @@ impl Prints {
 }
 
 impl Transcoded {
-    fn new(file: File, size: u64, order: ByteOrder, directory: &Path) -> io::Result<Self> {
+    fn new(file: File, size: u64, wide: Wide, directory: &Path) -> io::Result<Self> {
+        let mark = wide.mark_bytes as u64;
         // Of a giant the newest part: that is where somebody looks first.
-        let start = if size > MAX_UTF16_BYTES { (size - MAX_UTF16_BYTES) & !1 } else { 2 };
-        let state = Mutex::new(TranscodedState { utf16: Utf16::new(order), done_bytes: start });
-        Ok(Self { file, text: tempfile::tempfile_in(directory)?, skipped_bytes: start - 2, state })
+        let start = if size > MAX_UTF16_BYTES { (size - MAX_UTF16_BYTES) & !1 } else { mark };
+        let state = Mutex::new(TranscodedState { utf16: Utf16::new(wide.order), done_bytes: start });
+        Ok(Self { file, text: tempfile::tempfile_in(directory)?, skipped_bytes: start - mark, state })
     }
 }
 

@@ -1,15 +1,57 @@
-//! Turns UTF-16 with a byte order mark into UTF-8, piece by piece, and leaves other text as it is.
+//! Turns UTF-16 into UTF-8, piece by piece, and leaves other text as it is.
+//!
+//! UTF-16 is told by its byte order mark, or by its first characters: a log begins with a time, a level or a name,
+//! and of those every other byte is zero.
+
+use std::io::{self, Read};
 
 /// The byte order mark of UTF-8: bytes at a file's start that are no text.
 pub const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The order of the bytes of UTF-16, when text begins with its mark.
-pub fn utf16_of(beginning: &[u8]) -> Option<ByteOrder> {
+/// Bytes by which UTF-16 without a mark is told: four characters.
+pub const SIGN_BYTES: usize = 8;
+
+/// How UTF-16 begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wide {
+    /// The order of its bytes.
+    pub order: ByteOrder,
+    /// Bytes of its mark, 0 without one.
+    pub mark_bytes: usize,
+}
+
+/// Says how text begins that is UTF-16.
+pub fn utf16_of(beginning: &[u8]) -> Option<Wide> {
     match beginning {
-        [0xff, 0xfe, ..] => Some(ByteOrder::Little),
-        [0xfe, 0xff, ..] => Some(ByteOrder::Big),
+        [0xff, 0xfe, ..] => Some(Wide { order: ByteOrder::Little, mark_bytes: 2 }),
+        [0xfe, 0xff, ..] => Some(Wide { order: ByteOrder::Big, mark_bytes: 2 }),
+        _ => {
+            let order = order_of(beginning.get(..SIGN_BYTES)?)?;
+            Some(Wide { order, mark_bytes: 0 })
+        }
+    }
+}
+
+/// The order of bytes of which every other one is zero, the rest printable ASCII.
+fn order_of(bytes: &[u8]) -> Option<ByteOrder> {
+    let fits = |zero: usize| {
+        let is_fit = |(at, byte): (usize, &u8)| if at % 2 == zero { *byte == 0 } else { (0x20..0x7f).contains(byte) };
+        bytes.iter().enumerate().all(is_fit)
+    };
+    match (fits(1), fits(0)) {
+        (true, _) => Some(ByteOrder::Little),
+        (_, true) => Some(ByteOrder::Big),
         _ => None,
     }
+}
+
+/// True when more bytes may show that this is the beginning of something that is no plain UTF-8.
+fn is_open(beginning: &[u8]) -> bool {
+    let is_mark = |mark: &[u8]| beginning.len() < mark.len() && mark.starts_with(beginning);
+    is_mark(UTF8_MARK)
+        || is_mark(b"\xff\xfe")
+        || is_mark(b"\xfe\xff")
+        || (beginning.len() < SIGN_BYTES && order_of(beginning).is_some())
 }
 
 /// Which byte of two comes first.
@@ -97,7 +139,7 @@ pub enum TextStream {
     /// Nothing, or a part of a mark, has come.
     #[default]
     Empty,
-    /// The first byte or two of what may be a mark.
+    /// The first bytes, which do not tell yet.
     Beginning(Vec<u8>),
     /// Bytes that are taken as they are.
     Plain,
@@ -118,13 +160,11 @@ impl TextStream {
                     _ => Vec::new(),
                 };
                 whole.extend_from_slice(bytes);
-                if let Some(order) = utf16_of(&whole) {
+                if let Some(Wide { order, mark_bytes }) = utf16_of(&whole) {
                     let mut wide = Utf16::new(order);
-                    wide.push(&whole[2..], buffer);
+                    wide.push(&whole[mark_bytes..], buffer);
                     *self = Self::Wide(wide);
-                } else if whole.len() < 3
-                    && [UTF8_MARK, b"\xff\xfe", b"\xfe\xff"].iter().any(|it| it.starts_with(&whole))
-                {
+                } else if is_open(&whole) {
                     *self = Self::Beginning(whole);
                 } else {
                     *self = Self::Plain;
@@ -133,6 +173,11 @@ impl TextStream {
             }
         }
         buffer
+    }
+
+    /// True when something was held back that a plain stream would have given.
+    fn holds(&self) -> bool {
+        matches!(self, Self::Beginning(_))
     }
 
     /// What was held back when the stream ended.
@@ -145,6 +190,60 @@ impl TextStream {
                 wide.finish(&mut text);
                 text
             }
+        }
+    }
+}
+
+/// A stream read as text.
+pub struct TextReader<R> {
+    inner: R,
+    stream: TextStream,
+    /// Text that was made and not taken yet, from `taken` on.
+    text: Vec<u8>,
+    taken: usize,
+    is_over: bool,
+}
+
+impl<R: Read> TextReader<R> {
+    /// Reads from the beginning of a stream.
+    pub fn new(inner: R) -> Self {
+        Self { inner, stream: TextStream::default(), text: Vec::new(), taken: 0, is_over: false }
+    }
+}
+
+impl<R: Read> Read for TextReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let left = &self.text[self.taken..];
+            if !left.is_empty() {
+                let count = left.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&left[..count]);
+                self.taken += count;
+                return Ok(count);
+            }
+            if self.is_over || buffer.is_empty() {
+                return Ok(0);
+            }
+            let count = match self.inner.read(buffer) {
+                Ok(count) => count,
+                // What was held back came before the damage.
+                Err(error) if error.kind() != io::ErrorKind::Interrupted && self.stream.holds() => {
+                    (self.text, self.taken) = (self.stream.finish(), 0);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if count == 0 {
+                self.is_over = true;
+                (self.text, self.taken) = (self.stream.finish(), 0);
+                continue;
+            }
+            if matches!(self.stream, TextStream::Plain) {
+                return Ok(count);
+            }
+            let mut text = std::mem::take(&mut self.text);
+            self.stream.text(&buffer[..count], &mut text);
+            (self.text, self.taken) = (text, 0);
         }
     }
 }
@@ -180,6 +279,39 @@ mod tests {
         }
         assert_eq!(whole(b"", 1), "");
         assert_eq!(whole(b"a", 1), "a");
+    }
+
+    #[test]
+    fn without_a_mark_every_other_byte_tells() {
+        let text = "2026 ж 数据 🦀\r\n";
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let bytes = &utf16(text, order)[2..];
+            for piece in [1, 2, 3, 7, 1000] {
+                assert_eq!(whole(bytes, piece), text, "{order:?} in pieces of {piece}");
+            }
+            assert_eq!(utf16_of(bytes), Some(Wide { order, mark_bytes: 0 }));
+        }
+        // A hole, a binary, text with a zero in it.
+        for bytes in [&b"\0\0\0\0\0\0\0\0one"[..], b"\x7fELF\x02\x01\x01\0", b"a\0b\0cd\0e", b"one two three"] {
+            assert_eq!(utf16_of(bytes), None, "{bytes:?}");
+            assert_eq!(whole(bytes, 1).as_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_read_as_its_text() {
+        let text = "2026-11-23 ж\n".repeat(100);
+        for bytes in [utf16(&text, ByteOrder::Big)[2..].to_vec(), utf16(&text, ByteOrder::Little), text.clone().into()]
+        {
+            for length in [1, 3, 4096] {
+                let mut reader = TextReader::new(&bytes[..]);
+                let (mut found, mut buffer) = (Vec::new(), vec![0; length]);
+                while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                    found.extend_from_slice(&buffer[..count]);
+                }
+                assert_eq!(String::from_utf8_lossy(&found), text, "{length} at a time");
+            }
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn ugly_input_is_shown_harmlessly_and_found() {
         case("UTF-8 with a mark", b"\xef\xbb\xbf2026-08-19T00:00:00Z x\n", &["2026-08-19T00:00:00Z x"], "/^2026/", 1),
         case("UTF-16, low byte first", utf16("ein ä\nzwei\n", u16::to_le_bytes), &["ein ä", "zwei"], "ä", 1),
         case("UTF-16, high byte first", utf16("ein 数\r\nzwei", u16::to_be_bytes), &["ein 数", "zwei"], "数", 1),
+        case("UTF-16 without a mark", &utf16("2026 ж\nzwei", u16::to_le_bytes)[2..], &["2026 ж", "zwei"], "ж", 1),
         case("NUL", b"a\0b\n", &["a␀b"], "a", 1),
         case("carriage return inside", b"a\rb\n", &["a␍b"], "b", 1),
         case("CR LF", b"one\r\ntwo\r\n", &["one", "two"], "/one$/", 1),

@@ -53,7 +53,10 @@ pub fn write_text(
     let bar_width = width.saturating_sub(label_width + total_width + error_width + 2).max(MIN_BAR);
     let Glyphs { error, warn, other } = glyphs;
     let span = format::age(Duration::from_secs(histogram.bucket_seconds));
-    writeln!(out, "a row is {span}; {error} error and above, {warn} warn, {other} other")?;
+    // Rows of one day say the time alone.
+    let day = times(histogram).next().filter(|_| !label.starts_with("%Y"));
+    let day = day.map_or_else(String::new, |it| it.to_zoned(zone.clone()).strftime(" of %Y-%m-%d").to_string());
+    writeln!(out, "a row is {span}{day}; {error} error and above, {warn} warn, {other} other")?;
     for (bucket, label) in histogram.buckets.iter().zip(labels) {
         let bar = bar(bucket, most, bar_width, glyphs);
         let total = format::count(bucket.total());
@@ -168,13 +171,13 @@ mod tests {
     fn a_spike_of_errors_stands_out_without_colour() {
         let calm = [0, 0, 10, 980, 9, 1, 0];
         let spike = [0, 0, 0, 1000, 0, 950, 50];
-        let found = text(&histogram(&[calm, spike, [0; 7], [1, 0, 0, 0, 0, 0, 0]], 300), false, 60);
-        assert_eq!(found.lines().next(), Some("a row is 5m; # error and above, = warn, - other"));
+        let found = text(&histogram(&[calm, spike, [0; 7], [1, 0, 0, 0, 0, 0, 0]], 300), false, 64);
+        assert_eq!(found.lines().next(), Some("a row is 5m of 2026-08-19; # error and above, = warn, - other"));
         let bars: Vec<&str> = found.lines().skip(1).collect();
         assert!(bars[0].contains(" #=---") && bars[0].ends_with("  1 error"), "{found}");
         assert!(bars[1].contains("##########") && bars[1].ends_with(" 1,000 errors"), "{found}");
         assert_eq!((bars[2], bars[3]), ("14:10     0", "14:15     1 -"));
-        assert!(found.lines().all(|it| it.chars().count() <= 60), "{found}");
+        assert!(found.lines().all(|it| it.chars().count() <= 64), "{found}");
     }
 
     #[test]

@@ -17,11 +17,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::log::Level;
+use crate::domain::query::field::FieldTest;
 use crate::domain::query::matcher::{Matcher, Pattern, Subject};
 use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
 use crate::logstore::block::sieve::Sieve;
 use crate::logstore::format::text::is_end_of;
-use crate::logstore::format::{Reading, fields};
+use crate::logstore::format::{Reading, fields, otlp};
 use crate::logstore::glance::Layouts;
 use crate::logstore::level;
 use crate::logstore::record::{LINE_BYTES, NO_TIME, Reach, Span, collect, count_records, floor_second, offset, split};
@@ -167,6 +168,22 @@ impl Block {
         };
         let stamp_end = length_without_escapes(&record[..stamp_end.min(record.len())]).min(clean.len());
         fields::find(&clean, stamp_end, &self.reading, name).map(|it| Cow::Owned(it.into_owned()))
+    }
+
+    /// Calls `visit` with the fields of a record that are not the members of a JSON object, until it says `false`.
+    pub fn fields_of(&self, span: &Span, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+        let known = self.aside(span).and_then(|it| it.fields.as_deref()).unwrap_or_default();
+        if !known.iter().all(|(key, value)| visit(key.as_bytes(), value.as_bytes())) {
+            return;
+        }
+        let (record, stamp_end) = (self.bytes_of(span), usize::from(span.stamp_end));
+        match without_escapes(record) {
+            None => fields::all(record, stamp_end, &self.reading, visit),
+            Some(clean) => {
+                let stamp_end = length_without_escapes(&record[..stamp_end.min(record.len())]).min(clean.len());
+                fields::all(&clean, stamp_end, &self.reading, visit);
+            }
+        }
     }
 
     /// True when a record passes.
@@ -566,5 +583,12 @@ impl Subject for RecordView<'_> {
     }
     fn field(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.block.field_of(self.span, name)
+    }
+    fn passes_field(&self, test: &FieldTest) -> bool {
+        // What a store knows stands beside the bytes.
+        if self.block.aside(self.span).is_some() || !otlp::is_export(self.raw()) {
+            return test.passes_among(|name| self.field(name));
+        }
+        fields::passes(self.bytes(), 0, &self.block.reading, test)
     }
 }

@@ -283,14 +283,11 @@ impl Inner {
 /// Chips that mean the same have the same key; a time that counts from now is named by the instant it means.
 fn chip_keys(query: &Query, now: Timestamp, zone: &TimeZone) -> ChipKeys {
     let key = |chip: &Chip| {
-        let named = |at: Result<Timestamp, _>| at.map_or_else(|_| String::new(), |it| it.to_string());
-        let time = match &chip.kind {
-            ChipKind::Source(_) => return None,
-            ChipKind::Since(text) => named(query::time::resolve(text, now, zone)),
-            ChipKind::Until(text) => named(query::end(&query.chips, text, now, zone)),
-            _ => String::new(),
-        };
-        Some(format!("{chip} {time}"))
+        if matches!(chip.kind, ChipKind::Source(_)) {
+            return None;
+        }
+        let time = query::moment(&query.chips, &chip.kind, now, zone).and_then(Result::ok);
+        Some(format!("{chip} {}", time.map_or_else(String::new, |it| it.to_string())))
     };
     let mut keys: ChipKeys = query.chips.iter().filter(|it| it.enabled).filter_map(key).collect();
     keys.sort_unstable();

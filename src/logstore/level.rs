@@ -3,7 +3,7 @@
 use crate::domain::log::Level;
 use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
 use crate::logstore::format::user::UserFormat;
-use crate::logstore::format::{Reading, export, fields, web};
+use crate::logstore::format::{Reading, export, fields, otlp, web};
 use crate::logstore::json;
 use crate::logstore::shape::trace;
 use crate::logstore::stamp::keys::logfmt_value;
@@ -73,6 +73,7 @@ fn of_first_line(bytes: &[u8], length: usize, stamp_end: usize, user: Option<&Us
 /// Returns the level of a line without its line end. `stamp_end` is where its timestamp ends, 0 without one.
 pub fn of(line: &[u8], stamp_end: usize) -> Option<Level> {
     match line.first()? {
+        b'{' if otlp::is_export(line) => return otlp::worst_level(line),
         b'{' => return of_json(&line[..line.len().min(JSON_BYTES)]),
         b'<' => {
             if let Some(level) = of_priority(line) {
@@ -297,7 +298,7 @@ pub fn is_level_key(key: &[u8]) -> bool {
 }
 
 /// Numbers of OpenTelemetry's log data model: four for each level.
-fn of_severity_number(number: u32) -> Option<Level> {
+pub fn of_severity_number(number: u32) -> Option<Level> {
     match number {
         1..=4 => Some(Level::Trace),
         5..=8 => Some(Level::Debug),
@@ -401,6 +402,11 @@ pub fn is_word(word: &[u8]) -> bool {
 /// True when a letter stands for a level.
 pub fn is_letter(letter: u8) -> bool {
     of_letter(letter).is_some()
+}
+
+/// The level of a name that stands alone: `ERROR`, `Warning`.
+pub fn of_name(text: &[u8]) -> Option<Level> {
+    of_word(word(text))
 }
 
 fn word(text: &[u8]) -> &[u8] {

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::log::Level;
 use crate::domain::sanitise::{ESCAPE, offset_with_escapes, put_without_escapes};
 use crate::logstore::format::user::UserFormat;
-use crate::logstore::format::{Format, export};
+use crate::logstore::format::{Format, export, otlp};
 use crate::logstore::stamp::civil::{
     Clock, Day, days_from_civil, is_date, is_weekday, month, number, two, zone_offset,
 };
@@ -222,6 +222,7 @@ impl StampReader {
             (_, [b'_', ..]) if head.starts_with(export::START) => {
                 export::micros(head).and_then(|it| Timestamp::from_microsecond(it).ok())
             }
+            (_, [b'{', ..]) if otlp::is_export(head) => otlp::first_time(record),
             (_, [b'{', b'\n' | b'\r', ..]) => {
                 let object = &head[..json::container_end(head, 0).unwrap_or(head.len())];
                 self.read_json(object).and_then(|it| it.time)
@@ -327,6 +328,12 @@ impl StampReader {
     }
 
     fn read_json(&mut self, line: &[u8]) -> Option<Stamp> {
+        if otlp::is_export(line) {
+            // Its level is that of all its records, so what stands before the time is not worth knowing.
+            let value = json::find(line, &["timeUnixNano"])?;
+            let time = read_epoch(line, value.start).and_then(|it| it.time);
+            return time.map(|time| Stamp { time: Some(time), range: value });
+        }
         let known = self
             .leads
             .iter()

@@ -14,7 +14,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::domain::log::Level;
 use crate::domain::query::field::FieldTest;
-use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError, end, time};
+use crate::domain::query::{Chip, ChipKind, Comparison, Query, QueryError, moment};
 
 /// Compiled size of one regex: far more than a person types, little enough for a small host.
 const MAX_REGEX_BYTES: usize = 4 << 20;
@@ -132,6 +132,10 @@ pub trait Subject {
     fn field(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
         None
     }
+    /// True when a field passes: of a record that holds several, that of any of them.
+    fn passes_field(&self, test: &FieldTest) -> bool {
+        test.passes_among(|name| self.field(name))
+    }
 }
 
 /// A query ready to run.
@@ -176,19 +180,21 @@ impl Matcher {
         let mut matcher = Self::default();
         for Chip { out, kind, .. } in query.chips.iter().filter(|it| it.enabled) {
             let fail = |message| QueryError { range: 0..0, message, hint: None };
-            let condition = match kind {
-                ChipKind::Text(text) => Condition::Pattern(Pattern::text(text)),
-                ChipKind::Regex(pattern) => Condition::Pattern(Pattern::regex(pattern).map_err(fail)?),
-                ChipKind::Level(comparison, level) => Condition::Level(*comparison, *level),
-                ChipKind::Since(text) => Condition::Since(time::resolve(text, now, zone).map_err(fail)?),
-                ChipKind::Until(text) => Condition::Until(end(&query.chips, text, now, zone).map_err(fail)?),
-                ChipKind::Field { name, sign, value } => {
+            let moment = moment(&query.chips, kind, now, zone).transpose().map_err(fail)?;
+            let condition = match (kind, moment) {
+                (ChipKind::Text(text), _) => Condition::Pattern(Pattern::text(text)),
+                (ChipKind::Regex(pattern), _) => Condition::Pattern(Pattern::regex(pattern).map_err(fail)?),
+                (ChipKind::Level(comparison, level), _) => Condition::Level(*comparison, *level),
+                (ChipKind::Since(_), Some(at)) => Condition::Since(at),
+                (ChipKind::Until(_), Some(at)) => Condition::Until(at),
+                (ChipKind::Field { name, sign, value }, _) => {
                     Condition::Field(Box::new(FieldTest::new(name, *sign, value).map_err(fail)?))
                 }
-                ChipKind::Source(name) => {
+                (ChipKind::Source(name), _) => {
                     matcher.sources.push((*out, name.clone()));
                     continue;
                 }
+                (ChipKind::Since(_) | ChipKind::Until(_), None) => continue,
             };
             matcher.conditions.push((*out, condition));
         }
@@ -353,7 +359,7 @@ impl Matcher {
                 Condition::Level(comparison, level) => compares(subject.level(), *comparison, *level),
                 Condition::Since(at) => subject.time().is_some_and(|it| it >= *at),
                 Condition::Until(at) => subject.time().is_some_and(|it| it < *at),
-                Condition::Field(test) => test.passes_among(|name| subject.field(name)),
+                Condition::Field(test) => subject.passes_field(test),
             };
             holds != *out
         })

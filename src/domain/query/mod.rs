@@ -79,9 +79,9 @@ pub enum ChipKind {
     Level(Comparison, Level),
     /// The record comes from the source of this name; `*` stands for any text.
     Source(String),
-    /// The record is not older than this (see [`time::resolve`]).
+    /// The record is not older than this (see [`moment`]).
     Since(String),
-    /// The record is older than this (see [`end`]).
+    /// The record is older than this (see [`moment`]).
     Until(String),
     /// A field of the record compares so.
     Field {
@@ -148,11 +148,21 @@ impl Chip {
     }
 }
 
-/// The time that `until:text` means among these chips: a time of day is one behind what `since:` begins with.
+/// The time that a `since:` or an `until:` means among these chips; `None` for any other chip.
 ///
-/// # Errors
-/// In words, when the text is no point in time.
-pub fn end(chips: &[Chip], text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+/// The end of a range is behind its beginning: `since:14:03 until:15:00` at ten to three ends in ten minutes. Else a
+/// time of day is the last one that the clock showed, whatever day `since:` says: what has no date is about now.
+pub fn moment(chips: &[Chip], kind: &ChipKind, now: Timestamp, zone: &TimeZone) -> Option<Result<Timestamp, String>> {
+    match kind {
+        ChipKind::Since(text) => Some(time::resolve(text, now, zone)),
+        ChipKind::Until(text) => Some(end(chips, text, now, zone)),
+        ChipKind::Text(_) | ChipKind::Regex(_) | ChipKind::Level(..) | ChipKind::Source(_) | ChipKind::Field { .. } => {
+            None
+        }
+    }
+}
+
+fn end(chips: &[Chip], text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     let starts = chips.iter().filter(|it| it.enabled && !it.out).filter_map(|it| match &it.kind {
         ChipKind::Since(text) => time::resolve(text, now, zone).ok(),
         _ => None,

@@ -14,7 +14,7 @@ use crate::logstore::glance::Layouts;
 use crate::logstore::stamp::StampReader;
 
 /// Names that the header of a plain text line gives by their place.
-const HEADER_NAMES: [&str; 4] = ["thread", "logger", "pid", "message"];
+const HEADER_NAMES: [&str; 5] = ["thread", "logger", "app", "pid", "message"];
 
 /// Places for the values that were compared last, a power of two: there are few statuses.
 const VERDICTS: usize = 16;
@@ -118,6 +118,8 @@ impl<'m> Sieve<'m> {
                     b':' => self.passes_json(bytes, at + 1 + blanks(at + 1)),
                     // As klog writes it.
                     b'=' => self.passes_pair(bytes, at + 1),
+                    // `"key":"status","value":{…}`, as OpenTelemetry writes it.
+                    b',' | b'}' => None,
                     _ => Some(false),
                 }
             }
@@ -277,6 +279,8 @@ mod tests {
         "{\"time\":\"2026-11-22T10:20:30.123Z\",\"msg\":\"\\\"status\\\":500\",\"took_ms\":[1]}",
         "{\"time\":\"2026-11-22T10:20:30.123Z\",\"status\":{\"code\":500},\"a\":\"status\"}",
         "{\"time\":\"2026-11-22T10:20:30.123Z\",\"status\":\"5\\u0030\\u0030\"}",
+        "{\"timeUnixNano\":\"1787121001000000000\",\"attributes\":[{\"key\":\"status\",\"value\":{\"intValue\":\"500\"}}]}",
+        "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"timeUnixNano\":\"1787121001000000000\",\"attributes\":[{\"value\":{\"intValue\":200},\"key\":\"status\"}]},{\"attributes\":[{\"key\":\"http.status\",\"value\":{\"intValue\":\"503\"}}]}]}]}]}",
         "{",
         "  \"time\": \"2026-11-22T10:20:30.123Z\",",
         "  \"status\":",

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::domain::query::field::is_positional;
-use crate::logstore::format::{Format, Reading, export, text};
+use crate::domain::query::field::{FieldTest, is_positional};
+use crate::logstore::format::{Format, Reading, export, otlp, text};
 use crate::logstore::json;
 
 /// Bytes of a record's text in which fields are looked for; JSON and export entries are read whole.
@@ -19,8 +19,16 @@ pub fn find<'a>(record: &'a [u8], stamp_end: usize, reading: &Reading, name: &st
     match body(record, stamp_end, reading) {
         Body::Json(start) => {
             let object = &record[start..];
+            if otlp::is_export(object) {
+                return otlp::entries(object).iter().find_map(|it| field_of_entry(it, name));
+            }
             let message = || if is_message(name) { message_of_json(object) } else { None };
             if let Some(found) = message().or_else(|| json::field(object, name).map(json::Value::text)) {
+                return Some(found);
+            }
+            if otlp::is_record(object)
+                && let Some(found) = otlp::entries(object).first().and_then(|it| field_of_entry(it, name))
+            {
                 return Some(found);
             }
             // What stands before the object is not lost: a container's prefix, syslog's header.
@@ -38,6 +46,55 @@ pub fn find<'a>(record: &'a [u8], stamp_end: usize, reading: &Reading, name: &st
         }
         Body::Text => find_in_text(record, stamp_end, reading, name),
     }
+}
+
+/// True when a field of the record passes: in a line with several records, that of any of them.
+pub fn passes(record: &[u8], stamp_end: usize, reading: &Reading, test: &FieldTest) -> bool {
+    if let Body::Json(start) = body(record, stamp_end, reading)
+        && otlp::is_export(&record[start..])
+    {
+        return otlp::entries(&record[start..]).iter().any(|it| test.passes_among(|name| field_of_entry(it, name)));
+    }
+    test.passes_among(|name| find(record, stamp_end, reading, name))
+}
+
+/// Calls `visit` with each field of a record but the members of a plain JSON object, until it says `false`.
+pub fn all(record: &[u8], stamp_end: usize, reading: &Reading, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+    match body(record, stamp_end, reading) {
+        Body::Json(start) => {
+            let object = &record[start..];
+            if otlp::is_laid_out(object) {
+                for entry in otlp::entries(object) {
+                    let message = entry.message();
+                    if !message.is_none_or(|it| visit(b"message", &it))
+                        || !entry.fields(true, &mut |key, value, _| visit(key, &value))
+                    {
+                        return;
+                    }
+                }
+            }
+        }
+        Body::Export => export::fields(record, &mut |key, value| visit(key, value)),
+        Body::User => {
+            let Some(format) = reading.user_format() else { return };
+            let Some(captures) = format.captures(text::without_line_end(text::first_line(record))) else { return };
+            let groups = format.groups().filter_map(|it| Some((it, captures.name(it)?.as_bytes())));
+            for (name, value) in groups.filter(|(name, _)| !matches!(*name, "time" | "level")) {
+                if !visit(name.as_bytes(), value) {
+                    return;
+                }
+            }
+        }
+        Body::Text => {
+            let mut put = |key: &[u8], value: json::Value<'_>| visit(key, &value.text());
+            text::fields(record, stamp_end, reading.format.as_ref(), &mut put);
+        }
+    }
+}
+
+fn field_of_entry<'a>(entry: &otlp::Entry<'a>, name: &str) -> Option<Cow<'a, [u8]>> {
+    let message = if is_message(name) { entry.message() } else { None };
+    message.or_else(|| entry.field(name))
 }
 
 fn find_in_text<'a>(record: &'a [u8], stamp_end: usize, reading: &Reading, name: &str) -> Option<Cow<'a, [u8]>> {
@@ -134,15 +191,7 @@ pub fn message_of_json(object: &[u8]) -> Option<Cow<'_, [u8]>> {
         }
         best.is_none_or(|(rank, _)| rank > 0)
     });
-    best.map(|(_, value)| message_text(value)).or_else(|| message_of_export(object))
-}
-
-/// The message of the first record in a line of an OTLP exporter, where records lie in arrays.
-fn message_of_export(object: &[u8]) -> Option<Cow<'_, [u8]>> {
-    const EXPORT: &[u8] = b"\"resourceLogs\"";
-    memchr::memmem::find(&object[..object.len().min(EXPORT.len() + 4)], EXPORT)?;
-    let body = json::find_start(object, |key| key == b"body")?;
-    json::field(&object[body..], "stringValue").map(json::Value::text)
+    best.map(|(_, value)| message_text(value))
 }
 
 /// The rank of a path among the keys of messages.

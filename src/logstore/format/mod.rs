@@ -6,6 +6,7 @@
 
 pub mod export;
 pub mod fields;
+pub mod otlp;
 pub mod readable;
 pub mod text;
 pub mod user;

@@ -3,9 +3,11 @@
 //! Time and level have columns of their own and are left out. Objects in objects are written with dots,
 //! strings with blanks in quotes. A string of several lines, such as a stack trace, goes on below.
 
+use crate::domain::format;
 use crate::domain::log::{MAX_LINE_CHARS, MAX_RECORD_LINES};
+use crate::domain::query::level_word;
 use crate::logstore::format::fields::{self, Body, message_rank, message_text};
-use crate::logstore::format::{Reading, export};
+use crate::logstore::format::{Reading, export, otlp};
 use crate::logstore::json::{self, Path, Value};
 use crate::logstore::level::is_level_key;
 use crate::logstore::stamp::keys::is_time_key;
@@ -36,6 +38,7 @@ pub struct Known {
 /// Makes a record readable. `None` when it is text already, or broken off.
 pub fn read(record: &[u8], stamp_end: usize, reading: &Reading, known: Known) -> Option<Readable> {
     match fields::body(record, stamp_end, reading) {
+        Body::Json(start) if otlp::is_laid_out(&record[start..]) => open_telemetry(&record[start..]),
         Body::Json(start) => object(record, stamp_end.min(start), start, known),
         Body::Export => {
             let field = |name| export::field(record, name);
@@ -58,6 +61,46 @@ fn entry(program: &[u8], pid: Option<&[u8]>, message: &[u8]) -> Readable {
     let mut text = Text { lines: vec![first], more: Vec::new(), bytes: 0 };
     text.put_message(message);
     text.finish(0)
+}
+
+/// A line of OpenTelemetry: its first record as any other, the further ones of an exporter's batch below it.
+fn open_telemetry(object: &[u8]) -> Option<Readable> {
+    // What is broken off is shown as it is.
+    json::container_end(object, 0)?;
+    let entries = otlp::entries(object);
+    let (first, rest) = entries.split_first()?;
+    let mut text = Text { lines: vec![Vec::new()], more: Vec::new(), bytes: 0 };
+    if let Some(message) = first.message() {
+        text.put_message(&message);
+    }
+    text.put_fields(first, true);
+    if !rest.is_empty() {
+        text.more
+            .push(format!("  and {} on this line:", format::plural(rest.len() as u64, "more record")).into_bytes());
+    }
+    for entry in rest {
+        if text.bytes > MAX_BYTES || text.more.len() >= MAX_RECORD_LINES {
+            let unseen = offset(object, Value::Raw(entry.record));
+            return Some(text.finish((object.len() - unseen) as u64));
+        }
+        let mut part = Text { lines: vec![b"  ".to_vec()], more: Vec::new(), bytes: 0 };
+        if let Some(time) = entry.time() {
+            part.lines[0].extend_from_slice(time.to_string().as_bytes());
+            part.lines[0].push(b' ');
+        }
+        if let Some(level) = entry.level() {
+            part.lines[0].extend_from_slice(level_word(level).as_bytes());
+            part.lines[0].push(b' ');
+        }
+        if let Some(message) = entry.message() {
+            part.put_message(&message);
+        }
+        part.put_fields(entry, false);
+        text.bytes += part.bytes;
+        text.more.append(&mut part.lines);
+        text.more.extend(part.more.into_iter().map(|it| [&b"    "[..], &it].concat()));
+    }
+    Some(text.finish(0))
 }
 
 fn object(record: &[u8], prefix_start: usize, start: usize, known: Known) -> Option<Readable> {
@@ -194,13 +237,23 @@ impl Text {
             [b"fields", rest @ ..] if !rest.is_empty() => rest,
             keys => keys,
         };
-        let key = keys.join(&b'.');
-        let text = value.text();
+        self.put(&keys.join(&b'.'), &value.text(), matches!(value, Value::String(_)));
+    }
+
+    /// The fields of a record of OpenTelemetry; `shared` also those it has in common with the others of its line.
+    fn put_fields(&mut self, entry: &otlp::Entry<'_>, shared: bool) {
+        entry.fields(shared, &mut |key, text, is_string| {
+            self.put(key, &text, is_string);
+            self.bytes <= MAX_BYTES
+        });
+    }
+
+    fn put(&mut self, key: &[u8], text: &[u8], is_string: bool) {
         let text = &text[..text.len().min(MAX_BYTES)];
         self.bytes += key.len() + text.len() + 2;
         let trimmed = text.trim_ascii_end();
-        if matches!(value, Value::String(_)) && memchr::memchr(b'\n', trimmed).is_some() {
-            let mut head = [b"  ", &key[..], b": "].concat();
+        if is_string && memchr::memchr(b'\n', trimmed).is_some() {
+            let mut head = [b"  ", key, b": "].concat();
             let mut lines = trimmed.split(|byte| *byte == b'\n');
             head.extend_from_slice(lines.next().unwrap_or_default());
             self.more.push(head);
@@ -211,10 +264,10 @@ impl Text {
         if !line.is_empty() && !line.ends_with(b" ") {
             line.push(b' ');
         }
-        line.extend_from_slice(&key);
+        line.extend_from_slice(key);
         line.push(b'=');
         let needs_quotes = text.is_empty() || text.iter().any(|byte| matches!(byte, b' ' | b'"' | b'=' | b'\n'));
-        if matches!(value, Value::String(_)) && needs_quotes {
+        if is_string && needs_quotes {
             line.push(b'"');
             for byte in text {
                 match byte {

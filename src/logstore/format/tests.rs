@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::domain::log::Level;
+use crate::domain::query::field;
 use crate::logstore::level;
 use crate::logstore::record::split;
 
@@ -382,7 +383,25 @@ fn java_loggers() {
                 "2026-08-19T14:30:01.123+08:00  WARN 7 --- [api] [nio-1] o.s.web.Servlet    : slow",
                 MS,
                 Level::Warn,
-                &[("pid", "7"), ("thread", "api"), ("logger", "o.s.web.Servlet"), ("message", "slow")],
+                &[
+                    ("pid", "7"),
+                    ("app", "api"),
+                    ("thread", "nio-1"),
+                    ("logger", "o.s.web.Servlet"),
+                    ("message", "slow"),
+                ],
+            ),
+            case(
+                "2026-08-19T14:30:01.123+08:00 WARN  [gateway] [worker-4] handled took_ms=29",
+                MS,
+                Level::Warn,
+                &[("logger", "gateway"), ("thread", "worker-4"), ("message", "handled took_ms=29")],
+            ),
+            case(
+                "2026-08-19T14:30:01.123+08:00 WARN [worker-4] [gateway] handled",
+                MS,
+                Level::Warn,
+                &[("logger", "gateway"), ("thread", "worker-4"), ("message", "handled")],
             ),
             case(
                 "14:30:01.123 [main] INFO  c.x.App - up",
@@ -647,6 +666,58 @@ fn records_of_open_telemetry_have_a_time_a_level_and_a_message() {
             case(unknown, US, None, &[("message", "x")]),
         ],
     );
+}
+
+/// A line of a collector's exporter: a resource with so many attributes, and records with these orders and severities.
+fn exported(attributes: usize, records: &[(u32, u32)]) -> String {
+    let attribute = |index| format!(r#"{{"key":"k8s.label.{index}","value":{{"stringValue":"some-value-{index}"}}}}"#);
+    let resource: Vec<String> = (0..attributes).map(attribute).collect();
+    let record = |(order, severity): &(u32, u32)| {
+        format!(
+            r#"{{"timeUnixNano":"17871210{severity:02}000000000","severityNumber":{severity},"body":{{"stringValue":"order {order} taken"}},"attributes":[{{"key":"order.id","value":{{"intValue":"{order}"}}}}]}}"#
+        )
+    };
+    let records: Vec<String> = records.iter().map(record).collect();
+    format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{}]}},"scopeLogs":[{{"scope":{{"name":"orders"}},"logRecords":[{}]}}]}}]}}"#,
+        resource.join(","),
+        records.join(",")
+    )
+}
+
+#[test]
+fn a_batch_of_open_telemetry_has_the_time_of_its_first_record_and_the_worst_level() {
+    // A resource of a cluster has thousands of bytes of attributes, in front of all records.
+    for attributes in [1, 80] {
+        let line = exported(attributes, &[(7, 9), (8, 17), (9, 9)]);
+        let fields = [("message", "order 7 taken"), ("order.id", "7"), ("id", "7"), ("scope.name", "orders")];
+        check(&Reading::default(), &[case(&line, "2026-08-19T06:30:09Z", Level::Error, &fields)]);
+    }
+}
+
+#[test]
+fn every_record_of_a_batch_is_shown_and_found() {
+    let line = exported(1, &[(7, 9), (8, 17)]);
+    let known = readable::Known { time: true, level: true };
+    let found = readable::read(line.as_bytes(), 0, &Reading::default(), known).unwrap();
+    let lines: Vec<_> = found.lines.iter().map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+    assert_eq!(
+        lines,
+        [
+            "order 7 taken order.id=7 scope.name=orders k8s.label.0=some-value-0",
+            "  and 1 more record on this line:",
+            "  2026-08-19T06:30:17Z error order 8 taken order.id=8",
+        ]
+    );
+    for (chip, expected) in [("order.id=7", true), ("order.id>=8", true), ("order.id=9", false), ("order.id>7", true)] {
+        let (name, sign, length) = field::split(chip).unwrap();
+        let test = field::FieldTest::new(name, sign, &chip[length..]).unwrap();
+        assert_eq!(fields::passes(line.as_bytes(), 0, &Reading::default(), &test), expected, "{chip}");
+    }
+    // A batch is bounded as any record is.
+    let many: Vec<(u32, u32)> = (0..2_000).map(|it| (it, 9)).collect();
+    let found = readable::read(exported(1, &many).as_bytes(), 0, &Reading::default(), known).unwrap();
+    assert!(found.lines.len() <= 500 && found.cut_bytes > 100_000, "{} {}", found.lines.len(), found.cut_bytes);
 }
 
 #[test]

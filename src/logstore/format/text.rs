@@ -273,7 +273,8 @@ fn header<'a>(line: &'a [u8], stamp_end: usize, fields: &mut Fields<'_, 'a>) -> 
             return fields.put("message", message);
         }
     }
-    let mut thread_known = false;
+    let (mut bracket, mut second) = (None, None);
+    let mut logger = None;
     for _ in 0..8 {
         let before = rest;
         rest = trim(rest);
@@ -282,9 +283,12 @@ fn header<'a>(line: &'a [u8], stamp_end: usize, fields: &mut Fields<'_, 'a>) -> 
             continue;
         }
         if let Some((inner, behind)) = bracketed(rest) {
-            if !level::is_word(inner) && !thread_known && !inner.is_empty() {
-                fields.put("thread", inner)?;
-                thread_known = true;
+            let inner = inner.trim_ascii();
+            if !level::is_word(inner) && !inner.is_empty() {
+                match bracket {
+                    None => bracket = Some(inner),
+                    Some(_) => second = second.or(Some(inner)),
+                }
             }
             rest = behind;
             continue;
@@ -306,7 +310,7 @@ fn header<'a>(line: &'a [u8], stamp_end: usize, fields: &mut Fields<'_, 'a>) -> 
         }
         let is_named = word.len() > bare.len() || [&b"- "[..], b": ", b"| "].iter().any(|it| behind.starts_with(it));
         if is_named && !bare.is_empty() && bare.iter().all(is_name) {
-            fields.put("logger", bare)?;
+            logger = Some(bare);
             rest = behind.strip_prefix(b"- ").or_else(|| behind.strip_prefix(b": ")).unwrap_or(behind);
             let (word, behind) = token(rest);
             if level::is_word(word.strip_suffix(b":").unwrap_or(word))
@@ -319,7 +323,33 @@ fn header<'a>(line: &'a [u8], stamp_end: usize, fields: &mut Fields<'_, 'a>) -> 
         rest = before;
         break;
     }
+    let (thread, other) = match (bracket, second) {
+        (Some(first), Some(second)) if is_thread(first) && !is_thread(second) => (Some(first), Some(second)),
+        (Some(first), Some(second)) => (Some(second), Some(first)),
+        (first, _) => (first, None),
+    };
+    if let Some(thread) = thread {
+        fields.put("thread", thread)?;
+    }
+    match (logger, other.filter(|it| it.iter().all(is_name))) {
+        (Some(logger), app) => {
+            fields.put("logger", logger)?;
+            // Spring Boot writes `[app] [thread] logger : `.
+            app.map_or(Some(()), |it| fields.put("app", it))?;
+        }
+        (None, Some(logger)) => fields.put("logger", logger)?,
+        (None, None) => {}
+    }
     fields.put("message", trim(rest))
+}
+
+/// True for what programs call their threads: `main`, `worker-4`, `http-nio-8080-exec-1`, `Thread-7`, a number.
+fn is_thread(name: &[u8]) -> bool {
+    let has = |word: &[u8]| name.windows(word.len()).any(|it| it.eq_ignore_ascii_case(word));
+    let words: [&[u8]; 5] = [b"thread", b"worker", b"pool", b"exec", b"nio"];
+    let number = name.len() - name.iter().rev().take_while(|it| it.is_ascii_digit()).count();
+    let is_numbered = number < name.len() && (number == 0 || matches!(name[number - 1], b'-' | b'#' | b'_'));
+    name == b"main" || is_numbered || words.iter().any(|it| has(it))
 }
 
 fn is_name(byte: &u8) -> bool {

@@ -238,6 +238,8 @@ fn record(number: u64) -> Record {
         context: false,
         original: None,
         cells: Vec::new(),
+        cell_spans: Vec::new(),
+        fields: Vec::new(),
     }
 }
 

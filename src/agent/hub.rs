@@ -125,7 +125,11 @@ impl Node {
             LogFact::Closed { source } => {
                 self.sources.remove(source);
             }
-            LogFact::Columns { .. } | LogFact::Grew { .. } | LogFact::Gap { .. } | LogFact::State { .. } => {}
+            LogFact::Columns { .. }
+            | LogFact::Grew { .. }
+            | LogFact::Gap { .. }
+            | LogFact::Doubt { .. }
+            | LogFact::State { .. } => {}
         }
     }
 

@@ -124,6 +124,9 @@ fn facts_between(old: &LogBoard, new: &LogBoard) -> Vec<LogFact> {
         if it.state != SourceState::Connected || old.get(&it.id).is_some() {
             facts.push(LogFact::State { source: source.clone(), state: it.state.clone() });
         }
+        if it.doubt.is_some() || old.get(&it.id).is_some() {
+            facts.push(LogFact::Doubt { source: source.clone(), doubt: it.doubt.clone() });
+        }
         facts.push(LogFact::Grew { source, size_bytes: it.size_bytes });
     }
     facts

@@ -80,6 +80,7 @@ impl Fleet {
                 LogFact::Columns { source, .. }
                 | LogFact::Grew { source, .. }
                 | LogFact::Gap { source, .. }
+                | LogFact::Doubt { source, .. }
                 | LogFact::State { source, .. } => {
                     let theirs = board.logs.get(source);
                     let ours = drawn.logs.sources.iter_mut().find(|it| it.id == *source);

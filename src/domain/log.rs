@@ -95,7 +95,16 @@ pub struct Record {
     pub original: Option<Vec<String>>,
     /// The values of the fields that the request's `columns` name, in their order; empty where a record lacks one.
     pub cells: Vec<String>,
+    /// Where each of `cells` stands in the first line, byte ranges; none where it stands otherwise than it is written.
+    #[serde(default)]
+    pub cell_spans: Vec<Option<Range<u32>>>,
+    /// Its fields with their values, sanitised, when the request's `columns` ask for [`ALL_FIELDS`].
+    #[serde(default)]
+    pub fields: Vec<(String, String)>,
 }
+
+/// Among the names of `WindowRequest::columns`: all fields that a record has, whatever they are called.
+pub const ALL_FIELDS: &str = "*";
 
 /// A run of colour that the log itself asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -434,6 +443,33 @@ pub enum LogFact {
         /// The state.
         state: SourceState,
     },
+    /// Its text is not what it was taken for, or is so after all.
+    Doubt {
+        /// Its id.
+        source: SourceId,
+        /// In what way it is not.
+        doubt: Option<Doubt>,
+    },
+}
+
+/// What is wrong with the text of a source that can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Doubt {
+    /// It is no text.
+    Binary,
+    /// None of the lines that were looked at is in the format of this name, which its config says they are in.
+    OtherFormat(String),
+}
+
+impl Doubt {
+    /// Says it, and what comes of it.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Binary => "binary data, shown as far as it is text".to_string(),
+            Self::OtherFormat(name) => format!("no line is in its format `{name}`: read as text without times"),
+        }
+    }
 }
 
 /// Whether lines can arrive.
@@ -496,6 +532,9 @@ pub struct SourceStatus {
     /// Fields that its config names as columns.
     #[serde(default)]
     pub columns: Vec<String>,
+    /// What is wrong with its text.
+    #[serde(default)]
+    pub doubt: Option<Doubt>,
 }
 
 impl LogBoard {
@@ -512,7 +551,13 @@ impl LogBoard {
                     state: SourceState::Connected,
                     gaps: 0,
                     columns: Vec::new(),
+                    doubt: None,
                 });
+            }
+            LogFact::Doubt { source, doubt } => {
+                if let Some(status) = self.get_mut(source) {
+                    status.doubt.clone_from(doubt);
+                }
             }
             LogFact::Columns { source, columns } => {
                 if let Some(status) = self.get_mut(source) {

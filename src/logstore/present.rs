@@ -1,6 +1,9 @@
 //! Makes rows of what a walk met: sanitised, bounded, with hits.
 
-use crate::domain::log::{Gap, Look, MAX_LINE_CHARS, MAX_RECORD_LINES, Record, Row};
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::domain::log::{ALL_FIELDS, Gap, Look, MAX_LINE_CHARS, MAX_RECORD_LINES, Record, Row};
 use crate::domain::query::matcher::{Matcher, Pattern};
 use crate::domain::sanitise::{self, CleanLine, Tabs};
 use crate::logstore::block::Block;
@@ -14,14 +17,51 @@ const MAX_LINE_HITS: usize = 200;
 
 /// Columns of fields in one view: no screen has room for more.
 pub const MAX_COLUMNS: usize = 16;
+/// Fields shown of one record: more than anybody reads.
+pub const MAX_FIELDS: usize = 500;
 /// Characters kept of a field's value in a column.
 pub const MAX_CELL_CHARS: usize = 200;
 
-/// The value of a field as it may stand in a column; empty where a record lacks it.
-fn cell(block: &Block, index: usize, name: &str) -> String {
-    let Some(value) = block.field_of(&block.spans()[index], name) else { return String::new() };
+/// The value of a field as it may stand in a column, and where it stands in the record as it is there; empty where a
+/// record lacks it.
+fn cell(block: &Block, index: usize, name: &str) -> (String, Option<Range<usize>>) {
+    let span = &block.spans()[index];
+    let Some(value) = block.field_of(span, name) else { return (String::new(), None) };
     let head = &value[..value.len().min(MAX_CELL_CHARS * 4)];
-    sanitise::text(&String::from_utf8_lossy(head)).chars().take(MAX_CELL_CHARS).collect()
+    let text: String = sanitise::text(&String::from_utf8_lossy(head)).chars().take(MAX_CELL_CHARS).collect();
+    let place = match &value {
+        Cow::Borrowed(slice) if slice.len() == text.len() => {
+            let record = block.bytes_of(span);
+            (slice.as_ptr() as usize).checked_sub(record.as_ptr() as usize).map(|at| at..at + slice.len())
+        }
+        _ => None,
+    };
+    (text, place)
+}
+
+/// All fields of a record as they may be shown.
+fn fields_of(block: &Block, index: usize) -> Vec<(String, String)> {
+    let clean = |bytes: &[u8]| -> String {
+        let head = &bytes[..bytes.len().min(MAX_LINE_CHARS * 4)];
+        sanitise::text(&String::from_utf8_lossy(head)).chars().take(MAX_LINE_CHARS).collect()
+    };
+    let mut found: Vec<(String, String)> = Vec::new();
+    block.fields_of(&block.spans()[index], &mut |name, value| {
+        found.push((clean(name), clean(value)));
+        found.len() < MAX_FIELDS
+    });
+    found
+}
+
+/// The places of values in a record's first line, as far as that stands there as it was written.
+fn spans_in(record: &Record, body: &[u8], places: Vec<Option<Range<usize>>>) -> Vec<Option<Range<u32>>> {
+    let first = record.lines.first().map_or("", String::as_str);
+    if places.iter().all(Option::is_none) || !body.starts_with(first.as_bytes()) {
+        return Vec::new();
+    }
+    let is_inside = |it: &Range<usize>| it.start < it.end && first.get(it.clone()).is_some();
+    let small = |it: Range<usize>| Some(u32::try_from(it.start).ok()?..u32::try_from(it.end).ok()?);
+    places.into_iter().map(|it| it.filter(is_inside).and_then(small)).collect()
 }
 
 /// True when a record is presented as it is: printable ASCII in lines, nothing cut.
@@ -78,9 +118,15 @@ impl Presenter<'_> {
             context,
             original: None,
             cells: Vec::new(),
+            cell_spans: Vec::new(),
+            fields: Vec::new(),
         };
         let stamp_end = usize::from(span.stamp_end);
-        record.cells = self.columns.iter().map(|name| cell(&found.block, found.index, name)).collect();
+        let (cells, places) = self.columns.iter().map(|name| cell(&found.block, found.index, name)).unzip();
+        record.cells = cells;
+        if self.columns.iter().any(|it| it == ALL_FIELDS) {
+            record.fields = fields_of(&found.block, found.index);
+        }
         let known = Known { time: record.position.time.is_some(), level: record.level.is_some() };
         let readable = match self.look {
             Look::Readable => readable::read(bytes, stamp_end, found.block.reading(), known),
@@ -103,6 +149,7 @@ impl Presenter<'_> {
             }
             self.push_line(&mut record, line);
         }
+        record.cell_spans = spans_in(&record, body, places);
         if stamp_end > 0
             && let Some(first) = record.lines.first()
         {

@@ -111,6 +111,8 @@ fn record(host: &HostId, second: i64) -> Row {
         context: false,
         original: None,
         cells: Vec::new(),
+        cell_spans: Vec::new(),
+        fields: Vec::new(),
     })
 }
 

@@ -14,7 +14,9 @@ use crate::cli::logs::stop::Stop;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::domain::format;
-use crate::domain::log::{Anchor, Counts, GapKind, Histogram, HistogramRequest, ViewId, WindowRequest, WindowSource};
+use crate::domain::log::{
+    Anchor, Counts, Doubt, GapKind, Histogram, HistogramRequest, ViewId, WindowRequest, WindowSource,
+};
 use crate::domain::query::matcher::Matcher;
 use crate::domain::query::{Chip, ChipKind, Query, advice};
 use crate::domain::sanitise;
@@ -22,7 +24,7 @@ use crate::logstore::scan::Depth;
 use crate::logstore::source::Source;
 use crate::logstore::stream::{Hold, Met, Stream, Take};
 use crate::logstore::walk::stretches::Run;
-use crate::service::log::LogService;
+use crate::service::log::{LogService, doubt};
 use crate::tui::capabilities::is_utf8;
 
 /// A record that is still open is printed when nothing has come for this long.
@@ -162,6 +164,7 @@ impl Job<'_> {
             }
         }
         self.say_unsearched(&mut printer);
+        self.say_other_format(&mut printer);
         if args.count || args.lines.is_some() {
             self.say_binary(&mut printer);
         }
@@ -189,6 +192,15 @@ impl Job<'_> {
         for source in self.service.engine().sources() {
             if source.newest().is_some_and(|it| it.is_binary()) {
                 printer.say(&format!("{}: binary data, read as far as it is text", source.name));
+            }
+        }
+    }
+
+    /// Says of which sources no line is in the format that they should be in.
+    fn say_other_format(&self, printer: &mut Printer<'_>) {
+        for source in self.service.engine().sources() {
+            if let Some(doubt @ Doubt::OtherFormat(_)) = doubt::of(&source) {
+                printer.say(&format!("{}: {}", source.name, doubt.words()));
             }
         }
     }

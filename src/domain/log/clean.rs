@@ -22,7 +22,14 @@ impl Row {
                         record.hits.retain(|it| it.0 != number);
                         record.styles.retain(|it| it.line != number);
                         record.time_span = record.time_span.take().filter(|_| number > 0);
+                        if number == 0 {
+                            record.cell_spans.clear();
+                        }
                     }
+                }
+                for (name, value) in &mut record.fields {
+                    clean_line(name);
+                    clean_line(value);
                 }
                 for line in record.original.iter_mut().flatten() {
                     clean_line(line);
@@ -58,6 +65,8 @@ mod tests {
             context: false,
             original: Some(vec!["\u{9b}31mx".into()]),
             cells: Vec::new(),
+            cell_spans: Vec::new(),
+            fields: Vec::new(),
         });
         row.clean();
         let Row::Record(record) = row else { panic!("a record") };

@@ -31,6 +31,18 @@ pub struct Pinning {
     records: Vec<PinnedRecord>,
 }
 
+/// A record so long behind a time that was asked for still counts as of that time.
+const NEAR_TIME: SignedDuration = SignedDuration::from_mins(1);
+
+/// Where a jump that is on its way goes.
+#[derive(Debug, Clone)]
+pub struct Sought {
+    /// What was asked for.
+    pub anchor: Anchor,
+    /// How far behind a time a record may be that counts as of that time.
+    pub near: SignedDuration,
+}
+
 /// What to come back to from the unfiltered log.
 #[derive(Debug, Clone)]
 pub struct Detour {
@@ -238,12 +250,21 @@ impl LogsPane {
 
     /// Asks for the rows of another place; the screen goes there when they come.
     pub(super) fn jump(&mut self, cx: &Context<'_>, anchor: Anchor) -> Vec<Effect> {
-        self.seeks_hit = matches!(anchor, Anchor::Find { find: Find::Search, .. });
+        self.sought = Some(Sought { anchor: anchor.clone(), near: NEAR_TIME });
         vec![self.feed.ask_page(&self.ask(cx), anchor, Want::Jump)]
     }
 
     pub(super) fn jump_to_time(&mut self, cx: &Context<'_>, at: Timestamp) -> Vec<Effect> {
         self.jump(cx, Anchor::Time(at))
+    }
+
+    /// As [`Self::jump_to_time`], into a span of time: any record in it is one that was meant.
+    pub(super) fn jump_into(&mut self, cx: &Context<'_>, at: Timestamp, length: SignedDuration) -> Vec<Effect> {
+        let effects = self.jump_to_time(cx, at);
+        if let Some(sought) = &mut self.sought {
+            sought.near = length;
+        }
+        effects
     }
 
     pub(super) fn jump_back(&mut self, cx: &Context<'_>, seconds: i64) -> Vec<Effect> {

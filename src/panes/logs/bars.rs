@@ -87,6 +87,11 @@ pub fn start_of(histogram: &Histogram, bucket: usize) -> Timestamp {
     histogram.from.checked_add(seconds).unwrap_or(Timestamp::MAX)
 }
 
+/// The length of a bucket.
+pub fn length(histogram: &Histogram) -> SignedDuration {
+    SignedDuration::from_secs(i64::try_from(histogram.bucket_seconds).unwrap_or(i64::MAX))
+}
+
 /// The bucket of a time, the nearest one when it lies outside; `None` without buckets.
 pub fn bucket_of(histogram: &Histogram, at: Timestamp) -> Option<usize> {
     let last = histogram.buckets.len().checked_sub(1)?;

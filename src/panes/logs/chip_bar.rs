@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::{SignedDuration, Zoned};
 use ratatui::text::Span;
 use unicode_width::UnicodeWidthStr;
 
 use crate::domain::format;
 use crate::domain::log::ChipCount;
-use crate::domain::query::{self, Chip, ChipKind, time};
+use crate::domain::query::{self, Chip, ChipKind};
 use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::logs::LogsPane;
@@ -107,13 +107,13 @@ impl Bar<'_> {
     /// `12:03–12:10` for a chip and the one behind it that are a range, while neither is worked on.
     fn range(&self, at: usize) -> Option<String> {
         let [first, second] = self.pane.chips.all().get(at..at + 2)? else { return None };
-        let (ChipKind::Since(since), ChipKind::Until(until)) = (&first.kind, &second.kind) else { return None };
+        let (ChipKind::Since(_), ChipKind::Until(_)) = (&first.kind, &second.kind) else { return None };
         let is_plain = |it: &Chip| it.enabled && !it.out;
         let is_selected = self.pane.chips.selected().is_some_and(|it| it == at || it == at + 1);
         if !is_plain(first) || !is_plain(second) || is_selected {
             return None;
         }
-        let (from, to) = (self.start(since)?, self.end(until)?);
+        let (from, to) = (self.steady(&first.kind)?, self.steady(&second.kind)?);
         let with_seconds = from.second() != 0 || to.second() != 0;
         let dash = if self.theme.ascii { "-" } else { "–" };
         let end = if from.date() == to.date() { clock(&to, with_seconds) } else { self.written(&to, with_seconds) };
@@ -122,32 +122,25 @@ impl Bar<'_> {
 
     /// `since 12:03` for a chip that looks at the time.
     fn time(&self, chip: &Chip) -> Option<String> {
-        let (word, text, at) = match &chip.kind {
-            ChipKind::Since(text) => ("since", text, self.start(text)),
-            ChipKind::Until(text) => ("until", text, self.end(text)),
+        let (word, text) = match &chip.kind {
+            ChipKind::Since(text) => ("since", text),
+            ChipKind::Until(text) => ("until", text),
             _ => return None,
         };
-        let at = at.map(|it| self.written(&it, it.second() != 0));
+        let at = self.steady(&chip.kind).map(|it| self.written(&it, it.second() != 0));
         let not = if chip.out { "-" } else { "" };
         let off = if chip.enabled { "" } else { "~" };
         Some(format!("{off}{not}{word} {}", at.unwrap_or_else(|| text.clone())))
     }
 
-    fn start(&self, text: &str) -> Option<Zoned> {
-        self.steady(|now| time::resolve(text, now, self.cx.zone))
-    }
-
-    fn end(&self, text: &str) -> Option<Zoned> {
-        self.steady(|now| query::end(self.pane.chips.all(), text, now, self.cx.zone))
-    }
-
     /// A time as the clock here shows it; `None` for one that moves with the clock: that is shown as it was written
     /// (`-30m`).
-    fn steady(&self, at: impl Fn(Timestamp) -> Result<Timestamp, String>) -> Option<Zoned> {
+    fn steady(&self, kind: &ChipKind) -> Option<Zoned> {
+        let at = |now| query::moment(self.pane.chips.all(), kind, now, self.cx.zone)?.ok();
         let now = self.cx.now;
+        let then = at(now)?;
         let later = now.checked_add(SignedDuration::from_secs(1)).ok()?;
-        let then = at(now).ok()?;
-        (at(later) == Ok(then)).then(|| then.to_zoned(self.cx.zone.clone()))
+        (at(later) == Some(then)).then(|| then.to_zoned(self.cx.zone.clone()))
     }
 
     /// A time of day, with its day when that is not today.

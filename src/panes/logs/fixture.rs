@@ -108,6 +108,8 @@ impl Desk {
             cut_bytes: 0,
             original: None,
             cells: Vec::new(),
+            cell_spans: Vec::new(),
+            fields: Vec::new(),
             context: false,
             lines,
         }));

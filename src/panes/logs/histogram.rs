@@ -189,19 +189,19 @@ impl LogsPane {
         }
         let later = cx.now.checked_add(SignedDuration::from_secs(1)).unwrap_or(cx.now);
         // What moves with the clock is asked for anew once a minute, not with every key.
-        let steady = |at: &dyn Fn(Timestamp) -> Result<Timestamp, String>, rounded_s: i64| {
-            let (at, moves) = at(cx.now).map(|now| (now, at(later) != Ok(now))).ok()?;
+        let steady = |kind: &ChipKind, rounded_s: i64| {
+            let resolved = |now| query::moment(self.chips.all(), kind, now, cx.zone)?.ok();
+            let at = resolved(cx.now)?;
+            let moves = resolved(later) != Some(at);
             let whole = Timestamp::from_second(at.as_second().div_euclid(60) * 60 + rounded_s).ok()?;
             Some(if moves { whole } else { at })
         };
         let mut range = (None, None);
         for chip in self.chips.all().iter().filter(|it| it.enabled && !it.out) {
             match &chip.kind {
-                ChipKind::Since(text) => {
-                    range.0 = range.0.max(steady(&|now| time::resolve(text, now, cx.zone), 0));
-                }
-                ChipKind::Until(text) => {
-                    let at = steady(&|now| query::end(self.chips.all(), text, now, cx.zone), 60);
+                kind @ ChipKind::Since(_) => range.0 = range.0.max(steady(kind, 0)),
+                kind @ ChipKind::Until(_) => {
+                    let at = steady(kind, 60);
                     range.1 = range.1.map_or(at, |it: Timestamp| at.map(|at| at.min(it)).or(Some(it)));
                 }
                 _ => {}
@@ -454,19 +454,19 @@ impl LogsPane {
             self.leave_histogram();
             return self.change_chips(cx, |it| it.set_times(&since, &until));
         }
-        let at = bars::start_of(shown, bucket);
-        self.jump_to_time(cx, at)
+        let (at, length) = (bars::start_of(shown, bucket), bars::length(shown));
+        self.jump_into(cx, at, length)
     }
 
     /// A click on the histogram: the log at the time of that column.
     pub(super) fn click_histogram(&mut self, cx: &Context<'_>, column: u16) -> Vec<Effect> {
         let Some(shown) = &self.timeline.shown else { return Vec::new() };
         let Some(bucket) = Grid::new(cx.width, shown.buckets.len()).bucket_at(column) else { return Vec::new() };
-        let at = bars::start_of(shown, bucket);
+        let (at, length) = (bars::start_of(shown, bucket), bars::length(shown));
         if let Some(cursor) = &mut self.timeline.cursor {
             cursor.at = Some(at);
         }
-        self.jump_to_time(cx, at)
+        self.jump_into(cx, at, length)
     }
 }
 

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::app::effect::{Effect, Notice};
 use crate::domain::format;
-use crate::domain::log::{Position, Record};
+use crate::domain::log::{ALL_FIELDS, Position, Record};
 use crate::domain::query::{Query, level_word};
 use crate::domain::sanitise;
 use crate::panes::Context;
@@ -24,13 +24,6 @@ use crate::widgets::wrap;
 
 /// Cells of the names of fields, at most: what stands right of them matters more.
 const NAME_CELLS: usize = 20;
-
-/// Fields that a record of text may have, as the formats of the engine call them.
-const FIELDS: &[&str] = &[
-    "host", "app", "unit", "pid", "thread", "logger", "file", "line", "vhost", "client", "user", "method", "path",
-    "query", "protocol", "status", "bytes", "referer", "agent", "frontend", "backend", "server", "request", "upstream",
-    "database", "message",
-];
 
 /// The record that is looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,27 +160,38 @@ impl LogsPane {
         self.ask_fields()
     }
 
-    /// Asks for the fields of a record that is no object: the engine knows the formats.
+    /// Asks for the fields of a record that is no object, or one whose members are lists of fields: the engine knows
+    /// the formats.
     fn ask_fields(&mut self) -> Vec<Effect> {
         let Some(shown) = &self.inspected else { return Vec::new() };
-        if shown.entries.iter().any(|it| it.kind == Kind::Brace) {
+        let is_object = shown.entries.iter().any(|it| it.kind == Kind::Brace);
+        let has_lists = || shown.entries.iter().any(|it| it.key.as_deref() == Some("\"attributes\""));
+        if is_object && !has_lists() {
             return Vec::new();
         }
-        let names = FIELDS.iter().map(|it| it.to_string()).collect();
-        vec![self.feed.ask_fields(&shown.position, names)]
+        vec![self.feed.ask_fields(&shown.position, vec![ALL_FIELDS.to_string()])]
     }
 
-    /// Puts the values of fields below the record, where they do not stand already.
+    /// Puts the values of fields below the record, or above an object, where they do not stand already.
     pub(super) fn fields_came(&mut self, record: &Record) -> Vec<Effect> {
         let Some(shown) = self.inspected.as_mut().filter(|it| it.position == record.position) else {
             return Vec::new();
         };
-        for (name, value) in FIELDS.iter().zip(&record.cells) {
-            let is_known = shown.entries.iter().any(|it| it.key.as_deref() == Some(*name));
-            if !is_known && !value.is_empty() && value != "-" {
-                shown.entries.push(Entry::field(name, value, object::comparison(name, value)));
+        let object = shown.entries.iter().position(|it| it.kind == Kind::Brace);
+        let mut found: Vec<Entry> = Vec::new();
+        for (name, value) in record.fields.iter().filter(|(_, value)| !value.is_empty() && value != "-") {
+            let is_it = |it: &Entry| it.depth == 0 && it.key.as_deref() == Some(name) && it.copy == *value;
+            // The message of an access line is its request.
+            let is_said = name == "message" && found.iter().any(|it| it.copy == *value);
+            if !is_said && !shown.entries.iter().chain(&found).any(is_it) {
+                found.push(Entry::field(name, value, object::comparison(name, value)));
             }
         }
+        let at = object.unwrap_or(shown.entries.len());
+        if shown.at >= at {
+            shown.at += found.len();
+        }
+        shown.entries.splice(at..at, found);
         Vec::new()
     }
 

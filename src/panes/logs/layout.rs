@@ -120,20 +120,27 @@ impl Layout<'_> {
         {
             first.start = end;
         }
-        for ((name, cells), value) in self.fields.iter().zip(&record.cells) {
+        let mut is_cut = false;
+        for (at, ((name, cells), value)) in self.fields.iter().zip(&record.cells).enumerate() {
             // What a column cuts is read in the message, and so is what a query or a search was looking for.
             let is_hit = |pair: &Range<usize>| {
                 let touches = |hit: &Range<u32>| (hit.start as usize) < pair.end && (hit.end as usize) > pair.start;
                 record.hits.iter().any(|(line, hit)| *line == 0 && touches(hit))
             };
-            if !value.is_empty()
-                && self::cells(value) <= usize::from(*cells)
-                && let Some(pair) = pair(text, name, value).filter(|it| !is_hit(it))
-            {
-                ranges = without(ranges, &pair);
+            if value.is_empty() || self::cells(value) > usize::from(*cells) {
+                continue;
+            }
+            let place = || {
+                let span = record.cell_spans.get(at)?.clone()?;
+                placed(text, value, span.start as usize..span.end as usize)
+            };
+            let said = pair(text, name, value).or_else(place).or_else(|| leading(text, name, value));
+            if let Some(said) = said.filter(|it| !is_hit(it)) {
+                ranges = without(ranges, &said);
+                is_cut = true;
             }
         }
-        ranges
+        if is_cut { closed_up(text, ranges) } else { ranges }
     }
 
     fn wrapped(&self, record: &Record, line: usize, open: bool) -> Vec<Vec<Range<usize>>> {
@@ -250,6 +257,49 @@ fn pair(text: &str, name: &str, value: &str) -> Option<Range<usize>> {
         let behind = text[end..].trim_start_matches([' ', '\t', ',']);
         Some(start..text.len() - behind.len())
     })
+}
+
+/// A value where the engine found it, with the quotes or brackets around it and the blanks behind it.
+fn placed(text: &str, value: &str, span: Range<usize>) -> Option<Range<usize>> {
+    let Range { mut start, mut end } = span;
+    if text.get(start..end)? != value {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let around = start.checked_sub(1).map(|it| bytes[it]).zip(bytes.get(end));
+    if matches!(around, Some((b'"', b'"') | (b'[', b']') | (b'(', b')'))) {
+        (start, end) = (start - 1, end + 1);
+    }
+    let behind = text[end..].trim_start_matches([' ', '\t']);
+    Some(start..text.len() - behind.len())
+}
+
+/// The message of a record that was made readable: what its line begins with.
+fn leading(text: &str, name: &str, value: &str) -> Option<Range<usize>> {
+    let is_message = ["message", "msg"].iter().any(|it| name.eq_ignore_ascii_case(it));
+    let behind = text.strip_prefix(value).filter(|it| is_message && (it.is_empty() || it.starts_with(' ')))?;
+    Some(0..text.len() - behind.trim_start().len())
+}
+
+/// Ranges without the quotes and brackets from between which all was cut.
+fn closed_up(text: &str, ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let mut closed: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for mut range in ranges {
+        if let Some(last) = closed.last_mut() {
+            for pair in ["\"\"", "[]", "()"] {
+                let (open, close) = pair.split_at(1);
+                if slice(text, last).ends_with(open) && slice(text, &range).starts_with(close) {
+                    (last.end, range.start) = (last.end - 1, range.start + 1);
+                }
+            }
+            if slice(text, last).ends_with(' ') && slice(text, &range).starts_with(' ') {
+                range.start += 1;
+            }
+        }
+        closed.push(range);
+    }
+    closed.retain(|it| it.start < it.end);
+    closed
 }
 
 /// Bytes up to the closing quote.
@@ -507,6 +557,49 @@ mod tests {
         check_cut("time=\"14:51:30\" level=warn", "14:51:30", "level=warn");
         check_cut("{\"ts\":\"14:51:30\",\"msg\":\"x\"}", "14:51:30", "{\"msg\":\"x\"}");
         check_cut("{\"ts\": 1724050290, \"msg\":\"x\"}", "1724050290", "{\"msg\":\"x\"}");
+    }
+
+    #[test]
+    fn what_stands_in_columns_by_its_place_is_not_said_again() {
+        let line = "10.0.0.1 - bob \"GET /a?b HTTP/1.1\" 200 512 \"-\" \"curl/8\"";
+        let check = |names: &[(&str, &str)], expected: &str| {
+            let mut record = record_of(line);
+            record.cells = names.iter().map(|(_, value)| (*value).to_string()).collect();
+            let place = |value: &str| line.find(value).map(|at| at as u32..(at + value.len()) as u32);
+            record.cell_spans = names.iter().map(|(_, value)| place(value)).collect();
+            let fields = names.iter().map(|(name, _)| (*name, 24)).collect();
+            let layout = Layout { width: 200, wrap: false, raw: false, time: 8, source: 0, fields, unfold: false };
+            let shown: String = layout.shown(&record, 0).iter().map(|it| slice(line, it)).collect();
+            assert_eq!(shown, expected, "{names:?}");
+        };
+        check(&[("status", "200"), ("bytes", "512")], "10.0.0.1 - bob \"GET /a?b HTTP/1.1\" \"-\" \"curl/8\"");
+        check(&[("agent", "curl/8"), ("url", "/a?b")], "10.0.0.1 - bob \"GET HTTP/1.1\" 200 512 \"-\" ");
+        check(
+            &[("protocol", "HTTP/1.1"), ("method", "GET"), ("path", "/a?b")],
+            "10.0.0.1 - bob 200 512 \"-\" \"curl/8\"",
+        );
+        check(&[("request", "GET /a?b HTTP/1.1")], "10.0.0.1 - bob 200 512 \"-\" \"curl/8\"");
+        check(&[("client", "10.0.0.1"), ("user", "bob")], "- \"GET /a?b HTTP/1.1\" 200 512 \"-\" \"curl/8\"");
+    }
+
+    fn record_of(line: &str) -> Record {
+        let source = crate::domain::ids::SourceId::new(&crate::domain::ids::HostId::new("h"), "a");
+        let cursor = crate::domain::log::Cursor::Store { nanos: 0, tie: String::new() };
+        Record {
+            position: crate::domain::log::Position { time: None, source, cursor },
+            level: None,
+            lines: vec![line.to_string()],
+            time_span: None,
+            styles: Vec::new(),
+            hits: Vec::new(),
+            length_bytes: 0,
+            cut_bytes: 0,
+            context: false,
+            original: None,
+            cells: Vec::new(),
+            cell_spans: Vec::new(),
+            fields: Vec::new(),
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ use crate::domain::fact::Fact;
 use crate::domain::key::Key;
 use crate::domain::log::{self, Find, Level, LogFact, Position};
 use crate::domain::request::Inbound;
-use crate::panes::logs::actions::{Detour, Pinning};
+use crate::panes::logs::actions::{Detour, Pinning, Sought};
 use crate::panes::logs::blame::Blame;
 use crate::panes::logs::chips::Chips;
 use crate::panes::logs::feed::{Answer, Ask, Feed, Spot};
@@ -228,8 +228,8 @@ pub struct LogsPane {
     away: Option<Away>,
     // The first snapshot has come.
     attached: bool,
-    // The jump that is on its way goes to a hit of the search.
-    seeks_hit: bool,
+    // Where the jump that is on its way goes.
+    sought: Option<Sought>,
     // A jump pressed while another was on its way; the newest wins.
     queued: Option<(Find, bool)>,
     blame: Blame,

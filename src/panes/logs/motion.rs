@@ -1,9 +1,12 @@
 //! Following, pausing and moving: where the reader is, and which rows must be loaded before they are needed.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::app::effect::{Effect, Notice};
-use crate::domain::log::{Anchor, Row};
+use crate::domain::log::{Anchor, Find, Row};
 use crate::domain::query::matcher::Pattern;
 use crate::panes::Context;
+use crate::panes::logs::actions::Sought;
 use crate::panes::logs::feed::{Rows, Spot, Want};
 use crate::panes::logs::layout::{self, Arranged, Layout};
 use crate::panes::logs::{LogsPane, Look, SCROLL_COLUMNS};
@@ -27,6 +30,17 @@ pub struct Place {
     pub offset: i32,
     /// The row that the reader chose. It outlives a query that hides it, so that removing the query returns.
     pub home: Option<Spot>,
+}
+
+/// The key that looks the other way, where a search found nothing.
+fn other_way(sought: &Anchor) -> Option<&'static str> {
+    let Anchor::Find { backwards, find, .. } = sought else { return None };
+    Some(match (find, backwards) {
+        (Find::Search, false) => ": `N` looks back",
+        (Find::Search, true) => ": `n` looks ahead",
+        (Find::LevelAtLeast(_), false) => ": `E` looks back",
+        (Find::LevelAtLeast(_), true) => ": `e` looks ahead",
+    })
 }
 
 impl LogsPane {
@@ -384,11 +398,14 @@ impl LogsPane {
         anchor_row: Option<usize>,
         missing: Option<String>,
     ) -> Vec<Effect> {
+        let sought = self.sought.take();
         let target = anchor_row.or_else(|| rows.rows.iter().position(|row| Spot::of(row).is_some()));
         let target = target.and_then(|at| Some((at, Spot::of(rows.rows.get(at)?)?)));
         let Some((at, spot)) = target.filter(|_| missing.is_none()) else {
             self.queued = None;
-            return vec![Notice::warn(missing.unwrap_or_else(|| "no such record".to_string()))];
+            let other = sought.as_ref().and_then(|it| other_way(&it.anchor)).unwrap_or_default();
+            let missing = missing.unwrap_or_else(|| "no such record".to_string());
+            return vec![Notice::warn(format!("{missing}{other}"))];
         };
         self.jumped_from = self.current_spot();
         self.pause(cx);
@@ -398,14 +415,33 @@ impl LogsPane {
         let offset = self.line_of(cx, &spot).filter(|it| (0..height).contains(it)).unwrap_or(height / 3);
         self.feed.page.rows = rows;
         self.select(cx, at, offset);
-        if std::mem::take(&mut self.seeks_hit) {
+        if matches!(sought, Some(Sought { anchor: Anchor::Find { find: Find::Search, .. }, .. })) {
             self.show_hit(cx);
         }
         let mut effects = self.inspect_again(cx);
+        if let Some(Sought { anchor: Anchor::Time(at), near }) = sought {
+            effects.extend(self.missed_time(cx, at, near).map(Notice::info));
+        }
         if let Some((find, backwards)) = self.queued.take() {
             effects.extend(self.find(cx, find, backwards));
         }
         effects
+    }
+
+    /// What to say when a jump to a time led to a record of another time.
+    fn missed_time(&self, cx: &Context<'_>, at: Timestamp, near: SignedDuration) -> Option<String> {
+        let found = self.current_record()?.position.time?;
+        let passing = if self.ask(cx).query.is_empty() { "no record" } else { "no match" };
+        // To the second, and to the day where that is another one.
+        let words = |it: Timestamp| {
+            let day = it.to_zoned(cx.zone.clone()).date() != cx.now.to_zoned(cx.zone.clone()).date();
+            it.to_zoned(cx.zone.clone()).strftime(if day { "%Y-%m-%d %H:%M:%S" } else { "%H:%M:%S" }).to_string()
+        };
+        if found < at {
+            return Some(format!("{passing} at {} or later: this one, the newest, is of {}", words(at), words(found)));
+        }
+        let is_far = found.duration_since(at) > near;
+        is_far.then(|| format!("{passing} at {}: the next one is of {}", words(at), words(found)))
     }
 
     /// Scrolls to where the current record's first line holds the hit of the search, when that is cut off.

@@ -291,17 +291,19 @@ fn the_fields_that_the_engine_knows_stand_below_a_line_of_text() {
         desk.asked.iter().find(|it| it.view == super::feed::FIELDS).cloned().expect("the fields are asked for");
     let mut window = desk.answer(&request);
     if let Some([Row::Record(record)]) = window.rows.as_deref_mut() {
-        let value = |name: &String| match name.as_str() {
-            "client" => "10.0.0.1".to_string(),
-            "status" => "502".to_string(),
-            "user" => "-".to_string(),
-            _ => String::new(),
-        };
-        record.cells = request.columns.iter().map(value).collect();
+        let fields = [
+            ("client", "10.0.0.1"),
+            ("user", "-"),
+            ("request", "GET /orders"),
+            ("message", "GET /orders"),
+            ("status", "502"),
+        ];
+        record.fields = fields.map(|(name, value)| (name.to_string(), value.to_string())).to_vec();
     }
     desk.deliver(window);
     let lines = desk.lines();
-    assert_eq!(lines[5..7], [" client  10.0.0.1", " status  502"], "{}", desk.screen());
+    let expected = [" client   10.0.0.1", " request  GET /orders", " status   502"];
+    assert_eq!(lines[5..8], expected, "{}", desk.screen());
     desk.press("G enter");
     assert_eq!(desk.pane.chips.query(), "status=502");
 }

@@ -14,7 +14,7 @@ use crate::domain::board::Board;
 use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::key::{Key, KeyCode};
-use crate::domain::log::{SourceState, SourceStatus};
+use crate::domain::log::{Doubt, SourceState, SourceStatus};
 use crate::domain::sanitise;
 use crate::panes::logs::LogsPane;
 use crate::panes::{Context, PaneId};
@@ -141,7 +141,7 @@ impl SourceList {
         let has = |it: &str| it.to_lowercase().contains(&text);
         let mut shown: Vec<&SourceStatus> =
             board.logs.sources.iter().filter(|it| text.is_empty() || has(&it.name) || has(&it.origin)).collect();
-        shown.sort_by_key(|it| rank(&it.state));
+        shown.sort_by_key(|it| rank(it));
         shown
     }
 
@@ -158,8 +158,9 @@ impl SourceList {
     }
 }
 
-fn rank(state: &SourceState) -> u8 {
-    match state {
+fn rank(source: &SourceStatus) -> u8 {
+    match source.state {
+        SourceState::Connected | SourceState::Ended if source.doubt.is_some() => 2,
         SourceState::Failed(_) => 0,
         SourceState::Reconnecting { .. } => 1,
         SourceState::Lagging { .. } => 2,
@@ -186,6 +187,12 @@ pub fn state_words(state: &SourceState, now: Timestamp) -> String {
     sanitise::text(&text)
 }
 
+/// A source's state in words, with what is wrong with its text.
+fn status_words(source: &SourceStatus, now: Timestamp) -> String {
+    let state = state_words(&source.state, now);
+    source.doubt.as_ref().map_or(state.clone(), |it| format!("{state}; {}", sanitise::text(&it.words())))
+}
+
 /// What the title says of sources that are in trouble: `1 failed, 2 reconnecting`.
 pub fn trouble_words(board: &Board) -> String {
     let count = |is: fn(&SourceState) -> bool| board.logs.sources.iter().filter(|it| is(&it.state)).count();
@@ -195,8 +202,14 @@ pub fn trouble_words(board: &Board) -> String {
         (count(|it| matches!(it, SourceState::Lagging { .. })), "lagging"),
         (count(|it| matches!(it, SourceState::Waiting(_))), "waiting"),
     ];
+    let doubts =
+        |is: fn(&Doubt) -> bool| board.logs.sources.iter().filter(|it| it.doubt.as_ref().is_some_and(is)).count();
+    let counts = counts.into_iter().chain([
+        (doubts(|it| matches!(it, Doubt::Binary)), "binary"),
+        (doubts(|it| matches!(it, Doubt::OtherFormat(_))), "not in its format"),
+    ]);
     let some: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     some.join(", ")
 }
 
@@ -353,7 +366,7 @@ pub fn draw(
     let widest = |text: &dyn Fn(&SourceStatus) -> usize| shown.iter().map(|it| text(it)).max().unwrap_or_default();
     let share = |percent: usize| usize::from(area.width) * percent / 100;
     let name_cells = widest(&|it| sanitise::text(&it.name).width()).min(share(30)).max(4);
-    let wanted = widest(&|it| state_words(&it.state, cx.now).width());
+    let wanted = widest(&|it| status_words(it, cx.now).width());
     // What the mark, the name, muted, size and gaps leave; where origins are shown, they get some of it.
     let origin =
         if area.width >= ORIGIN_FROM { widest(&|it| sanitise::text(&it.origin).width() + 1).min(share(25)) } else { 0 };
@@ -363,6 +376,7 @@ pub fn draw(
             SourceState::Failed(_) => ("x", Role::ProbeDown),
             SourceState::Reconnecting { .. } | SourceState::Lagging { .. } => ("!", Role::ProbeDegraded),
             SourceState::Waiting(_) => ("?", Role::ProbeUnknown),
+            SourceState::Connected | SourceState::Ended if source.doubt.is_some() => ("!", Role::ProbeDegraded),
             SourceState::Connected => ("o", Role::ProbeUp),
             SourceState::Ended => ("-", Role::TextDim),
         };
@@ -382,7 +396,7 @@ pub fn draw(
             Span::styled(format!("{sign} "), theme.style(role)),
             Span::styled(padded(&sanitise::text(&source.name), name_cells), theme.style(name_role)),
             Span::styled(format!(" {heard} "), theme.style(Role::TextStrong)),
-            Span::styled(padded(&state_words(&source.state, cx.now), state_cells), theme.style(role)),
+            Span::styled(padded(&status_words(source, cx.now), state_cells), theme.style(role)),
             Span::raw(format!(" {:>8}", format::bytes(source.size_bytes))),
             Span::styled(format!(" {gaps:<8}"), theme.style(Role::LogGap)),
         ];
@@ -432,6 +446,24 @@ mod tests {
     fn set_state(desk: &mut Desk, source: &str, state: SourceState) {
         let source = desk.source(source);
         desk.board.logs.apply(&LogFact::State { source, state });
+    }
+
+    #[test]
+    fn a_source_whose_text_is_not_what_it_should_be_is_counted_in_the_title_and_named_in_the_list() {
+        let mut desk = desk(100, 8);
+        for (name, doubt) in [("edge", Doubt::Binary), ("search", Doubt::OtherFormat("till".into()))] {
+            let source = desk.source(name);
+            desk.board.logs.apply(&LogFact::Doubt { source, doubt: Some(doubt) });
+        }
+        assert!(desk.title().contains("follow · 1 binary, 1 not in its format"), "{}", desk.title());
+        desk.press("S");
+        let lines = desk.lines();
+        assert!(lines[0].starts_with(" ! edge") && lines[0].contains("connected; binary data, shown as"), "{lines:?}");
+        assert!(lines[1].contains("search") && lines[1].contains("no line is in its format `till`"), "{lines:?}");
+        assert!(lines[2].contains("o api"), "{lines:?}");
+        let source = desk.source("edge");
+        desk.board.logs.apply(&LogFact::Doubt { source, doubt: None });
+        assert!(!desk.title().contains("binary"), "{}", desk.title());
     }
 
     #[test]

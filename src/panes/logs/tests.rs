@@ -326,9 +326,25 @@ fn search_goes_to_the_newest_hit_and_on_from_there() {
     check_selected(&desk, "number 193");
     desk.press("n");
     check_selected(&desk, "number 193");
-    assert!(desk.notices().iter().any(|it| it == "no match after this"), "{:?}", desk.notices());
+    assert!(desk.notices().iter().any(|it| it == "no match after this: `N` looks back"), "{:?}", desk.notices());
     desk.press("esc n");
     assert!(desk.notices().iter().any(|it| it.contains("`/` starts a search")), "{:?}", desk.notices());
+}
+
+#[test]
+fn a_jump_to_a_time_without_records_says_which_it_found() {
+    // The last record of the desk is of 14:51:30, one comes each second.
+    let check = |at: &str, expected: Option<&str>| {
+        let mut desk = Desk::numbered(80, 8, 100);
+        let at = at.parse().unwrap();
+        desk.with(|pane: &mut crate::panes::logs::LogsPane, cx| pane.goto(cx, at));
+        assert_eq!(desk.notices().last().map(String::as_str), expected, "{at}");
+    };
+    check("2024-08-19T14:51:00Z", None);
+    check("2024-08-19T14:49:30Z", None);
+    check("2024-08-19T14:40:00Z", Some("no record at 14:40:00: the next one is of 14:49:51"));
+    check("2024-08-18T14:40:00Z", Some("no record at 2024-08-18 14:40:00: the next one is of 14:49:51"));
+    check("2024-08-19T14:55:00Z", Some("no record at 14:55:00 or later: this one, the newest, is of 14:51:30"));
 }
 
 #[test]

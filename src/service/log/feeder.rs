@@ -23,6 +23,7 @@ use crate::logstore::source::{GapMark, Source, Unfinished};
 use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::logstore::tail::FileTail;
 use crate::service::HEAD_START;
+use crate::service::log::doubt::Doubter;
 use crate::service::log::files::{self, LogFile, absolute, is_fifo, links_above, raise_file_limit, unique};
 use crate::service::log::glob;
 use crate::service::log::pipe::StreamReader;
@@ -77,6 +78,8 @@ struct Entry {
     serial: u64,
     spec: LogSpec,
     tail: FileTail,
+    /// Whether its text is what it should be.
+    doubter: Doubter,
     /// Paths whose changes are its own.
     watched: Vec<PathBuf>,
     /// It is to be looked at again soon.
@@ -302,10 +305,11 @@ impl Feeder {
                 continue;
             }
             let look = entry.tail.look(now, instant);
+            let doubt = if look.changed { entry.doubter.look(&entry.tail.source) } else { None };
             entry.owes = look.owes;
             changed |= look.changed;
             moved |= look.moved;
-            for fact in look.facts {
+            for fact in look.facts.into_iter().chain(doubt) {
                 (self.facts)(fact);
             }
             if let Some((file, packing)) = look.archive {
@@ -434,6 +438,7 @@ impl Feeder {
             state.entries.push(Entry {
                 serial: state.serials,
                 spec: spec.clone(),
+                doubter: Doubter::default(),
                 watched: Vec::new(),
                 owes: false,
                 archive: None,
@@ -516,6 +521,7 @@ impl Feeder {
             stopped: stopped.clone(),
             path: path.map(Path::to_path_buf),
             reported_at: None,
+            doubter: Doubter::default(),
         };
         let spawned = std::thread::Builder::new().name("log-stream".into()).spawn(move || reader.run(spool));
         if let Err(error) = spawned {

@@ -1,6 +1,7 @@
 //! Log sources: what the config or the command line names, opened in the log engine.
 
 pub mod child;
+pub mod doubt;
 pub mod dress;
 pub mod export;
 pub mod export_file;

@@ -15,6 +15,7 @@ use crate::logstore::archive;
 use crate::logstore::engine::Engine;
 use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::Spool;
+use crate::service::log::doubt::Doubter;
 use crate::service::log::feeder::FactSink;
 
 /// Least time between two facts that it has grown.
@@ -32,6 +33,8 @@ pub struct StreamReader {
     pub path: Option<PathBuf>,
     /// When it last said how much there is.
     pub reported_at: Option<Instant>,
+    /// Whether its text is what it should be.
+    pub doubter: Doubter,
 }
 
 impl StreamReader {
@@ -89,6 +92,9 @@ impl StreamReader {
     fn report(&mut self, source: &Arc<Source>) {
         self.reported_at = Some(clock::monotonic());
         (self.facts)(LogFact::Grew { source: source.id.clone(), size_bytes: source.size_bytes() });
+        if let Some(doubt) = self.doubter.look(source) {
+            (self.facts)(doubt);
+        }
     }
 
     fn state(&self, source: &Arc<Source>, state: SourceState) {

@@ -26,6 +26,7 @@ use crate::logstore::engine::Engine;
 use crate::logstore::format::Reading;
 use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::{Spool, SpoolBounds};
+use crate::service::log::doubt::Doubter;
 use crate::service::log::reading;
 use crate::service::supervise::panic_text;
 use crate::service::veil::Veil;
@@ -325,6 +326,8 @@ pub struct Outlet {
     state: SourceState,
     reported_at: Option<Instant>,
     reported_bytes: u64,
+    /// Whether its text is what it should be.
+    doubter: Doubter,
 }
 
 impl Outlet {
@@ -352,6 +355,7 @@ impl Outlet {
             state: SourceState::Connected,
             reported_at: None,
             reported_bytes: 0,
+            doubter: Doubter::default(),
         }
     }
 
@@ -447,5 +451,8 @@ impl Outlet {
         self.reported_at = Some(clock::monotonic());
         self.reported_bytes = self.source.size_bytes();
         (self.facts)(LogFact::Grew { source: self.source.id.clone(), size_bytes: self.reported_bytes });
+        if let Some(doubt) = self.doubter.look(&self.source) {
+            (self.facts)(doubt);
+        }
     }
 }

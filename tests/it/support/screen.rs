@@ -600,6 +600,8 @@ fn log_row(number: usize, (clock, source, level, text): &(&str, &str, Level, &st
         cut_bytes: 0,
         original: None,
         cells: Vec::new(),
+        cell_spans: Vec::new(),
+        fields: Vec::new(),
         context: false,
     })
 }

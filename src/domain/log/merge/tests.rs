@@ -23,6 +23,8 @@ fn record(host: usize, second: i64) -> Row {
         context: false,
         original: None,
         cells: Vec::new(),
+        cell_spans: Vec::new(),
+        fields: Vec::new(),
     })
 }
 

@@ -4,6 +4,7 @@ mod alone;
 mod decisions;
 mod exports;
 mod pasts;
+mod shares;
 
 use std::time::Duration;
 

@@ -2,6 +2,9 @@
 //!
 //! A slow host holds nobody up: after [`PATIENCE`] what the others have is shown, and a row says who is missing. A
 //! jump is made in two steps: every host looks for its nearest hit, then all show the rows around the nearest of them.
+//!
+//! Of many hosts each is asked for its share of the rows and somewhat more. Where one of them has most of what is to be
+//! shown, it is asked once more, for all of it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,6 +32,10 @@ const JUMP_PATIENCE: Duration = Duration::from_secs(3);
 const NOTES_MAX: usize = 2;
 /// Of those that share a row so many are named.
 const NOTED_MAX: usize = 3;
+/// How many times its even share a host is asked for: hosts behind one balancer differ by less.
+const SHARE_TIMES: u32 = 2;
+/// Rows that a host is asked for beyond that, on each side of the anchor: shares of a few rows differ most.
+const SHARE_SPARE: u32 = 8;
 /// Views of one screen; it has a handful.
 const VIEWS_MAX: usize = 16;
 
@@ -56,6 +63,8 @@ struct View {
     /// By host; `None` for those that are not asked.
     answers: Vec<Option<Answer>>,
     rows_are_news: bool,
+    /// They are put in order and can be shown.
+    ready: Option<merge::Merged>,
     counts_are_news: bool,
     /// The query cannot be run, and that was said.
     is_refused: bool,
@@ -64,6 +73,12 @@ struct View {
 /// What a host has answered.
 #[derive(Debug, Clone, Default)]
 struct Answer {
+    /// What it was asked last.
+    ticket: u64,
+    /// It is asked for all rows, not for its share.
+    is_wide: bool,
+    /// It was asked for more than it has given so far.
+    is_owed: bool,
     /// Rows have come.
     is_there: bool,
     /// Since when it is lost.
@@ -82,7 +97,16 @@ struct Answer {
 impl Answer {
     /// True when it knows where it stands: not an answer in parts.
     fn is_settled(&self) -> bool {
-        self.is_there && (self.anchor_row.is_some() || self.missing.is_some() || self.at_head || self.at_tail)
+        self.is_there
+            && !self.is_owed
+            && (self.anchor_row.is_some() || self.missing.is_some() || self.at_head || self.at_tail)
+    }
+}
+
+impl Answer {
+    /// True when it gave its share only and is lost since: what others have beside is shown without the rest of it.
+    fn is_cut_short(&self) -> bool {
+        self.lost.is_some() && !self.at_head && (self.is_owed || !self.is_wide)
     }
 }
 
@@ -116,9 +140,18 @@ impl Windows {
             only.is_none_or(|it| it == host)
                 && (request.sources.is_empty() || request.sources.iter().any(|it| it.host() == host))
         };
-        let answer = |node: &Node| {
+        // Who had most of what was looked for has it on the next page as well.
+        let is_same = |it: &&View| {
+            let old = &it.request;
+            (&old.query, &old.sources, &old.muted) == (&request.query, &request.sources, &request.muted)
+        };
+        let before = self.views.get(&view).filter(is_same);
+        let was_wide = |index: usize| before.is_some_and(|it| it.answers[index].as_ref().is_some_and(|it| it.is_wide));
+        let answer = |(index, node): (usize, &Node)| {
             let lost = (!node.is_there()).then_some(at);
-            (node.requests_tx.is_some() && is_meant(node.name().as_str())).then(|| Answer { lost, ..Answer::default() })
+            let (ticket, is_wide) = (self.ticket, was_wide(index));
+            let is_asked = node.requests_tx.is_some() && is_meant(node.name().as_str());
+            is_asked.then(|| Answer { ticket, is_wide, lost, ..Answer::default() })
         };
         let it = View {
             ticket: self.ticket,
@@ -128,8 +161,9 @@ impl Windows {
             asked: now,
             asked_at: at,
             is_late: false,
-            answers: nodes.iter().map(answer).collect(),
+            answers: nodes.iter().enumerate().map(answer).collect(),
             rows_are_news: true,
+            ready: None,
             counts_are_news: false,
             is_refused: false,
             request,
@@ -150,7 +184,8 @@ impl Windows {
             let sources = &view.request.sources;
             if sources.is_empty() || sources.iter().any(|it| it.host() == host) {
                 // What it said before stays until it has answered.
-                view.answers[index].get_or_insert_default().lost = None;
+                let answer = view.answers[index].get_or_insert_default();
+                (answer.lost, answer.ticket) = (None, view.ticket);
                 asked.push(view.request_for(index, nodes));
             }
         }
@@ -170,8 +205,8 @@ impl Windows {
 
     /// Takes a host's answer in.
     pub fn take(&mut self, index: usize, window: Window) {
-        let Some(view) = self.views.get_mut(&window.view).filter(|it| it.ticket == window.generation) else { return };
-        let Some(answer) = &mut view.answers[index] else { return };
+        let Some(view) = self.views.get_mut(&window.view) else { return };
+        let Some(answer) = view.answers[index].as_mut().filter(|it| it.ticket == window.generation) else { return };
         if window.rows.is_none() || window.counts != Counts::default() {
             answer.counts = window.counts;
             view.counts_are_news = true;
@@ -186,7 +221,7 @@ impl Windows {
         }
         answer.error = window.query_error;
         if let Some(rows) = window.rows {
-            answer.is_there = true;
+            (answer.is_there, answer.is_owed) = (true, false);
             answer.rows = rows;
             answer.anchor_row = window.anchor_row.filter(|it| *it < answer.rows.len());
             (answer.at_head, answer.at_tail) = (window.at_head, window.at_tail);
@@ -210,6 +245,19 @@ impl Windows {
                 self.ticket += 1;
                 view.land(self.ticket, now);
                 asked.extend(view.requests(nodes));
+            } else if view.is_late && view.rows_are_news && !view.is_refused {
+                let (merged, narrow) = view.merged(nodes);
+                if narrow.is_empty() {
+                    view.ready = Some(merged);
+                    continue;
+                }
+                self.ticket += 1;
+                for index in narrow {
+                    let Some(answer) = &mut view.answers[index] else { continue };
+                    (answer.ticket, answer.is_wide, answer.is_owed) = (self.ticket, true, true);
+                    asked.push((index, view.request_for(index, nodes)));
+                }
+                (view.is_late, view.asked) = (false, now);
             }
         }
         asked
@@ -243,11 +291,25 @@ impl View {
         (0..self.answers.len()).filter(is_asked).map(|index| (index, self.request_for(index, nodes))).collect()
     }
 
+    /// How many of the wanted rows a host is asked for first.
+    fn share(&self, wanted: u32) -> u32 {
+        let hosts = self.answers.iter().flatten().filter(|it| it.lost.is_none()).count();
+        let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
+        wanted.min((wanted * SHARE_TIMES).div_ceil(hosts) + SHARE_SPARE)
+    }
+
     /// The part of the request that a host can answer.
     fn request_for(&self, index: usize, nodes: &[Node]) -> WindowRequest {
         let host = nodes[index].name().as_str();
         let mut request = self.request.clone();
-        request.generation = self.ticket;
+        let answer = self.answers[index].as_ref();
+        request.generation = answer.map_or(self.ticket, |it| it.ticket);
+        if self.is_jump {
+            // Only where it stands is compared.
+            (request.before, request.after, request.context) = (0, 1, 0);
+        } else if answer.is_none_or(|it| !it.is_wide) {
+            (request.before, request.after) = (self.share(request.before), self.share(request.after));
+        }
         request.query = query_for(host, &request.query);
         request.sources.retain(|it| it.host() == host);
         request.muted.retain(|it| it.host() == host);
@@ -286,7 +348,7 @@ impl View {
         };
         (self.is_jump, self.is_late, self.ticket, self.asked) = (false, false, ticket, now);
         for answer in self.answers.iter_mut().flatten() {
-            *answer = Answer { lost: answer.lost, ..Answer::default() };
+            *answer = Answer { ticket, is_wide: answer.is_wide, lost: answer.lost, ..Answer::default() };
         }
         self.rows_are_news = true;
     }
@@ -312,7 +374,8 @@ impl View {
         let histograms: Vec<&Histogram> = counted().filter_map(|it| it.histogram.as_ref()).collect();
         let all_counted = is_whole && histograms.len() == counted().count();
         let wanted = self.request.histogram.as_ref().map(|it| it.buckets);
-        let merged = shows_rows.then(|| self.merged(nodes));
+        let ready = self.ready.take();
+        let merged = shows_rows.then(|| ready.unwrap_or_else(|| self.merged(nodes).0));
         let window = Window {
             view: self.request.view,
             generation: self.request.generation,
@@ -349,11 +412,11 @@ impl View {
         }
     }
 
-    /// The rows of all, and a row for each host whose rows are not among them.
-    fn merged(&self, nodes: &[Node]) -> merge::Merged {
+    /// The rows of all with a row for each host whose rows are not among them, and whom to ask for more.
+    fn merged(&self, nodes: &[Node]) -> (merge::Merged, Vec<usize>) {
         let is_tail = self.anchor == Anchor::Tail;
         let mut notes: Vec<Row> = Vec::new();
-        let mut rows: Vec<(Cow<'_, [Row]>, &Answer)> = Vec::new();
+        let mut rows: Vec<(usize, Cow<'_, [Row]>, &Answer)> = Vec::new();
         // Many that are not there at all must not fill the pane.
         let unseen = |it: &Answer| it.lost.is_some() && it.rows.is_empty();
         let all_unseen: Vec<usize> =
@@ -375,7 +438,11 @@ impl View {
             let of_host = match absence {
                 // It stands where its rows end: what others say later comes behind it.
                 Some(note) if is_tail => {
-                    let mut all = shown.to_vec();
+                    let mut all = Vec::with_capacity(shown.len() + 2);
+                    if let Some(since) = first_time(shown).filter(|_| answer.is_cut_short()) {
+                        all.push(self::note(&nodes[index], Some(since), "its older lines are not here either"));
+                    }
+                    all.extend_from_slice(shown);
                     all.push(note);
                     Cow::Owned(all)
                 }
@@ -384,16 +451,19 @@ impl View {
                     Cow::Borrowed(shown)
                 }
             };
-            rows.push((of_host, answer));
+            rows.push((index, of_host, answer));
         }
         let parts: Vec<Part<'_>> = rows
             .iter()
-            .map(|it| Part {
-                rows: &it.0,
-                anchor_row: it.1.anchor_row,
-                // One without rows of its own hides nothing of the others.
-                at_head: it.1.at_head || !it.1.is_there || it.0.is_empty(),
-                at_tail: it.1.at_tail || !it.1.is_there || it.0.is_empty(),
+            .map(|(_, rows, answer)| {
+                // One without rows of its own hides nothing of the others, nor does one that can give no more.
+                let hides_nothing = !answer.is_there || rows.is_empty() || answer.is_cut_short();
+                Part {
+                    rows,
+                    anchor_row: answer.anchor_row,
+                    at_head: answer.at_head || hides_nothing,
+                    at_tail: answer.at_tail || hides_nothing,
+                }
             })
             .collect();
         let request = WindowRequest { anchor: self.anchor.clone(), ..self.request.clone() };
@@ -406,8 +476,15 @@ impl View {
             }
         }
         merged.rows.splice(0..0, notes);
-        merged
+        let can_widen = |it: &Answer| it.is_settled() && !it.is_wide && it.lost.is_none();
+        let narrow = merged.narrow.iter().filter(|it| can_widen(rows[**it].2)).map(|it| rows[*it].0);
+        let narrow = narrow.collect();
+        (merged, narrow)
     }
+}
+
+fn first_time(rows: &[Row]) -> Option<Timestamp> {
+    rows.iter().find_map(|it| it.position()?.time)
 }
 
 /// A row that says something of a host in place of its rows.

@@ -33,6 +33,9 @@ pub struct Merged {
     pub at_head: bool,
     /// No host has anything newer.
     pub at_tail: bool,
+    /// Parts that end where less than what was wanted is around the anchor: once they have answered with all that was
+    /// wanted, whatever the others have is shown.
+    pub narrow: Vec<usize>,
 }
 
 /// Puts the rows of several hosts in order. Of one time, the host named first is the older.
@@ -43,31 +46,41 @@ pub fn rows(request: &WindowRequest, parts: &[Part<'_>]) -> Merged {
     let reaches_head = |it: &Part<'_>| it.at_head || request.anchor == Anchor::Head;
     let reaches_tail = |it: &Part<'_>| it.at_tail || is_tail;
     // Where a host's rows end before its file does, others may stand beside rows of it that did not come.
-    let (mut low, mut high) = (0, order.len());
-    for (index, part) in parts.iter().enumerate() {
-        let first = order.iter().position(|it| it.0 == index);
-        let last = order.iter().rposition(|it| it.0 == index);
-        if let Some(first) = first.filter(|_| !reaches_head(part)) {
-            low = low.max(first);
-        }
-        if let Some(last) = last.filter(|_| !reaches_tail(part)) {
-            high = high.min(last + 1);
-        }
-    }
+    let ends_of = |(index, part): (usize, &Part<'_>)| {
+        let first = order.iter().position(|it| it.0 == index).filter(|_| !reaches_head(part));
+        let last = order.iter().rposition(|it| it.0 == index).filter(|_| !reaches_tail(part));
+        (first, last.map(|it| it + 1))
+    };
+    let ends: Vec<(Option<usize>, Option<usize>)> = parts.iter().enumerate().map(ends_of).collect();
+    let low = ends.iter().filter_map(|it| it.0).max().unwrap_or(0);
+    let high = ends.iter().filter_map(|it| it.1).min().unwrap_or(order.len());
     let row = |at: usize| -> &Row { &parts[order[at].0].rows[order[at].1] };
     let counts = |at: usize| matches!(row(at), Row::Record(record) if !record.context);
     let anchor = anchor(request, parts, &clocks, &order);
     let want = (request.before as usize, request.after as usize);
-    let (start, end) = match (&request.anchor, anchor) {
-        (Anchor::Tail, _) => (back(high, low, want.0 + want.1, counts).0, high),
-        (Anchor::Head, _) | (_, None) => (low, forth(low, high, want.0 + want.1, counts).0),
+    // By part what it lacks of the rows up to an end that is its own. Rows that others are still to give only move it
+    // further away, so that this is asked once.
+    let lacks = |(first, last): (Option<usize>, Option<usize>), from: usize, before: usize, after: usize| {
+        first.is_some_and(|first| back(from, first.min(from), before, counts).1 > 0)
+            || last.is_some_and(|last| forth(from, last.max(from), after, counts).1 > 0)
+    };
+    let narrow = |from: usize, before: usize, after: usize| {
+        let is_narrow = |it: &usize| lacks(ends[*it], from, before, after);
+        (0..parts.len()).filter(is_narrow).collect::<Vec<usize>>()
+    };
+    let all = want.0 + want.1;
+    let (start, end, narrow) = match (&request.anchor, anchor) {
+        (Anchor::Tail, _) => (back(high, low, all, counts).0, high, narrow(order.len(), all, 0)),
+        (Anchor::Head, _) => (low, forth(low, high, all, counts).0, narrow(0, 0, all)),
+        (_, None) => (low, forth(low, high, all, counts).0, Vec::new()),
         (_, Some(anchor)) => {
             // A host that did not come so far leaves the anchor where it is.
             let (low, high) = (low.min(anchor), high.max(anchor + 1));
             let (_, lacking_after) = forth(anchor, high, want.1, counts);
             let (start, lacking_before) = back(anchor, low, want.0 + lacking_after, counts);
             let spare = lacking_before.min(want.0);
-            (start, forth(anchor, high, want.1 + spare, counts).0)
+            let narrow = narrow(anchor, want.0 + lacking_after, want.1 + spare);
+            (start, forth(anchor, high, want.1 + spare, counts).0, narrow)
         }
     };
     let mut merged = Merged {
@@ -75,6 +88,7 @@ pub fn rows(request: &WindowRequest, parts: &[Part<'_>]) -> Merged {
         anchor_row: None,
         at_head: start == 0 && parts.iter().all(reaches_head),
         at_tail: end == order.len() && parts.iter().all(reaches_tail),
+        narrow,
     };
     for at in start..end {
         // Where rows of other hosts came between, two breaks may meet; one at an end says nothing.

@@ -53,6 +53,7 @@ fn answer(rows: &[Row], request: &WindowRequest) -> Merged {
         anchor_row: anchor.filter(|_| !rows.is_empty()),
         at_head: start == 0,
         at_tail: end == rows.len(),
+        narrow: Vec::new(),
     }
 }
 
@@ -71,6 +72,7 @@ proptest! {
         kind in 0..4,
         at in 0_i64..4000,
         around in (0_u32..20, 1_u32..20),
+        share in (0_u32..20, 1_u32..20),
     ) {
         let count = hosts.len() as i64;
         let lines: Vec<Vec<Row>> = hosts.iter().enumerate().map(|(host, seconds)| {
@@ -93,7 +95,20 @@ proptest! {
         let request = request(anchor, around);
         let answers: Vec<Merged> = lines.iter().map(|it| answer(it, &request)).collect();
         let merged = rows(&request, &answers.iter().map(part).collect::<Vec<_>>());
-        prop_assert_eq!(merged, answer(&all, &request));
+        prop_assert_eq!(&merged, &answer(&all, &request));
+
+        // Asked for a share first, and once more for all where that was too little, they give the same.
+        let shares = WindowRequest {
+            before: share.0.min(request.before),
+            after: share.1.min(request.after),
+            ..request.clone()
+        };
+        let mut answers: Vec<Merged> = lines.iter().map(|it| answer(it, &shares)).collect();
+        let narrow = rows(&request, &answers.iter().map(part).collect::<Vec<_>>()).narrow;
+        for it in narrow {
+            answers[it] = answer(&lines[it], &request);
+        }
+        prop_assert_eq!(rows(&request, &answers.iter().map(part).collect::<Vec<_>>()), merged);
     }
 
     #[test]

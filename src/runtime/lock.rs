@@ -1,11 +1,15 @@
 //! The kernel lock of the state directory: one runtime probes and backs up, the others stand by.
 //!
 //! The kernel drops the lock with the process, however it ends, so that there is no stale lock to clean up.
-//! The file's text only says who holds it, and by which socket screens get on.
+//! The text of one file only says who holds it, and by which socket screens get on.
 //!
-//! The directory itself is locked as well as the file: a directory that nothing can be made in has no file, and may be
-//! opened to its owner while it is held. One that cannot be opened at all has a lock of its own below the directory of
-//! temporary files.
+//! Three things are locked. The private file decides: nobody else can open it. The file with the text is read by the
+//! group of a share, and an older hotseat locks it alone. The directory can be locked also when nothing can be made in
+//! it, and may be opened to its owner while it is held. One that cannot be opened at all has a lock of its own below
+//! the directory of temporary files.
+//!
+//! Whoever may read a file or list a directory may lock it. Where only our own account can write, a lock of another
+//! account is no runtime's, and keeps nobody out.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -23,8 +27,10 @@ use crate::clock;
 use crate::config::paths;
 use crate::store::file_system::{self, Kind};
 
-/// Name of the lock file in the state directory.
+/// Name of the lock file with the text in the state directory.
 const FILE_NAME: &str = "runtime.lock";
+/// Name of the lock file that nobody else can open.
+const PRIVATE_NAME: &str = "private.lock";
 /// A holder's line is much shorter and a socket's path has 107 bytes at most; whatever else stands in the file is not
 /// worth reading.
 const TEXT_MAX_BYTES: u64 = 512;
@@ -38,9 +44,9 @@ const SOCKET: &str = "socket ";
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    /// The lock file; missing where it cannot be written.
+    /// The lock file with the text; missing where it cannot be written.
     file: Option<File>,
-    /// What else is locked: the directory, its lock apart, the file where it can only be read.
+    /// What else is locked: the private file, the directory, its lock apart, the file where it can only be read.
     #[expect(dead_code, reason = "held, not read: the kernel unlocks what is closed")]
     others: Vec<File>,
     /// Who we are.
@@ -114,8 +120,7 @@ impl StateLock {
         self.unusable.as_deref()
     }
 
-    /// Lets the members of a group read who holds it and by which socket they get on. They cannot hold it: what else
-    /// stands in the directory is not theirs.
+    /// Lets the members of a group read who holds it and by which socket they get on. A lock of theirs keeps nobody out.
     ///
     /// # Errors
     /// When this account is not in the group.
@@ -172,13 +177,12 @@ impl StateLock {
 /// What is locked of a state directory: the file when it can be written, and the rest.
 type Locks = (Option<File>, Vec<File>);
 
-/// Locks a state directory and the file in it; `None` when another process has either. An older hotseat locks the file
-/// alone.
+/// Locks a state directory and the files in it; `None` when another process has one of them. An older hotseat locks the
+/// file with the text alone.
 fn lock_inside(state_dir: &Path) -> io::Result<Option<Locks>> {
     paths::make_private_dir(state_dir)?;
     let path = state_dir.join(FILE_NAME);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let (file, why) = match opened {
+    let (file, mut failed) = match open_own(&path) {
         Ok(file) => (Some(file), None),
         // Before anything is locked that is another account's.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && other_owner(state_dir).is_some() => {
@@ -187,30 +191,87 @@ fn lock_inside(state_dir: &Path) -> io::Result<Option<Locks>> {
         Err(error) if is_out_of_reach(&error) || is_full(&error) => (None, Some(error)),
         Err(error) => return Err(error),
     };
-    // While the directory could not be opened a lock apart may have been taken, and is held.
-    let apart = apart_there(state_dir).and_then(|path| File::open(path).ok());
     let seen = if file.is_none() { File::open(&path).ok() } else { None };
-    let mut failed = why;
-    let mut others = Vec::new();
+    let mut common: Vec<File> = seen.into_iter().collect();
     match File::open(state_dir) {
-        Ok(directory) => others.push(directory),
+        Ok(directory) => common.push(directory),
         Err(error) => failed = failed.or(Some(error)),
     }
-    others.extend(apart);
-    others.extend(seen);
-    let mut held = 0;
-    for it in others.iter().chain(&file) {
+    // While the directory could not be opened a lock apart may have been taken, and is held.
+    let apart = apart_there(state_dir).and_then(|path| File::open(path).ok());
+    let mut own: Vec<File> = open_private(state_dir).into_iter().chain(apart).collect();
+    let (mut held, mut passed_over) = (0, false);
+    for (it, is_own) in own.iter().map(|it| (it, true)).chain(common.iter().chain(&file).map(|it| (it, false))) {
         match it.try_lock() {
             Ok(()) => held += 1,
-            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::WouldBlock) => match foreign_holder(state_dir, it).filter(|_| !is_own) {
+                Some(who) => {
+                    tracing::warn!("{who} has locked `{}`, which keeps nobody out", state_dir.display());
+                    passed_over = true;
+                }
+                None => return Ok(None),
+            },
             // Not every file system locks directories, or files that are only read: one of them is enough.
             Err(TryLockError::Error(error)) => failed = Some(error),
         }
     }
+    if passed_over && own.is_empty() {
+        // What is left can be locked by others.
+        match lock_apart(state_dir)? {
+            Some(apart) => own.push(apart),
+            None => return Ok(None),
+        }
+        held += 1;
+    }
     match failed {
         Some(error) if held == 0 => Err(error),
-        _ => Ok(Some((file, others))),
+        _ => {
+            own.append(&mut common);
+            Ok(Some((file, own)))
+        }
     }
+}
+
+fn open_own(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE_MODE).open(path)
+}
+
+/// The file that only our account can open, where it can be made and is that.
+fn open_private(state_dir: &Path) -> Option<File> {
+    let file = open_own(&state_dir.join(PRIVATE_NAME)).ok()?;
+    let found = file.metadata().ok()?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return None;
+    }
+    if found.mode() & 0o777 != PRIVATE_MODE {
+        file.set_permissions(fs::Permissions::from_mode(PRIVATE_MODE)).ok()?;
+    }
+    Some(file)
+}
+
+/// Who has locked a file, in words, when it can be no runtime of this state directory: another account where nobody but
+/// ours can write, or a process that has ended and left the lock to a child. `None` also when the kernel does not say.
+fn foreign_holder(state_dir: &Path, file: &File) -> Option<String> {
+    let found = file.metadata().ok()?;
+    foreign_pid(state_dir, listed(&fs::read_to_string("/proc/locks").ok()?, found.dev(), found.ino())??)
+}
+
+fn foreign_pid(state_dir: &Path, pid: Pid) -> Option<String> {
+    let us = rustix::process::geteuid().as_raw();
+    let directory = fs::metadata(state_dir).ok()?;
+    if directory.uid() != us || directory.mode() & 0o022 != 0 {
+        return None;
+    }
+    let pid = pid.as_raw_nonzero();
+    let status = match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(status) => status,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(format!("pid {pid}, which has ended,")),
+        Err(_) => return None,
+    };
+    // Real, effective, saved, and that of the file system, see `proc_pid_status(5)`.
+    let uid = status.lines().find_map(|it| it.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse::<u32>().ok())?;
+    let login = || paths::login_of(uid).unwrap_or_else(|| format!("uid-{uid}"));
+    (uid != us).then(|| format!("the account `{}` (pid {pid})", login()))
 }
 
 /// True when a place cannot be used as it is, by anybody of this account.
@@ -227,7 +288,7 @@ fn is_full(error: &io::Error) -> bool {
 fn lock_apart(state_dir: &Path) -> io::Result<Option<File>> {
     let (folder, path) = apart(state_dir)?;
     paths::make_own_folder(&folder)?;
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file = open_own(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -301,13 +362,20 @@ pub fn holder(state_dir: &Path) -> Option<Holder> {
 /// is read instead, see `proc_locks(5)`. Holders in another container are not in it; taking over then says who it is.
 pub fn is_free(state_dir: &Path) -> bool {
     let Ok(locks) = fs::read_to_string("/proc/locks") else { return true };
-    lockable(state_dir).all(|file| listed(&locks, file.dev(), file.ino()).is_none())
+    holders(state_dir, &locks).next().is_none()
+}
+
+/// The processes that hold a state directory, by number where the kernel tells it. Who keeps nobody out is none.
+fn holders<'a>(state_dir: &'a Path, locks: &'a str) -> impl Iterator<Item = Option<Pid>> + 'a {
+    let listed = lockable(state_dir).filter_map(|file| listed(locks, file.dev(), file.ino()));
+    listed.filter(|pid| pid.is_none_or(|pid| foreign_pid(state_dir, pid).is_none()))
 }
 
 /// What is locked of a state directory, as far as it is there.
 fn lockable(state_dir: &Path) -> impl Iterator<Item = fs::Metadata> {
-    let places = [Some(state_dir.join(FILE_NAME)), Some(state_dir.to_path_buf()), apart_there(state_dir)];
-    places.into_iter().flatten().filter_map(|it| fs::metadata(it).ok())
+    let inside = [FILE_NAME, PRIVATE_NAME].map(|it| Some(state_dir.join(it)));
+    let places = inside.into_iter().chain([Some(state_dir.to_path_buf()), apart_there(state_dir)]);
+    places.flatten().filter_map(|it| fs::metadata(it).ok())
 }
 
 /// Who has locked a file, in lines like `1: FLOCK  ADVISORY  WRITE 708 08:01:13 0 EOF`. A process of another namespace
@@ -326,7 +394,7 @@ fn listed(locks: &str, device: u64, inode: u64) -> Option<Option<Pid>> {
 /// The process that holds a state directory, as far as the kernel tells it.
 fn holding(state_dir: &Path) -> Option<Pid> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    lockable(state_dir).find_map(|file| listed(&locks, file.dev(), file.ino())).flatten()
+    holders(state_dir, &locks).flatten().next()
 }
 
 /// A process of ours that holds a state directory and that can be ended.

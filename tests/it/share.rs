@@ -22,6 +22,7 @@ use hotseat::domain::incident::entry::EntryBody;
 use hotseat::domain::incident::{DeclareRequest, NoteRequest, Severity};
 use hotseat::domain::presence::{Via, Visitor};
 use hotseat::domain::request::{Inbound, Request};
+use hotseat::runtime::lock::{self, Acquired, StateLock};
 use hotseat::runtime::{Runtime, RuntimeSetup};
 
 /// Tells the copy of this program that runs as another account where the state directory is.
@@ -250,4 +251,68 @@ fn all_below(folder: &Path, found: &mut Vec<PathBuf>) {
         }
         found.push(path);
     }
+}
+
+/// Another account's `flock`, which holds what it was given until it is ended.
+struct Foreign(Child);
+
+impl Foreign {
+    fn locks(path: &Path, (uid, gid): (u32, u32)) -> Self {
+        let mut command = Command::new("flock");
+        command.arg("-x").arg(path).arg("cat").env_clear().current_dir("/").uid(uid).gid(gid);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // What comes back is said by who runs under the lock.
+        child.stdin.as_mut().unwrap().write_all(b"held").unwrap();
+        let mut held = [0; 4];
+        child.stdout.as_mut().unwrap().read_exact(&mut held).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        // What it runs ends with its standard input, and the lock with both.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+fn is_held(state_dir: &Path) -> Option<StateLock> {
+    match StateLock::acquire(state_dir, jiff::Timestamp::UNIX_EPOCH).expect("something can be locked") {
+        Acquired::Held(lock) => Some(lock),
+        Acquired::Taken(_) => None,
+    }
+}
+
+#[test]
+fn an_account_that_may_only_look_cannot_keep_the_owner_from_watching() {
+    if rustix::process::geteuid().as_raw() != 0 {
+        let words = b"skipped: other accounts can be had by root alone\n";
+        let _ = std::io::stderr().write_all(words);
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let state_dir = dir.path().join("state");
+    fs::create_dir(&state_dir).unwrap();
+    fs::set_permissions(&state_dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let first = is_held(&state_dir).expect("nobody else holds it");
+    first.share(GROUP).expect("shared");
+    drop(first);
+
+    let member = (MEMBERS[0], GROUP);
+    let foreign = [state_dir.clone(), state_dir.join("runtime.lock")].map(|it| Foreign::locks(&it, member));
+    assert!(lock::is_free(&state_dir), "whoever looks at it sees that nobody watches");
+    let held = is_held(&state_dir).expect("they keep nobody out");
+    assert!(is_held(&state_dir).is_none() && !lock::is_free(&state_dir), "two of the owner's are still one too many");
+    drop(foreign);
+    assert!(is_held(&state_dir).is_none(), "also when they have gone");
+    drop(held);
+
+    // Who may write there may watch there.
+    fs::set_permissions(&state_dir, fs::Permissions::from_mode(0o775)).unwrap();
+    let foreign = Foreign::locks(&state_dir, member);
+    assert!(is_held(&state_dir).is_none() && !lock::is_free(&state_dir));
+    drop(foreign);
+    assert!(is_held(&state_dir).is_some());
 }

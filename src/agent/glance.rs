@@ -55,6 +55,8 @@ impl Seen {
 pub enum Unseen {
     /// Nobody watches; who did so last, in words, when somebody ever did.
     Nobody(Option<String>),
+    /// It is another account's, and not shared with ours; what to do, in words.
+    Closed(String),
     /// Somebody watches, or seems to, and cannot be looked at; why, in words.
     Failed(String),
 }
@@ -83,7 +85,10 @@ async fn look_at(state_dir: &Path) -> Result<Seen, Unseen> {
                 holder => Unseen::Nobody(holder),
             });
         }
-        Err(error) => return Err(Unseen::Failed(error.to_string())),
+        Err(error @ (ConnectError::Closed { .. } | ConnectError::Foreign { .. })) => {
+            return Err(Unseen::Closed(error.to_string()));
+        }
+        Err(error @ ConnectError::Failed { .. }) => return Err(Unseen::Failed(error.to_string())),
     };
     let visitor = Visitor { user: paths::user_name(), readonly: true, via: Via::Local };
     let attached = client::attach(stream, &client::hello_for(Errand::Glance, visitor)).await;

@@ -248,6 +248,14 @@ pub enum ConnectError {
         /// Whose process it is.
         uid: u32,
     },
+    /// It is another account's, and not opened to ours.
+    #[error("`{}` is open to `{owner}` and the group of its `share` (ask `{owner}` to be in it)", path.display())]
+    Closed {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is, by login.
+        owner: String,
+    },
     /// There is one, but it cannot be used.
     #[error("could not connect to `{}`: {why}", path.display())]
     Failed {
@@ -274,10 +282,9 @@ pub async fn connect(places: &Places) -> Result<UnixStream, ConnectError> {
                 Err(error) => ConnectError::Failed { path, why: brief(&error) },
             },
             Ok(Err(error)) if is_nobody(&error) => continue,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied && owner != ours => {
                 let owner = paths::login_of(owner).unwrap_or_else(|| format!("uid-{owner}"));
-                let why = format!("it is open to `{owner}` and the group of its `share` (ask `{owner}` to be in it)");
-                ConnectError::Failed { path, why }
+                ConnectError::Closed { path, owner }
             }
             Ok(Err(error)) => ConnectError::Failed { path, why: brief(&error) },
             Err(_) => ConnectError::Failed { path, why: "it does not answer".into() },

@@ -46,7 +46,7 @@ pub(super) fn watched(cx: &Context, explain: Option<&str>, out: &mut Output<'_>)
     match seen {
         Ok(seen) => Ok(Some(seen)),
         Err(Unseen::Nobody(_)) => Ok(None),
-        Err(Unseen::Failed(why)) => {
+        Err(Unseen::Closed(why) | Unseen::Failed(why)) => {
             writeln!(out.stderr, "warning: whoever watches could not be asked, so the files are: {why}")?;
             Ok(None)
         }

@@ -53,7 +53,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     match asking.block_on(glance::look(&cx.state_dir())) {
         Ok(seen) => return watched(args, cx, &seen, out),
         Err(Unseen::Nobody(_)) => {}
-        Err(Unseen::Failed(why)) => {
+        Err(Unseen::Closed(why) | Unseen::Failed(why)) => {
             writeln!(out.stderr, "warning: whoever watches could not be asked, so it is looked from here: {why}")?;
         }
     }

@@ -61,6 +61,8 @@ struct Status {
     host: Option<String>,
     /// Somebody holds the state directory, and does not answer or cannot be asked.
     unanswered: bool,
+    /// It is another account's, which does not share it with this one.
+    closed: bool,
     /// Why nothing more is known.
     why: Option<String>,
     /// It was told to end and lets something end before.
@@ -98,6 +100,7 @@ async fn ask(state_dir: &Path) -> Status {
                 None => "nobody was ever here".into(),
             });
         }
+        Err(Unseen::Closed(why)) => (status.closed, status.why) = (true, Some(why)),
         Err(Unseen::Failed(why)) => {
             status.unanswered = true;
             // The kernel knows more of a process that says nothing.
@@ -143,6 +146,7 @@ impl Status {
             let _ = writeln!(text, "{name:<8} {}", sanitise::text(&value));
         };
         let who = match &self.peer {
+            None if self.closed => "this account may not ask".to_string(),
             None if self.unanswered => "it holds the state directory and does not answer".to_string(),
             None => "none runs".to_string(),
             Some(Peer { role, version, pid, since }) => {
@@ -218,6 +222,9 @@ mod tests {
         let silent = Status { unanswered: true, why: Some("pid 42, which is stopped".into()), ..Status::default() };
         let text = silent.text(Timestamp::UNIX_EPOCH);
         assert!(!silent.well && !text.contains("none runs") && text.contains("pid 42, which is stopped"), "{text}");
+        let closed = Status { closed: true, why: Some("ask `ops` to be in it".into()), ..Status::default() };
+        let text = closed.text(Timestamp::UNIX_EPOCH);
+        assert!(!closed.well && text.contains("this account may not ask") && text.contains("ask `ops`"), "{text}");
         let mut ends = status(Role::Agent);
         let stopping = Stopping { waits_for: "backup `nightly`".into(), until: Timestamp::UNIX_EPOCH };
         ends.take(&Board { stopping: Some(stopping), waiting: vec![77], ..Board::default() });

@@ -1,10 +1,14 @@
-//! Finds where the value of a field may pass, looking at sixty-four places at a time.
+//! Finds where something may pass, looking at sixty-four places at a time.
 //!
-//! Most values of a log do not pass, and most are short numbers: `status=200`, `"status":200,`, `" 200 ` behind the
-//! request of an access line. Where nothing but such numbers stands nothing passes, and a few comparisons of bytes
-//! tell. They are written so that the compiler makes each of them for sixteen places at once.
+//! Text whose case does not matter is told by four of its letters; what has them is compared. Most values of fields
+//! do not pass, and most are short numbers: `status=200`, `"status":200,`, `" 200 ` behind the request of an access
+//! line. Where nothing but such numbers stands nothing passes, and a few comparisons of bytes tell. They are written
+//! so that the compiler makes each of them for sixteen places at once.
+
+use std::ops::Range;
 
 use crate::domain::query::field::FieldTest;
+use crate::domain::sanitise::ESCAPE;
 
 /// Places that are looked at together.
 pub(super) const WIDTH: usize = 64;
@@ -16,19 +20,31 @@ const MAX_NAME_BYTES: usize = REACH - 8;
 /// The places that are looked at, with what stands behind them.
 type Window = [u8; WIDTH + REACH];
 
-/// What does not pass at a glance.
-pub(super) struct Mesh {
-    name: Name,
-    /// A number of at most three bytes that begins with a digit up to this one does not pass.
-    low: u8,
+/// Text in small ASCII letters, whose case does not matter.
+pub(super) struct Text<'t> {
+    text: &'t [u8],
+    /// Some of its letters, and where they stand in it.
+    letters: [(usize, Letter); 4],
 }
 
-/// Three bytes of a name.
-struct Name {
-    length: usize,
-    first: Letter,
-    middle: Letter,
-    last: Letter,
+/// What is met on the way to the next place of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Neither the text nor an escape sequence up to the end.
+    Nothing,
+    /// The text, and no escape sequence before it.
+    Text(Range<usize>),
+    /// An escape sequence, which may hide the text.
+    Escape,
+}
+
+/// What does not pass at a glance.
+pub(super) struct Mesh {
+    /// The last key of the field's name, in small letters.
+    name: Vec<u8>,
+    letters: [Letter; 3],
+    /// A number of at most three bytes that begins with a digit up to this one does not pass.
+    low: u8,
 }
 
 /// A byte whose case does not matter.
@@ -39,18 +55,73 @@ struct Letter {
     byte: u8,
 }
 
+impl<'t> Text<'t> {
+    /// `None` for what is too short or too long to be told so.
+    pub(super) fn new(text: &'t str) -> Option<Self> {
+        let text = text.as_bytes();
+        let is_plain = text.iter().all(|it| matches!(it, b' '..=b'~'));
+        if !is_plain || !(4..=MAX_NAME_BYTES).contains(&text.len()) {
+            return None;
+        }
+        let last = text.len() - 1;
+        let letters = [0, last / 3, last * 2 / 3, last].map(|it| (it, Letter::of(text[it])));
+        Some(Self { text, letters })
+    }
+
+    /// What comes first at or behind `at`.
+    pub(super) fn next(&self, bytes: &[u8], mut at: usize) -> Seen {
+        while let Some(near) = scan(bytes, at, |window| self.has_some(window).unwrap_or(true)) {
+            let until = bytes.len().min(near + WIDTH);
+            if memchr::memchr(ESCAPE, &bytes[near..until]).is_some() {
+                return Seen::Escape;
+            }
+            if let Some(place) = first_of(self.text, bytes, near..until) {
+                return Seen::Text(place);
+            }
+            at = until;
+        }
+        Seen::Nothing
+    }
+
+    /// True when the text may begin in the first `WIDTH` bytes, or an escape sequence does.
+    #[inline(always)]
+    fn has_some(&self, window: &Window) -> Option<bool> {
+        let column = |by: usize| window.get(by..)?.first_chunk::<WIDTH>();
+        let [(_, a), (second, b), (third, c), (last, d)] = self.letters;
+        let (zero, one, two, three) = (column(0)?, column(second)?, column(third)?, column(last)?);
+        let mut found = 0;
+        for place in 0..WIDTH {
+            let is_text = a.is(zero[place]) & b.is(one[place]) & c.is(two[place]) & d.is(three[place]);
+            found |= is_text | is(zero[place], ESCAPE);
+        }
+        Some(found & 1 != 0)
+    }
+}
+
 impl Mesh {
     /// For a comparison with a number; `None` when no digit tells. `name` is the last key of the field's name.
     pub(super) fn new(test: &FieldTest, name: &str) -> Option<Self> {
         if !name.is_ascii() || name.len() > MAX_NAME_BYTES {
             return None;
         }
-        Some(Self { name: Name::of(name.as_bytes())?, low: test.low_digit()? })
+        let low = test.low_digit()?;
+        let name = name.to_ascii_lowercase().into_bytes();
+        let letters = [*name.first()?, *name.get(name.len() / 2)?, *name.last()?].map(Letter::of);
+        Some(Self { name, letters, low })
     }
 
-    /// The first stretch from `at` on in which the name may stand with a value that passes.
-    pub(super) fn next_named(&self, bytes: &[u8], at: usize) -> Option<usize> {
-        scan(bytes, at, |window| self.has_named(window).unwrap_or(true))
+    /// The first place of the name from `at` on where a value may stand that passes.
+    pub(super) fn next_named(&self, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
+        let has_named =
+            |window: &Window| self.has_name(window).unwrap_or(true) && self.has_named(window).unwrap_or(true);
+        while let Some(near) = scan(bytes, at, has_named) {
+            let until = bytes.len().min(near + WIDTH);
+            if let Some(place) = first_of(&self.name, bytes, near..until) {
+                return Some(place);
+            }
+            at = until;
+        }
+        None
     }
 
     /// The first stretch from `at` on in which a line may give its status by its place and pass: behind a quote, as web
@@ -60,8 +131,20 @@ impl Mesh {
     }
 
     #[inline(always)]
+    fn has_name(&self, window: &Window) -> Option<bool> {
+        let [first, middle, last] = self.letters;
+        let column = |by: usize| window.get(by..)?.first_chunk::<WIDTH>();
+        let (head, centre, tail) = (column(0)?, column(self.name.len() / 2)?, column(self.name.len() - 1)?);
+        let mut found = 0;
+        for place in 0..WIDTH {
+            found |= first.is(head[place]) & middle.is(centre[place]) & last.is(tail[place]);
+        }
+        Some(found & 1 != 0)
+    }
+
+    /// True when a name stands there, and not with a value that does not pass.
     fn has_named(&self, window: &Window) -> Option<bool> {
-        let Name { length, first, middle, last } = self.name;
+        let (length, [first, middle, last]) = (self.name.len(), self.letters);
         let column = |by: usize| window.get(by..)?.first_chunk::<WIDTH>();
         let (head, centre, tail) = (column(0)?, column(length / 2)?, column(length - 1)?);
         let (sign, one, two) = (column(length)?, column(length + 1)?, column(length + 2)?);
@@ -105,16 +188,11 @@ impl Mesh {
     }
 }
 
-impl Name {
-    fn of(name: &[u8]) -> Option<Self> {
-        let (first, middle, last) = (name.first()?, name.get(name.len() / 2)?, name.last()?);
-        let [first, middle, last] = [first, middle, last]
-            .map(|it| Letter { fold: if it.is_ascii_alphabetic() { 0x20 } else { 0 }, byte: it.to_ascii_lowercase() });
-        Some(Self { length: name.len(), first, middle, last })
-    }
-}
-
 impl Letter {
+    fn of(byte: u8) -> Self {
+        Self { fold: if byte.is_ascii_alphabetic() { 0x20 } else { 0 }, byte: byte.to_ascii_lowercase() }
+    }
+
     #[inline(always)]
     fn is(self, byte: u8) -> u8 {
         u8::from(byte | self.fold == self.byte)
@@ -124,6 +202,19 @@ impl Letter {
 #[inline(always)]
 fn is(byte: u8, wanted: u8) -> u8 {
     u8::from(byte == wanted)
+}
+
+/// The first place of a text in small letters that begins in a stretch.
+fn first_of(text: &[u8], bytes: &[u8], stretch: Range<usize>) -> Option<Range<usize>> {
+    let (first, mut at) = (*text.first()?, stretch.start);
+    while let Some(by) = memchr::memchr2(first, first.to_ascii_uppercase(), &bytes[at..stretch.end]) {
+        let place = at + by..at + by + text.len();
+        if bytes.get(place.clone()).is_some_and(|it| it.eq_ignore_ascii_case(text)) {
+            return Some(place);
+        }
+        at = place.start + 1;
+    }
+    None
 }
 
 /// The first stretch of `WIDTH` bytes from `at` on that has what is looked for.
@@ -145,4 +236,105 @@ fn scan(bytes: &[u8], mut at: usize, has: impl Fn(&Window) -> bool) -> Option<us
         at += WIDTH;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::query::Query;
+    use crate::domain::query::matcher::Matcher;
+    use crate::logstore::block::reader::BlockReader;
+    use crate::logstore::block::{Detail, Times};
+    use crate::logstore::segment::Segment;
+    use crate::logstore::tests::hurt;
+
+    const LINES: &[&str] = &[
+        "2026-11-22T10:20:30.123Z ERROR [gateway] upstream Timeout after 30000 ms",
+        "2026-11-22T10:20:30.124Z INFO  [gateway] timetimeouttimeout out time_out timeou",
+        "2026-11-22T10:20:30.125Z INFO  [auth] a \x1b[31mtime\x1b[0mout that only shows without its colours",
+        "2026-11-22T10:20:30.125Z INFO  [auth] a title \x1b]0;timeout\x07 that never shows",
+        "2026-11-22T10:20:30.126Z INFO  [auth] nothing of the kind, but enough of it to fill a window of sixty-four places",
+        "    at TIMEOUT.java:1",
+        "ts=2026-11-22T10:20:31Z level=error msg=timeout",
+        "timeout without a time",
+        "",
+    ];
+    const BITS: &[&str] = &["t", "T", "\n", " ", "timeout", "out", "\x1b[31m", "\x1b"];
+    const QUERIES: &[&str] = &["timeout", "out time_out", "time", "timeout level>=error", "java.1", "/timeout/"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn text_is_found_where_the_records_one_by_one_have_it(
+            chosen in prop::collection::vec((0..LINES.len(), 1..4_usize), 1..12),
+            hurts in prop::collection::vec((0..2000_usize, 0..BITS.len(), 0..3_usize), 0..5),
+        ) {
+            let text = hurt((LINES, &chosen), (BITS, &hurts));
+            let segment = Segment::memory(0);
+            segment.append(text.as_bytes(), Timestamp::UNIX_EPOCH);
+            let reader = BlockReader::new(TimeZone::UTC);
+            let block = reader.block_once(&segment, segment.size_bytes(), 0, Vec::new()).unwrap();
+            let arrival = |_| Timestamp::UNIX_EPOCH;
+            for query in QUERIES {
+                let query = Query::parse(query).unwrap();
+                let matcher = Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
+                let passing = block.spans().iter().enumerate().filter(|(it, _)| block.passes(*it, &matcher, &arrival));
+                let expected: Vec<u32> = passing.map(|(_, span)| span.start).collect();
+                prop_assert_eq!(block.count_near(&matcher, &arrival).map_or(expected.len(), |it| it.records as usize), expected.len());
+                let wanted = Detail::Groups { phase: 0, stripe: None };
+                let Some(hits) = block.near_hits(&matcher, wanted, Times::Read, &arrival) else { continue };
+                let found: Vec<u32> = hits.spans.iter().map(|it| it.start).collect();
+                prop_assert_eq!(found, expected, "{} on {}", query, text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_text_and_escape_sequence_is_seen_wherever_it_stands() {
+        let text = Text::new("needle").unwrap();
+        for before in 0..3 * WIDTH {
+            let plain = "n".repeat(before);
+            let padded = |middle: &str| text.next(format!("{plain}{middle}").as_bytes(), 0);
+            assert_eq!(padded("NeeDle"), Seen::Text(before..before + 6));
+            assert_eq!(padded("NeeDl"), Seen::Nothing);
+            assert_eq!(padded("needl\x1b"), Seen::Escape);
+            assert_eq!(padded(&format!("needle{}\x1b", " ".repeat(WIDTH))), Seen::Text(before..before + 6));
+        }
+        assert!(Text::new("abc").is_none() && Text::new("tab\there").is_none() && Text::new("größe").is_none());
+    }
+
+    #[test]
+    fn only_stretches_with_a_value_that_may_pass_are_looked_into() {
+        let query = Query::parse("status>=500").unwrap();
+        let matcher = Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
+        let mesh = Mesh::new(matcher.sieve().unwrap().0, "status").unwrap();
+        let low = "a [t] \"GET /\" 200 7 \"-\" \"x\"\nts=1 Status=404 a=b\n{\"status\":301,\"code\":500}\n";
+        for before in 0..2 * WIDTH {
+            let bytes = |text: &str| format!("{}{low}{text} \n", " ".repeat(before)).into_bytes();
+            let at = |text: &str, next: fn(&Mesh, &[u8], usize) -> Option<usize>| {
+                let found = next(&mesh, &bytes(text), 0)?;
+                let place = bytes(text).len() - text.len() - 2;
+                Some(found < place + text.len() && place < found + WIDTH)
+            };
+            for text in ["status=500", "\"STATUS\": 200,", "status=4040", "\"status\":1000,", "status=\"1\""] {
+                assert_eq!(
+                    at(text, |mesh, bytes, at| mesh.next_named(bytes, at).map(|it| it.start)),
+                    Some(true),
+                    "{text}"
+                );
+            }
+            assert!(mesh.next_named(&bytes("statue=500"), 0).is_none());
+            assert!(mesh.next_named(b"status=1", 0).is_some(), "the end of the value has to be seen");
+            for text in ["x\" 500 1", "x\" 2000 1", "x\"502 1", "x\"\t502 1", "x\"  502 1", "t] f b/s 1/2/3/4/5 200 1"]
+            {
+                assert_eq!(at(text, Mesh::next_status), Some(true), "{text}");
+            }
+            assert_eq!(at("x\" 404 1", Mesh::next_status), None);
+        }
+    }
 }

@@ -97,10 +97,10 @@ impl<'m> Sieve<'m> {
 
     fn next_named(&mut self, bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
         loop {
-            if let Some(mesh) = &self.mesh {
-                at = mesh.next_named(bytes, at)?;
-            }
-            let hit = self.name.find_at(bytes, at)?;
+            let hit = match &self.mesh {
+                Some(mesh) => mesh.next_named(bytes, at)?,
+                None => self.name.find_at(bytes, at)?,
+            };
             if self.passes_behind(bytes, hit.end) != Some(false) {
                 return Some(hit);
             }

@@ -74,6 +74,8 @@ struct Running {
     health: Arc<Mutex<HealthMachine>>,
     asks_tx: mpsc::Sender<Ask>,
     cancel: CancellationToken,
+    // Cancelled once everybody knows it.
+    named: CancellationToken,
     // When it should have ended its next run.
     deadline: Arc<Mutex<Instant>>,
     task: JoinHandle<()>,
@@ -106,6 +108,9 @@ impl Prober {
     }
 
     /// Takes changed specs into use: unchanged probes go on undisturbed.
+    ///
+    /// All that are new are told before the first of them runs: whoever counts what is red, of an earlier run as well,
+    /// never counts too few.
     pub fn reload(&self, specs: Vec<ProbeSpec>) {
         let setup = &self.inner.setup;
         let canaries = specs.iter().filter(|it| it.rules.canary);
@@ -113,6 +118,8 @@ impl Prober {
         self.inner.canaries.configure(&canaries);
         let mut tasks = self.inner.tasks();
         let mut old = std::mem::take(&mut *tasks);
+        let named = CancellationToken::new();
+        let mut names = Vec::new();
         for spec in specs {
             let id = ProbeId::new(&setup.host, &spec.name);
             let before = old.remove(&id);
@@ -125,7 +132,8 @@ impl Prober {
                         before.cancel.cancel();
                         health = Some(before.health.lock().unwrap_or_else(PoisonError::into_inner).clone());
                     }
-                    self.inner.spawn(id.clone(), spec, fingerprint, health.unwrap_or_default())
+                    names.push(ProbeFact::Configured { probe: id.clone(), setup: spec.setup() });
+                    self.inner.spawn(id.clone(), spec, fingerprint, health.unwrap_or_default(), named.clone())
                 }
             };
             // The config refuses a name that is used twice; should one come, the last stands.
@@ -134,11 +142,21 @@ impl Prober {
             }
         }
         drop(tasks);
+        let facts = setup.facts.clone();
+        tokio::spawn(async move {
+            // Also when this ends early.
+            let _named = named.drop_guard();
+            for name in names {
+                facts.send(Fact::Probe(name)).await;
+            }
+        });
         for (probe, running) in old {
             running.cancel.cancel();
             let facts = setup.facts.clone();
             tokio::spawn(async move {
-                // Its last outcome must not come after the news that it is gone. A task that panicked is gone as well.
+                // Neither its name nor its last outcome must come after the news that it is gone. A task that panicked is
+                // gone as well.
+                running.named.cancelled().await;
                 let _ = running.task.await;
                 facts.send(Fact::Probe(ProbeFact::Removed { probe })).await;
             });
@@ -212,7 +230,14 @@ impl Inner {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spawn(&self, id: ProbeId, spec: ProbeSpec, fingerprint: u64, mut health: HealthMachine) -> Running {
+    fn spawn(
+        &self,
+        id: ProbeId,
+        spec: ProbeSpec,
+        fingerprint: u64,
+        mut health: HealthMachine,
+        named: CancellationToken,
+    ) -> Running {
         health.set_thresholds(spec.thresholds);
         let health = Arc::new(Mutex::new(health));
         let (asks_tx, asks_rx) = mpsc::channel(ASKS_MAX);
@@ -234,9 +259,10 @@ impl Inner {
             asks_rx,
             acked_at: None,
             deadline: Arc::clone(&deadline),
+            named: named.clone(),
             cancel: cancel.clone(),
         };
-        Running { kind, fingerprint, health, asks_tx, cancel, deadline, task: tokio::spawn(task.run()) }
+        Running { kind, fingerprint, health, asks_tx, cancel, named, deadline, task: tokio::spawn(task.run()) }
     }
 
     /// Has the probes look whenever somebody has written marks, until the service is cancelled.
@@ -408,6 +434,36 @@ mod tests {
         let third = clock::timer();
         desk.outcome().await;
         assert_eq!((clock::timer() - third).as_secs(), 2, "the retry pace while not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_named_before_the_first_of_them_runs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        // More than the channel of facts takes.
+        let names: Vec<String> = (0..300).map(|it| format!("p{it}")).collect();
+        let mut desk = Desk::start(dir.path(), names.iter().map(|it| spec(it, &fake, 3600)).collect());
+        for name in &names {
+            let ProbeFact::Configured { probe, .. } = desk.next().await else { panic!("{name} is not named yet") };
+            assert_eq!(probe.name(), name);
+        }
+        desk.outcome().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_is_gone_at_once_is_not_named_after_that() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 3600), spec("b", &fake, 3600)]);
+        desk.prober.reload(vec![spec("a", &fake, 3600)]);
+        let mut last = None;
+        for _ in 0..3 {
+            let fact = desk.until(|it| !matches!(it, ProbeFact::Outcome { .. })).await;
+            if fact.probe().name() == "b" {
+                last = Some(fact);
+            }
+        }
+        assert!(matches!(last, Some(ProbeFact::Removed { .. })), "{last:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,13 +50,19 @@ pub(super) struct ProbeTask {
     pub acked_at: Option<jiff::Timestamp>,
     /// When it should have ended its next run, for whoever looks whether it still runs.
     pub deadline: Arc<Mutex<Instant>>,
+    /// Cancelled once everybody knows this probe and those that begin with it.
+    pub named: CancellationToken,
     pub cancel: CancellationToken,
 }
 
 impl ProbeTask {
     /// Runs until it is cancelled.
     pub(super) async fn run(mut self) {
-        self.fact(ProbeFact::Configured { probe: self.id.clone(), setup: self.spec.setup() }).await;
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return,
+            () = self.named.cancelled() => {}
+        }
         let unix = Duration::try_from(clock::now().as_duration()).unwrap_or_default();
         let mut schedule = Schedule::start(&self.spec.name, self.spec.interval, self.spec.retry, unix, clock::timer());
         if !self.is_up() && self.health().health() != Health::Unknown {

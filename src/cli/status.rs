@@ -109,7 +109,8 @@ fn watched(args: &Args, cx: &Context, seen: &Seen, out: &mut Output<'_>) -> Resu
         let text = match (state.last_trouble(), state.last()) {
             (Some(trouble), _) if state.health() != Health::Up => summary(trouble),
             (_, Some(last)) => summary(last),
-            (_, None) => "no run yet".to_string(),
+            // What an earlier run found, until this one has looked.
+            (_, None) => state.why().map_or_else(|| "no run yet".to_string(), |it| format!("{}, no run yet", it.text)),
         };
         let since = state.since().filter(|_| state.health() != Health::Up);
         let since = since.map_or_else(String::new, |it| format!(" ({})", format::ago(now, it)));

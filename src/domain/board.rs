@@ -310,7 +310,7 @@ impl Board {
         for incident in self.incidents.open_incidents().filter(is_new) {
             for (probe, state) in self.probes.red_first() {
                 let (Health::Down, Some(since)) = (state.health(), state.since()) else { continue };
-                let why = state.last_trouble().map(|it| format!(": {}", it.brief())).unwrap_or_default();
+                let why = state.why().map(|it| format!(": {}", it.brief)).unwrap_or_default();
                 let entry = MachineEntry {
                     at: since,
                     kind: MachineKind::Probe,

@@ -152,6 +152,20 @@ impl ProbeState {
         }
     }
 
+    /// Why it is not up, or what the last run complained of. What an earlier run found stands for it until this one has
+    /// found something.
+    pub fn why(&self) -> Option<&Trouble> {
+        match self.last_trouble() {
+            Some(outcome) => outcome.trouble.as_ref(),
+            None => self.trouble(),
+        }
+    }
+
+    /// True while what is known of it is of an earlier run: this one has not looked yet.
+    pub fn is_of_earlier_run(&self) -> bool {
+        self.outcomes.is_empty() && self.health() != Health::Unknown
+    }
+
     /// Why it is not up, also when an earlier run has seen that.
     fn trouble(&self) -> Option<&Trouble> {
         let says = |result: ProbeResult| match self.health() {

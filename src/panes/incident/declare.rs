@@ -29,7 +29,7 @@ impl DeclareForm {
         let mut form =
             Self { title: LineInput::default(), severity: Severity::Sev2, impact_start: None, on_severity: false };
         if let Some((id, state)) = first {
-            let text = state.last_trouble().map_or_else(|| "down".to_string(), |it| it.brief().to_string());
+            let text = state.why().map_or_else(|| "down".to_string(), |it| it.brief.clone());
             form.title.propose(&sanitise::text(&format!("{} {text}", id.name())));
             form.impact_start = state.since();
         }

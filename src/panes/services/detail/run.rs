@@ -22,7 +22,13 @@ pub(super) fn telling(state: &ProbeState) -> Option<&Outcome> {
 
 /// Why the probe is as it is and where the time went.
 pub(super) fn why(cx: &Context<'_>, page: &mut Page<'_>, state: &ProbeState) {
-    let Some(outcome) = telling(state) else { return };
+    let Some(outcome) = telling(state) else {
+        page.heading("not run yet since the start");
+        if let Some(why) = state.why() {
+            page.field("why, then", &sanitise::multiline(&why.text), Role::Text);
+        }
+        return;
+    };
     let at = format::moment(cx.now, outcome.at, cx.zone);
     let is_last = state.last().is_some_and(|it| it.at == outcome.at);
     let which = if is_last { "last run" } else { "the run that speaks" };

@@ -26,6 +26,8 @@ use crate::domain::probe::outcome::Outcome;
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     several: bool,
+    // Told of first: the local one where it is among them, else the one that was named first.
+    first: Option<HostId>,
     boards: BTreeMap<HostId, Board>,
     lost: BTreeMap<HostId, Timestamp>,
 }
@@ -144,6 +146,7 @@ impl Fleet {
         if !self.several {
             return;
         }
+        self.first.get_or_insert_with(|| host.clone());
         match way {
             Way::Lost { since, .. } => {
                 self.lost.insert(host.clone(), *since);
@@ -156,6 +159,18 @@ impl Fleet {
         }
         self.mark_hosts(drawn);
         self.unite_presence(drawn);
+    }
+
+    /// Takes note that a host is called otherwise than on the command line.
+    pub fn rename(&mut self, was: &HostId, host: &HostId) {
+        if self.first.as_ref() == Some(was) {
+            self.first = Some(host.clone());
+        }
+    }
+
+    /// Of several hosts the one that keeps what belongs to none of them: declarations and the log-book.
+    pub fn first(&self) -> Option<&HostId> {
+        self.first.as_ref()
     }
 
     /// Builds what is drawn from nothing but the boards.

@@ -191,7 +191,7 @@ fn changes(host: &HostId, file: &str) -> Vec<Request> {
         Request::VerifyBackup(RunId::new(host, "etc@1")),
         Request::Declare(DeclareRequest { title: "t".into(), severity: Severity::Sev1, impact_start: None }),
         Request::Note(NoteRequest { incident: None, at: None, text: "n".into() }),
-        Request::Pin(PinRequest { incident: None, comment: String::new(), records: Vec::new() }),
+        Request::Pin(PinRequest { incident: None, host: None, comment: String::new(), records: Vec::new() }),
         Request::ChangeIncident(incident, IncidentChange::Title("t".into())),
         Request::SaveDocument { incident: None, text: "t".into(), base_sha256: String::new() },
         Request::SaveDraft { incident: None, text: "t".into() },

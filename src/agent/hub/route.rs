@@ -44,7 +44,11 @@ pub fn of(request: &Request) -> Route {
         Request::VerifyBackup(run) => Route::Host(run.host().into()),
         Request::ChangeIncident(incident, _) => Route::Host(incident.host().into()),
         Request::Note(note) => of_incident(&note.incident),
-        Request::Pin(pin) => of_incident(&pin.incident),
+        // Evidence without an incident is kept where it was found.
+        Request::Pin(pin) => match (&pin.incident, &pin.host) {
+            (None, Some(host)) => Route::Host(host.as_str().into()),
+            (incident, _) => of_incident(incident),
+        },
         Request::SaveDocument { incident, .. }
         | Request::LoadDocument(incident)
         | Request::SaveDraft { incident, .. } => of_incident(incident),

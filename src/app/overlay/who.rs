@@ -11,7 +11,7 @@ use crate::app::people::word;
 use crate::app::ways;
 use crate::domain::format;
 use crate::domain::key::{Key, KeyCode};
-use crate::domain::presence::{Here, Via};
+use crate::domain::presence::{Here, ScreenId, Via};
 use crate::domain::sanitise;
 use crate::theme::Theme;
 use crate::theme::role::Role;
@@ -57,8 +57,8 @@ impl Who {
         }
         let name = presence.iter().map(|(_, it)| sanitise::text(&it.visitor.user).width()).max().unwrap_or_default();
         let shown = self.scroll.window(presence.len(), usize::from(inner.height));
-        for (row, (_, here)) in inner.rows().zip(presence.iter().skip(shown.start)) {
-            let line = line(model, theme, here, name.min(NAME_COLUMNS), usize::from(row.width));
+        for (row, (screen, here)) in inner.rows().zip(presence.iter().skip(shown.start)) {
+            let line = line(model, theme, (screen, here), name.min(NAME_COLUMNS), usize::from(row.width));
             buf.set_line(row.x, row.y, &line, row.width);
         }
         None
@@ -70,8 +70,19 @@ fn height(model: &Model, screen: u16) -> u16 {
     rows.saturating_add(2).clamp(3, screen.saturating_sub(2).max(3))
 }
 
-fn line(model: &Model, theme: &Theme, here: &Here, columns: usize, width: usize) -> Line<'static> {
+fn line(
+    model: &Model,
+    theme: &Theme,
+    (screen, here): (ScreenId, &Here),
+    columns: usize,
+    width: usize,
+) -> Line<'static> {
     let visitor = &here.visitor;
+    let mine = model.is_my_name(&visitor.user);
+    // Of several hosts the numbers are those of the list.
+    let is_this = !model.fleet.is_of_several() && model.you.values().any(|it| it.screen == screen);
+    // What a person has several of is told apart by its number.
+    let of_user = model.board.presence.iter().filter(|(_, it)| it.visitor.user == visitor.user).count();
     let user = cut(&sanitise::text(&visitor.user), columns, theme.ascii);
     let from = match &visitor.via {
         Via::Inside => "at the screen that keeps watch".to_string(),
@@ -84,8 +95,13 @@ fn line(model: &Model, theme: &Theme, here: &Here, columns: usize, width: usize)
     if visitor.readonly {
         words.push("read-only".to_string());
     }
-    if model.is_my_name(&visitor.user) {
-        words.push("you".to_string());
+    if of_user > 1 {
+        words.insert(0, format!("screen {}", screen.0));
+    }
+    match (is_this, mine) {
+        (true, _) if of_user > 1 => words.push("this one".to_string()),
+        (_, true) => words.push("you".to_string()),
+        (_, false) => {}
     }
     let words = cut(&words.join(", "), width.saturating_sub(columns + 2), theme.ascii);
     Line::from(vec![

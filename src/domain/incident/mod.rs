@@ -18,7 +18,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::IncidentId;
+use crate::domain::ids::{HostId, IncidentId};
 use crate::domain::incident::entry::Entry;
 use crate::domain::incident::fold::Incident;
 use crate::domain::log::{Cursor, Level};
@@ -160,6 +160,9 @@ pub struct NoteRequest {
 pub struct PinRequest {
     /// Which incident; `None` is the open one, else the day's log-book.
     pub incident: Option<IncidentId>,
+    /// Of several hosts the one whose log-book takes it while no incident is open; for whoever routes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostId>,
     /// What the person says about it; may be empty.
     pub comment: String,
     /// The record and the records around it, in order.

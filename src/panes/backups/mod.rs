@@ -151,7 +151,7 @@ impl Pane for BackupsPane {
         let rows = rows::list(cx);
         if rows.is_empty() {
             if !cx.draw_absent(theme, area, buf) {
-                rows::draw_empty(theme, cx.board.standby.is_some(), area, buf);
+                rows::draw_empty(theme, cx.board.standby.as_deref(), area, buf);
             }
             return None;
         }
@@ -221,8 +221,8 @@ impl BackupsPane {
 
     fn run_now(&self, cx: &Context<'_>) -> Vec<Effect> {
         let Some((job, _)) = self.subject(cx) else {
-            let elsewhere = cx.board.standby.is_some();
-            return vec![Notice::warn(if elsewhere { rows::ELSEWHERE } else { "there is no backup job to run" })];
+            let elsewhere = cx.board.standby.as_deref().map(rows::elsewhere);
+            return vec![Notice::warn(elsewhere.unwrap_or("there is no backup job to run"))];
         };
         let running =
             cx.board.backups.job(&job).is_some_and(|it| it.runs.iter().any(|run| run.state == RunState::Running));

@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::domain::backup::JobRow;
 use crate::domain::backup::run::{CopyRow, CopyState, Run, RunState, Verification};
 use crate::domain::format;
+use crate::domain::host::NOBODY;
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::sanitise;
 use crate::panes::Context;
@@ -228,12 +229,17 @@ fn copy_span(theme: &Theme, copy: &CopyRow) -> Span<'static> {
 }
 
 /// Another runtime holds the state directory, and with it the jobs.
-pub const ELSEWHERE: &str = "no backups here: another hotseat on this host runs them";
+const ELSEWHERE: &str = "no backups here: another hotseat on this host runs them";
+
+/// Why a screen that only reads has no jobs.
+pub fn elsewhere(holder: &str) -> &'static str {
+    if holder == NOBODY { "no backup is made: nobody watches this host" } else { ELSEWHERE }
+}
 
 /// What to do when there is no job.
-pub fn draw_empty(theme: &Theme, elsewhere: bool, area: Rect, buf: &mut Buffer) {
-    if elsewhere {
-        buf.set_stringn(area.x, area.y, ELSEWHERE, usize::from(area.width), theme.style(Role::TextDim));
+pub fn draw_empty(theme: &Theme, standby: Option<&str>, area: Rect, buf: &mut Buffer) {
+    if let Some(holder) = standby {
+        buf.set_stringn(area.x, area.y, elsewhere(holder), usize::from(area.width), theme.style(Role::TextDim));
         return;
     }
     let lines = [

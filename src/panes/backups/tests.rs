@@ -240,6 +240,6 @@ fn a_screen_that_stands_by_says_who_runs_the_backups() {
     assert!(screen(&BackupsPane::default(), &cx(&board, 80, 3), &Theme::mono())[0].starts_with("no backup jobs"));
     board.standby = Some("pid 7".into());
     let mut pane = BackupsPane::default();
-    assert_eq!(screen(&pane, &cx(&board, 80, 3), &Theme::mono()), [rows::ELSEWHERE, "", ""]);
-    assert_eq!(pane.update(&cx(&board, 80, 3), BackupsCommand::Run), [Notice::warn(rows::ELSEWHERE)]);
+    assert_eq!(screen(&pane, &cx(&board, 80, 3), &Theme::mono()), [rows::elsewhere("alice"), "", ""]);
+    assert_eq!(pane.update(&cx(&board, 80, 3), BackupsCommand::Run), [Notice::warn(rows::elsewhere("alice"))]);
 }

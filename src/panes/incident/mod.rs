@@ -111,6 +111,11 @@ impl IncidentPane {
         Vec::new()
     }
 
+    /// True while there is nothing to show but how to begin.
+    pub fn is_idle(&self, cx: &Context<'_>) -> bool {
+        self.incident(cx).is_none() && matches!(self.mode, Mode::Reading) && self.unsent.is_empty()
+    }
+
     /// True while something a person typed is not saved.
     pub fn has_unsaved(&self) -> bool {
         self.editing.as_ref().is_some_and(Editing::is_changed) || !self.unsent.is_empty() || self.note.is_waiting()

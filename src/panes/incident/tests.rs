@@ -9,6 +9,8 @@ use super::{IncidentCommand, IncidentPane};
 use crate::app::effect::{Effect, NoticeSeverity};
 use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope, Fact};
+use crate::domain::fleet::Fleet;
+use crate::domain::host::Way;
 use crate::domain::ids::{HostId, IncidentId};
 use crate::domain::incident::entry::tests::entry;
 use crate::domain::incident::entry::{Declare, EntryBody, Note};
@@ -16,7 +18,7 @@ use crate::domain::incident::fold::Incident;
 use crate::domain::incident::{IncidentChange, IncidentFact, NoteRequest, Severity, Status};
 use crate::domain::key::Key;
 use crate::domain::request::{Inbound, Request};
-use crate::panes::{Context, Pane};
+use crate::panes::{Context, Pane, Reach};
 use crate::theme::Theme;
 
 const NOW: i64 = 1_724_050_320;
@@ -26,11 +28,12 @@ struct Screen {
     pane: IncidentPane,
     now: Timestamp,
     size: (u16, u16),
+    fleet: Option<Fleet>,
 }
 
 impl Screen {
     fn new(size: (u16, u16)) -> Self {
-        Self { board: Board::default(), pane: IncidentPane::default(), now: at(NOW), size }
+        Self { board: Board::default(), pane: IncidentPane::default(), now: at(NOW), size, fleet: None }
     }
 
     fn with<R>(&mut self, change: impl FnOnce(&mut IncidentPane, &Context<'_>) -> R) -> R {
@@ -44,7 +47,7 @@ impl Screen {
             height,
             focused: true,
             me: "alice",
-            reach: Default::default(),
+            reach: Reach { ways: None, fleet: self.fleet.as_ref() },
         };
         change(&mut self.pane, &cx)
     }
@@ -291,7 +294,16 @@ fn where_several_hosts_are_shown_an_incident_says_its_host() {
     assert_eq!(screen.rows()[4], "web-1 >");
     screen.board.incidents = Default::default();
     screen.size = (80, 5);
-    assert_eq!(screen.rows()[4], "log-book of the first host >");
+    assert_eq!(screen.rows()[4], "log-book >", "nothing was heard of any host");
+    let (mut fleet, mut drawn) = (Fleet::of_several(), Board::default());
+    for host in ["web-1", "db-1"] {
+        fleet.heed(&mut drawn, &HostId::new(host), &Way::Connecting);
+    }
+    fleet.rename(&HostId::new("web-1"), &HostId::new("web-1.example"));
+    screen.fleet = Some(fleet);
+    assert_eq!(screen.rows()[4], "log-book of web-1.example >", "the first that was named");
+    screen.size = (40, 5);
+    assert_eq!(screen.rows()[4], "web-1.example >");
 }
 
 #[test]

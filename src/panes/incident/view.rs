@@ -34,6 +34,9 @@ pub(super) fn title(pane: &IncidentPane, cx: &Context<'_>, theme: &Theme) -> Lin
         }
         line.push_span(Span::styled(text, style));
     };
+    if cx.height == 0 && pane.is_idle(cx) {
+        part("none open: `D` declares, `i` writes a note".to_string(), dim);
+    }
     if let Some(it) = pane.incident(cx) {
         let name = sanitise::text(&called(cx, &it.id));
         if it.log_book {
@@ -108,12 +111,17 @@ pub(super) fn draw(
         Mode::Note => {
             let target = pane.target(cx);
             // Without an incident it goes where a declaration would: to the host that was named first.
-            let book = if cx.board.is_of_several() { "log-book of the first host" } else { "log-book" };
-            let name = target.as_ref().map_or_else(|| book.to_string(), |it| called(cx, it));
-            let prefix = match &target {
+            let first = cx.reach.fleet.and_then(|it| it.first()).map(|it| it.as_str());
+            let book = match first.filter(|_| cx.board.is_of_several()) {
+                Some(host) => format!("log-book of {host}"),
+                None => "log-book".to_string(),
+            };
+            let name = target.as_ref().map_or(book, |it| called(cx, it));
+            let host = target.as_ref().map(|it| it.host()).or(first).filter(|_| cx.board.is_of_several());
+            let prefix = match host {
                 _ if area.width >= 50 => format!("{} > ", sanitise::text(&name)),
-                Some(it) if cx.board.is_of_several() => format!("{} > ", sanitise::text(it.host())),
-                _ => "> ".to_string(),
+                Some(host) => format!("{} > ", sanitise::text(host)),
+                None => "> ".to_string(),
             };
             Some(input::draw(theme, &prefix, &pane.note.input, bottom, buf))
         }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::app::effect::{Effect, Notice};
 use crate::domain::format;
+use crate::domain::ids::{HostId, SourceId};
 use crate::domain::incident::{PinRequest, PinnedRecord};
 use crate::domain::key::{Key, KeyCode};
 use crate::domain::log::{Anchor, Find, Record, Row};
@@ -311,20 +312,24 @@ impl LogsPane {
             Some(range) => with_neighbours(cx, rows, range),
             None => with_neighbours(cx, rows, at..at + 1),
         };
+        let host = match &rows[at] {
+            Row::Record(record) => host_of(cx, &record.position.source),
+            Row::Gap(_) | Row::Break => None,
+        };
         if self.selection.take().is_some() {
             // What a filter left around them did not really stand there.
             let is_filtered = !self.ask(cx).query.is_empty();
             let records = records.into_iter().filter(|it| it.chosen || !is_filtered).collect();
-            return vec![pin_request(comment.trim().to_string(), records)];
+            return vec![pin_request(comment.trim().to_string(), records, host)];
         }
         let rows = &self.rows().rows;
         let comment = comment.trim().to_string();
         if self.ask(cx).query.is_empty() {
-            return vec![pin_request(comment, records)];
+            return vec![pin_request(comment, records, host)];
         }
         let Some(spot) = Spot::of(&rows[at]) else { return Vec::new() };
         if self.pinning.len() >= PINNING_MAX {
-            return vec![pin_request(comment, records)];
+            return vec![pin_request(comment, records, host)];
         }
         self.pinning.push_back(Pinning { comment, spot, records });
         if self.pinning.len() == 1 { self.ask_neighbours() } else { Vec::new() }
@@ -342,14 +347,20 @@ impl LogsPane {
         // A record that is gone meanwhile is pinned as it stood on the screen.
         let found = rows.iter().position(|row| pinning.spot.is(row));
         let records = found.map_or(pinning.records, |at| with_neighbours(cx, rows, at..at + 1));
-        let mut effects = vec![pin_request(pinning.comment, records)];
+        let host = host_of(cx, &pinning.spot.position.source);
+        let mut effects = vec![pin_request(pinning.comment, records, host)];
         effects.extend(self.ask_neighbours());
         effects
     }
 }
 
-fn pin_request(comment: String, records: Vec<PinnedRecord>) -> Effect {
-    Effect::Request(Request::Pin(PinRequest { incident: None, comment, records }))
+fn pin_request(comment: String, records: Vec<PinnedRecord>, host: Option<HostId>) -> Effect {
+    Effect::Request(Request::Pin(PinRequest { incident: None, host, comment, records }))
+}
+
+/// Of several hosts the one that a source is on.
+fn host_of(cx: &Context<'_>, source: &SourceId) -> Option<HostId> {
+    cx.board.is_of_several().then(|| HostId::new(source.host()))
 }
 
 /// The records of some rows and the nearest ones on both sides of them.

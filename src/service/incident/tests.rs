@@ -159,7 +159,9 @@ fn a_pin_keeps_the_lines_in_a_file_whose_hash_stands_in_the_entry() {
     };
     let records = vec![record("before", false), record("pool exhausted\n  at x\x1b[31m", true)];
     for _ in 0..2 {
-        store.pin(&PinRequest { incident: None, comment: String::new(), records: records.clone() }, now()).unwrap();
+        store
+            .pin(&PinRequest { incident: None, host: None, comment: String::new(), records: records.clone() }, now())
+            .unwrap();
     }
     let folder = store.dir(id.name());
     let text = std::fs::read_to_string(folder.join("pins/0001-api_.._x.log")).unwrap();

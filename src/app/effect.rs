@@ -15,6 +15,13 @@ use crate::panes::PaneId;
 pub enum Effect {
     /// Ask the runtime.
     Request(Request),
+    /// Ask the runtime the same of several things, in this order.
+    Each {
+        /// What is asked.
+        requests: Vec<Request>,
+        /// What of, in words: "12 in `pay`".
+        what: String,
+    },
     /// Put text on the clipboard (OSC 52) and into `last-copy.txt`; `what` names it in the notice.
     Copy {
         /// Sanitised text.

@@ -28,12 +28,22 @@ pub struct Needs {
     pub wanted: [u16; PaneId::ALL.len()],
     /// Rows of the services down to the last that is in trouble: the other panes give way for them.
     pub urgent: u16,
+    /// Rows that their reasons take besides: the others give way for them as well, the logs less so.
+    pub reasons: u16,
+    /// Panes that have nothing to show but a hint, in screen order: their titles are enough where rows are needed.
+    pub idle: [bool; PaneId::ALL.len()],
 }
 
 impl Needs {
     /// True for a pane of which the title is enough.
     fn is_closed(&self, pane: PaneId) -> bool {
         self.focus != pane && PaneId::ALL.iter().zip(self.wanted).any(|(it, rows)| *it == pane && rows == 0)
+    }
+
+    /// Rows that a pane keeps beside what is red.
+    fn least(&self, pane: PaneId, least: u16) -> u16 {
+        let is_idle = PaneId::ALL.iter().zip(self.idle).any(|(it, idle)| *it == pane && idle);
+        if is_idle { 0 } else { least }
     }
 
     fn are_closed(&self, panes: &[PaneId]) -> bool {
@@ -73,6 +83,8 @@ const THREE_COLUMNS: u16 = 160;
 const THREE_ROWS: u16 = 36;
 /// Rows that the logs keep whatever is red: fewer show no course of things.
 const LOGS_LEAST: u16 = 4;
+/// Share of the rows that the logs keep while only reasons want more, and not rows of what is red.
+const LOGS_FAIR_PERCENT: u16 = 30;
 /// Rows that the incident keeps beside what is red: the newest entry above the prompt.
 const INCIDENT_LEAST: u16 = 3;
 
@@ -142,15 +154,19 @@ impl Areas {
         // What is red must be in sight: backups give way first, then logs, then the incident. The pane that a person
         // works in keeps what it has.
         let mut logs = bodies.saturating_sub(services + backups + incident);
-        for (pane, rows, least) in [
-            (PaneId::Backups, &mut backups, 1),
-            (PaneId::Logs, &mut logs, LOGS_LEAST),
-            (PaneId::Incident, &mut incident, INCIDENT_LEAST),
-        ] {
-            if pane != needs.focus {
-                let given = rows.saturating_sub(least).min(needs.urgent.saturating_sub(services));
-                *rows -= given;
-                services += given;
+        let fair = share(bodies, LOGS_FAIR_PERCENT).max(LOGS_LEAST);
+        for (logs_least, wanted) in [(LOGS_LEAST, needs.urgent), (fair, needs.urgent + needs.reasons)] {
+            for (pane, rows, least) in [
+                (PaneId::Backups, &mut backups, 1),
+                (PaneId::Logs, &mut logs, logs_least),
+                (PaneId::Incident, &mut incident, INCIDENT_LEAST),
+            ] {
+                if pane != needs.focus {
+                    let least = needs.least(pane, least);
+                    let given = rows.saturating_sub(least).min(wanted.saturating_sub(services));
+                    *rows -= given;
+                    services += given;
+                }
             }
         }
         self.rows(room, |it| match it {
@@ -164,10 +180,14 @@ impl Areas {
     fn side_by_side(&mut self, room: Rect, needs: &Needs) {
         let [services, logs, backups, incident] = needs.wanted;
         let below = incident.min(share(room.height, 30)).max(4);
-        let bottom = if needs.is_closed(PaneId::Incident) { 1 } else { below + 1 };
+        // A hint that nothing is open gives way to what is red.
+        let gives_way = needs.urgent > 0 && needs.focus != PaneId::Incident && needs.least(PaneId::Incident, 1) == 0;
+        let bottom = if gives_way || needs.is_closed(PaneId::Incident) { 1 } else { below + 1 };
         let spare = room.height.saturating_sub(bottom + 2).saturating_sub(logs);
         let most = room.height.saturating_sub(bottom + 2 + LOGS_LEAST);
-        let above = services.max(backups).min(share(room.height, 32).max(spare)).max(needs.urgent.min(most)).max(4);
+        let fair = room.height.saturating_sub(bottom + 2 + share(room.height, LOGS_FAIR_PERCENT).max(LOGS_LEAST));
+        let above = services.max(backups).min(share(room.height, 32).max(spare));
+        let above = above.max(needs.urgent.min(most)).max((needs.urgent + needs.reasons).min(fair)).max(4);
         let top = if needs.are_closed(&[PaneId::Services, PaneId::Backups]) { 1 } else { above + 1 };
         let (left, right) = self.columns(Rect { height: top, ..room }, 60);
         self.panes.push(pane(PaneId::Services, left));
@@ -181,7 +201,8 @@ impl Areas {
         let spare = room.height.saturating_sub(2).saturating_sub(logs);
         let most = room.height.saturating_sub(2 + LOGS_LEAST);
         let rows = services.max(backups).max(incident).min(share(room.height, 42).max(spare));
-        let rows = rows.max(needs.urgent.min(most)).max(6);
+        let fair = room.height.saturating_sub(2 + share(room.height, LOGS_FAIR_PERCENT).max(LOGS_LEAST));
+        let rows = rows.max(needs.urgent.min(most)).max((needs.urgent + needs.reasons).min(fair)).max(6);
         let others = [PaneId::Services, PaneId::Backups, PaneId::Incident];
         let top = if needs.are_closed(&others) { 1 } else { rows + 1 };
         let above = Rect { height: top, ..room };
@@ -227,7 +248,8 @@ mod tests {
     use super::*;
 
     fn divide(width: u16, height: u16, focus: PaneId, zoomed: bool) -> Areas {
-        let needs = Needs { focus, zoomed, header_rows: 2, wanted: [u16::MAX; 4], urgent: 0 };
+        let needs =
+            Needs { focus, zoomed, header_rows: 2, wanted: [u16::MAX; 4], urgent: 0, reasons: 0, idle: [false; 4] };
         Areas::divide(Rect::new(0, 0, width, height), &needs)
     }
 
@@ -245,8 +267,15 @@ mod tests {
 
     #[test]
     fn rows_that_a_pane_cannot_fill_go_to_the_logs() {
-        let needs =
-            Needs { focus: PaneId::Logs, zoomed: false, header_rows: 1, wanted: [3, u16::MAX, 1, 3], urgent: 0 };
+        let needs = Needs {
+            focus: PaneId::Logs,
+            zoomed: false,
+            header_rows: 1,
+            wanted: [3, u16::MAX, 1, 3],
+            urgent: 0,
+            reasons: 0,
+            idle: [false; 4],
+        };
         let areas = Areas::divide(Rect::new(0, 0, 80, 24), &needs);
         assert_eq!(rows(&areas), [3, 11, 1, 3]);
     }
@@ -254,7 +283,15 @@ mod tests {
     #[test]
     fn panes_with_nothing_in_them_keep_their_titles_and_open_with_the_focus() {
         let divide = |width, height, focus| {
-            let needs = Needs { focus, zoomed: false, header_rows: 1, wanted: [0, u16::MAX, 0, 0], urgent: 0 };
+            let needs = Needs {
+                focus,
+                zoomed: false,
+                header_rows: 1,
+                wanted: [0, u16::MAX, 0, 0],
+                urgent: 0,
+                reasons: 0,
+                idle: [false; 4],
+            };
             rows(&Areas::divide(Rect::new(0, 0, width, height), &needs))
         };
         for (width, height) in [(80, 24), (120, 40), (200, 60)] {
@@ -271,8 +308,15 @@ mod tests {
     #[test]
     fn rows_that_the_logs_cannot_fill_go_to_the_services() {
         for (width, height, least) in [(80, 24, 8), (120, 40, 22), (200, 60, 22)] {
-            let needs =
-                Needs { focus: PaneId::Services, zoomed: false, header_rows: 1, wanted: [22, 5, 2, 3], urgent: 0 };
+            let needs = Needs {
+                focus: PaneId::Services,
+                zoomed: false,
+                header_rows: 1,
+                wanted: [22, 5, 2, 3],
+                urgent: 0,
+                reasons: 0,
+                idle: [false; 4],
+            };
             let areas = rows(&Areas::divide(Rect::new(0, 0, width, height), &needs));
             assert!(areas[0] >= least && areas[1] >= 5, "{width}x{height} {areas:?}");
         }
@@ -281,7 +325,15 @@ mod tests {
     #[test]
     fn the_others_give_way_for_what_is_red_and_keep_enough_to_be_read() {
         let divide = |width, height, urgent, focus| {
-            let needs = Needs { focus, zoomed: false, header_rows: 2, wanted: [40, u16::MAX, 2, 9], urgent };
+            let needs = Needs {
+                focus,
+                zoomed: false,
+                header_rows: 2,
+                wanted: [40, u16::MAX, 2, 9],
+                urgent,
+                reasons: 0,
+                idle: [false; 4],
+            };
             rows(&Areas::divide(Rect::new(0, 0, width, height), &needs))
         };
         assert_eq!(divide(80, 24, 0, PaneId::Services), [5, 5, 2, 5]);
@@ -290,6 +342,21 @@ mod tests {
         assert_eq!(divide(80, 24, 40, PaneId::Logs), [8, 5, 1, 3], "who reads the logs goes on reading");
         assert_eq!(divide(120, 40, 40, PaneId::Services)[..2], [21, 4]);
         assert_eq!(divide(200, 60, 40, PaneId::Services)[..2], [40, 15]);
+    }
+
+    #[test]
+    fn reasons_take_what_hints_and_some_of_what_the_logs_have() {
+        let divide = |width, height, (urgent, reasons), focus| {
+            let (wanted, idle) = ([40, u16::MAX, 1, 2], [false, false, true, true]);
+            let needs = Needs { focus, zoomed: false, header_rows: 1, wanted, urgent, reasons, idle };
+            rows(&Areas::divide(Rect::new(0, 0, width, height), &needs))
+        };
+        assert_eq!(divide(80, 24, (0, 0), PaneId::Services), [5, 10, 1, 2]);
+        assert_eq!(divide(80, 24, (6, 0), PaneId::Services), [6, 10, 0, 2]);
+        assert_eq!(divide(80, 24, (6, 6), PaneId::Services), [12, 5, 0, 1]);
+        assert_eq!(divide(80, 24, (11, 6), PaneId::Services), [13, 5, 0, 0], "rows before reasons");
+        assert_eq!(divide(80, 24, (11, 6), PaneId::Incident), [11, 5, 0, 2], "who works there keeps it");
+        assert_eq!(divide(100, 30, (11, 6), PaneId::Services)[..2], [17, 8]);
     }
 
     #[test]

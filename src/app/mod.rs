@@ -13,6 +13,7 @@ pub mod notice;
 pub mod overlay;
 pub mod past;
 pub mod people;
+pub mod several;
 pub mod strip;
 pub mod summary;
 pub mod update;

@@ -12,7 +12,8 @@ use crate::app::layout::{Areas, Needs};
 use crate::app::notice::Notices;
 use crate::app::overlay::Overlay;
 use crate::app::past::TimeMachine;
-use crate::app::people::Attention;
+use crate::app::people::{Attention, Spree};
+use crate::app::several::Several;
 use crate::app::strip;
 use crate::app::summary;
 use crate::app::ways;
@@ -52,6 +53,19 @@ pub struct Setup {
     /// What was found wrong before the screen began (themes).
     pub problems: Vec<ConfigError>,
 }
+
+/// The rows that are kept for what is red.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Room {
+    urgent: u16,
+    reasons: u16,
+    // Since when it needs fewer.
+    less_since: Option<Timestamp>,
+}
+
+/// How long rows for what is red are kept when it needs fewer: as long as a probe that fails every other time takes to
+/// fail again.
+const ROOM_KEPT: SignedDuration = SignedDuration::from_secs(30);
 
 /// The screen's whole state.
 #[derive(Debug)]
@@ -101,9 +115,14 @@ pub struct Model {
     theme: Theme,
     size: (u16, u16),
     areas: Areas,
+    room: Room,
     // The areas that the panes were told of.
     told: Areas,
     pub(super) attention: Attention,
+    // What one key asked of many, until all have answered.
+    pub(super) several: Option<Several>,
+    // What somebody else acknowledges, one after the other.
+    pub(super) spree: Option<Spree>,
     dirty: bool,
 }
 
@@ -138,8 +157,11 @@ impl Model {
             theme,
             size: setup.size,
             areas: Areas::default(),
+            room: Room::default(),
             told: Areas::default(),
             attention: Attention::default(),
+            several: None,
+            spree: None,
             dirty: true,
         };
         model.divide_again();
@@ -218,11 +240,15 @@ impl Model {
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         if let Some(wake) = self.past_wake(now) {
             // Nothing moves in the past.
-            return self.notices.next_wake().into_iter().chain([wake]).chain(self.attend_due()).min();
+            let asked = self.attend_due().into_iter().chain(self.several_due());
+            return self.notices.next_wake().into_iter().chain([wake]).chain(asked).min();
         }
         let panes = PaneId::ALL.iter().filter_map(|it| self.panes.next_wake(*it, &self.context(*it)));
         let tick = (summary::ticks(&self.board) || ways::is_lost(self)).then(|| next_second(now));
-        panes.chain(self.notices.next_wake()).chain(tick).chain(self.attend_due()).min()
+        let asked = self.attend_due().into_iter().chain(self.several_due());
+        let room = self.room.less_since.and_then(|it| it.checked_add(ROOM_KEPT).ok());
+        let asked = asked.chain(room);
+        panes.chain(self.notices.next_wake()).chain(tick).chain(asked).min()
     }
 
     /// What a pane may look at.
@@ -280,6 +306,7 @@ impl Model {
         let mut effects = Vec::new();
         // A pane may answer a new size by wanting another one; twice is enough to settle, and a bound.
         for _ in 0..2 {
+            self.keep_room();
             self.divide_again();
             if self.areas == self.told {
                 break;
@@ -293,6 +320,34 @@ impl Model {
             }
         }
         effects
+    }
+
+    /// A pane has nothing to show but a hint.
+    fn is_idle(&self, pane: PaneId) -> bool {
+        match pane {
+            PaneId::Services | PaneId::Logs => false,
+            PaneId::Backups => self.board.backups.jobs.is_empty(),
+            PaneId::Incident => self.panes.incident.is_idle(&self.context(PaneId::Incident)),
+        }
+    }
+
+    /// How many rows what is red needs. They are kept for a while when it needs fewer: rows that come and go with every
+    /// run cannot be read.
+    fn keep_room(&mut self) {
+        let (urgent, reasons) = self.panes.services.urgent_rows(&self.context(PaneId::Services));
+        let is_less = urgent <= self.room.urgent && reasons <= self.room.reasons;
+        let is_same = is_less && urgent == self.room.urgent && reasons == self.room.reasons;
+        let less_since = match self.room.less_since {
+            _ if is_same || !is_less => None,
+            // The clock was set back, or this is the first time.
+            Some(it) if it <= self.clock => Some(it),
+            _ => Some(self.clock),
+        };
+        let is_over = less_since.is_some_and(|it| self.clock.duration_since(it) >= ROOM_KEPT);
+        self.room = match is_over {
+            true => Room { urgent, reasons, less_since: None },
+            false => Room { urgent: urgent.max(self.room.urgent), reasons: reasons.max(self.room.reasons), less_since },
+        };
     }
 
     fn divide(&self) -> Areas {
@@ -315,7 +370,9 @@ impl Model {
             zoomed: self.is_zoomed(),
             header_rows: strip::rows(self),
             wanted: std::array::from_fn(wanted),
-            urgent: self.panes.services.urgent_rows(&self.context(PaneId::Services)),
+            urgent: self.room.urgent,
+            reasons: self.room.reasons,
+            idle: std::array::from_fn(|at| self.is_idle(PaneId::ALL[at])),
         };
         Areas::divide(Rect::new(0, 0, self.size.0, self.size.1), &needs)
     }

@@ -299,6 +299,7 @@ fn changes(effect: &Effect) -> bool {
             | Request::TakeOver,
         ) => false,
         Effect::Request(request) => request.changes(),
+        Effect::Each { requests, .. } => requests.iter().any(Request::changes),
         Effect::Confirm { then, .. } => then.iter().any(changes),
         // What runs now says nothing of then.
         Effect::RunHere(..) | Effect::Show(Sheet::Beside { .. }) => true,

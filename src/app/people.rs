@@ -1,11 +1,14 @@
 //! The other people: who is here, what they have just done, where this screen looks, and what one that only reads
 //! leaves alone.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::command::{Command, GlobalCommand};
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::model::Model;
+use crate::app::several;
 use crate::app::ways;
 use crate::domain::alert::AlertFact;
 use crate::domain::alert::quiet::{ACKNOWLEDGED, MAINTAINED, SILENCED};
@@ -13,6 +16,7 @@ use crate::domain::backup::BackupFact;
 use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::format;
 use crate::domain::host::Way;
+use crate::domain::ids::ProbeId;
 use crate::domain::incident::IncidentFact;
 use crate::domain::incident::entry::EntryBody;
 use crate::domain::presence::{Here, Spot};
@@ -29,6 +33,8 @@ use crate::panes::{PaneCommand, PaneId};
 const ATTEND_GAP: SignedDuration = SignedDuration::from_millis(250);
 /// What was done longer ago is no news: it was read from the disk, or comes from a clock that is wrong.
 const NEWS_S: i64 = 30;
+/// What one person acknowledges within so long of the last is one act.
+const SPREE_GAP: SignedDuration = SignedDuration::from_secs(1);
 /// Longest name in the header.
 const NAME_MAX_CHARS: usize = 20;
 /// What a screen says that may change nothing.
@@ -38,6 +44,14 @@ const READ_ONLY: &str = "read-only: this screen changes nothing";
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Attention {
     said: Option<(Spot, Timestamp)>,
+}
+
+/// What somebody else acknowledges, one after the other: a key on a group says it of each of its probes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spree {
+    user: String,
+    probes: BTreeSet<ProbeId>,
+    at: Timestamp,
 }
 
 /// Who is here, in the long and the short form.
@@ -102,19 +116,21 @@ impl Model {
     }
 
     /// What somebody else has just done, in one line.
-    pub(super) fn done_by_others(&self, envelope: &Envelope) -> Option<Effect> {
+    pub(super) fn done_by_others(&mut self, envelope: &Envelope) -> Option<Effect> {
         let Actor::Person(user) = &envelope.actor else { return None };
         if self.is_my_name(user) || self.you.is_empty() {
             return None;
         }
-        let recent = |at: Timestamp| self.clock.duration_since(at).as_secs().abs() < NEWS_S;
+        let clock = self.clock;
+        let recent = |at: Timestamp| clock.duration_since(at).as_secs().abs() < NEWS_S;
         let text = match &envelope.fact {
             Fact::Probe(ProbeFact::Acknowledged { probe, at, .. }) if recent(*at) => {
-                format!("acknowledged {}", probe.name())
+                format!("acknowledged {}", self.on_spree(user, probe))
             }
             Fact::Alert(AlertFact::Acknowledged { probe, ack }) => {
                 // Without an end the mark on the probe says it.
-                format!("acknowledged {} until {:.0}", probe.name(), ack.until?)
+                let until = ack.until?;
+                format!("acknowledged {} until {until:.0}", self.on_spree(user, probe))
             }
             Fact::Alert(AlertFact::Silenced(it)) => format!("silenced {} until {:.0}", it.what(), it.until),
             Fact::Alert(AlertFact::Unsilenced { .. }) => "ended a silence".to_string(),
@@ -138,6 +154,27 @@ impl Model {
         };
         let text = format::local_times(&text, self.clock, &self.zone);
         Some(Notice::info(sanitise::text(&format!("{user} {text}"))))
+    }
+
+    /// What somebody has acknowledged with this probe, all within moments: `api`, or "12 in `pay`".
+    fn on_spree(&mut self, user: &str, probe: &ProbeId) -> String {
+        let clock = self.clock;
+        let goes_on = |it: &Spree| it.user == user && clock.duration_since(it.at) < SPREE_GAP;
+        let mut spree = self.spree.take().filter(goes_on).unwrap_or_else(|| Spree {
+            user: user.to_string(),
+            probes: BTreeSet::new(),
+            at: clock,
+        });
+        spree.at = clock;
+        spree.probes.insert(probe.clone());
+        let group = |it: &ProbeId| self.board.probes.get(it).and_then(|it| it.setup.rules.group.as_deref());
+        let is_one_group = spree.probes.iter().all(|it| group(it) == group(probe));
+        let words = match spree.probes.len() {
+            1 => probe.name().to_string(),
+            many => several::what(many, group(probe).filter(|_| is_one_group)),
+        };
+        self.spree = Some(spree);
+        words
     }
 
     /// How what was just done is changed or ended, with the key for it; empty where there is nothing to undo.
@@ -207,6 +244,7 @@ impl Model {
             // What it may read it may keep: the file is written by this screen's own account, where it may write.
             Effect::Request(Request::Export(_) | Request::StopExport) => return None,
             Effect::Request(request) => request.changes(),
+            Effect::Each { requests, .. } => requests.iter().any(Request::changes),
             Effect::Confirm { then, .. } => then.iter().any(is_meant),
             Effect::OpenEditor { .. } => true,
             Effect::Show(Sheet::Silence(_) | Sheet::Maintenance(_) | Sheet::Acknowledge(_)) => true,
@@ -280,6 +318,8 @@ mod tests {
     use crate::domain::ids::{HostId, ProbeId};
     use crate::domain::key::Key;
     use crate::domain::presence::{PresenceFact, ScreenId, Visitor, You};
+    use crate::domain::probe::health::Thresholds;
+    use crate::domain::probe::{ProbeRules, ProbeSetup};
     use crate::domain::request::Inbound;
     use crate::theme::Theme;
 
@@ -385,6 +425,69 @@ mod tests {
             said.push(desk.notice().map(ToString::to_string));
         }
         assert_eq!(said, [None, Some("bob acknowledged api until 07:51:32".to_string())]);
+    }
+
+    fn configured(desk: &mut Desk, names: &[&str], group: &str) -> Vec<ProbeId> {
+        let mut probes = Vec::new();
+        for name in names {
+            let probe = ProbeId::new(&HostId::new("h"), name);
+            let setup = ProbeSetup {
+                kind: "tcp".into(),
+                target: "192.0.2.1:80".into(),
+                interval: std::time::Duration::from_secs(15),
+                retry: std::time::Duration::from_secs(5),
+                timeout: std::time::Duration::from_secs(5),
+                thresholds: Thresholds::default(),
+                expect: Vec::new(),
+                prefer: Vec::new(),
+                rules: ProbeRules { group: Some(group.into()), ..ProbeRules::default() },
+            };
+            desk.fact("alice", Fact::Probe(ProbeFact::Configured { probe: probe.clone(), setup }));
+            probes.push(probe);
+        }
+        probes
+    }
+
+    #[test]
+    fn a_group_that_somebody_acknowledges_is_one_line() {
+        let mut desk = Desk::new(false);
+        let probes = configured(&mut desk, &["api", "cdn", "www"], "edge");
+        let at = desk.now;
+        for probe in &probes {
+            let fact = ProbeFact::Acknowledged { probe: probe.clone(), by: "bob".into(), at };
+            desk.fact("bob", Fact::Probe(fact));
+        }
+        assert_eq!(desk.notice(), Some("bob acknowledged 3 in `edge`"));
+        desk.now += SPREE_GAP;
+        let fact = ProbeFact::Acknowledged { probe: probes[0].clone(), by: "bob".into(), at };
+        desk.fact("bob", Fact::Probe(fact));
+        assert_eq!(desk.notice(), Some("bob acknowledged api"));
+    }
+
+    #[test]
+    fn answers_to_one_key_are_one_line_and_those_that_do_not_come_are_counted() {
+        let mut desk = Desk::new(false);
+        let probes = configured(&mut desk, &["api", "cdn", "www"], "edge");
+        let requests: Vec<Request> = probes.iter().cloned().map(Request::AcknowledgeProbe).collect();
+        let done = |name: &str| Event::Inbound(Inbound::Done(format!("acknowledged `{name}` until it is up")));
+        desk.model.ask_several(&requests, "3 in `edge`");
+        for name in ["api", "www"] {
+            desk.event(done(name));
+            assert_eq!(desk.notice(), None);
+        }
+        desk.event(done("cdn"));
+        let said = desk.notice().unwrap_or_default();
+        assert_eq!(said, "acknowledged 3 in `edge` until each is up, `A` in Services changes that");
+        desk.model.notices.dismiss();
+        desk.model.ask_several(&requests, "3 in `edge`");
+        desk.event(done("api"));
+        desk.event(done("storage"));
+        assert_eq!(desk.notice(), Some("acknowledged `storage` until it is up, `A` in Services changes that"));
+        let due = desk.model.several_due().unwrap();
+        assert!(desk.model.next_wake(desk.now).is_some_and(|it| it <= due));
+        desk.now = due;
+        desk.event(Event::Wake);
+        assert_eq!(desk.notice(), Some("acknowledged 1 of 3 in `edge`: nothing was heard of the others"));
     }
 
     #[test]

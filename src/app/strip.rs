@@ -120,7 +120,7 @@ pub fn strip(model: &Model) -> Strip {
     }
     let first = items.len();
     items.extend(services(model));
-    if items.len() == first && ways::all_known(model) {
+    if items.len() == first && ways::all_known(model) && model.board.standby.is_none() {
         items.push(Item::new(Keep::Detail, (Role::Header, "no probes are configured".to_string())));
     }
     if model.fleet.is_of_several() && is_full {
@@ -150,7 +150,9 @@ fn services(model: &Model) -> Vec<Item> {
     if let Some(it) = &summary.first {
         items.push(Item::flexible(Keep::Always, (Role::HeaderStrong, it.text(&it.word))));
     }
-    items.extend(summary.unsent.into_iter().map(|it| Item::flexible(Keep::News, it)));
+    // That somebody was not told is never left out; why may be.
+    items.extend(summary.unsent.map(|it| Item::new(Keep::Always, it)));
+    items.extend(summary.failing.map(|it| Item::flexible(Keep::News, it)));
     items.extend(summary.seen.map(|it| Item::new(Keep::Detail, it)));
     items.extend(summary.other.into_iter().map(|it| Item::new(Keep::News, it)));
     if let Some(company) = model.company() {
@@ -171,6 +173,9 @@ fn incident_items(incident: Vec<Piece>) -> Vec<Item> {
 fn fit(before: Vec<Item>, items: Vec<Item>, width: usize) -> Vec<Piece> {
     let mut items = [before, items].concat();
     settle(&mut items, width, 1);
+    // How it is called is cut before its name and its state are left out.
+    cut(&mut items, width, 1, |_| true);
+    drop_news(&mut items, width, 1);
     items.into_iter().map(|it| (it.role, it.text)).collect()
 }
 
@@ -204,6 +209,10 @@ fn flowing(model: &Model, items: Vec<Item>, width: usize, rows_max: usize) -> Ve
         it.text = format!("{} {}", first.name, first.word);
     }
     settle(&mut items, width, rows_needed);
+    // What is red, and why, is cut when nothing else is left to give.
+    cut(&mut items, width, rows_needed, |it| it.keep == Keep::News);
+    drop_news(&mut items, width, rows_needed);
+    cut(&mut items, width, rows_needed, |_| true);
     widen(model, &mut items, width, rows_needed);
     let rows = flow(&items, width);
     let rows = rows.into_iter().map(|row| {
@@ -220,7 +229,7 @@ fn has_room(items: &[Item], width: usize, rows: usize) -> bool {
     flow(&news, width).len() <= rows
 }
 
-/// Leaves out and cuts until the pieces fit into so many rows.
+/// Leaves out what is no news until the pieces fit into so many rows.
 fn settle(items: &mut Vec<Item>, width: usize, rows: usize) {
     for keep in [Keep::Filler, Keep::Detail] {
         while flow(items, width).len() > rows {
@@ -228,11 +237,20 @@ fn settle(items: &mut Vec<Item>, width: usize, rows: usize) {
             items.remove(at);
         }
     }
+}
+
+/// Cuts those that may be cut until the pieces fit into so many rows.
+fn cut(items: &mut [Item], width: usize, rows: usize, which: impl Fn(&Item) -> bool) {
     for at in (0..items.len()).rev() {
-        while flow(items, width).len() > rows && items[at].flexible && items[at].cells() > FLEXIBLE_MIN {
+        let may_be_cut = items[at].flexible && which(&items[at]);
+        while flow(items, width).len() > rows && may_be_cut && items[at].cells() > FLEXIBLE_MIN {
             items[at].text = wrap::cut(&items[at].text, items[at].cells() - 1, false);
         }
     }
+}
+
+/// Leaves out news, the last first, until the pieces fit into so many rows.
+fn drop_news(items: &mut Vec<Item>, width: usize, rows: usize) {
     while flow(items, width).len() > rows {
         let Some(at) = items.iter().rposition(|it| it.keep == Keep::News) else { break };
         items.remove(at);
@@ -302,5 +320,43 @@ fn banner_lines(text: &str, width: usize, rows_max: usize) -> Vec<String> {
 impl FirstRed {
     fn text(&self, reason: &str) -> String {
         format!("{}{} {reason} {}", self.first, self.name, self.since).trim_end().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(width: usize, settle_them: impl Fn(&mut Vec<Item>, usize)) -> Vec<String> {
+        let item = |keep, text: &str| Item::new(keep, (Role::Header, text.to_string()));
+        let mut items = vec![
+            item(Keep::Always, "x 6 of 41 red"),
+            Item { flexible: true, ..item(Keep::Always, "first storage-a refused") },
+            item(Keep::Always, "! 3 unsent"),
+            Item { flexible: true, ..item(Keep::News, "x chat fails: 502 Bad Gateway") },
+            item(Keep::News, "! 2 degraded"),
+            item(Keep::Filler, "33 ok"),
+        ];
+        settle_them(&mut items, width);
+        items.into_iter().map(|it| it.text).collect()
+    }
+
+    #[test]
+    fn why_something_is_red_is_cut_after_all_else_has_given_way() {
+        let one_row = |items: &mut Vec<Item>, width: usize| {
+            settle(items, width, 1);
+            cut(items, width, 1, |it| it.keep == Keep::News);
+            drop_news(items, width, 1);
+            cut(items, width, 1, |_| true);
+        };
+        let whole = ["x 6 of 41 red", "first storage-a refused", "! 3 unsent"];
+        assert_eq!(shown(60, one_row), whole);
+        let wider = shown(80, one_row);
+        assert!(wider[..3] == whole && wider[3].starts_with("x chat fails"), "{wider:?}");
+        let narrow = shown(45, one_row);
+        assert!(
+            narrow[1].starts_with("first stora") && narrow[1].ends_with('…') && narrow[2] == whole[2],
+            "{narrow:?}"
+        );
     }
 }

@@ -27,8 +27,10 @@ pub struct Services {
     pub red: Option<Piece>,
     /// What went first.
     pub first: Option<FirstRed>,
-    /// What people could not be told, and why.
-    pub unsent: Vec<Piece>,
+    /// How much people could not be told.
+    pub unsent: Option<Piece>,
+    /// Which notifiers fail, and why.
+    pub failing: Option<Piece>,
     /// Who has seen what went first.
     pub seen: Option<Piece>,
     /// How many are otherwise not well, and what lost hosts last said.
@@ -60,20 +62,20 @@ pub fn services(model: &Model) -> Services {
     let board = &model.board;
     let probes = &board.probes;
     if probes.is_empty() {
-        return Services { unsent: notifications(model), ..Services::default() };
+        return Services { unsent: unsent(model), failing: failing(model), ..Services::default() };
     }
     let down = board.count(Health::Down);
     let live = board.live_probes().count();
-    let mut services = Services { unsent: notifications(model), ..Services::default() };
+    let mut services = Services { unsent: unsent(model), failing: failing(model), ..Services::default() };
     services.red = (down > 0).then(|| (Role::ProbeDown, format!("x {down} of {live} red")));
     if let Some((id, state)) = board.first_red().and_then(|id| Some((id, probes.get(id)?))) {
-        let trouble = state.last_trouble();
+        let trouble = state.why();
         services.first = Some(FirstRed {
             first: if down == 1 { "" } else { "first " },
             name: cut(&sanitise::text(&board.row_name(id.host(), id.name())), NAME_CELLS_MAX, false),
             since: state.since().map(|it| moment(model.now, it, &model.zone)).unwrap_or_default(),
-            word: trouble.map_or_else(String::new, |it| sanitise::text(it.brief())),
-            words: trouble.and_then(|it| it.trouble.as_ref()).map_or_else(String::new, |it| sanitise::text(&it.text)),
+            word: trouble.map_or_else(String::new, |it| sanitise::text(&it.brief)),
+            words: trouble.map_or_else(String::new, |it| sanitise::text(&it.text)),
         });
         services.seen = board.seen_by(id).map(|by| (Role::Header, format!("seen by {by}")));
     }
@@ -86,6 +88,11 @@ pub fn services(model: &Model) -> Services {
         if count > 0 {
             services.other.push((role, format!("! {count} {word}")));
         }
+    }
+    // What an earlier run found counts until this one has looked, and says that it is old.
+    let old = board.live_probes().filter(|(_, it)| it.is_of_earlier_run()).count();
+    if old > 0 {
+        services.other.push((Role::ProbeUnknown, format!("- {old} not run yet")));
     }
     services.other.extend(unseen(model));
     let up = board.count(Health::Up);
@@ -118,30 +125,30 @@ fn unseen(model: &Model) -> Option<Piece> {
     Some((Role::ProbeUnknown, format!("? {count} {whose}{was}")))
 }
 
-/// What people could not be told, and why: `! 3 unsent  x chat fails: 502`. Nothing while all is well.
-fn notifications(model: &Model) -> Vec<Piece> {
+/// How much people could not be told: `! 3 unsent`. Nothing while all is well.
+fn unsent(model: &Model) -> Option<Piece> {
+    let unsent = model.board.alerts.unsent();
+    (unsent > 0).then(|| (Role::NoticeWarn, format!("! {unsent} unsent")))
+}
+
+/// Which notifiers fail, and why: `x chat fails: 502`. Nothing while all is well.
+fn failing(model: &Model) -> Option<Piece> {
     let alerts = &model.board.alerts;
-    let mut pieces = Vec::new();
-    let unsent = alerts.unsent();
-    if unsent > 0 {
-        pieces.push((Role::NoticeWarn, format!("! {unsent} unsent")));
-    }
     // One that the config does not name any more fails nobody.
     let rules = alerts.rules();
     let failing: Vec<_> =
         alerts.notifiers().iter().filter(|(name, it)| !it.is_well() && rules.notifier(name).is_some()).collect();
     match failing.as_slice() {
-        [] => {}
+        [] => None,
         [(name, state)] => {
             let error = state.error.as_deref().unwrap_or("it takes nothing");
-            pieces.push((Role::NoticeError, format!("x {name} fails: {error}")));
+            Some((Role::NoticeError, format!("x {name} fails: {error}")))
         }
         many => {
             let names: Vec<&str> = many.iter().map(|(name, _)| name.as_str()).collect();
-            pieces.push((Role::NoticeError, format!("x {} notifiers fail: {}", many.len(), names.join(", "))));
+            Some((Role::NoticeError, format!("x {} notifiers fail: {}", many.len(), names.join(", "))))
         }
     }
-    pieces
 }
 
 /// The open incident: `SEV2  INC-0819-k7q2  edge 502  00:07:41  investigating`. Nothing when none is open.

@@ -67,7 +67,7 @@ pub fn banner(model: &Model) -> Option<String> {
                 }
                 parts.extend(ends.as_ref().map(|it| format!("held by {it}")));
                 parts.push(again(model.clock, *retry_at));
-                parts.push(why.clone());
+                parts.push(without_number(why).to_string());
                 return Some(parts.join(" · "));
             }
             Way::Refused { why } => return Some(format!("not attached{of}: {why}")),
@@ -75,6 +75,12 @@ pub fn banner(model: &Model) -> Option<String> {
         }
     }
     None
+}
+
+/// A system's error without its number, which says nothing to a person: `Broken pipe (os error 32)`.
+fn without_number(why: &str) -> &str {
+    let is_number = |it: &str| it.strip_suffix(')').is_some_and(|it| it.bytes().all(|it| it.is_ascii_digit()));
+    why.rsplit_once(" (os error ").filter(|(_, number)| is_number(number)).map_or(why, |(words, _)| words)
 }
 
 /// True when every host has said what it has.

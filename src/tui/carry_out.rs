@@ -22,6 +22,9 @@ use crate::tui::{bell, clipboard};
 /// Tasks of the screen's own (files of copies and themes) at a time.
 pub(super) const TASKS_MAX: usize = 16;
 
+/// Requests of one key that wait for room: more than a person has probes in a group, and a few hundred bytes each.
+const WAITING_MAX: usize = 4_096;
+
 /// What a runtime of this process gets to end before the process is stopped: a little more than it takes.
 const LET_GO_DEADLINE: Duration = Duration::from_millis(1_200);
 
@@ -29,6 +32,7 @@ impl EventLoop<'_> {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Request(request) => return self.request(request),
+            Effect::Each { requests, .. } => return self.each(requests),
             Effect::RunHere(probe, shown) => return self.run_here(probe, shown.as_deref()),
             Effect::Copy { text, what } => return self.copy(text, &what),
             Effect::OpenEditor { incident, text } => return self.edit(incident, &text),
@@ -76,6 +80,28 @@ impl EventLoop<'_> {
             Ok(()) => None,
             Err(TrySendError::Full(_)) => Some(Event::Failed("too busy for that; press the key again".into())),
             Err(TrySendError::Closed(_)) => Some(Event::Failed("the services have ended; restart hotseat".into())),
+        }
+    }
+
+    /// Hands many requests to the runtime, as fast as it takes them; none waits here.
+    fn each(&mut self, requests: Vec<Request>) -> Option<Event> {
+        let room = WAITING_MAX.saturating_sub(self.waiting.len());
+        let dropped = requests.len().saturating_sub(room);
+        self.waiting.extend(requests.into_iter().take(room));
+        self.send_waiting();
+        (dropped > 0).then(|| Event::Failed(format!("too much at once: {dropped} were not asked; press the key again")))
+    }
+
+    /// Hands over what waits, as far as there is room.
+    pub(super) fn send_waiting(&mut self) {
+        let Some(link) = &self.link else { return };
+        while let Some(request) = self.waiting.pop_front() {
+            match link.requests_tx.try_send(request) {
+                Ok(()) => {}
+                Err(TrySendError::Full(request)) => return self.waiting.push_front(request),
+                // That the services have ended is said by the link.
+                Err(TrySendError::Closed(_)) => return self.waiting.clear(),
+            }
         }
     }
 

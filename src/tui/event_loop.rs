@@ -92,6 +92,8 @@ pub(super) struct EventLoop<'a> {
     pub(super) link: Option<Link>,
     // Asked before there was a runtime.
     pub(super) early: VecDeque<Request>,
+    // Asked of many at once; handed over as there is room.
+    pub(super) waiting: VecDeque<Request>,
     pub(super) config_rx: Option<watch::Receiver<Arc<Config>>>,
     pub(super) editing: Option<Editing>,
     pub(super) tasks: JoinSet<Event>,
@@ -123,6 +125,7 @@ impl<'a> EventLoop<'a> {
             reader: None,
             link: None,
             early: VecDeque::new(),
+            waiting: VecDeque::new(),
             config_rx: None,
             editing: None,
             tasks: JoinSet::new(),
@@ -170,6 +173,7 @@ impl<'a> EventLoop<'a> {
             self.draw_if_due();
             let frame_wait = self.frame_wait();
             let wake = self.wake_wait();
+            let crowded = self.link.as_ref().filter(|_| !self.waiting.is_empty()).map(|it| it.requests_tx.clone());
             tokio::select! {
                 biased;
                 _ = signals.hangup.recv() => return Exit::HungUp,
@@ -185,6 +189,7 @@ impl<'a> EventLoop<'a> {
                     Err(_) => return Exit::HungUp,
                 },
                 () = sleep(frame_wait) => {}
+                () = room(crowded) => self.send_waiting(),
                 inbound = inbound(&mut self.link) => self.inbound(inbound),
                 connected = &mut *connected_rx, if connecting => {
                     connecting = false;
@@ -428,6 +433,15 @@ async fn receive(reader: &mut Option<Reader>) -> Option<Input> {
 async fn inbound(link: &mut Option<Link>) -> Option<Inbound> {
     match link {
         Some(link) => link.facts_rx.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the runtime takes another request.
+async fn room(requests_tx: Option<mpsc::Sender<Request>>) {
+    match requests_tx {
+        // One that is gone has room for nothing more: what waits is then dropped.
+        Some(requests_tx) => drop(requests_tx.reserve().await),
         None => std::future::pending().await,
     }
 }

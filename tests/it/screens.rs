@@ -340,7 +340,8 @@ fn everything_red_is_in_sight_before_anything_else_has_rows() {
         assert!(text.contains(&format!("x {name} ")), "{name} is hidden:\n{text}");
     }
     assert!(!text.contains("more below, ") && text.contains("ok folded"), "{text}");
-    assert!(text.contains("`i` writes a note into the log-book"), "the others are there still:\n{text}");
+    assert!(text.contains("none open: `D` declares"), "what is only a hint stands in its title:\n{text}");
+    assert!(text.contains("[2]") && text.contains("[3]"), "the others are there still:\n{text}");
 }
 
 #[test]

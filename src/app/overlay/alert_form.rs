@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::app::effect::Effect;
 use crate::app::model::Model;
 use crate::app::overlay::Answer;
+use crate::app::several;
 use crate::domain::alert::policy;
 use crate::domain::alert::quiet::{self, Maintenance, MaintenanceWindow, Matcher, Silence};
 use crate::domain::format;
@@ -133,7 +134,8 @@ impl AlertForm {
             // With a mistake in it the form stays open; the mistake is shown below.
             (KeyCode::Enter, _) => {
                 if let Ok(requests) = self.requests(model) {
-                    return Answer::Effects(requests.into_iter().map(Effect::Request).collect());
+                    let what = several::what(requests.len(), model.panes.services.selected_group());
+                    return Answer::Effects(Effect::each(requests, what));
                 }
             }
             _ if self.fields[self.at].input.text().chars().count() >= FIELD_MAX_CHARS && key.typed().is_some() => {}

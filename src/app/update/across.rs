@@ -3,6 +3,7 @@
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::model::Model;
 use crate::app::overlay::verbs::{Line, parse_line};
+use crate::app::several;
 use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::config_error::did_you_mean;
 use crate::domain::format::{parse_when, split_when};
@@ -18,7 +19,8 @@ impl Model {
         if probes.is_empty() {
             return vec![Notice::info("nothing is red that was not seen")];
         }
-        probes.into_iter().map(|it| Effect::Request(Request::AcknowledgeProbe(it))).collect()
+        let what = several::what(probes.len(), self.panes.services.selected_group());
+        Effect::each(probes.into_iter().map(Request::AcknowledgeProbe).collect(), what)
     }
 
     pub(super) fn start_note(&mut self) -> Vec<Effect> {

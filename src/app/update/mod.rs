@@ -18,7 +18,7 @@ use crate::domain::alert::AlertFact;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::format;
 use crate::domain::past::FAILED;
-use crate::domain::request::Inbound;
+use crate::domain::request::{Inbound, Request};
 use crate::panes::{Context, PaneId, Panes};
 
 impl Model {
@@ -57,6 +57,9 @@ impl Model {
         let resized = self.arrange();
         effects.extend(self.absorb(resized));
         effects.extend(self.attend());
+        if let Some(Effect::Notice(notice)) = self.give_up_several() {
+            self.notify(notice);
+        }
         effects
     }
 
@@ -105,6 +108,15 @@ impl Model {
                 }
                 Effect::Show(sheet) => self.overlays.push(Overlay::of(sheet)),
                 Effect::PickQuery(choices) => self.overlays.push(Overlay::Queries(QueryPicker::new(choices))),
+                // Of several hosts' incidents evidence goes to the one that is shown; on one host its store decides.
+                Effect::Request(Request::Pin(mut pin)) if self.board.is_of_several() && pin.incident.is_none() => {
+                    pin.incident = self.with_pane(PaneId::Incident, |panes, cx| panes.incident.target(cx));
+                    out.push(Effect::Request(Request::Pin(pin)));
+                }
+                Effect::Each { requests, what } => {
+                    self.ask_several(&requests, &what);
+                    out.push(Effect::Each { requests, what });
+                }
                 Effect::Mouse(on) => {
                     self.mouse = on;
                     out.push(Effect::Mouse(on));
@@ -144,6 +156,12 @@ impl Model {
             // The runtime writes times as it computes with them.
             Inbound::Done(text) => {
                 let text = format::local_times(text, self.now, &self.zone);
+                let text = match self.answer_of_several(&text) {
+                    Some(Some(all)) => all,
+                    // The others are still to come.
+                    Some(None) => return effects,
+                    None => text,
+                };
                 effects.push(Notice::info(format!("{text}{}", self.undo(&text))));
             }
             Inbound::Failed(error) => {
@@ -187,7 +205,8 @@ impl Model {
                 self.fleet.heed(self.past.live_mut().unwrap_or(&mut self.board), &news.host, &news.way);
                 self.ways.insert(news.host.clone(), news.way.clone());
             }
-            Inbound::HostNamed { was, .. } => {
+            Inbound::HostNamed { was, host } => {
+                self.fleet.rename(was, host);
                 self.ways.remove(was);
             }
         }

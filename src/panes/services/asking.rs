@@ -2,6 +2,7 @@
 
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::overlay::{alert_form, beside};
+use crate::app::several;
 use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::ids::ProbeId;
 use crate::domain::request::Request;
@@ -13,19 +14,46 @@ use crate::panes::services::{ServicesPane, detail};
 use crate::theme::Theme;
 use crate::widgets::scroll::Scroll;
 
-/// Asks the same about each of these.
-pub(super) fn each(probes: Vec<ProbeId>, request: impl Fn(ProbeId) -> Request) -> Vec<Effect> {
-    if probes.is_empty() {
-        return nothing_there();
-    }
-    probes.into_iter().map(|it| Effect::Request(request(it))).collect()
-}
-
 fn nothing_there() -> Vec<Effect> {
     vec![Notice::info("no probe is configured, see `hotseat init`")]
 }
 
 impl ServicesPane {
+    /// Has what is selected run now; of more than one it is said how many.
+    pub(super) fn run_now(&self, cx: &Context<'_>) -> Vec<Effect> {
+        self.each(self.selected_all(cx.board), Request::RunProbe, |what| format!("running {what} now"))
+    }
+
+    /// Begins a burst of what is selected and has none, else ends theirs.
+    pub(super) fn burst(&self, cx: &Context<'_>) -> Vec<Effect> {
+        let all = self.selected_all(cx.board);
+        let has_burst = |id: &ProbeId| {
+            let until = cx.board.probes.get(id).and_then(|it| it.burst_until);
+            until.is_some_and(|until| until > cx.now)
+        };
+        let without: Vec<ProbeId> = all.iter().filter(|it| !has_burst(it)).cloned().collect();
+        if without.is_empty() {
+            return self.each(all, Request::BurstProbe, |what| format!("the bursts of {what} end"));
+        }
+        self.each(without, Request::BurstProbe, |what| format!("running {what} every second for a minute"))
+    }
+
+    fn each(
+        &self,
+        probes: Vec<ProbeId>,
+        request: impl Fn(ProbeId) -> Request,
+        said: impl Fn(&str) -> String,
+    ) -> Vec<Effect> {
+        if probes.is_empty() {
+            return nothing_there();
+        }
+        let what = several::what(probes.len(), self.selected_group());
+        let said = (probes.len() > 1).then(|| Notice::info(said(&what)));
+        let mut effects = Effect::each(probes.into_iter().map(request).collect(), what);
+        effects.extend(said);
+        effects
+    }
+
     pub(super) fn explain(&self, cx: &Context<'_>) -> Vec<Effect> {
         let Some(probe) = self.selected(cx.board) else { return nothing_there() };
         let request = ExplainRequest { probe: probe.clone(), at: None };

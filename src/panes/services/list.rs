@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::domain::alert::policy::alert::Why;
 use crate::domain::alert::{Concern, Hold};
 use crate::domain::format;
+use crate::domain::host::NOBODY;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::outcome::ProbeResult;
@@ -66,6 +67,8 @@ impl Columns {
 pub struct List<'a> {
     /// All rows.
     pub rows: &'a [Row<'a>],
+    /// How many further rows each of them has for its reason.
+    pub more: &'a [usize],
     /// The selected one.
     pub selected: Option<&'a Picked>,
     /// The first that is shown.
@@ -81,8 +84,9 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &
         if cx.board.probes.is_empty() && cx.draw_absent(theme, area, buf) {
             return;
         }
-        let text = match cx.board.standby {
+        let text = match cx.board.standby.as_deref() {
             _ if list.filtered && !cx.board.probes.is_empty() => "no probe passes the filter",
+            Some(NOBODY) => "no probe runs: nobody watches this host; `hotseat agent` does, and a screen that may",
             Some(_) => "no probes here: another hotseat on this host runs them",
             None => "no probes: `hotseat init` writes a config to start from",
         };
@@ -94,9 +98,8 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &
     let columns = columns(cx, rows, width);
     let first_red = cx.board.first_red();
     let top = list.top.min(rows.len().saturating_sub(area.height as usize));
-    let more = more_rows(cx, rows, area.height as usize);
     let mut places = area.rows();
-    for (it, more) in rows.iter().zip(more).skip(top) {
+    for (it, more) in rows.iter().zip(list.more.iter().copied()).skip(top) {
         let (line, rest) = match it {
             Row::Group(group) => (group_row(theme, group, width), String::new()),
             Row::Probe { id, state, below_group } => {
@@ -160,12 +163,11 @@ pub fn more_rows(cx: &Context<'_>, rows: &[Row<'_>], height: usize) -> Vec<usize
 }
 
 /// Which row stands at an offset below the top of a list of this height.
-pub fn row_at(cx: &Context<'_>, list: &List<'_>, height: usize, offset: usize) -> Option<usize> {
+pub fn row_at(list: &List<'_>, height: usize, offset: usize) -> Option<usize> {
     let top = list.top.min(list.rows.len().saturating_sub(height));
-    let more = more_rows(cx, list.rows, height);
     let mut below = 0;
     (top..list.rows.len()).find(|at| {
-        below += 1 + more.get(*at).copied().unwrap_or_default();
+        below += 1 + list.more.get(*at).copied().unwrap_or_default();
         offset < below
     })
 }
@@ -206,7 +208,7 @@ fn group_row(theme: &Theme, group: &Group<'_>, width: usize) -> Line<'static> {
     if group.folded
         && let Some((id, state)) = group.first_red()
     {
-        let brief = state.last_trouble().map_or("", |it| it.brief());
+        let brief = state.why().map_or("", |it| it.brief.as_str());
         spans.push(Span::styled(format!("  {} {brief}", id.name()), theme.style(Role::Text)));
     }
     Line::from(spans)
@@ -324,17 +326,16 @@ fn brief(state: &ProbeState) -> String {
         return "broken".into();
     }
     if state.health() != Health::Up
-        && let Some(outcome) = state.last_trouble()
+        && let Some(why) = state.why()
     {
-        return outcome.brief().to_string();
+        return why.brief.clone();
     }
-    state.last().map_or_else(String::new, |it| format::duration(it.total()))
+    state.last().map_or_else(|| "not run yet".to_string(), |it| format::duration(it.total()))
 }
 
 /// What is wrong, in words.
 fn words(state: &ProbeState) -> String {
-    let trouble = state.last_trouble().and_then(|it| it.trouble.as_ref());
-    let text = trouble.map_or_else(String::new, |it| sanitise::text(&it.text));
+    let text = state.why().map_or_else(String::new, |it| sanitise::text(&it.text));
     if state.is_broken() { format!("probe broken: {text}") } else { text }
 }
 
@@ -346,6 +347,9 @@ fn tags(cx: &Context<'_>, id: &ProbeId, state: &ProbeState, first_red: bool) -> 
     }
     if state.asked {
         tags.push(("running".to_string(), Role::NoticeInfo));
+    }
+    if state.is_of_earlier_run() {
+        tags.push(("not run yet".to_string(), Role::ProbeUnknown));
     }
     if first_red {
         tags.push((FIRST_RED.to_string(), Role::ProbeDown));

@@ -25,7 +25,7 @@ use crate::domain::ids::ProbeId;
 use crate::domain::key::Key;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::{ProbeFact, ProbeState};
-use crate::domain::request::{Inbound, Request};
+use crate::domain::request::Inbound;
 use crate::panes::services::detail::Subject;
 use crate::panes::services::list::List;
 use crate::panes::services::past::{Move, Past};
@@ -48,7 +48,7 @@ crate::commands! {
         Detail = "services.detail", "Show all that is known of the probe, or open and fold the group", ["enter"], "detail";
         RunNow = "services.run", "Run the probe now, or all of the group", ["r"], "run now";
         Beside = "services.here", "Run the probe from here as well, and set both runs beside each other", ["h"], "";
-        Burst = "services.burst", "Run the probe every second for a minute, or end that", ["B"], "";
+        Burst = "services.burst", "Run the probe, or all of the group, every second for a minute, or end that", ["B"], "";
         NextRed = "services.next-red", "Go to the next probe that is not well", ["n"], "";
         PreviousRed = "services.previous-red", "Go to the probe before that is not well", ["N"], "";
         Filter = "services.filter", "Show only probes that fit: words, `-word`, `red`, `group=edge`", ["/", "f"], "filter";
@@ -83,6 +83,11 @@ pub struct ServicesPane {
     past: Past,
 }
 
+/// More rows no screen has.
+const URGENT_MAX: u16 = 1_000;
+/// Rows of which the reasons are measured: at every fact, so no more than a high screen shows.
+const SEEN_MAX: usize = 100;
+
 /// How probes are counted in the title and at a group: health, word, role; the worst first.
 const COUNTED: &[(Health, &str, Role)] = &[
     (Health::Down, "red", Role::ProbeDown),
@@ -107,6 +112,14 @@ impl ServicesPane {
         match &self.selected {
             Some(Picked::Group(name)) => self.members(board, name),
             _ => self.selected(board).into_iter().collect(),
+        }
+    }
+
+    /// The group that is selected, when it is one.
+    pub fn selected_group(&self) -> Option<&str> {
+        match &self.selected {
+            Some(Picked::Group(name)) => Some(name),
+            _ => None,
         }
     }
 
@@ -152,10 +165,33 @@ impl ServicesPane {
         self.arrangement.rows(cx.board, self.list_height(cx), selected)
     }
 
-    /// Rows of the body that are needed so that everything in trouble is in sight.
-    pub fn urgent_rows(&self, cx: &Context<'_>) -> u16 {
+    /// Rows of the body that are needed so that everything in trouble is in sight, and those that its reasons take
+    /// besides.
+    pub fn urgent_rows(&self, cx: &Context<'_>) -> (u16, u16) {
         let prompt = self.prompt.as_ref().map_or(0, FilterPrompt::height);
-        u16::try_from(self.arrangement.urgent_rows(cx.board)).unwrap_or(u16::MAX).saturating_add(prompt)
+        let rows = self.arrangement.rows(cx.board, 0, None);
+        let urgent = rows::urgent_rows(cx.board, &rows);
+        let seen = &rows[..urgent.min(SEEN_MAX)];
+        let reasons = list::more_rows(cx, seen, usize::MAX).iter().sum::<usize>();
+        let cells = |it: usize| u16::try_from(it).unwrap_or(URGENT_MAX).min(URGENT_MAX);
+        (cells(urgent).saturating_add(prompt), cells(reasons))
+    }
+
+    /// How many further rows each row has for its reason. What is in trouble comes before what is well and has no room.
+    fn more_rows(&self, cx: &Context<'_>, rows: &[Row<'_>]) -> Vec<usize> {
+        let height = self.list_height(cx);
+        if rows.len() <= height {
+            return list::more_rows(cx, rows, height);
+        }
+        // Scrolled, every row counts one.
+        let urgent = rows::urgent_rows(cx.board, rows);
+        let shown = self.selected_at(rows).map_or(urgent, |at| urgent.max(at + 1));
+        if self.top > 0 || shown >= height {
+            return vec![0; rows.len()];
+        }
+        let mut more = list::more_rows(cx, &rows[..shown], height);
+        more.resize(rows.len(), 0);
+        more
     }
 
     /// Which row is selected: the chosen one; that of its group when it is folded; else the first probe's.
@@ -303,10 +339,8 @@ impl Pane for ServicesPane {
             ServicesCommand::HalfDown => self.step(cx, half),
             ServicesCommand::HalfUp => self.step(cx, -half),
             ServicesCommand::Detail => return self.open_detail(cx),
-            ServicesCommand::RunNow => return asking::each(self.selected_all(cx.board), Request::RunProbe),
-            ServicesCommand::Burst => {
-                return asking::each(self.selected(cx.board).into_iter().collect(), Request::BurstProbe);
-            }
+            ServicesCommand::RunNow => return self.run_now(cx),
+            ServicesCommand::Burst => return self.burst(cx),
             ServicesCommand::Beside => return self.run_beside(cx),
             ServicesCommand::Explain => return self.explain(cx),
             ServicesCommand::AcknowledgeFor => return self.acknowledge_for(cx),
@@ -421,8 +455,9 @@ impl Pane for ServicesPane {
             MouseKind::WheelUp => self.step(cx, -1),
             MouseKind::Press if self.detail.is_none() => {
                 let rows = self.rows(cx);
-                let list = List { rows: &rows, selected: None, top: self.top, filtered: false };
-                let at = list::row_at(cx, &list, self.list_height(cx), usize::from(mouse.row));
+                let more = self.more_rows(cx, &rows);
+                let list = List { rows: &rows, more: &more, selected: None, top: self.top, filtered: false };
+                let at = list::row_at(&list, self.list_height(cx), usize::from(mouse.row));
                 let row = at.and_then(|it| rows.get(it)).map(Row::picked);
                 // A second click opens what the first one chose.
                 if row.is_some() && row == self.selected {
@@ -462,7 +497,8 @@ impl Pane for ServicesPane {
         groups.sort_unstable();
         groups.dedup();
         let headings = if groups.iter().any(Option::is_some) && !self.arrangement.flat { groups.len() } else { 0 };
-        let reasons = list::more_rows(cx, &self.rows(cx), usize::MAX).iter().sum::<usize>();
+        let rows = self.rows(cx);
+        let reasons = list::more_rows(cx, &rows[..rows.len().min(SEEN_MAX)], usize::MAX).iter().sum::<usize>();
         // Hosts that are not reached say why, which may take two rows each.
         let absent = if cx.board.probes.is_empty() { 2 * cx.absent().len() } else { 0 };
         u16::try_from((cx.board.probes.len() + headings + reasons).max(absent).max(1)).unwrap_or(u16::MAX)
@@ -499,8 +535,9 @@ impl Pane for ServicesPane {
             spans.push(Span::styled(format!("[{}]", filter.text()), theme.style(Role::Chip)));
             spans.push(Span::styled(format!(" {kept} of {}", probes.len()), theme.style(Role::TextDim)));
         }
-        let shown = self.list_height(cx);
         let rows = self.rows(cx);
+        let reasons: usize = self.more_rows(cx, &rows).iter().sum();
+        let shown = self.list_height(cx).saturating_sub(reasons);
         let below = rows.get(self.top + shown..).unwrap_or_default();
         if shown > 0 && !below.is_empty() && self.detail.is_none() {
             spans.push(Span::styled(format!(" {dot} {} more below", below.len()), theme.style(Role::TextDim)));
@@ -524,7 +561,8 @@ impl Pane for ServicesPane {
         let rows = self.rows(cx);
         let selected = self.selected_at(&rows).map(|at| rows[at].picked());
         let filtered = !self.arrangement.filter.is_empty();
-        let list = List { rows: &rows, selected: selected.as_ref(), top: self.top, filtered };
+        let more = self.more_rows(cx, &rows);
+        let list = List { rows: &rows, more: &more, selected: selected.as_ref(), top: self.top, filtered };
         list::draw(cx, theme, &list, body, buf);
         let bottom = Rect { y: body.bottom(), height: below, ..area };
         self.prompt.as_ref().and_then(|it| it.draw(theme, bottom, buf))

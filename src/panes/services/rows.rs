@@ -234,15 +234,15 @@ impl Arrangement {
         }
         rows
     }
+}
 
-    /// How many rows there are down to the last one in trouble, however few there is room for.
-    pub fn urgent_rows(&self, board: &Board) -> usize {
-        let is_urgent = |row: &Row<'_>| match row {
-            Row::Group(it) => it.folded && it.members.iter().any(|it| is_in_trouble(board, it)),
-            Row::Probe { id, state, .. } => is_in_trouble(board, &(*id, *state)),
-        };
-        self.rows(board, 0, None).iter().rposition(is_urgent).map_or(0, |at| at + 1)
-    }
+/// How many of these rows there are down to the last one in trouble.
+pub fn urgent_rows(board: &Board, rows: &[Row<'_>]) -> usize {
+    let is_urgent = |row: &Row<'_>| match row {
+        Row::Group(it) => it.folded && it.members.iter().any(|it| is_in_trouble(board, it)),
+        Row::Probe { id, state, .. } => is_in_trouble(board, &(*id, *state)),
+    };
+    rows.iter().rposition(is_urgent).map_or(0, |at| at + 1)
 }
 
 /// What is shown: every word must fit.
@@ -394,7 +394,7 @@ mod tests {
         }
         let mut arrangement = Arrangement::default();
         assert_eq!(names(&arrangement, &world.board, 7), ["-a", "a3", "-b", "b3", "-c", "c3"]);
-        assert_eq!(arrangement.urgent_rows(&world.board), 6);
+        assert_eq!(urgent_rows(&world.board, &arrangement.rows(&world.board, 0, None)), 6);
         assert_eq!(names(&arrangement, &world.board, 21).len(), 21, "with room all are there");
         let selected = crate::panes::services::tests::probe("a1");
         let rows = arrangement.rows(&world.board, 7, Some(&selected));

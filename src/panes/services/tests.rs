@@ -16,6 +16,7 @@ use crate::domain::probe::outcome::{
     Cause, Certificate, Evidence, Outcome, Part, Perf, Phase, Phases, ProbeResult, Trouble,
 };
 use crate::domain::probe::{ProbeFact, ProbeRules, ProbeSetup};
+use crate::domain::request::Request;
 
 pub(super) struct World {
     pub(super) board: Board,
@@ -217,6 +218,28 @@ fn a_reason_goes_on_below_its_row_where_the_list_has_rows_to_spare() {
 }
 
 #[test]
+fn a_reason_comes_before_what_is_well_and_has_no_room() {
+    let mut world = World::new(80, 5);
+    for at in 0..8 {
+        world.configured(&format!("p{at}"));
+        world.outcomes(&format!("p{at}"), if at == 6 { "off" } else { "ooo" });
+    }
+    let mut pane = ServicesPane::default();
+    let reasons = |pane: &ServicesPane| world.shown(pane).iter().filter(|it| it.starts_with("    127")).count();
+    assert_eq!(pane.urgent_rows(&world.cx()), (1, 1));
+    assert_eq!(reasons(&pane), 1, "{:?}", world.shown(&pane));
+    let title = pane.title(&world.cx(), &Theme::mono()).to_string();
+    assert!(title.ends_with("4 more below"), "{title}");
+    for _ in 0..4 {
+        pane.update(&world.cx(), ServicesCommand::Down);
+        assert!(world.shown(&pane).len() == 5);
+    }
+    let shown = world.shown(&pane);
+    assert_eq!(reasons(&pane), 0, "the selected row is in sight: {shown:?}");
+    assert!(shown[4].starts_with("o p3"), "{shown:?}");
+}
+
+#[test]
 fn a_narrow_screen_keeps_name_trouble_and_time() {
     let pane = ServicesPane::default();
     assert_eq!(
@@ -268,6 +291,60 @@ fn run_and_burst_ask_for_the_selected_probe() {
     assert_eq!(effects, [Effect::Request(Request::RunProbe(probe("storage-a")))]);
     let effects = pane.update(&world.cx(), ServicesCommand::Burst);
     assert_eq!(effects, [Effect::Request(Request::BurstProbe(probe("storage-a")))]);
+}
+
+#[test]
+fn keys_on_a_group_mean_all_of_it_and_say_how_many() {
+    let mut world = World::new(80, 12);
+    for name in ["api", "cdn", "www"] {
+        world.configured_in(name, Some("edge"));
+        world.outcomes(name, "ff");
+    }
+    world.configured_in("db", Some("storage"));
+    world.outcomes("db", "ff");
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Top);
+    assert_eq!(pane.selected_group(), Some("edge"));
+    let asked = |effects: Vec<Effect>| {
+        let [Effect::Each { requests, what }, Effect::Notice(said)] = effects.as_slice() else { panic!("{effects:?}") };
+        let name = |it: &Request| match it {
+            Request::RunProbe(it) => format!("run {}", it.name()),
+            Request::BurstProbe(it) => format!("burst {}", it.name()),
+            other => panic!("{other:?}"),
+        };
+        (requests.iter().map(name).collect::<Vec<_>>().join(", "), what.clone(), said.text.clone())
+    };
+    let run = asked(pane.update(&world.cx(), ServicesCommand::RunNow));
+    assert_eq!(run, ("run api, run cdn, run www".into(), "3 in `edge`".into(), "running 3 in `edge` now".into()));
+    let until = Some(world.now + SignedDuration::from_secs(60));
+    world.fact(ProbeFact::Burst { probe: probe("api"), until });
+    let burst = asked(pane.update(&world.cx(), ServicesCommand::Burst));
+    assert_eq!(burst.0, "burst cdn, burst www", "the key must not end the one that runs");
+    for name in ["cdn", "www"] {
+        world.fact(ProbeFact::Burst { probe: probe(name), until });
+    }
+    let end = asked(pane.update(&world.cx(), ServicesCommand::Burst));
+    assert_eq!((end.0.as_str(), end.2.as_str()), ("burst api, burst cdn, burst www", "the bursts of 3 in `edge` end"));
+    assert_eq!(pane.to_acknowledge(&world.board).len(), 3);
+}
+
+#[test]
+fn what_an_earlier_run_found_counts_with_its_reason_until_this_one_has_looked() {
+    let mut before = World::new(100, 3);
+    before.configured("api");
+    before.outcomes("api", "offf");
+    let mut world = World::new(100, 3);
+    world.now = before.now;
+    world.board.probes.restore(before.board.probes.kept());
+    world.configured("api");
+    let pane = ServicesPane::default();
+    let shown = world.shown(&pane);
+    assert!(shown[0].starts_with("x api      down     06:43:52"), "{shown:?}");
+    assert!(shown[0].contains("not run yet") && shown[0].contains("refused: nothing listens"), "{shown:?}");
+    assert_eq!(world.board.count(Health::Down), 1);
+    world.outcomes("api", "f");
+    let shown = world.shown(&pane);
+    assert!(!shown[0].contains("not run yet") && shown[0].contains("refused: nothing listens"), "{shown:?}");
 }
 
 #[test]
@@ -460,7 +537,8 @@ fn keys_mean_the_whole_group_where_that_makes_sense() {
     pane.update(&world.cx(), ServicesCommand::Top);
     assert_eq!(world.shown(&pane)[0], "▾ x edge  2 red, 1 ok");
     assert_eq!(pane.to_acknowledge(&world.board), [probe("api"), probe("cdn")]);
-    assert_eq!(pane.update(&world.cx(), ServicesCommand::RunNow).len(), 3);
+    let run = pane.update(&world.cx(), ServicesCommand::RunNow);
+    assert!(matches!(&run[..], [Effect::Each { requests, .. }, _] if requests.len() == 3), "{run:?}");
     pane.update(&world.cx(), ServicesCommand::Detail);
     assert_eq!(world.shown(&pane)[0], "▸ x edge  2 red, 1 ok  api refused");
     pane.update(&world.cx(), ServicesCommand::NextRed);

@@ -12,6 +12,7 @@ use std::ops::Range;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
 
 use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::format;
@@ -160,10 +161,13 @@ impl Page<'_> {
     /// A labelled value, wrapped below itself.
     fn field(&mut self, label: &str, value: &str, role: Role) {
         let room = self.width.saturating_sub(LABEL_CELLS).max(10);
+        // A long label keeps a blank before what it is about.
+        let first = format!("{label:<0$} ", LABEL_CELLS - 1);
+        let room = room.saturating_sub(first.width().saturating_sub(LABEL_CELLS)).max(10);
         for (row, text) in wrap::wrap(value, room).into_iter().enumerate() {
-            let label = if row == 0 { label } else { "" };
+            let label = if row == 0 { first.clone() } else { " ".repeat(first.width()) };
             self.lines.push(Line::from(vec![
-                Span::styled(format!("{label:<LABEL_CELLS$}"), self.theme.style(Role::TextDim)),
+                Span::styled(label, self.theme.style(Role::TextDim)),
                 Span::styled(text, self.theme.style(role)),
             ]));
         }

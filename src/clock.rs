@@ -33,6 +33,30 @@ pub fn since_boot() -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// Returns a reading of the clock that nobody can set, which goes on while the machine sleeps: which start of the machine,
+/// and milliseconds since then (`CLOCK_BOOTTIME`). `None` where there is none, or where the wall clock is fixed and the
+/// two would tell of different worlds.
+pub fn boot_time() -> Option<(String, u64)> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let is_fixed = std::env::var_os("HOTSEAT_FIXED_TIME").is_some();
+        Some(id.trim().to_string()).filter(|it| !it.is_empty() && !is_fixed)
+    });
+    Some((boot.clone()?, boot_ms()?))
+}
+
+#[cfg(target_os = "linux")]
+fn boot_ms() -> Option<u64> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Some(u64::try_from(now.tv_sec).ok()? * 1_000 + u64::try_from(now.tv_nsec).ok()? / 1_000_000)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_ms() -> Option<u64> {
+    None
+}
+
 /// Returns the monotonic clock in microseconds, as the service manager reads it (`CLOCK_MONOTONIC`).
 pub fn monotonic_us() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -87,7 +87,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         None => Vec::new(),
     };
     let id = Uuid::now_v7().to_string();
-    let beat = Beat { id, at: clock::now(), signal: args.signal(), text: file::output(&text) };
+    let boot = file::boot_time();
+    let beat = Beat { id, at: clock::now(), boot, signal: args.signal(), text: file::output(&text) };
     let state_dir = cx.state_dir();
     let message = Message { name: args.name.clone(), beat };
     if let Err(refusal) = tell_runtime(&state_dir.join(SOCKET), &message) {

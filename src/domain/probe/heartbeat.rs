@@ -5,6 +5,9 @@
 //! grace time is over as well, down. A beat that reports a failure is down at once, and so is a job that
 //! said it starts and has not ended within the grace time. One difference: a job that has never reported
 //! since it was configured is not new for ever, but down when its first beat is overdue.
+//!
+//! Ages are measured by the clock that nobody can set, as long as the machine is not started anew: a wall clock that is
+//! put back must not make a silent job look alive until it has caught up, nor one that is put ahead page at once.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,11 +15,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use croner::Cron;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::format;
+
+/// The wall clock and the one that nobody can set are one when they differ by less: they are read one after the other,
+/// and a time that is kept shall not change with each reading.
+const DRIFT_MAX: SignedDuration = SignedDuration::from_secs(2);
 
 /// Bytes of output kept of one beat, as many as healthchecks.io keeps.
 pub const OUTPUT_MAX: usize = 10 << 10;
@@ -27,6 +34,8 @@ pub const OUTPUT_MAX: usize = 10 << 10;
 pub enum Signal {
     /// The heartbeat was configured: no job reports it, hotseat notes it so that the first beat can be overdue.
     Configured,
+    /// No job reports it either: what came before and seemed to lie ahead is taken to have come now, see [`Beats::is_ahead`].
+    Anchored,
     /// The job begins.
     Start,
     /// The job is done and all is well.
@@ -49,6 +58,15 @@ impl Signal {
     }
 }
 
+/// A moment of the clock that nobody can set: it goes on while the machine sleeps, and ends with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootTime {
+    /// Which start of the machine.
+    pub boot: String,
+    /// Milliseconds since that start.
+    pub ms: u64,
+}
+
 /// One report of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
@@ -56,6 +74,9 @@ pub struct Beat {
     pub id: String,
     /// When it was taken.
     pub at: Timestamp,
+    /// The same by the clock that nobody can set, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootTime>,
     /// What is reported.
     pub signal: Signal,
     /// What the job said, at most [`OUTPUT_MAX`] bytes.
@@ -162,6 +183,26 @@ pub enum Pulse {
     },
 }
 
+/// What the clocks say when beats are judged.
+#[derive(Debug, Clone)]
+pub struct Clocks {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// The one that nobody can set, where there is one.
+    pub boot: Option<BootTime>,
+}
+
+impl Clocks {
+    /// When a beat came, by the wall clock as it goes now.
+    fn time_of(&self, beat: &Beat) -> Timestamp {
+        let (Some(then), Some(now)) = (&beat.boot, &self.boot) else { return beat.at };
+        let age_ms = now.ms.checked_sub(then.ms).filter(|_| now.boot == then.boot);
+        let age = age_ms.and_then(|it| i64::try_from(it).ok()).map(SignedDuration::from_millis);
+        let came = age.and_then(|it| self.now.checked_sub(it).ok()).unwrap_or(beat.at);
+        if came.duration_since(beat.at).abs() < DRIFT_MAX { beat.at } else { came }
+    }
+}
+
 /// What the beats of one heartbeat add up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beats {
@@ -179,20 +220,34 @@ pub struct Beats {
 
 impl Beats {
     /// Adds up beats in the order in which they came.
-    pub fn of(beats: impl IntoIterator<Item = Beat>) -> Self {
+    pub fn of(beats: impl IntoIterator<Item = Beat>, clocks: &Clocks) -> Self {
         let mut result = Self::default();
         let mut ids = std::collections::HashSet::new();
         for beat in beats {
             if ids.insert(beat.id.clone()) {
-                result.add(beat);
+                result.add(Beat { at: clocks.time_of(&beat), ..beat });
             }
         }
         result
     }
 
+    /// True when something seems to have come later than now: the clock was put back while the machine was off, so how
+    /// old it is cannot be known. Noted once as [`Signal::Anchored`], it grows old from then on.
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        let times = [self.configured, self.good, self.running_since, self.last.as_ref().map(|it| it.at)];
+        times.into_iter().flatten().any(|it| it.duration_since(now) >= DRIFT_MAX)
+    }
+
     fn add(&mut self, beat: Beat) {
         match beat.signal {
             Signal::Configured => self.configured = self.configured.or(Some(beat.at)),
+            Signal::Anchored => {
+                let last = self.last.as_mut().map(|it| &mut it.at);
+                let times = [&mut self.configured, &mut self.good, &mut self.running_since];
+                for time in times.into_iter().flatten().chain(last) {
+                    *time = (*time).min(beat.at);
+                }
+            }
             Signal::Start => self.running_since = Some(beat.at),
             Signal::Success | Signal::Fail | Signal::Exit(_) => {
                 let started = self.running_since.take();
@@ -250,10 +305,11 @@ mod tests {
         let beat = |(minute, signal): &(i64, Signal)| Beat {
             id: format!("{minute}{signal:?}"),
             at: at(*minute),
+            boot: None,
             signal: *signal,
             text: String::new(),
         };
-        Beats::of(list.iter().map(beat))
+        Beats::of(list.iter().map(beat), &Clocks { now: at(0), boot: None })
     }
 
     fn pulse(list: &[(i64, Signal)], now: i64) -> String {
@@ -272,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_new_then_up_then_late_then_down() {
-        use Signal::{Configured, Exit, Fail, Start, Success};
+        use Signal::{Anchored, Configured, Exit, Fail, Start, Success};
         for (list, now, wanted) in [
             (&[][..], 0, "new 60"),
             (&[(0, Configured)], 60, "new 60"),
@@ -290,8 +346,12 @@ mod tests {
             (&[(40, Exit(3)), (50, Start), (55, Exit(0))], 56, "up 115"),
             (&[(30, Success), (40, Start)], 50, "up 90"),
             (&[(30, Success), (40, Start)], 51, "stuck 40"),
-            // The clock was put back: what is ahead is not overdue.
-            (&[(30, Success)], 0, "up 90"),
+            // The clock was put back while the machine was off: noted once, the beat is as old as the note.
+            (&[(1440, Success), (0, Anchored)], 60, "up 60"),
+            (&[(1440, Success), (0, Anchored)], 71, "missing 60"),
+            (&[(1440, Configured), (0, Anchored)], 71, "missing 60"),
+            (&[(0, Success), (1440, Start), (5, Anchored)], 16, "stuck 5"),
+            (&[(1440, Success), (0, Anchored), (30, Success)], 61, "up 90"),
         ] {
             assert_eq!(pulse(list, now), wanted, "{list:?} at {now}");
         }
@@ -317,6 +377,44 @@ mod tests {
             assert!(matches!(last, Pulse::Missing { .. } | Pulse::Stuck { .. }), "{last:?}");
         }
         assert_eq!(beats(&[]).turns_at(&rhythm, at(0)), None);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_changes_neither_when_a_beat_is_overdue_nor_for_how_long() {
+        let grace = Duration::from_secs(10 * 60);
+        let rhythm = Rhythm { pace: Pace::Every(Duration::from_secs(3600)), grace };
+        let boot = |boot: &str, minute: u64| Some(BootTime { boot: boot.into(), ms: minute * 60_000 });
+        let beat = |wall: i64, up: u64| Beat {
+            id: format!("{wall}"),
+            at: at(wall),
+            boot: boot("a", up),
+            signal: Signal::Success,
+            text: String::new(),
+        };
+        // It came at 0 by the wall, 100 minutes after the start.
+        let judged = |wall: i64, boot: Option<BootTime>| {
+            let clocks = Clocks { now: at(wall), boot };
+            let beats = Beats::of([beat(0, 100)], &clocks);
+            assert!(!beats.is_ahead(clocks.now) || clocks.boot.as_ref().is_none_or(|it| it.boot != "a"));
+            match beats.pulse(&rhythm, clocks.now) {
+                Pulse::Up { due } => format!("up, due in {:#}", due.duration_since(clocks.now)),
+                Pulse::Missing { due } => format!("missing for {:#}", clocks.now.duration_since(due)),
+                pulse => format!("{pulse:?}"),
+            }
+        };
+        assert_eq!(judged(20, boot("a", 120)), "up, due in 40m");
+        // Put back by a day, and ahead by a day.
+        assert_eq!(judged(20 - 1440, boot("a", 120)), "up, due in 40m");
+        assert_eq!(judged(72 - 1440, boot("a", 172)), "missing for 12m");
+        assert_eq!(judged(20 + 1440, boot("a", 120)), "up, due in 40m");
+        assert_eq!(judged(72 + 1440, boot("a", 172)), "missing for 12m");
+        // Since then the machine was started anew: the wall clock is all there is.
+        assert_eq!(judged(72, boot("b", 2)), "missing for 12m");
+        let clocks = Clocks { now: at(-1440), boot: boot("b", 2) };
+        assert!(Beats::of([beat(0, 100)], &clocks).is_ahead(clocks.now));
+        // What two readings differ by changes no time.
+        let clocks = Clocks { now: at(20) + SignedDuration::from_millis(700), boot: boot("a", 120) };
+        assert_eq!(Beats::of([beat(0, 100)], &clocks).good, Some(at(0)));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::probe::heartbeat::{Beat, Beats, OUTPUT_MAX, Signal};
+use crate::clock;
+use crate::domain::probe::heartbeat::{Beat, Beats, BootTime, Clocks, OUTPUT_MAX, Signal};
 use crate::domain::sanitise;
 
 /// The directory in the state directory.
@@ -63,6 +64,11 @@ pub fn output(bytes: &[u8]) -> String {
     text.trim_end().to_string()
 }
 
+/// What the clock that nobody can set says now.
+pub fn boot_time() -> Option<BootTime> {
+    clock::boot_time().map(|(boot, ms)| BootTime { boot, ms })
+}
+
 /// Appends a beat; it is on disk when this returns. Blocks.
 ///
 /// # Errors
@@ -103,15 +109,20 @@ fn ends_with_newline(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// Keeps when it was configured, the last good beat and the last few, and opens the new file for more.
+/// Keeps when it was configured, the last good beat, the last anchor and the last few, and opens the new file for more.
 fn written_anew(directory: &Path, path: &Path) -> io::Result<File> {
     let mut beats = parse(&fs::read(path)?);
     let from = beats.len().saturating_sub(KEPT);
     let last = beats.split_off(from);
-    let configured = beats.iter().find(|it| it.signal == Signal::Configured).cloned();
-    let good = beats.iter().rev().find(|it| it.signal.is_good()).cloned();
+    let configured = beats.iter().position(|it| it.signal == Signal::Configured);
+    let good = beats.iter().rposition(|it| it.signal.is_good());
+    let anchor = beats.iter().rposition(|it| it.signal == Signal::Anchored);
+    // In the order in which they came: an anchor is about what is before it.
+    let mut kept: Vec<usize> = [configured, good, anchor].into_iter().flatten().collect();
+    kept.sort_unstable();
+    let kept: Vec<&Beat> = kept.into_iter().filter_map(|it| beats.get(it)).collect();
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    for beat in configured.iter().chain(&good).chain(&last) {
+    for beat in kept.into_iter().chain(&last) {
         serde_json::to_writer(&mut file, beat)?;
         file.write_all(b"\n")?;
     }
@@ -125,7 +136,7 @@ fn written_anew(directory: &Path, path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn read(state_dir: &Path, name: &str) -> io::Result<Beats> {
+pub fn read(state_dir: &Path, name: &str, clocks: &Clocks) -> io::Result<Beats> {
     let file = match File::open(path(state_dir, name)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Beats::default()),
@@ -133,7 +144,7 @@ pub fn read(state_dir: &Path, name: &str) -> io::Result<Beats> {
     };
     let mut bytes = Vec::new();
     file.take(READ_MAX).read_to_end(&mut bytes)?;
-    Ok(Beats::of(parse(&bytes)))
+    Ok(Beats::of(parse(&bytes), clocks))
 }
 
 /// A line that is no beat is left out: it was cut by a crash, or a newer release knows more signals.
@@ -150,7 +161,17 @@ mod tests {
     use super::*;
 
     fn beat(id: usize, signal: Signal, text: &str) -> Beat {
-        Beat { id: id.to_string(), at: Timestamp::from_second(id as i64).unwrap(), signal, text: text.into() }
+        Beat {
+            id: id.to_string(),
+            at: Timestamp::from_second(id as i64).unwrap(),
+            boot: None,
+            signal,
+            text: text.into(),
+        }
+    }
+
+    fn read(state_dir: &Path, name: &str) -> io::Result<Beats> {
+        super::read(state_dir, name, &Clocks { now: Timestamp::UNIX_EPOCH, boot: None })
     }
 
     #[test]
@@ -174,9 +195,10 @@ mod tests {
     fn a_file_that_has_grown_keeps_what_is_judged() {
         let state = tempfile::tempdir().unwrap();
         append(state.path(), "x", &beat(1, Signal::Configured, "")).unwrap();
-        append(state.path(), "x", &beat(2, Signal::Success, "")).unwrap();
+        append(state.path(), "x", &beat(9, Signal::Success, "")).unwrap();
+        append(state.path(), "x", &beat(2, Signal::Anchored, "")).unwrap();
         let long = "y".repeat(OUTPUT_MAX);
-        for id in 3..80 {
+        for id in 10..87 {
             append(state.path(), "x", &beat(id, Signal::Fail, &long)).unwrap();
         }
         let size = fs::metadata(path(state.path(), "x")).unwrap().len();
@@ -184,7 +206,7 @@ mod tests {
         let beats = read(state.path(), "x").unwrap();
         let second = |it| Timestamp::from_second(it).ok();
         assert_eq!((beats.configured, beats.good), (second(1), second(2)));
-        assert_eq!(beats.last.map(|it| it.id), Some("79".into()));
+        assert_eq!(beats.last.map(|it| it.id), Some("86".into()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::domain::format;
 use crate::domain::probe::expect::{Field, FieldKind, FieldValue, Subjects};
-use crate::domain::probe::heartbeat::{Beat, Beats, Pace, Pulse, Rhythm, Signal};
+use crate::domain::probe::heartbeat::{Beat, Beats, Clocks, Pace, Pulse, Rhythm, Signal};
 use crate::domain::probe::judge::Observation;
 use crate::domain::probe::outcome::{Cause, Perf, Phase, ProbeResult, Trouble};
 use crate::registry::Kind;
@@ -132,8 +132,9 @@ impl Probe for HeartbeatProbe {
             let mut seen = Observation::default();
             let begun = clock::monotonic();
             let (state_dir, name) = (Arc::clone(&run.place.state_dir), Arc::clone(&run.name));
-            let now = clock::now();
-            let reading = tokio::task::spawn_blocking(move || read_or_begin(&state_dir, &name, now));
+            let clocks = Clocks { now: clock::now(), boot: file::boot_time() };
+            let now = clocks.now;
+            let reading = tokio::task::spawn_blocking(move || read_or_begin(&state_dir, &name, &clocks));
             seen.verdict = match tokio::time::timeout_at(run.deadline, reading).await {
                 Ok(Ok(Ok(beats))) => {
                     let turns_at = beats.turns_at(&self.rhythm, now);
@@ -162,16 +163,20 @@ impl Probe for HeartbeatProbe {
     }
 }
 
-fn read_or_begin(state_dir: &std::path::Path, name: &str, now: Timestamp) -> std::io::Result<Beats> {
-    let beats = file::read(state_dir, name)?;
-    if beats.configured.is_none() && beats.last.is_none() {
+fn read_or_begin(state_dir: &std::path::Path, name: &str, clocks: &Clocks) -> std::io::Result<Beats> {
+    let beats = file::read(state_dir, name, clocks)?;
+    let (now, boot) = (clocks.now, clocks.boot.clone());
+    let note = if beats.configured.is_none() && beats.last.is_none() {
         // From now on the first beat can be overdue. Where it cannot be noted, it stays new.
-        let beat = Beat { id: "configured".into(), at: now, signal: Signal::Configured, text: String::new() };
-        if file::append(state_dir, name, &beat).is_ok() {
-            return file::read(state_dir, name);
-        }
-    }
-    Ok(beats)
+        Beat { id: "configured".into(), at: now, boot, signal: Signal::Configured, text: String::new() }
+    } else if beats.is_ahead(now) {
+        // Noted, not only thought: each later look must measure from the same moment.
+        let id = format!("anchored {now}");
+        Beat { id, at: now, boot, signal: Signal::Anchored, text: String::new() }
+    } else {
+        return Ok(beats);
+    };
+    if file::append(state_dir, name, &note).is_ok() { file::read(state_dir, name, clocks) } else { Ok(beats) }
 }
 
 fn unread(why: &str) -> Verdict {
@@ -249,6 +254,7 @@ impl HeartbeatProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::probe::heartbeat::BootTime;
     use crate::registry::node::Source;
 
     fn parse(entry: &str) -> Result<String, Vec<String>> {
@@ -257,6 +263,28 @@ mod tests {
         let built = build(&root.get("heartbeat").expect("a key"));
         let errors: Vec<String> = source.errors().iter().map(ToString::to_string).collect();
         built.filter(|_| errors.is_empty()).map(|it| it.target()).ok_or(errors)
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_while_the_machine_was_off_blinds_the_dead_man_for_one_period_at_most() {
+        let state = tempfile::tempdir().expect("a directory");
+        let at = |hour: i64| Timestamp::from_second(1_800_000_000 + hour * 3600).expect("a time");
+        let clocks = |hour: i64, boot: &str| {
+            let ms = u64::try_from(hour + 1000).expect("a number") * 3_600_000;
+            Clocks { now: at(hour), boot: Some(BootTime { boot: boot.into(), ms }) }
+        };
+        let then = clocks(0, "a");
+        let beat = Beat { id: "1".into(), at: then.now, boot: then.boot, signal: Signal::Success, text: String::new() };
+        file::append(state.path(), "nightly", &beat).expect("kept");
+        let hour = Duration::from_secs(3600);
+        let rhythm = Rhythm { pace: Pace::Every(24 * hour), grace: hour };
+        let pulse =
+            |clocks: Clocks| read_or_begin(state.path(), "nightly", &clocks).expect("beats").pulse(&rhythm, clocks.now);
+        // Ten days back, and another start of the machine: how old the beat is cannot be known.
+        assert_eq!(pulse(clocks(-240, "b")), Pulse::Up { due: at(-216) });
+        assert_eq!(pulse(clocks(-217, "b")), Pulse::Up { due: at(-216) });
+        assert_eq!(pulse(clocks(-214, "b")), Pulse::Missing { due: at(-216) });
+        assert_eq!(pulse(clocks(-214, "c")), Pulse::Missing { due: at(-216) });
     }
 
     #[test]

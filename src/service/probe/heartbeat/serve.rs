@@ -137,12 +137,12 @@ impl BeatServer {
 }
 
 impl Desk {
-    /// Puts a beat on disk; its time is ours, because all times of a heartbeat must be of one clock.
+    /// Puts a beat on disk; its times are ours, because all times of a heartbeat must be of the same clocks.
     async fn take(&self, name: &str, mut beat: Beat) -> Result<(), Refusal> {
         if !self.prober.has_heartbeat(name) {
             return Err(Refusal::Unknown);
         }
-        beat.at = clock::now();
+        (beat.at, beat.boot) = (clock::now(), file::boot_time());
         beat.text = file::output(beat.text.as_bytes());
         let (state_dir, name) = (self.state_dir.clone(), name.to_string());
         match tokio::task::spawn_blocking(move || file::append(&state_dir, &name, &beat)).await {
@@ -259,7 +259,8 @@ impl Desk {
                 Some(Err(_)) | None => break,
             }
         }
-        let beat = Beat { id: Uuid::now_v7().to_string(), at: clock::now(), signal, text: file::output(&text) };
+        let id = Uuid::now_v7().to_string();
+        let beat = Beat { id, at: clock::now(), boot: file::boot_time(), signal, text: file::output(&text) };
         self.take(&name, beat).await
     }
 }

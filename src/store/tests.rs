@@ -96,6 +96,7 @@ fn delivery(id: &str) -> Delivery {
         at,
         expires: None,
         message,
+        follows: None,
         silence: None,
         because: "notify of api".into(),
     }

@@ -102,6 +102,9 @@ pub struct Delivery {
     pub expires: Option<Timestamp>,
     /// What it says.
     pub message: Message,
+    /// The delivery with which this notifier first heard of it; `None` when it is news to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// What is silenced, or is not any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Box<Silence>>,

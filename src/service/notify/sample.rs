@@ -24,6 +24,7 @@ pub fn test(notifier: &str, host: &str, person: &str, now: Timestamp) -> Deliver
             host: host.to_string(),
             alerts: Vec::new(),
         },
+        follows: None,
         silence: None,
         because: format!("{person} tries it"),
     }
@@ -59,6 +60,7 @@ pub fn delivery(action: Action) -> Delivery {
                     .collect::<BTreeMap<_, _>>(),
             }],
         },
+        follows: None,
         silence: None,
         because: "it is down".into(),
     }

@@ -201,18 +201,17 @@ impl Smtp {
             let hex: String = digest.iter().take(16).map(|it| format!("{it:02x}")).collect();
             format!("<{hex}@{}.hotseat>", if domain.is_empty() { "host" } else { &domain })
         };
-        let root = id(&delivery.key);
-        let is_root = delivery.action == Action::Trigger;
         let mut mail: MessageBuilder = Message::builder()
             .from(self.from.clone())
             .subject(subject(message))
             .date(SystemTime::from(clock::now()))
-            .message_id(Some(if is_root { root.clone() } else { id(&delivery.id) }))
+            .message_id(Some(id(&delivery.id)))
             // No out-of-office reply, please (RFC 3834).
             .raw_header(raw("Auto-Submitted", "auto-generated")?)
             .raw_header(raw("X-Hotseat-Action", delivery.action.word())?);
-        if !is_root {
-            mail = mail.in_reply_to(root.clone()).references(root);
+        // A reply to a mail that was never sent is shown as one whose beginning was lost.
+        if let Some(first) = &delivery.follows {
+            mail = mail.in_reply_to(id(first)).references(id(first));
         }
         for to in &self.to {
             mail = mail.to(to.clone());

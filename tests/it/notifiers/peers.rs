@@ -198,7 +198,8 @@ async fn mail_arrives_as_a_thread_and_a_bad_address_keeps_it_from_nobody() {
     trigger.message.title = "ünïcode 日本 DOWN".into();
     let receipt = send(&both, &trigger, &[], PATIENCE).await.unwrap();
     assert!(receipt.text.ends_with("queued as 17"), "{receipt:?}");
-    send(&both, &sample::delivery(Action::Resolve), &[], PATIENCE).await.unwrap();
+    let (id, follows) = ("host/api/17/notifier/2".to_string(), Some(trigger.id.clone()));
+    send(&both, &Delivery { id, follows, ..sample::delivery(Action::Resolve) }, &[], PATIENCE).await.unwrap();
     let mut mail = || serde_json::from_str::<Value>(&mails.next().unwrap()).unwrap();
     let (first, second) = (mail(), mail());
     assert_eq!(first["to"], json!(["a@example.com", "b@example.com"]));
@@ -210,6 +211,7 @@ async fn mail_arrives_as_a_thread_and_a_bad_address_keeps_it_from_nobody() {
     assert!(root.starts_with('<') && root.ends_with("@host.hotseat>"), "{root}");
     assert_eq!((header(&second, "In-Reply-To"), header(&second, "References")), (root.clone(), root.clone()));
     assert_ne!(header(&second, "Message-ID"), root);
+    assert_eq!((header(&first, "In-Reply-To"), header(&first, "References")), (String::new(), String::new()));
     assert_eq!(header(&first, "Auto-Submitted"), "auto-generated");
     assert!(first["text"].as_str().unwrap().contains("=?utf-8?"), "{first}");
 

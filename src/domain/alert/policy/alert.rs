@@ -182,6 +182,9 @@ pub struct Contact {
     /// The person went off call: reminders go to whoever came.
     #[serde(default)]
     pub relieved: bool,
+    /// The delivery with which it first heard of it: what is said later follows it.
+    #[serde(default)]
+    pub first: Option<String>,
     /// When it took the last of that; `None` before, and of what an older version wrote.
     #[serde(default)]
     pub taken: Option<Timestamp>,
@@ -201,6 +204,7 @@ impl Contact {
             pending: None,
             reached: false,
             relieved: false,
+            first: None,
             taken: None,
         }
     }

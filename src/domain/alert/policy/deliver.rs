@@ -205,6 +205,8 @@ impl AlertBoard {
         let items = self.items(run, entries, &unheard);
         let message = words::message(now, &self.rules.time_zone(), &items);
         let because = self.because(entries, name);
+        let heard = entries.iter().filter_map(|it| self.alerts.get(&it.key)?.contacts.get(name)?.first.clone());
+        let follows = heard.into_iter().next();
         let expires = match action {
             // The next reminder says it all again.
             Action::Remind => entries
@@ -283,6 +285,7 @@ impl AlertBoard {
             at: now,
             expires,
             message,
+            follows,
             silence: None,
             because,
         });

@@ -74,6 +74,7 @@ impl AlertBoard {
                     host: host.clone(),
                     alerts: Vec::new(),
                 },
+                follows: None,
                 silence: Some(Box::new(silence.clone())),
                 because: format!("{} silences it, and `alertmanager` has silences of its own", silence.by),
             });

@@ -64,6 +64,7 @@ impl AlertBoard {
                 for key in out.iter().flat_map(|it| &it.keys) {
                     if let Some(contact) = self.contact_mut(run, key, &name) {
                         contact.reached = true;
+                        contact.first.get_or_insert_with(|| news.id.clone());
                         contact.taken = Some(news.at);
                     }
                     self.note_about(

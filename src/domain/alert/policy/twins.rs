@@ -83,6 +83,7 @@ impl AlertBoard {
                 *ours = theirs.clone();
             }
             ours.reached |= theirs.reached;
+            ours.first = ours.first.take().or_else(|| theirs.first.clone());
             ours.last = ours.last.max(theirs.last);
             ours.taken = ours.taken.max(theirs.taken);
             if self.rules.notifier(&name).is_some_and(|it| it.goes_by_key()) {

@@ -244,6 +244,7 @@ pub fn test_delivery(setup: &ServiceSetup, name: &str, user: &str, now: Timestam
         at: now,
         expires: None,
         message: Message { title, text, severity: Severity::Info, host: setup.host.to_string(), alerts: Vec::new() },
+        follows: None,
         silence: None,
         because: format!("{user} tests `{name}`"),
     }

@@ -168,6 +168,7 @@ fn delivery(id: &str, key: &str, notifier: &str) -> Delivery {
         at: clock::now(),
         expires: None,
         message,
+        follows: None,
         silence: None,
         because: "a test".into(),
     }

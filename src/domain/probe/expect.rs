@@ -185,6 +185,8 @@ pub struct ExpressionError {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The subject is unknown to this kind of probe; another may know it.
+    pub is_of_kind: bool,
 }
 
 /// One line of `expect` or `prefer`.
@@ -597,7 +599,7 @@ struct Token {
 }
 
 fn fail<T>(range: Range<usize>, message: impl Into<String>, hint: Option<String>) -> Result<T, ExpressionError> {
-    Err(ExpressionError { range, message: message.into(), hint })
+    Err(ExpressionError { range, message: message.into(), hint, is_of_kind: false })
 }
 
 fn tokenise(text: &str) -> Result<Vec<Token>, ExpressionError> {
@@ -728,7 +730,7 @@ impl Parser<'_> {
         let words = self.subjects.words();
         let message = format!("unknown subject `{word}`, expected one of {}", words.join(", "));
         let hint = did_you_mean(word, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-        fail(token.range, message, hint)
+        Err(ExpressionError { range: token.range, message, hint, is_of_kind: true })
     }
 
     fn operator(&mut self) -> Result<(Operator, Range<usize>), ExpressionError> {

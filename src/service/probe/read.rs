@@ -149,9 +149,10 @@ fn window(entry: &Node<'_>, defaults: Option<&Node<'_>>, key: &str, otherwise: W
 fn report_wrong_for_all(nodes: [Option<&Node<'_>>; 2]) {
     for line in nodes.into_iter().flatten().flat_map(Node::one_or_many) {
         let Some(text) = line.string() else { continue };
-        let others = [Subjects::Tcp, Subjects::Command];
-        if let Err(error) = Expression::parse(&text, Subjects::Http)
-            && others.iter().all(|it| Expression::parse(&text, *it).is_err())
+        // What a kind knows only the right one can tell: an unknown subject would be a second mistake out of the first.
+        let known = [Subjects::Http, Subjects::Tcp, Subjects::Command].map(|it| Expression::parse(&text, it).err());
+        if let [Some(error), Some(tcp), Some(command)] = known
+            && ![&error, &tcp, &command].iter().any(|it| it.is_of_kind)
         {
             report(&line, error);
         }
@@ -283,6 +284,18 @@ mod tests {
         let places: Vec<&str> = errors.iter().map(|it| &it[..it.find(": ").unwrap_or(0)]).collect();
         // `exit` belongs to another kind than the one meant here, which only the right kind can tell.
         assert_eq!(places, ["c.toml:3:7", "c.toml:4:20"], "{errors:?}");
+    }
+
+    #[test]
+    fn a_wrong_url_is_the_only_mistake_of_what_only_its_kind_compares() {
+        for (kind, expect) in [
+            ("prometheus = { url = 'nonsense', query = 'up' }", "value < 0.05"),
+            ("heartbeat = { every = 'nonsense' }", "age < 25h"),
+            ("dns = { name = 'example.com', server = ':::' }", "answers contains '10.0.0.1'"),
+        ] {
+            let (_, errors) = parse(&format!("[[probe]]\nname = \"a\"\n{kind}\nexpect = \"{expect}\"\n"));
+            assert!(errors.len() == 1 && errors[0].starts_with("c.toml:3:"), "{errors:?}");
+        }
     }
 
     #[test]

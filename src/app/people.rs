@@ -132,6 +132,9 @@ impl Model {
                 let until = ack.until?;
                 format!("acknowledged {} until {until:.0}", self.on_spree(user, probe))
             }
+            Fact::Alert(AlertFact::Unacknowledged { probe, .. }) => {
+                format!("took the acknowledgement of {} back", probe.name())
+            }
             Fact::Alert(AlertFact::Silenced(it)) => format!("silenced {} until {:.0}", it.what(), it.until),
             Fact::Alert(AlertFact::Unsilenced { .. }) => "ended a silence".to_string(),
             Fact::Alert(AlertFact::Maintained(it)) => format!("planned the maintenance `{}`", it.name),

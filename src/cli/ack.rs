@@ -25,6 +25,12 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     pub name: String,
 
+    /// Take it back: reminders and the next steps of a ladder go on
+    ///
+    /// PagerDuty knows no such thing: what was acknowledged there stays so until somebody snoozes or reassigns it there.
+    #[arg(long, conflicts_with_all = ["sticky", "until"])]
+    pub undo: bool,
+
     /// It counts until the probe is up again, also when the trouble turns to another kind
     #[arg(long)]
     pub sticky: bool,
@@ -43,6 +49,9 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     let config = cx.load_usable(out)?;
     let spec = find(&config, &args.name)?;
     let by = paths::user_name();
+    if args.undo {
+        return take_back(args, cx, &config, by, out);
+    }
     if args.sticky || args.until.is_some() {
         return acknowledge(args, cx, &config, by, out);
     }
@@ -53,6 +62,29 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
             .hint("check the directory's permissions and space, or name another one with `--state-dir`")
     })?;
     writeln!(out.stderr, "marked `{}` as seen by {by}; it goes away when the probe is up again", spec.name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the mark of a probe and the acknowledgements of its alerts back, whoever made them.
+fn take_back(
+    args: &Args,
+    cx: &Context,
+    config: &Config,
+    by: String,
+    out: &mut Output<'_>,
+) -> Result<ExitCode, Failure> {
+    let (now, state_dir) = (clock::now(), cx.state_dir());
+    acks::forget(&state_dir, &args.name).map_err(|error| {
+        Failure::internal(format!("could not take the mark back: {}", state_dir.display()))
+            .caused_by(error)
+            .hint("check the directory's permissions and space, or name another one with `--state-dir`")
+    })?;
+    let probe = ProbeId::new(&cx.host(config), &args.name);
+    past::ask(cx, &by, AlertFact::Unacknowledged { probe, by: by.clone(), at: now }, now)?;
+    writeln!(out.stderr, "`{}` counts as not seen by anybody: reminders and ladders go on", args.name)?;
+    if config.alerts.notifiers.iter().any(|it| it.kind == "pagerduty") {
+        writeln!(out.stderr, "PagerDuty cannot be told so: what was acknowledged there stays so")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::{Context, past};
 use crate::clock;
-use crate::domain::alert::delivery::DeliveryState;
+use crate::domain::alert::delivery::{Action, DeliveryState};
 use crate::domain::alert::policy::alert::{Alert, Stage};
 use crate::domain::board::Board;
 use crate::domain::{format, sanitise};
@@ -34,8 +34,10 @@ pub struct Args {
 /// See [`Failure`].
 pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, Failure> {
     let now = clock::now();
-    let board = match past::watched(cx, None, out)? {
-        Some((board, _)) => Some(*board),
+    let watched = past::watched(cx, None, out)?.map(|(board, _)| *board);
+    let is_watched = watched.is_some();
+    let board = match watched {
+        Some(board) => Some(board),
         None => past::board_at(cx, now, out)?,
     };
     let waiting = Reader::new(&cx.state_dir(), None).waiting().map_err(|error| {
@@ -46,7 +48,9 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if board.is_none() && !args.json {
         writeln!(out.stderr, "no hotseat has run with this state directory: {}", cx.state_dir().display())?;
     }
-    let view = View::new(now, &board.unwrap_or_default(), &waiting);
+    let board = board.unwrap_or_default();
+    let unsent = if is_watched { unsent(&board, &waiting) } else { waiting.iter().map(UnsentView::new).collect() };
+    let view = View::new(now, &board, unsent);
     if args.json {
         out.json(&view)?;
     } else {
@@ -90,6 +94,8 @@ struct AlertView {
     about_to_tell: Vec<String>,
     /// Names of people, rotations, ladders and notifiers that the config has it told by.
     notify: Vec<String>,
+    /// Why nobody was told so far, in words; none when somebody was, or when it is told with another.
+    untold: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,19 +127,8 @@ struct NotifierView {
     sent_at: Option<Timestamp>,
 }
 
-impl AlertView {
-    /// Why nobody was told so far.
-    fn untold(&self) -> String {
-        match (self.about_to_tell.as_slice(), self.notify.as_slice()) {
-            ([], []) => "told nobody: neither `notify` of the probe nor of `[defaults]` names anybody".to_string(),
-            ([], named) => format!("told nobody: nobody is asked yet of {}", sanitise::text(&named.join(", "))),
-            (waiting, _) => format!("about to tell {}", waiting.join(", ")),
-        }
-    }
-}
-
 impl View {
-    fn new(now: Timestamp, board: &Board, waiting: &[Kept]) -> Self {
+    fn new(now: Timestamp, board: &Board, unsent: Vec<UnsentView>) -> Self {
         let name_of = |key: &String| board.alerts.alert(key).map_or_else(|| key.clone(), Alert::name);
         let refused = board.alerts.refused();
         let is_refused =
@@ -154,7 +149,10 @@ impl View {
             told_with: it.common.clone(),
             acknowledged_by: it.acked.as_ref().map(|it| it.by.clone()),
             acknowledged_until: it.acked.as_ref().and_then(|it| it.until),
-            held_back: it.withheld.as_ref().map(|it| it.why.text()),
+            held_back: it.withheld.as_ref().map(|it| {
+                let until = it.until.map_or_else(String::new, |it| format!(" until {it:.0}"));
+                format!("{}{until}", it.why.text())
+            }),
             told: it
                 .contacts
                 .iter()
@@ -170,6 +168,11 @@ impl View {
                 .map(|(name, _)| name.clone())
                 .collect(),
             notify: it.notify.clone(),
+            untold: {
+                let is_told = it.contacts.values().any(|it| it.is_told || it.reached);
+                let says = !is_told && it.common.is_none() && it.withheld.is_none() && it.acked.is_none();
+                says.then(|| sanitise::text(&board.alerts.untold(it, &board.probes)))
+            },
         };
         let mut alerts: Vec<AlertView> = board.alerts.alerts().filter(|it| it.ended.is_none()).map(alert).collect();
         alerts.sort_by(|a, b| a.since.cmp(&b.since).then_with(|| a.key.cmp(&b.key)));
@@ -180,7 +183,7 @@ impl View {
             error: it.error.clone().filter(|_| !it.is_well()),
             sent_at: it.sent_at,
         });
-        Self { at: now, alerts, unsent: waiting.iter().map(UnsentView::new).collect(), notifiers: notifiers.collect() }
+        Self { at: now, alerts, unsent, notifiers: notifiers.collect() }
     }
 
     fn text(&self, zone: &TimeZone) -> String {
@@ -197,7 +200,7 @@ impl View {
             let _ =
                 write!(text, "{:<8}  {}  {} since {} ({lasted})", it.severity, it.name, it.concern, moment(it.since));
             if !it.why.is_empty() {
-                let _ = write!(text, ": {}", it.why);
+                let _ = write!(text, ": {}", format::local_times(&it.why, self.at, zone));
             }
             text.push('\n');
             let told: Vec<String> = it.told.iter().map(|it| format!("{} {}", it.notifier, moment(it.at))).collect();
@@ -214,8 +217,8 @@ impl View {
             let until = it.acknowledged_until.map_or_else(String::new, |it| format!(" until {}", moment(it)));
             parts.extend(it.acknowledged_by.as_ref().map(|by| format!("acknowledged by {by}{until}")));
             parts.extend(it.held_back.as_ref().map(|why| format!("held back: {why}")));
-            let told = if parts.is_empty() { it.untold() } else { parts.join(", ") };
-            let _ = writeln!(text, "          {told}");
+            parts.extend(it.untold.clone());
+            let _ = writeln!(text, "          {}", format::local_times(&parts.join(", "), self.at, zone));
             if !it.children.is_empty() {
                 let _ = writeln!(text, "          {}: {}", it.children.len(), it.children.join(", "));
             }
@@ -244,6 +247,32 @@ impl View {
         }
         text
     }
+}
+
+/// What is not sent yet as whoever watches has it in memory, which is newer than the store and all there is on a full
+/// disk. The store adds how often it was tried, and tests, which are not the policy's.
+fn unsent(board: &Board, waiting: &[Kept]) -> Vec<UnsentView> {
+    let kept = |id: &str| waiting.iter().find(|it| it.delivery.id == id).map(UnsentView::new);
+    let of_memory = board.alerts.outs().iter().map(|(id, out)| {
+        let of_disk = kept(id);
+        let failed = out.error.is_some();
+        UnsentView {
+            id: id.clone(),
+            key: out.keys.first().cloned().unwrap_or_default(),
+            notifier: out.notifier.clone(),
+            action: out.action.word(),
+            at: out.at,
+            title: sanitise::text(&out.title),
+            // One that failed was tried at least once, whatever the disk has taken.
+            attempts: of_disk.as_ref().map_or(0, |it| it.attempts).max(u32::from(failed)),
+            next: out.next,
+            error: out.error.clone(),
+        }
+    });
+    let tests = waiting.iter().filter(|it| it.delivery.action == Action::Test).map(UnsentView::new);
+    let mut all: Vec<UnsentView> = of_memory.chain(tests).collect();
+    all.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.id.cmp(&b.id)));
+    all
 }
 
 impl UnsentView {
@@ -312,10 +341,14 @@ mod tests {
         let (id, key, notifier, action) = (page.id, page.key, page.notifier, page.action);
         let news = DeliveryNews { id, key, notifier, action, at: now, state, durable: true };
         fold(Fact::Alert(AlertFact::Delivery(Box::new(news))));
-        let text = View::new(now, &board, &[]).text(&TimeZone::UTC);
+        let listed = unsent(&board, &[]);
+        let seen: Vec<_> = listed.iter().map(|it| (it.attempts, it.next, it.error.as_deref())).collect();
+        assert_eq!(seen, [(1, Some(now), Some("403"))], "also when the disk has none of it");
+        let text = View::new(now, &board, listed).text(&TimeZone::UTC);
+        assert!(text.contains("NOT SENT YET\nhook  trigger since 08:00:00, 1 attempt failed: 403, next at"), "{text}");
         assert!(text.contains("refused by hook, see below") && !text.contains("sending to"), "{text}");
         // A silence hides neither whom it was offered to nor who has it.
-        let mut view = View::new(now, &board, &[]);
+        let mut view = View::new(now, &board, Vec::new());
         view.alerts[0].held_back = Some("silenced by `deploy`".into());
         view.alerts[0].acknowledged_by = Some("alice".into());
         view.alerts[0].acknowledged_until = Some(now);

@@ -153,6 +153,9 @@ impl<'a> Report<'a> {
         if !self.plan.silent.is_empty() {
             let _ = writeln!(text, "notify nobody: {}", past::some_of(&self.plan.silent));
         }
+        if !self.plan.untold.is_empty() {
+            let _ = writeln!(text, "notify nobody, as `notify = []` says: {}", past::some_of(&self.plan.untold));
+        }
         if !self.plan.unused.is_empty() {
             let _ = writeln!(text, "never used: {}", past::some_of(&self.plan.unused));
         }

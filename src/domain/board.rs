@@ -142,6 +142,9 @@ impl Board {
             }
             Fact::Alert(fact) => {
                 let ended = self.ended_by_hand(envelope);
+                if let AlertFact::Unacknowledged { probe, .. } = fact {
+                    self.probes.unmark(probe);
+                }
                 let change = self.alerts.apply(now, fact, &self.probes);
                 effects.extend(self.commit(change, ended, &mut told));
             }
@@ -253,6 +256,10 @@ impl Board {
             Fact::Alert(AlertFact::Acknowledged { probe, ack }) => {
                 let until = ack.until?;
                 did(ack.at, probe.as_str(), format!("acknowledged by {} until {until:.0}", ack.by), on(probe))
+            }
+            Fact::Alert(AlertFact::Unacknowledged { probe, by, at }) => {
+                self.seen_by(probe)?;
+                did(*at, probe.as_str(), format!("acknowledgement taken back by {by}"), on(probe))
             }
             Fact::Alert(AlertFact::Silenced(it)) => {
                 did(now, "silence", earlier::silenced(it), About::Matching(it.matchers.clone()))

@@ -39,6 +39,9 @@ use crate::domain::probe::slo::SloLog;
 /// Outcomes kept of one probe: a sparkline as wide as a wide screen has room for, and a page of details.
 pub const OUTCOMES_MAX: usize = 60;
 
+/// Times kept at which runs were missed, the newest: what `explain` lists.
+const MISSES_MAX: usize = 16;
+
 /// What is observed of a probe.
 #[expect(clippy::large_enum_variant, reason = "a setup comes once for each probe and reload")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,6 +148,9 @@ pub struct ProbeRules {
     pub after: Vec<String>,
     /// Notifiers, people, rotations or ladders that are told.
     pub notify: Vec<String>,
+    /// `notify = []`: nobody is to be told, and that is meant.
+    #[serde(default)]
+    pub untold: bool,
     /// How bad it is when it is down.
     pub severity: Severity,
     /// For matchers and messages.
@@ -269,6 +275,9 @@ pub struct ProbeState {
     pub missed: u64,
     /// When the last of them was noticed.
     pub missed_at: Option<Timestamp>,
+    /// When runs were missed and how many, oldest first; the last few.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub misses: VecDeque<(Timestamp, u32)>,
     /// The last run in which everything held: what a failure is compared with.
     #[serde(default)]
     pub last_good: Option<Arc<Outcome>>,
@@ -349,6 +358,10 @@ impl ProbeBoard {
             ProbeFact::Missed { probe, at, count } => self.change(probe, |it| {
                 it.missed += u64::from(*count);
                 it.missed_at = Some(*at);
+                if it.misses.len() >= MISSES_MAX {
+                    it.misses.pop_front();
+                }
+                it.misses.push_back((*at, *count));
             }),
             ProbeFact::Burst { probe, until } => self.change(probe, |it| it.burst_until = *until),
             ProbeFact::Acknowledged { probe, by, at } => return self.acknowledge(probe, by, *at).into_iter().collect(),
@@ -389,6 +402,11 @@ impl ProbeBoard {
         let by_another = state.acked.as_ref().is_none_or(|it| it.by != by);
         state.acked = Some(Ack { by: by.to_string(), at });
         by_another.then(|| Flip { probe: probe.clone(), since: at, text: format!("acknowledged by {by}") })
+    }
+
+    /// Nobody has it any more.
+    pub(crate) fn unmark(&mut self, probe: &ProbeId) {
+        self.change(probe, |it| it.acked = None);
     }
 
     fn change(&mut self, probe: &ProbeId, what: impl FnOnce(&mut ProbeState)) {

@@ -38,6 +38,9 @@ pub enum Request {
         /// No longer than this.
         until: Option<Timestamp>,
     },
+    /// Take back that somebody has seen it: reminders and the next steps of ladders go on. Nothing to take back is no
+    /// mistake. PagerDuty, which knows no such thing, keeps what it was told.
+    Unacknowledge(ProbeId),
     /// Silence what fits, or change a silence with the same id.
     Silence(Box<Silence>),
     /// End a silence, by its id.
@@ -124,6 +127,7 @@ impl Request {
                 | Self::EndMaintenance(_)
                 | Self::AcknowledgeProbe(_)
                 | Self::Acknowledge { .. }
+                | Self::Unacknowledge(_)
         )
     }
 
@@ -147,6 +151,7 @@ impl Request {
             | Self::BurstProbe(_)
             | Self::AcknowledgeProbe(_)
             | Self::Acknowledge { .. }
+            | Self::Unacknowledge(_)
             | Self::Silence(_)
             | Self::Unsilence(_)
             | Self::Maintain(_)

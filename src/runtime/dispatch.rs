@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::alert::explain::ExplainRequest;
-use crate::domain::alert::quiet::{ACKNOWLEDGED, MAINTAINED, MaintenanceWindow, SILENCED};
+use crate::domain::alert::quiet::{ACKNOWLEDGED, MAINTAINED, MaintenanceWindow, SILENCED, UNACKNOWLEDGED};
 use crate::domain::alert::{Acknowledgement, AlertFact};
 use crate::domain::effect::Effect;
 use crate::domain::fact::{Actor, Fact};
@@ -38,6 +38,7 @@ impl Services {
                 | Request::BurstProbe(_)
                 | Request::AcknowledgeProbe(_)
                 | Request::Acknowledge { .. }
+                | Request::Unacknowledge(_)
                 | Request::RunBackup(_)
                 | Request::VerifyBackup(_)
         );
@@ -153,6 +154,14 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
                 let done = format!("{ACKNOWLEDGED} `{}` until {until_when}", probe.name());
                 let ack = Acknowledgement { by: user.clone(), at: clock::now(), sticky, until };
                 decide(services, "acknowledge the probe", AlertFact::Acknowledged { probe, ack }, done, user, &reply);
+            }
+        }
+        Request::Unacknowledge(probe) => {
+            if let Some(active) = active(services, "take the acknowledgement back", &reply) {
+                active.prober.forget_mark(&probe);
+                let done = format!("{UNACKNOWLEDGED} `{}`: reminders go on", probe.name());
+                let fact = AlertFact::Unacknowledged { probe, by: user.clone(), at: clock::now() };
+                decide(services, "take the acknowledgement back", fact, done, user, &reply);
             }
         }
         Request::RunBackup(job) => {

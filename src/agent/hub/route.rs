@@ -36,6 +36,7 @@ pub fn of(request: &Request) -> Route {
         Request::RunProbe(probe)
         | Request::BurstProbe(probe)
         | Request::AcknowledgeProbe(probe)
+        | Request::Unacknowledge(probe)
         | Request::Acknowledge { probe, .. } => Route::Host(probe.host().into()),
         Request::History(request) => Route::Host(request.probe.host().into()),
         Request::Explain(request) => Route::Host(request.probe.host().into()),

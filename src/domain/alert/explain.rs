@@ -3,6 +3,8 @@
 //! What was decided is read from the probe's trail, what was found from its last outcomes; what holds all the
 //! time (thresholds, dependencies, who is named) is told as it is now.
 
+mod measured;
+
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -45,7 +47,7 @@ pub struct Step {
     /// When; `None` for what holds all the time.
     pub at: Option<Timestamp>,
     /// `outcome`, `health`, `alert`, `after`, `flapping`, `cut off`, `maintenance`, `silence`, `ack`, `page`, `delivery`,
-    /// `rule`, `next`.
+    /// `rule`, `slo`, `baseline`, `missed`, `clock`, `next`.
     pub kind: String,
     /// In words.
     pub text: String,
@@ -152,6 +154,7 @@ impl AlertBoard {
         let mut timed: Vec<Step> =
             state.outcomes.iter().filter(|it| it.at <= at).map(|outcome| outcome_step(outcome)).collect();
         let trail = self.trail(probe).into_iter().flat_map(|it| it.steps.iter());
+        timed.extend(measured::missed(state).filter(|it| it.at.is_some_and(|it| it <= at)));
         timed.extend(trail.filter(|it| it.at.is_some_and(|it| it <= at)).cloned());
         // What was found comes before what was decided on it.
         timed.sort_by_key(|it| it.at);
@@ -190,7 +193,8 @@ impl AlertBoard {
             ));
         }
         if rules.notify.is_empty() {
-            steps.push(Step::always("rule", "`notify` names nobody, neither here nor in `[defaults]`".into()));
+            let why = self.rules().names_nobody(Some(rules));
+            steps.push(Step::always("rule", format!("nobody is told: {why}")));
         }
         for name in &rules.notify {
             steps.push(Step::always("rule", format!("told: {}", self.leads(now, name))));
@@ -201,6 +205,7 @@ impl AlertBoard {
                 format!("nobody is told of `{}`: `[alerts] tell` leaves it out", concern.word()),
             ));
         }
+        steps.extend(measured::standing(now, state));
         let labels = labels(probe, state);
         for maintenance in self.maintenances().filter(|it| it.fits(&labels)) {
             let window = maintenance.open_window(now).map(|it| ("open", it));

@@ -155,6 +155,15 @@ pub enum AlertFact {
         /// Who, when and for how long.
         ack: Acknowledgement,
     },
+    /// A person takes back that somebody has seen it.
+    Unacknowledged {
+        /// Which probe.
+        probe: ProbeId,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
     /// What became of a delivery.
     Delivery(Box<DeliveryNews>),
     /// A terminal notifier rings: open screens sound the bell or show a notification of the terminal.

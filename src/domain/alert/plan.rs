@@ -20,6 +20,8 @@ pub struct Plan {
     pub detection: Vec<Detection>,
     /// Probes that nobody would hear of, by name.
     pub silent: Vec<String>,
+    /// Probes that nobody is to hear of, as `notify = []` says.
+    pub untold: Vec<String>,
     /// Notifiers that nothing leads to.
     pub unused: Vec<String>,
     /// What leads nowhere or round in a circle, in words.
@@ -49,6 +51,7 @@ impl Plan {
             probes_per_second: 0.0,
             detection: Vec::new(),
             silent: Vec::new(),
+            untold: Vec::new(),
             unused: Vec::new(),
             dead_ends: Vec::new(),
         };
@@ -63,13 +66,16 @@ impl Plan {
                 reached.extend(leads(rules, &[], name));
             }
             let hears = |it: &String| rules.notifier(it).is_some_and(|it| it.least <= setup.rules.severity);
-            if !reached.iter().any(hears) {
+            if setup.rules.untold {
+                plan.untold.push(probe.name().to_string());
+            } else if !reached.iter().any(hears) {
                 plan.silent.push(probe.name().to_string());
             }
             used.extend(reached);
         }
         plan.detection.sort_by(|a, b| b.worst.cmp(&a.worst).then_with(|| a.probe.cmp(&b.probe)));
         plan.silent.sort();
+        plan.untold.sort();
         plan.follow_fallbacks(rules, refused, &mut used);
         plan.unused = rules.notifiers.iter().map(|it| it.name.clone()).filter(|it| !used.contains(it)).collect();
         plan.find_dead_ends(now, rules, refused);
@@ -256,9 +262,18 @@ mod tests {
             it.rules.severity = Severity::Warning;
             it
         };
-        let probes = [("api", setup(&["page"])), ("dumb", setup(&[])), ("lost", setup(&["alice"])), ("mild", warning)];
+        let mut meant = setup(&[]);
+        meant.rules.untold = true;
+        let probes = [
+            ("meant", meant),
+            ("api", setup(&["page"])),
+            ("dumb", setup(&[])),
+            ("lost", setup(&["alice"])),
+            ("mild", warning),
+        ];
         let plan = plan(&rules, &probes);
         assert_eq!(plan.silent, ["dumb", "lost", "mild"]);
+        assert_eq!(plan.untold, ["meant"]);
         assert_eq!(plan.unused, ["spare"]);
         let expected = [
             "fallbacks go round in a circle: a -> b -> a",

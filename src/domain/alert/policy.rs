@@ -6,6 +6,7 @@
 //! rows, so that a restart at any point changes nothing of what is told.
 
 pub mod alert;
+mod anchor;
 pub mod common;
 mod deliver;
 mod forward;
@@ -19,6 +20,7 @@ mod tests;
 pub mod trail;
 mod twins;
 mod unite;
+mod untold;
 pub mod waiting;
 mod weigh;
 
@@ -71,6 +73,8 @@ pub struct AlertBoard {
     numbers_from: u64,
     // Keys of alerts that wait for a probe. One may wait no longer: it is asked when that probe turns.
     waiters: BTreeMap<ProbeId, BTreeSet<String>>,
+    // When it was last told the time: a clock that is earlier by then was put back.
+    told_at: Option<Timestamp>,
     // Never later than the least of what is due, and not long before it.
     wake: Option<Timestamp>,
 }
@@ -109,6 +113,7 @@ impl AlertBoard {
     /// Folds a fact about alerts in.
     pub fn apply(&mut self, now: Timestamp, fact: &AlertFact, probes: &ProbeBoard) -> Change {
         let mut run = Run::new(now, probes);
+        self.anchor(&mut run);
         // What was due before this fact is decided as if time had been told in time.
         self.pass_time(&mut run);
         match fact {
@@ -141,6 +146,7 @@ impl AlertBoard {
                 }
             }
             AlertFact::Acknowledged { probe, ack } => self.acknowledge_probe(&mut run, probe, ack),
+            AlertFact::Unacknowledged { probe, by, .. } => self.unacknowledge_probe(&mut run, probe, by),
             AlertFact::Delivery(news) => self.hear(&mut run, news),
         }
         self.finish(run)
@@ -152,6 +158,7 @@ impl AlertBoard {
             return Change::default();
         }
         let mut run = Run::new(now, probes);
+        self.anchor(&mut run);
         self.pass_time(&mut run);
         self.look(&mut run, probe);
         self.finish(run)
@@ -222,6 +229,11 @@ impl AlertBoard {
     /// Messages decided and neither taken by their channel nor given up.
     pub fn unsent(&self) -> usize {
         self.outs.len()
+    }
+
+    /// Messages decided and neither taken by their channel nor given up, by their ids.
+    pub fn outs(&self) -> &BTreeMap<String, Out> {
+        &self.outs
     }
 
     /// Messages that their channel refuses as they are: who should hear of them does not, the oldest first.
@@ -456,12 +468,8 @@ impl AlertBoard {
             format!("{} begins, dated back by {lead:#}: {}", concern.concern.word(), alert.why),
         );
         if state.setup.rules.notify.is_empty() {
-            self.note(
-                run,
-                probe,
-                "rule",
-                "nobody is told: neither `notify` of the probe nor of `[defaults]` names anybody".into(),
-            );
+            let why = self.rules.names_nobody(Some(&state.setup.rules));
+            self.note(run, probe, "rule", format!("nobody is told: {why}"));
         }
         self.alerts.insert(key.clone(), alert);
         run.keep(Row::Alert(key.clone()));
@@ -534,6 +542,17 @@ impl AlertBoard {
         }
         for key in keys {
             self.acknowledge(run, &key, ack);
+        }
+    }
+
+    /// Nobody has it any more: reminders and ladders go on.
+    fn unacknowledge_probe(&mut self, run: &mut Run<'_>, probe: &ProbeId, by: &str) {
+        if self.trails.get_mut(probe).is_some_and(|it| it.sticky.take().is_some()) {
+            run.keep(Row::Trail(probe.clone()));
+        }
+        let keys: Vec<String> = self.open_all(probe).map(|it| it.key.clone()).collect();
+        for key in keys {
+            self.unacknowledge(run, &key, by);
         }
     }
 

@@ -17,6 +17,8 @@ pub const VALUE_MAX_CHARS: usize = 1_000;
 const COMPILED_MAX: usize = 256;
 /// What is said of an acknowledgement that was taken, before what it is of and until when.
 pub const ACKNOWLEDGED: &str = "acknowledged";
+/// How an answer begins that says that it was taken back.
+pub const UNACKNOWLEDGED: &str = "no longer acknowledged:";
 /// What is said of a silence that was taken, before what it is of and until when.
 pub const SILENCED: &str = "silenced";
 /// What is said of a maintenance that was taken, before what it is of and when.

@@ -156,6 +156,11 @@ impl Replay {
                     let Some(probe) = self.known(probe.name()) else { return };
                     self.fact(&AlertFact::Acknowledged { probe, ack });
                 }
+                Fact::Alert(AlertFact::Unacknowledged { probe, by, at }) => {
+                    let Some(probe) = self.known(probe.name()) else { return };
+                    self.probes.unmark(&probe);
+                    self.fact(&AlertFact::Unacknowledged { probe, by, at });
+                }
                 Fact::Alert(
                     fact @ (AlertFact::Silenced(_)
                     | AlertFact::Unsilenced { .. }

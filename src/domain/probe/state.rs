@@ -28,6 +28,7 @@ impl ProbeState {
             acked: None,
             missed: 0,
             missed_at: None,
+            misses: VecDeque::new(),
             last_good: None,
             flaps: FlapWindow::default(),
             slo: SloLog::default(),

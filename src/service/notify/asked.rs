@@ -50,6 +50,7 @@ impl Asked {
                 | AlertFact::Maintained(_)
                 | AlertFact::MaintenanceEnded { .. }
                 | AlertFact::Acknowledged { .. }
+                | AlertFact::Unacknowledged { .. }
         )
     }
 }

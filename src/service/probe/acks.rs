@@ -53,6 +53,24 @@ pub fn record(state_dir: &Path, probe: &str, ack: Ack) -> io::Result<()> {
     private_file::write(&state_dir.join(FILE), &serde_json::to_vec(&acks)?)
 }
 
+/// Takes a mark back; it is gone from the disk when this returns.
+///
+/// # Errors
+/// When the state directory cannot be written.
+pub fn forget(state_dir: &Path, probe: &str) -> io::Result<()> {
+    let lock = match OpenOptions::new().write(true).open(state_dir.join(LOCK)) {
+        // There never was one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        lock => lock?,
+    };
+    lock.lock()?;
+    let mut acks = read(state_dir).unwrap_or_default();
+    if acks.remove(probe).is_none() {
+        return Ok(());
+    }
+    private_file::write(&state_dir.join(FILE), &serde_json::to_vec(&acks)?)
+}
+
 /// Reads all marks; none when there is no file.
 ///
 /// # Errors

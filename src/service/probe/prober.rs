@@ -222,6 +222,16 @@ impl Prober {
             }
         });
     }
+
+    /// Forgets that somebody has seen it, on the disk: what the screens show is for who asked.
+    pub fn forget_mark(&self, probe: &ProbeId) {
+        let (state_dir, name) = (self.inner.setup.state_dir.clone(), probe.name().to_string());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = acks::forget(&state_dir, &name) {
+                tracing::warn!(%error, "could not forget an acknowledgement");
+            }
+        });
+    }
 }
 
 impl Inner {

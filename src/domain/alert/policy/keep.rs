@@ -65,6 +65,7 @@ impl AlertBoard {
             trail.open.retain(|_, key| keys.contains(key));
             trail.twins.retain(|key| keys.contains(key));
         }
+        self.told_at = self.told_at.max(self.latest());
         let held: Vec<Alert> = self.alerts.values().filter(|it| it.withheld.is_some()).cloned().collect();
         held.iter().for_each(|it| self.wait_for(it));
         // And the other way round: of a damaged file only some rows may have been saved. What no trail leads to would

@@ -1,6 +1,7 @@
 //! The policy in virtual time: who is told what, when, and what survives.
 
 mod after;
+mod clocks;
 mod explained;
 mod handover;
 mod lasting;

@@ -284,6 +284,29 @@ impl AlertBoard {
         }
     }
 
+    /// Takes back that somebody has seen an alert.
+    pub(super) fn unacknowledge(&mut self, run: &mut Run<'_>, key: &str, by: &str) {
+        let Some(alert) = self.alerts.get_mut(key).filter(|it| it.ended.is_none()) else { return };
+        let Some(ack) = alert.acked.take() else { return };
+        // Marks so far count no more, on the probe as well.
+        alert.lapsed = Some(run.now.max(ack.at));
+        let (common, contacts) = (alert.common.clone(), alert.contacts.keys().cloned().collect::<Vec<_>>());
+        run.keep(Row::Alert(key.to_string()));
+        for name in contacts {
+            let Some(lane) = self.lanes.get_mut(&name) else { continue };
+            if lane.get(key).is_some_and(|it| it.action == Action::Acknowledge) {
+                lane.take(key);
+                run.keep(Row::Waiting(name, key.to_string()));
+            }
+        }
+        run.unseen = true;
+        self.note_about(run, key, "ack", &format!("{by} took back the acknowledgement of {}", ack.by));
+        self.weigh(run, key);
+        if let Some(common) = common {
+            self.unacknowledge(run, &common, by);
+        }
+    }
+
     /// An alert is over.
     pub(super) fn end(&mut self, run: &mut Run<'_>, key: &str, at: Timestamp) {
         let Some(alert) = self.alerts.get(key).filter(|it| it.ended.is_none()) else { return };

@@ -30,6 +30,8 @@ pub const DEFAULTS: &[&str] = &["group", "notify", "severity", "labels", "slo", 
 pub(super) fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<ProbeRules> {
     let group = either(entry, defaults, "group", None, |it| word(it, "group").map(Some));
     let notify = either(entry, defaults, "notify", Vec::new(), names);
+    let said = entry.peek("notify").or_else(|| defaults.and_then(|it| it.peek("notify")));
+    let untold = said.is_some_and(|it| it.one_or_many().is_empty());
     let severity = either(entry, defaults, "severity", Severity::default(), severity);
     let slo = either(entry, defaults, "slo", None, |it| slo(it).map(Some));
     let baseline = either(entry, defaults, "baseline", false, |it| it.boolean());
@@ -40,6 +42,7 @@ pub(super) fn read(entry: &Node<'_>, defaults: Option<&Node<'_>>) -> Option<Prob
     Some(ProbeRules {
         group: group?,
         after: after?,
+        untold,
         notify: notify?,
         severity: severity?,
         labels: labels?,

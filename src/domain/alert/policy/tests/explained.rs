@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::alert::policy::tests::world::{World, probe};
-use crate::domain::probe::outcome::ProbeResult::Fail;
+use crate::domain::probe::ProbeFact;
+use crate::domain::probe::outcome::ProbeResult::{self, Fail};
 
 fn explain(world: &World, name: &str, ago: i64) -> Explanation {
     let at = (ago > 0).then(|| world.now - jiff::SignedDuration::from_secs(ago));
@@ -107,4 +108,31 @@ fn a_new_page_does_not_wait_for_one_that_flaps_and_a_storm_says_what_it_waits_fo
     assert_eq!(world.sent().len(), 1, "both in one");
     let after = texts(&explain(&world, "d", 0));
     assert!(after.contains("page: held until 2023-11-14T22:") && after.contains(why), "{after}");
+}
+
+#[test]
+fn what_is_measured_over_a_longer_time_and_what_was_missed_is_explained_also_when_nothing_rings() {
+    let mut world = World::new();
+    world.probe("api", |it| {
+        it.slo = Some(crate::domain::probe::Slo { share: 0.999, over: Duration::from_secs(30 * 86_400) });
+        it.baseline = true;
+    });
+    for _ in 0..720 {
+        world.outcome("api", ProbeResult::Ok);
+    }
+    world.fail("api", 1);
+    let missed = ProbeFact::Missed { probe: probe("api"), at: world.now, count: 6 };
+    world.probe_fact(&missed);
+    let texts = texts(&explain(&world, "api", 0));
+    for wanted in [
+        "slo: promised: 99.9 % over 30d, of which 1h",
+        "slo: burn does not ring: ",
+        " times too fast over 1h, ",
+        "1 failure; it rings above 14.4 times in both, from 3 failures on",
+        "slo: slow burn does not ring: too little is known over 3d, too little is known over 6h, 1 failure; it rings above 1.0 times",
+        "baseline: too few runs are known of this hour of the week",
+        "missed: 6 runs that were due did not happen",
+    ] {
+        assert!(texts.contains(wanted), "{wanted}: {texts}");
+    }
 }

@@ -3,6 +3,7 @@
 //! A kind (of probe, log source, backup source, destination) is one file with one `Kind` value, and one
 //! line in its folder's `KINDS`. Parsing, `check --kinds`, error positions and "did you mean" come for free.
 
+pub mod masked;
 pub mod node;
 pub mod reference;
 pub mod value;

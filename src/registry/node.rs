@@ -64,7 +64,7 @@ pub struct Source {
     /// Values that no message and no shown line may hold, as they are written.
     hidden: RefCell<Vec<String>>,
     errors: RefCell<Vec<ConfigError>>,
-    /// What the references in its strings stood for, in the order they were read.
+    /// What must not be shown of what the references in its strings stood for, in the order they were read.
     referred: RefCell<Vec<String>>,
     /// Other files that were read for it, and what was in them then.
     files: RefCell<Vec<ReadFile>>,
@@ -381,7 +381,8 @@ impl<'a> Node<'a> {
             return None;
         }
         value::files(&text).for_each(|it| self.source.note_file(it));
-        match value::interpolate_noting(&text, &mut self.source.referred.borrow_mut()) {
+        let key = self.path.rsplit('.').next().unwrap_or_default();
+        match value::interpolate_noting(key, &text, &mut self.source.referred.borrow_mut()) {
             Ok(text) => Some(text),
             Err(error) => {
                 self.error_within(error.range, error.message, Some(error.hint));
@@ -390,7 +391,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Runs a reader, and returns with its answer what the references in all strings that it read stood for.
+    /// Runs a reader, and returns with its answer what must not be shown of what the references in all strings that it
+    /// read stood for, see [`crate::registry::masked`].
     ///
     /// Whoever builds something of an entry reads through this, so that nothing a reader takes can be forgotten.
     pub fn referred_in<T>(&self, read: impl FnOnce() -> T) -> (T, Vec<String>) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::registry::reference;
+use crate::registry::{masked, reference};
 
 /// What is wrong inside a string, by byte range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +45,11 @@ fn refers_to(text: &str, opening: &str) -> bool {
 /// A command is split into words at blanks, without a shell; quotes keep blanks together. It is run each
 /// time, gets [`reference::COMMAND_DEADLINE`] and must exit with 0.
 pub fn interpolate(text: &str) -> Result<String, ValueError> {
-    interpolate_noting(text, &mut Vec::new())
+    interpolate_noting("", text, &mut Vec::new())
 }
 
-/// As [`interpolate`]; what the references stand for is added to `found`, value by value.
-pub fn interpolate_noting(text: &str, found: &mut Vec<String>) -> Result<String, ValueError> {
+/// As [`interpolate`] for the value of a key; what of the references must not be shown is added to `found`, see [`masked`].
+pub fn interpolate_noting(key: &str, text: &str, found: &mut Vec<String>) -> Result<String, ValueError> {
     let mut result = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(opening) = text[at..].find("${") {
@@ -70,8 +70,8 @@ pub fn interpolate_noting(text: &str, found: &mut Vec<String>) -> Result<String,
         };
         let end = start + length + 1;
         let value = resolve(&text[start + 2..end - 1], start..end)?;
+        found.extend(masked::secrets(key, &text[..start], &value, &text[end..]));
         result.push_str(&value);
-        found.push(value);
         at = end;
     }
     result.push_str(&text[at..]);

@@ -1,9 +1,12 @@
-//! Keeps what the references of a config entry stand for out of everything that is said about the entry.
+//! Keeps the secrets of a config entry out of everything that is said about the entry: the one mask of values.
 //!
-//! A reference can stand in any string: an argument, a query, an address. So no kind is asked which of its strings hold a
-//! secret: whoever builds an entry collects what its references stood for
+//! A reference can stand in any string: an argument, a query, a password. So no kind is asked which of its strings hold
+//! one: whoever builds an entry collects what of its references must not be shown
 //! ([`Node::referred_in`](crate::registry::node::Node::referred_in)), and what the entry says of itself and of what it
-//! met goes through here.
+//! met goes through here. A password or a token that is written out is known to its kind alone, which has it masked by
+//! [`Veil::of_secrets`] before a text is cut.
+//!
+//! Backup jobs have no veil: what they are about are paths, by which a person restores.
 
 use std::sync::Arc;
 
@@ -15,8 +18,11 @@ const SECRET_MIN: usize = 4;
 /// A plain number of at most so many digits is a port, a percentage or a limit and no secret: without it no reason can
 /// be understood.
 const NUMBER_MAX: usize = 5;
-/// A line of a value with several lines counts by itself from this length on: programs repeat one line of a file.
-const LINE_MIN: usize = 8;
+/// A line or word of a value with several counts by itself from this length on: programs repeat one line of a file, one
+/// field of a form.
+const PART_MIN: usize = 8;
+/// Between the words of a value.
+const BETWEEN: &[char] = &['&', '=', '?', '#', '{', '}', '[', ']', '"', '\'', ',', ';'];
 /// Stands where a text was cut.
 const CUT: &str = "…";
 
@@ -37,33 +43,45 @@ impl std::fmt::Debug for Veil {
 impl Veil {
     /// Takes what the references stood for.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
-        let mut forms = Vec::new();
+        let mut texts = Vec::new();
         for value in values {
             let value = value.trim();
-            let lines = value.lines().map(str::trim).filter(|it| it.len() >= LINE_MIN && *it != value);
-            for text in std::iter::once(value).chain(lines).filter(|it| is_secret(it)) {
-                let json = serde_json::Value::from(text).to_string();
-                let debug = format!("{text:?}");
-                // As a field of a form, and as the query of a URL, where fewer characters are escaped.
-                let encoded = |encode: &dyn Fn(&mut reqwest::Url)| {
-                    let mut url = reqwest::Url::parse("http://host/").ok()?;
-                    encode(&mut url);
-                    url.query().map(str::to_string)
-                };
-                let form = encoded(&|url| {
-                    url.query_pairs_mut().append_key_only(text);
-                });
-                let query = encoded(&|url| url.set_query(Some(text)));
-                forms.extend([
-                    text.to_string(),
-                    json[1..json.len() - 1].to_string(),
-                    debug[1..debug.len() - 1].to_string(),
-                    // As one word among others, and as one line.
-                    crate::domain::sanitise::text(text),
-                ]);
-                forms.extend(form.iter().map(|it| it.replace('+', "%20")));
-                forms.extend(form.into_iter().chain(query));
-            }
+            let words = value.split(|it: char| it.is_whitespace() || BETWEEN.contains(&it));
+            let parts = value.lines().map(str::trim).chain(words).filter(|it| it.len() >= PART_MIN && *it != value);
+            texts.extend(std::iter::once(value).chain(parts).filter(|it| is_secret(it)).map(str::to_string));
+        }
+        Self::of(&texts)
+    }
+
+    /// Takes what is known to be secret, digits too.
+    pub fn of_secrets(secrets: &[String]) -> Self {
+        Self::of(secrets)
+    }
+
+    fn of(texts: &[String]) -> Self {
+        let mut forms = Vec::new();
+        for text in texts.iter().map(String::as_str).filter(|it| it.len() >= SECRET_MIN) {
+            let json = serde_json::Value::from(text).to_string();
+            let debug = format!("{text:?}");
+            // As a field of a form, and as the query of a URL, where fewer characters are escaped.
+            let encoded = |encode: &dyn Fn(&mut reqwest::Url)| {
+                let mut url = reqwest::Url::parse("http://host/").ok()?;
+                encode(&mut url);
+                url.query().map(str::to_string)
+            };
+            let form = encoded(&|url| {
+                url.query_pairs_mut().append_key_only(text);
+            });
+            let query = encoded(&|url| url.set_query(Some(text)));
+            forms.extend([
+                text.to_string(),
+                json[1..json.len() - 1].to_string(),
+                debug[1..debug.len() - 1].to_string(),
+                // As one word among others, and as one line.
+                crate::domain::sanitise::text(text),
+            ]);
+            forms.extend(form.iter().map(|it| it.replace('+', "%20")));
+            forms.extend(form.into_iter().chain(query));
         }
         forms.retain(|it| it.len() >= SECRET_MIN);
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -203,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_value_is_masked_in_every_form_and_the_words_around_it_stay() {
-        let veil = veil(&["p q/\"1\"'2", "hunter22", "first line\nsecond line"]);
+        let veil = veil(&["p q/\"1\"'2", "hunter22", "first line\nsecond line", "user=bob&password=top-secret"]);
         for (text, wanted) in [
             ("login with hunter22 failed", "login with *** failed"),
             ("p q/\"1\"'2", "***"),
@@ -213,6 +231,7 @@ mod tests {
             ("/x?a=p%20q%2F%221%22%272", "/x?a=***"),
             ("it says second line here", "it says *** here"),
             ("nothing of it", "nothing of it"),
+            ("the field top-secret of a form", "the field *** of a form"),
         ] {
             assert_eq!(veil.text(text), wanted);
         }

@@ -151,8 +151,8 @@ fn report_wrong_for_all(nodes: [Option<&Node<'_>>; 2]) {
         let Some(text) = line.string() else { continue };
         // What a kind knows only the right one can tell: an unknown subject would be a second mistake out of the first.
         let known = [Subjects::Http, Subjects::Tcp, Subjects::Command].map(|it| Expression::parse(&text, it).err());
-        if let [Some(error), Some(tcp), Some(command)] = known
-            && ![&error, &tcp, &command].iter().any(|it| it.is_of_kind)
+        if known.iter().all(Option::is_some)
+            && let Some(error) = known.into_iter().flatten().find(|it| !it.is_of_kind)
         {
             report(&line, error);
         }
@@ -295,6 +295,31 @@ mod tests {
         ] {
             let (_, errors) = parse(&format!("[[probe]]\nname = \"a\"\n{kind}\nexpect = \"{expect}\"\n"));
             assert!(errors.len() == 1 && errors[0].starts_with("c.toml:3:"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_from_elsewhere_is_shown_and_what_else_comes_from_there_is_not() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            format!("${{file:{}}}", path.display())
+        };
+        let (host, key, url) = (
+            file("host", "db-1.example.com\n"),
+            file("key", "hunter22\n"),
+            file("url", "https://u:hunter22@api.example.com/in/hunter22\n"),
+        );
+        for (kind, wanted) in [
+            (format!("tcp = \"{host}:5432\""), "db-1.example.com:5432"),
+            (format!("http = \"https://{host}/health?key={key}\""), "https://db-1.example.com/health?…"),
+            (format!("http = \"{url}\""), "https://api.example.com/***"),
+            (format!("command = [\"check\", \"{key}\"]"), "check ***"),
+        ] {
+            let (spec, errors) = parse(&format!("[[probe]]\nname = \"a\"\n{kind}\n"));
+            assert_eq!(errors, Vec::<String>::new(), "{kind}");
+            assert_eq!(spec.expect("a spec").setup().target, wanted, "{kind}");
         }
     }
 

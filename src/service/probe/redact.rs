@@ -1,4 +1,7 @@
 //! Takes secrets out of what a service or plugin said, before it is kept, drawn or written anywhere.
+//!
+//! The values that the config has are masked by a [`Veil`], whoever asks; here is what looks like a secret without being in
+//! the config, and how much of a text is kept.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -9,9 +12,7 @@ use crate::domain::probe::expect::{MASK, Values, is_secret_name, shorten};
 use crate::domain::probe::outcome::{EVIDENCE_BODY_MAX, EVIDENCE_HEADERS_MAX, EVIDENCE_TEXT_MAX, Evidence};
 use crate::domain::sanitise;
 use crate::service::probe::net::Verdict;
-
-/// A configured value shorter than this is no secret, and masking it would eat ordinary words.
-const SECRET_MIN: usize = 4;
+use crate::service::veil::Veil;
 
 /// What looks like a secret wherever it comes from: the words around it are kept.
 static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -112,15 +113,7 @@ fn beginning(text: &str, bytes_max: usize) -> &str {
 
 /// Masks the configured secrets and what looks like one.
 pub fn redact(text: &str, secrets: &[String]) -> String {
-    let mut text = text.to_string();
-    for secret in secrets.iter().filter(|it| it.len() >= SECRET_MIN) {
-        text = text.replace(secret.as_str(), MASK);
-        let escaped = serde_json::Value::from(secret.as_str()).to_string();
-        let escaped = escaped.trim_matches('"');
-        if escaped != secret && escaped.len() >= SECRET_MIN {
-            text = text.replace(escaped, MASK);
-        }
-    }
+    let mut text = if secrets.is_empty() { text.to_string() } else { Veil::of_secrets(secrets).text(text) };
     for pattern in PATTERNS.iter() {
         if let Cow::Owned(clean) = pattern.replace_all(&text, format!("${{1}}{MASK}${{3}}")) {
             text = clean;

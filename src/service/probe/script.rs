@@ -124,7 +124,7 @@ impl Script {
             }
             (None, Some(send)) => {
                 let (text, written) = (send.string()?, send.raw_string()?);
-                self.keep_secrets(&text, &written);
+                self.keep_login(&text);
                 let login = LOGINS.iter().find(|it| {
                     let start = written.get(..it.len());
                     start.is_some_and(|start| start.eq_ignore_ascii_case(it))
@@ -140,12 +140,11 @@ impl Script {
         }
     }
 
-    /// What stands in a send but not in the config came from elsewhere, and so did not want to be read there.
-    fn keep_secrets(&mut self, text: &str, written: &str) {
+    /// What a login sends is a secret, also where it is written out.
+    fn keep_login(&mut self, text: &str) {
         let is_login = |it: &&&str| text.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it));
-        let skipped = LOGINS.iter().find(is_login).map(|it| it.len());
-        let words = text.get(skipped.unwrap_or_default()..).unwrap_or_default().split_whitespace();
-        self.secrets.extend(words.filter(|it| skipped.is_some() || !written.contains(it)).map(str::to_string));
+        let Some(login) = LOGINS.iter().find(is_login) else { return };
+        self.secrets.extend(text[login.len()..].split_whitespace().map(str::to_string));
     }
 
     /// True without steps.

@@ -45,7 +45,6 @@ const PLACES: &[&str] = &[
     "MEMBER",
     "SOCKET",
     "TALK",
-    "PLACE",
     "CALLED",
     "LOG",
 ];
@@ -187,9 +186,6 @@ websocket = "ws://{host}/said/${{env:SECRET_SOCKET}}"
 name = "talk"
 tcp = {{ address = "{host}", script = [{{ send = "GET /talk HTTP/1.0\r\n\r\n" }}, {{ expect = "^${{env:SECRET_TALK}}" }}] }}
 timeout = "500ms"
-[[probe]]
-name = "place"
-tcp = "${{env:SECRET_PLACE}}.invalid:80"
 [[notifier]]
 wait = "0s"
 name = "called"

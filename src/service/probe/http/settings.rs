@@ -57,13 +57,10 @@ impl Settings {
     pub fn read(node: &Node<'_>, scope: Scope) -> Option<Self> {
         if !node.is_table() {
             let mut settings = plain(node.string()?);
-            settings.secrets.extend(from_elsewhere(&settings.url, node.raw_str()));
             return settings.check_url(node, scope).then_some(settings);
         }
         let url = node.require("url");
         let mut settings = plain(url.as_ref().and_then(Node::string).unwrap_or_default());
-        let written = url.as_ref().and_then(Node::raw_str);
-        settings.secrets.extend(from_elsewhere(&settings.url, written));
         let mut good = url.as_ref().is_some_and(|it| it.is_str() && settings.check_url(it, scope));
         good &= settings.read_request(node);
         let tls = TlsSettings::read(node);
@@ -181,7 +178,6 @@ impl Settings {
             }
             (Some(body), None) => {
                 self.body = body.string();
-                self.secrets.extend(self.body.iter().flat_map(|it| from_elsewhere(it, body.raw_str())));
                 self.body.is_some()
             }
             (None, Some(json)) => {
@@ -281,18 +277,6 @@ pub fn read_credentials(node: &Node<'_>, headers: &mut Vec<(String, String)>, se
     headers.push((header::AUTHORIZATION.to_string(), value));
     true
 }
-
-/// The words of the query of a URL or of a body that stand in no config: what comes from the environment, a file or
-/// a program was not meant to be read.
-fn from_elsewhere(text: &str, written: Option<&str>) -> Vec<String> {
-    let text = text.split_once('?').filter(|_| text.contains("://")).map_or(text, |(_, query)| query);
-    let words = text.split(|it: char| it.is_whitespace() || "&=?#{}[]\"',;".contains(it));
-    let written = written.unwrap_or_default();
-    words.filter(|it| it.len() >= ELSEWHERE_MIN && !written.contains(it)).map(str::to_string).collect()
-}
-
-/// Bytes of a word that is taken for a secret only because it is not written out: shorter ones are ordinary words.
-const ELSEWHERE_MIN: usize = 6;
 
 /// Members of a JSON body by whose name the value is a secret.
 const SECRET_NAMES: &[&str] = &["pass", "secret", "token", "key"];

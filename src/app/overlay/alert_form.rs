@@ -175,7 +175,10 @@ impl AlertForm {
                 };
                 let until = self.end(model, from)?;
                 let name = match self.field("name") {
-                    "" => name_by_time("maintenance", now),
+                    "" => {
+                        let is_taken = |name: &str| model.board.alerts.maintenances().any(|it| it.name == name);
+                        quiet::name_of(&matchers, from, &model.zone, is_taken)
+                    }
                     name => sanitise::text(name),
                 };
                 if model.board.alerts.maintenances().any(|it| it.name == name) {

@@ -237,6 +237,19 @@ impl Maintenance {
     }
 }
 
+/// A name for a maintenance that got none: what it is about and when it begins, `web 11-23 16:02`; one that is taken is
+/// counted on.
+pub fn name_of(matchers: &[Matcher], from: Timestamp, zone: &TimeZone, is_taken: impl Fn(&str) -> bool) -> String {
+    const VALUES_MAX_CHARS: usize = 40;
+    let values: Vec<&str> = matchers.iter().map(|it| it.value.as_str()).collect();
+    let what = if values.is_empty() { "everything".to_string() } else { values.join(" ") };
+    // A name is written on a command line, and `/` and `=` are no part of one.
+    let what: String = what.chars().filter(|it| !matches!(it, '/' | '=')).take(VALUES_MAX_CHARS).collect();
+    let name = format!("{what} {}", from.to_zoned(zone.clone()).strftime("%m-%d %H:%M"));
+    let counted = (2_u64..).map(|it| format!("{name} #{it}"));
+    std::iter::once(name.clone()).chain(counted).find(|it| !is_taken(it)).unwrap_or(name)
+}
+
 /// When a maintenance is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -299,6 +312,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_nobody_gave_says_what_and_when() {
+        let matchers = |texts: &[&str]| texts.iter().map(|it| it.parse().expect("a matcher")).collect::<Vec<_>>();
+        let name = |texts: &[&str], taken: &[&str]| {
+            name_of(&matchers(texts), at("2026-11-23T16:02:40Z"), &TimeZone::UTC, |it| taken.contains(&it))
+        };
+        assert_eq!(name(&["probe=web"], &[]), "web 11-23 16:02");
+        assert_eq!(name(&["group=edge", "probe=~db/.*"], &[]), "edge db.* 11-23 16:02");
+        assert_eq!(name(&[], &["everything 11-23 16:02"]), "everything 11-23 16:02 #2");
+    }
+
+    #[test]
     fn a_silence_without_matchers_silences_nothing() {
         let silence = Silence {
             id: "s".into(),
@@ -334,5 +358,31 @@ mod tests {
         assert_eq!(maintenance.open_window(open.1), None);
         assert!(check_cron("0 2 * * SUN").is_ok());
         assert!(check_cron("at two").is_err());
+    }
+
+    #[test]
+    fn a_recurring_window_opens_once_where_clocks_change() {
+        let maintenance = Maintenance {
+            name: "patching".into(),
+            matchers: Vec::new(),
+            window: MaintenanceWindow::Recurring {
+                cron: "30 2 * * *".into(),
+                length_s: 3600,
+                zone: "Europe/Berlin".into(),
+            },
+            by: "config".into(),
+        };
+        // 02:30 does not happen in spring: it opens when the gap ends. In autumn it happens twice: the first counts.
+        for (from, until, before, behind) in [
+            ("2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z", "2026-03-29T00:59:59Z", "2026-03-29T02:00:01Z"),
+            ("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T00:29:59Z", "2026-10-25T01:40:00Z"),
+        ] {
+            let open = Some((at(from), at(until)));
+            assert_eq!(maintenance.next_window(at(before)), open);
+            assert_eq!(maintenance.open_window(at(before)), None);
+            assert_eq!(maintenance.open_window(at(from)), open);
+            assert_eq!(maintenance.open_window(at(until) - SignedDuration::from_secs(1)), open);
+            assert_eq!(maintenance.open_window(at(behind)), None);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -119,6 +120,11 @@ impl ProbeState {
     /// What times are usual now, where that is asked for and known.
     pub fn band(&self, now: Timestamp) -> Option<Band> {
         self.baseline.band(now).filter(|_| self.setup.rules.baseline)
+    }
+
+    /// How long the last runs take, as it is held against what is usual; `None` when there are too few.
+    pub fn lately(&self) -> Option<Duration> {
+        self.baseline.recent()
     }
 
     /// What is thought of the probe.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::domain::alert::delivery::{Action, Delivery, Message as Told};
+use crate::domain::alert::delivery::{Delivery, Message as Told};
 use crate::domain::alert::names;
 use crate::domain::probe::expect::shorten;
 use crate::domain::sanitise;
@@ -344,6 +344,7 @@ fn client_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::alert::delivery::Action;
     use crate::service::notify::sample;
 
     fn told(title: &str, text: &str, names: &[&str]) -> Told {

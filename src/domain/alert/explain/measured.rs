@@ -73,7 +73,7 @@ fn burn(burn: &Burn) -> String {
 }
 
 fn usual(now: Timestamp, state: &ProbeState) -> String {
-    let recent = state.baseline.recent().map(format::duration);
+    let recent = state.lately().map(format::duration);
     match (state.band(now), recent) {
         (None, _) => "too few runs are known of this hour of the week to say what is usual".to_string(),
         (Some(band), None) => format!(

@@ -48,7 +48,7 @@ fn how_long_it_lasted_is_the_time_that_passed_not_what_the_clock_says() {
     world.pass(290);
     world.fine("api", 2);
     world.pass(60);
-    assert_eq!(world.last_message().title, "api recovered after 15m");
+    assert_eq!(world.last_message().title, "api recovered after 15m00s");
     assert!(world.trail("api").contains("clock: the clock was put back by 24h"), "{}", world.trail("api"));
 }
 

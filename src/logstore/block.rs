@@ -26,7 +26,9 @@ use crate::logstore::format::text::is_end_of;
 use crate::logstore::format::{Reading, fields, otlp};
 use crate::logstore::glance::Layouts;
 use crate::logstore::level;
-use crate::logstore::record::{LINE_BYTES, NO_TIME, Reach, Span, collect, count_records, floor_second, offset, split};
+use crate::logstore::record::{
+    LINE_BYTES, NO_TIME, Reach, Span, collect, count_records, floor_second, offset, split_at,
+};
 use crate::logstore::stamp::StampReader;
 use crate::logstore::store::{Aside, Entry};
 use crate::logstore::summary::{Collector, Detail, MAX_STARTS, Summary};
@@ -61,12 +63,16 @@ pub struct Block {
     reading: Arc<Reading>,
     /// What a store knows of each record beside its bytes; empty for bytes that are here.
     asides: Vec<Aside>,
+    /// Where in its bytes records begin whatever the lines look like, see [`Segment::begin_record`].
+    ///
+    /// [`Segment::begin_record`]: crate::logstore::segment::Segment::begin_record
+    breaks: Vec<u32>,
 }
 
 impl Block {
     /// The records, split when first asked for.
     pub fn spans(&self) -> &[Span] {
-        self.spans.get_or_init(|| split(&self.bytes, self.base, &mut self.stamp_reader()))
+        self.spans.get_or_init(|| split_at(&self.breaks, &self.bytes, self.base, &mut self.stamp_reader()))
     }
 
     /// How the bytes of its source are read.
@@ -97,7 +103,7 @@ impl Block {
         }
         let next = bytes.len() as u64;
         let (zone, reading, spans) = (zone.clone(), reading.clone(), OnceLock::from(spans));
-        Self { base: 0, next, bytes, spans, zone, reference, reading, asides }
+        Self { base: 0, next, bytes, spans, zone, reference, reading, asides, breaks: Vec::new() }
     }
 
     /// What a store knows of a record beside its bytes.
@@ -225,6 +231,9 @@ impl Block {
         arrival: &dyn Fn(u64) -> Timestamp,
         collector: &mut Collector,
     ) -> Option<Summary> {
+        if !self.breaks.is_empty() {
+            return None;
+        }
         let mut reader = NearReader::of(self);
         let mut hits = Hits::default();
         for start in starts {
@@ -274,7 +283,7 @@ impl Block {
         arrival: &dyn Fn(u64) -> Timestamp,
         collector: &mut Collector,
     ) -> Option<Summary> {
-        if !matcher.takes_all_records() {
+        if !matcher.takes_all_records() || !self.breaks.is_empty() {
             return None;
         }
         let mut reader = self.stamp_reader();
@@ -300,8 +309,10 @@ impl Block {
         arrival: &dyn Fn(u64) -> Timestamp,
     ) -> Option<Hits> {
         let mut finder = self.finder(matcher)?;
-        // Text may stand on both sides of a colour: then the records tell, as they are read without it.
-        if !finder.meets_escapes() && memchr::memchr(ESCAPE, &self.bytes).is_some() {
+        // Text may stand on both sides of a colour: then the records tell, as they are read without it. Where records
+        // begin that the lines do not tell of, they tell as well.
+        let has_escapes = || !finder.meets_escapes() && memchr::memchr(ESCAPE, &self.bytes).is_some();
+        if !self.breaks.is_empty() || has_escapes() {
             return None;
         }
         let is_lone = matcher.only_lead().is_some();
@@ -378,6 +389,7 @@ impl Block {
             reference: self.reference,
             reading: self.reading.clone(),
             asides: Vec::new(),
+            breaks: Vec::new(),
         };
         Some((gathered, starts))
     }

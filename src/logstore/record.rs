@@ -62,6 +62,16 @@ impl Grouping {
         (self.stamped, self.plain) = (Some(Reach { end, lines: 0 }), None);
     }
 
+    /// Takes a line as [`Grouping::begins`] does that begins a record whatever it looks like: it is another's than the
+    /// lines before it.
+    pub fn restarts(&mut self, line: &[u8], has_stamp: bool, start: u64, end: u64) {
+        *self = Self::default();
+        self.begins(line, has_stamp, start, end);
+        if self.stamped.is_none() {
+            self.plain = Some(Reach { end, lines: 0 });
+        }
+    }
+
     /// Takes the next line (`start..end` in the file, `has_stamp` when a timestamp was found in it).
     ///
     /// Returns true when it begins a record.
@@ -116,16 +126,27 @@ pub const NO_TIME: i64 = i64::MIN;
 
 /// Splits bytes that begin with a record; `base` is their offset in the file.
 pub fn split(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
-    split_with(Some(Layouts::default()), bytes, base, reader)
+    split_at(&[], bytes, base, reader)
+}
+
+/// As [`split`], with records that begin at `breaks` (offsets in the bytes, ascending) whatever the lines look like.
+pub fn split_at(breaks: &[u32], bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
+    split_with(Some(Layouts::default()), breaks, bytes, base, reader)
 }
 
 /// As [`split`], line by line without a glance: what that has to agree with.
 #[cfg(test)]
 pub fn split_carefully(bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
-    split_with(None, bytes, base, reader)
+    split_with(None, &[], bytes, base, reader)
 }
 
-fn split_with(mut layouts: Option<Layouts>, bytes: &[u8], base: u64, reader: &mut StampReader) -> Vec<Span> {
+fn split_with(
+    mut layouts: Option<Layouts>,
+    breaks: &[u32],
+    bytes: &[u8],
+    base: u64,
+    reader: &mut StampReader,
+) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut grouping = Grouping::default();
     let (mut at, mut last_nanos) = (0, NO_TIME);
@@ -146,7 +167,15 @@ fn split_with(mut layouts: Option<Layouts>, bytes: &[u8], base: u64, reader: &mu
         let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length + 1);
         let line = &bytes[at..end];
         let stamp = reader.read(line);
-        let begins = grouping.begins(line, stamp.is_some(), base + at as u64, base + end as u64);
+        let (line_start, line_end) = (base + at as u64, base + end as u64);
+        let is_break = !breaks.is_empty() && breaks.binary_search(&offset(at)).is_ok();
+        let begins = match is_break {
+            true => {
+                grouping.restarts(line, stamp.is_some(), line_start, line_end);
+                true
+            }
+            false => grouping.begins(line, stamp.is_some(), line_start, line_end),
+        };
         let (start, end_offset) = (offset(at), offset(end));
         match spans.last_mut() {
             Some(span) if !begins => span.end = end_offset,

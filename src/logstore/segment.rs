@@ -37,6 +37,8 @@ const UTF16_BYTES_PER_LOOK: u64 = 8 << 20;
 const KERNEL_FILE_SIZES: [u64; 2] = [0, 4096];
 /// Stretches without a line end that are known of a segment: very long lines that are read at the same time.
 const MAX_UNBROKEN: usize = 32;
+/// Records of a segment that begin where no line tells: half a megabyte, and a segment has 16 MB.
+const MAX_BREAKS: usize = 1 << 16;
 /// Bytes of a file's beginning in which a line end is looked for, to tell which one it has.
 const CR_BYTES: u64 = 64 << 10;
 /// Of a file's first bytes, one in so many may be a control character before it counts as binary.
@@ -70,6 +72,8 @@ pub struct Segment {
     boundaries: Mutex<HashMap<u64, u64>>,
     /// Stretches without a line end, met where lines are very long.
     unbroken: Mutex<Vec<Range<u64>>>,
+    /// Where a record begins whatever its line looks like, ascending.
+    breaks: Mutex<Vec<u64>>,
     prints: Mutex<Prints>,
     /// Bytes that were read, for tests.
     #[cfg(test)]
@@ -215,6 +219,7 @@ impl Segment {
             read_to: AtomicU64::new(0),
             boundaries: Mutex::default(),
             unbroken: Mutex::default(),
+            breaks: Mutex::default(),
             prints: Mutex::default(),
             #[cfg(test)]
             bytes_read: AtomicU64::new(0),
@@ -491,6 +496,39 @@ impl Segment {
         self.bytes_read.fetch_add(filled as u64, Ordering::Relaxed);
         self.read_to.fetch_max(start + filled as u64, Ordering::AcqRel);
         Ok(buffer)
+    }
+
+    /// Says that what is appended next begins a record, whatever it looks like: it comes from elsewhere than the line
+    /// before. Returns false when there are too many of these: then it belongs in another segment.
+    pub fn begin_record(&self) -> bool {
+        let (mut breaks, at) = (lock(&self.breaks), self.size_bytes());
+        if breaks.len() >= MAX_BREAKS {
+            return false;
+        }
+        if at > 0 && breaks.last() != Some(&at) {
+            breaks.push(at);
+        }
+        true
+    }
+
+    /// True when a record begins at an offset whatever the line there looks like.
+    pub fn is_break(&self, offset: u64) -> bool {
+        lock(&self.breaks).binary_search(&offset).is_ok()
+    }
+
+    /// The last such offset up to and with this one: what stands before is no part of a record behind it.
+    pub fn break_before(&self, offset: u64) -> u64 {
+        let breaks = lock(&self.breaks);
+        let count = breaks.partition_point(|it| *it <= offset);
+        count.checked_sub(1).map_or(0, |it| breaks[it])
+    }
+
+    /// Such offsets in a stretch, counted from its start.
+    pub fn breaks_in(&self, stretch: Range<u64>) -> Vec<u32> {
+        let breaks = lock(&self.breaks);
+        let from = breaks.partition_point(|it| *it < stretch.start);
+        let inside = breaks[from..].iter().take_while(|it| **it < stretch.end);
+        inside.map(|it| u32::try_from(it - stretch.start).unwrap_or(u32::MAX)).collect()
     }
 
     /// A boundary that was worked out before.

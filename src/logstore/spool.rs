@@ -346,6 +346,16 @@ impl Spool {
         }
     }
 
+    /// Says that what is appended next begins a record, whatever it looks like, and ends the line before it.
+    pub fn begin_record(&mut self, now: Timestamp) {
+        if self.inside_line {
+            self.append(b"\n", now);
+        }
+        if self.newest.as_ref().is_some_and(|it| !it.segment.begin_record()) {
+            self.newest = None;
+        }
+    }
+
     /// Says that something is missing between what is here and what comes next.
     pub fn gap(&mut self, kind: GapKind, now: Timestamp) {
         self.start_segment(Some(GapMark { kind, at: now }), now);

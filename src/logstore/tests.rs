@@ -22,6 +22,7 @@ use crate::logstore::source::Source;
 use crate::logstore::stream::{Hold, Met, Stream};
 use crate::logstore::tail::FileTail;
 
+mod breaks;
 mod ends;
 mod far;
 mod growing;

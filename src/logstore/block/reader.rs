@@ -144,7 +144,8 @@ impl BlockReader {
         let end = next.min(key.boundary + key.unit + LINE_BYTES);
         let bytes = segment.read_into(buffer, base, end)?;
         let (zone, reference, reading) = (self.zone.clone(), segment.modified(), segment.reading.clone());
-        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference, reading, asides: Vec::new() })
+        let (breaks, asides) = (segment.breaks_in(base..base + bytes.len() as u64), Vec::new());
+        Ok(Block { base, next, bytes, spans: OnceLock::new(), zone, reference, reading, asides, breaks })
     }
 
     /// The time of the first record from the boundary of a page on, when it says one in its first line.

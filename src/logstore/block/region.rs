@@ -142,8 +142,9 @@ impl<'a> Region<'a> {
     fn shapes_before(&mut self, start: u64) -> io::Result<[Shape; LINES_BEFORE]> {
         let mut shapes = [Shape::default(); LINES_BEFORE];
         let mut end = start;
+        let floor = self.segment.break_before(start);
         for shape in &mut shapes {
-            if end == 0 {
+            if end <= floor {
                 break;
             }
             let Some(line) = self.line_start_before(end)? else { break };
@@ -163,7 +164,7 @@ impl<'a> Region<'a> {
 
     /// The first record at or after a line start.
     pub(super) fn first_record_from(&mut self, start: u64, reader: &mut StampReader) -> io::Result<u64> {
-        if self.has_stamp(start, reader)? {
+        if self.has_stamp(start, reader)? || self.segment.is_break(start) {
             return Ok(start);
         }
         let (stamped, plain) = self.look_back(start, reader)?;
@@ -173,7 +174,7 @@ impl<'a> Region<'a> {
             let end = self.line_end(at)?;
             let has_stamp = self.has_stamp(at, reader)?;
             let length = (end - at).min(STAMP_BYTES as u64);
-            if grouping.begins(self.slice(at, at + length), has_stamp, at, end) {
+            if self.segment.is_break(at) || grouping.begins(self.slice(at, at + length), has_stamp, at, end) {
                 return Ok(at);
             }
             at = end;
@@ -187,16 +188,17 @@ impl<'a> Region<'a> {
         if stamped.is_some() || !self.shape_continues(start)? {
             return Ok((stamped, None));
         }
+        let floor = self.segment.break_before(start);
         let mut end = start;
         let mut lines = 0;
-        while end > 0 && Reach::holds(end, lines + 1, start) {
+        while end > floor && Reach::holds(end, lines + 1, start) {
             let Some(line) = self.line_start_before(end)? else {
                 return Ok((None, Some(Reach { end, lines })));
             };
             if end - line > LINE_BYTES {
                 return Ok((None, Some(Reach { end, lines })));
             }
-            if !self.shape_continues(line)? {
+            if self.segment.is_break(line) || !self.shape_continues(line)? {
                 // That line may itself belong to a record with a timestamp further up; then it leads nothing.
                 let swallowed = self.stamped_before(line, reader)?.is_some();
                 return Ok((None, (!swallowed).then_some(Reach { end, lines })));
@@ -208,9 +210,10 @@ impl<'a> Region<'a> {
     }
 
     fn stamped_before(&mut self, start: u64, reader: &mut StampReader) -> io::Result<Option<Reach>> {
+        let floor = self.segment.break_before(start);
         let mut end = start;
         let mut lines = 0;
-        while end > 0 && lines < GROUP_LINES && start - end <= GROUP_BYTES {
+        while end > floor && lines < GROUP_LINES && start - end <= GROUP_BYTES {
             let Some(line) = self.line_start_before(end)? else { return Ok(None) };
             if end - line > LINE_BYTES {
                 return Ok(None);

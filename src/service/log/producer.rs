@@ -26,6 +26,8 @@ use crate::logstore::engine::Engine;
 use crate::logstore::format::Reading;
 use crate::logstore::source::{GapMark, Source};
 use crate::logstore::spool::{Spool, SpoolBounds};
+use crate::logstore::stamp::StampReader;
+use crate::service::log::child::Pipe;
 use crate::service::log::doubt::Doubter;
 use crate::service::log::reading;
 use crate::service::supervise::panic_text;
@@ -324,6 +326,9 @@ pub struct Outlet {
     facts: Arc<dyn Fn(LogFact) + Send + Sync>,
     veil: Veil,
     state: SourceState,
+    /// The pipe that the last lines came by.
+    pipe: Option<Pipe>,
+    stamps: StampReader,
     reported_at: Option<Instant>,
     reported_bytes: u64,
     /// Whether its text is what it should be.
@@ -353,6 +358,8 @@ impl Outlet {
             veil: ground.veil.clone(),
             // What the board takes a new source for.
             state: SourceState::Connected,
+            pipe: None,
+            stamps: ground.reading.stamp_reader(&clock::zone(), clock::now()),
             reported_at: None,
             reported_bytes: 0,
             doubter: Doubter::default(),
@@ -385,6 +392,19 @@ impl Outlet {
         if self.reported_at.is_none_or(|it| clock::monotonic().duration_since(it) >= REPORT_INTERVAL) {
             self.report();
         }
+    }
+
+    /// Appends whole lines that came by one pipe of a program. They are no part of a record that came by the other one.
+    pub fn append_from(&mut self, pipe: Pipe, lines: &[u8]) {
+        let line = &lines[..memchr::memchr(b'\n', lines).map_or(lines.len(), |it| it + 1)];
+        if line.is_empty() {
+            return;
+        }
+        // A line with a time begins a record in any case, and blocks without such marks are faster to search.
+        if self.pipe.replace(pipe).is_some_and(|it| it != pipe) && !self.stamps.has_stamp(line) {
+            self.spool.begin_record(clock::now());
+        }
+        self.append(lines);
     }
 
     /// Ends a line that has no end yet, so that what comes next is not taken for its rest.

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::HostId;
 use crate::domain::log::{GapKind, LogFact, SourceState};
+use crate::logstore::block::PAGE_BYTES;
+use crate::logstore::block::reader::BlockReader;
 use crate::logstore::engine::Engine;
 use crate::logstore::segment::lock;
 use crate::logstore::source::{Snapshot, Source};
@@ -122,6 +124,16 @@ impl Rig {
 
     pub fn lines(&self, name: &str) -> Vec<String> {
         String::from_utf8_lossy(&self.bytes(name)).lines().map(str::to_string).collect()
+    }
+
+    /// The records of a source that has one segment.
+    pub fn records(&self, name: &str) -> Vec<String> {
+        let Some(snapshot) = self.snapshot(name) else { return Vec::new() };
+        let reader = BlockReader::new(jiff::tz::TimeZone::UTC);
+        let [part] = snapshot.parts.as_slice() else { panic!("more than one segment") };
+        let block = reader.stretch(&part.segment, part.size_bytes, 0, PAGE_BYTES).unwrap();
+        let text = |it| String::from_utf8_lossy(block.bytes_of(it)).into_owned();
+        block.spans().iter().map(text).collect()
     }
 
     /// The gaps between lines, without that at the end and without the seconds away, which nobody can know.

@@ -107,12 +107,12 @@ pub fn follow_lines(feed: &mut Feed, call: &Call, connection: &mut Connection) -
                     &mut err
                 }
             };
-            lines.feed(bytes, &mut |whole| append(feed, &whole));
+            lines.feed(bytes, &mut |whole| append(feed, pipe, &whole));
         }
         Next::On
     });
-    out.finish(&mut |whole| append(feed, &whole));
-    err.finish(&mut |whole| append(feed, &whole));
+    out.finish(&mut |whole| append(feed, Pipe::Out, &whole));
+    err.finish(&mut |whole| append(feed, Pipe::Err, &whole));
     match end {
         Ok(End::Exited(status)) => {
             connection.is_up_with(feed, away);
@@ -130,8 +130,8 @@ fn away(away_seconds: u64, why: &str) -> GapKind {
 }
 
 /// Appends whole lines, and says when one was cut.
-pub fn append(feed: &mut Feed, whole: &Whole<'_>) {
-    feed.main().append(whole.bytes);
+fn append(feed: &mut Feed, pipe: Pipe, whole: &Whole<'_>) {
+    feed.main().append_from(pipe, whole.bytes);
     if whole.cut_bytes > 0 {
         feed.main().gap(GapKind::Cut { bytes: whole.cut_bytes });
     }
@@ -174,6 +174,24 @@ mod tests {
         let mut lines: Vec<String> = rig.lines("log");
         lines.sort_unstable();
         assert_eq!(lines, ["half done", "no end", "one", "two"]);
+    }
+
+    #[test]
+    fn what_comes_by_standard_error_is_no_part_of_a_record_of_standard_output() {
+        let rig = Rig::new();
+        // Each pipe waits until what the other one said was taken.
+        let script = "seen() { until [ -e $1 ]; do sleep 0.01; done; }; \
+            echo '2026-08-19T00:00:00Z ERROR boom'; echo '  at a'; seen one; \
+            echo 'a warning' >&2; echo '  of two lines' >&2; seen two; \
+            echo 'plain'; echo '2026-08-19T00:00:01Z INFO next'";
+        rig.start(CommandLog { restart: false, ..shell(&rig, script) });
+        for (line, file) in [("  at a", "one"), ("  of two lines", "two")] {
+            rig.wait_until(|rig| rig.lines("log").last().is_some_and(|it| it == line));
+            std::fs::write(rig.path(file), "").unwrap();
+        }
+        rig.wait_for_state("log", |it| *it == SourceState::Ended);
+        let lines = "2026-08-19T00:00:00Z ERROR boom\n  at a\n|a warning\n  of two lines\n|plain\n|2026-08-19T00:00:01Z INFO next\n";
+        assert_eq!(rig.records("log").join("|"), lines);
     }
 
     #[test]

@@ -156,7 +156,8 @@ impl Producer for ContainerLog {
 #[derive(Default)]
 struct Hearing {
     seam: Seam,
-    dress: Dress,
+    /// Of standard output and of standard error: no line of one continues one of the other.
+    dresses: [Dress; 2],
     line: Vec<u8>,
     /// Time of the last line on standard output of this connection.
     at: Option<Timestamp>,
@@ -185,7 +186,7 @@ impl Hearing {
                 self.at = Some(at);
             }
             if self.seam.is_new(at, message) {
-                self.dress.put(at, time, message, &mut self.line);
+                self.dresses[usize::from(pipe == Pipe::Err)].put(at, time, message, &mut self.line);
             }
         }
         &self.line
@@ -218,7 +219,7 @@ impl ContainerLog {
             let new = hearing.hear(pipe, whole.bytes, &mut complaint);
             if !new.is_empty() {
                 connection.is_up(feed, true);
-                feed.main().append(new);
+                feed.main().append_from(pipe, new);
             }
             if whole.cut_bytes > 0 {
                 feed.main().gap(GapKind::Cut { bytes: whole.cut_bytes });

@@ -3,7 +3,7 @@
 use crate::domain::log::Level;
 use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
 use crate::logstore::format::user::UserFormat;
-use crate::logstore::format::{Reading, export, fields, otlp, web};
+use crate::logstore::format::{Reading, cri, export, fields, otlp, web};
 use crate::logstore::json;
 use crate::logstore::shape::trace;
 use crate::logstore::stamp::keys::logfmt_value;
@@ -153,6 +153,13 @@ fn of_body(line: &[u8], stamp_end: usize) -> Option<Option<Level>> {
                 b'#' => Some(Level::Warn),
                 _ => Some(Level::Info),
             });
+        }
+        // What runs in Kubernetes' own containers.
+        [b' ', b's', b't'] => {
+            let message = cri::head(line, stamp_end).map(|(_, start)| &line[start..]);
+            if let Some(message) = message.filter(|it| is_klog(it)) {
+                return Some(of_letter(message[0]));
+            }
         }
         _ => {}
     }

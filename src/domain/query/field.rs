@@ -372,7 +372,8 @@ fn unit_of_name(name: &str) -> Option<Unit> {
 }
 
 /// Fields that stand in a line by their place, without their name.
-const POSITIONAL: [&str; 49] = [
+const POSITIONAL: [&str; 50] = [
+    "stream",
     "upstream",
     "duration",
     "app",

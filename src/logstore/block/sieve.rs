@@ -14,7 +14,7 @@ use crate::logstore::glance::Layouts;
 use crate::logstore::stamp::StampReader;
 
 /// Names that the header of a plain text line gives by their place.
-const HEADER_NAMES: [&str; 5] = ["thread", "logger", "app", "pid", "message"];
+const HEADER_NAMES: [&str; 6] = ["thread", "logger", "app", "pid", "message", "stream"];
 
 /// Places for the values that were compared last, a power of two: there are few statuses.
 const VERDICTS: usize = 16;

@@ -4,6 +4,7 @@
 //! settings say what lines do not: the zone of its clock, how far that clock is off, and which format to
 //! take where a line could be read in two ways.
 
+pub mod cri;
 pub mod export;
 pub mod fields;
 pub mod otlp;

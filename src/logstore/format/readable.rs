@@ -7,7 +7,7 @@ use crate::domain::format;
 use crate::domain::log::{MAX_LINE_CHARS, MAX_RECORD_LINES};
 use crate::domain::query::level_word;
 use crate::logstore::format::fields::{self, Body, message_rank, message_text};
-use crate::logstore::format::{Reading, export, otlp};
+use crate::logstore::format::{Reading, cri, export, otlp, text};
 use crate::logstore::json::{self, Path, Value};
 use crate::logstore::level::is_level_key;
 use crate::logstore::stamp::keys::is_time_key;
@@ -39,13 +39,22 @@ pub struct Known {
 pub fn read(record: &[u8], stamp_end: usize, reading: &Reading, known: Known) -> Option<Readable> {
     match fields::body(record, stamp_end, reading) {
         Body::Json(start) if otlp::is_laid_out(&record[start..]) => open_telemetry(&record[start..]),
-        Body::Json(start) => object(record, stamp_end.min(start), start, known),
+        Body::Json(start) => {
+            let head = cri::head(record, stamp_end).map_or(stamp_end, |(_, message)| message);
+            object(record, head.min(start), start, known)
+        }
         Body::Export => {
             let field = |name| export::field(record, name);
             let program = field("app").or_else(|| field("unit")).unwrap_or_default();
             Some(entry(program, field("pid"), field("message")?))
         }
-        Body::User | Body::Text => None,
+        Body::User => None,
+        Body::Text => {
+            let (_, start) = cri::head(text::first_line(record), stamp_end).filter(|_| known.time)?;
+            let mut text = Text { lines: vec![Vec::new()], more: Vec::new(), bytes: 0 };
+            text.put_message(&record[start..]);
+            Some(text.finish((record.len() - start).saturating_sub(MAX_BYTES) as u64))
+        }
     }
 }
 
@@ -331,6 +340,21 @@ mod tests {
         check("__CURSOR=x\n_PID=7\nSYSLOG_IDENTIFIER=sshd\nMESSAGE=hi\n", &["sshd[7]: hi"]);
         check("{\n  \"msg\": \"x\",\n  \"list\": [\n    1\n  ]\n}", &["x list=[     1   ]"]);
         check(r#"{"msg":"x"} tail"#, &["x", "tail"]);
+    }
+
+    #[test]
+    fn a_line_of_a_container_runtime_is_its_message() {
+        let check = |rest: &str, expected: Option<&[&str]>| {
+            let record = format!("2026-08-19T06:30:01Z{rest}");
+            let known = Known { time: true, level: true };
+            let found = read(record.as_bytes(), 20, &Reading::default(), known);
+            let found: Option<Vec<String>> =
+                found.map(|it| it.lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect());
+            assert_eq!(found, expected.map(|it| it.iter().map(ToString::to_string).collect()), "{rest}");
+        };
+        check(" stderr F boom: x\n\tat y\n", Some(&["boom: x", "\tat y"]));
+        check(" stdout F {\"msg\":\"x\",\"status\":500}\n", Some(&["x status=500"]));
+        check(" stdout is full\n", None);
     }
 
     #[test]

@@ -159,6 +159,14 @@ fn json_of_the_usual_loggers() {
                 Level::Error,
                 &[("status", "500"), ("msg", "x")],
             ),
+            // text behind it, as container runtimes write it
+            case(
+                "2026-08-19T06:30:01Z stderr F ERROR cart: no stock user=sid",
+                T,
+                Level::Error,
+                &[("stream", "stderr"), ("logger", "cart"), ("message", "no stock user=sid"), ("user", "sid")],
+            ),
+            case("2026-08-19T06:30:01Z stdout F I0819 06:30:01.123456 1 main.go:10] up", T, Level::Info, &[]),
             // without a time
             case(r#"{"level":"info","msg":"no time"}"#, None, Level::Info, &[("msg", "no time")]),
         ],

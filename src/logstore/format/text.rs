@@ -1,8 +1,8 @@
 //! The fields of text lines: those that stand by their place in a known layout, then `key=value` pairs.
 
-use crate::logstore::format::Format;
 use crate::logstore::format::fields::FIELD_BYTES;
 use crate::logstore::format::web;
+use crate::logstore::format::{Format, cri};
 use crate::logstore::json::Value;
 use crate::logstore::level;
 
@@ -27,7 +27,10 @@ pub fn fields<'a>(record: &'a [u8], stamp_end: usize, forced: Option<&Format>, v
         Format::Haproxy => web::haproxy(line, stamp_end, &mut fields),
         Format::Syslog => syslog(line, stamp_end, &mut fields),
         Format::Klog => klog(line, stamp_end, &mut fields),
-        Format::Log4j | Format::Python | Format::Text => header(line, stamp_end, &mut fields),
+        Format::Log4j | Format::Python | Format::Text => match cri::head(line, stamp_end) {
+            Some((stream, start)) => fields.put("stream", stream).and_then(|()| header(line, start, &mut fields)),
+            None => header(line, stamp_end, &mut fields),
+        },
         Format::Postgres => postgres(line, stamp_end, &mut fields),
         Format::Mysql => mysql(record, stamp_end, &mut fields),
         Format::Redis => redis(line, stamp_end, &mut fields),

@@ -157,6 +157,9 @@ pub enum GapKind {
     Truncated {
         /// Bytes that are known to have been there and were never read.
         unread_bytes: u64,
+        /// Bytes that were read and can not be shown any more; what was looked at last is kept.
+        #[serde(default)]
+        gone_bytes: u64,
         /// When somebody last looked. What was written between then and the truncation is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         looked_at: Option<Timestamp>,

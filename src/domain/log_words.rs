@@ -8,17 +8,21 @@ use crate::domain::sanitise;
 pub fn gap(name: &str, kind: &GapKind) -> String {
     let text = match kind {
         GapKind::Rotated => format!("{name} rotated, old file read to its end"),
-        GapKind::Truncated { unread_bytes, looked_at, times } => {
+        GapKind::Truncated { unread_bytes, gone_bytes, looked_at, times } => {
             let unread = match unread_bytes {
+                0 => "nothing unread".to_string(),
+                _ => format!("{} unread", format::bytes(*unread_bytes)),
+            };
+            let gone = match gone_bytes {
                 0 => String::new(),
-                _ => format!("{} unread, ", format::bytes(*unread_bytes)),
+                _ => format!(", {} older gone", format::bytes(*gone_bytes)),
             };
             let last = match looked_at {
                 Some(at) => format!("after {}", at.strftime("%H:%M:%S%.3fZ")),
                 None => "last".to_string(),
             };
             let often = if *times > 1 { format!(" {times} times") } else { String::new() };
-            format!("{name} truncated{often}, {unread}what came {last} is not known")
+            format!("{name} truncated{often}, {unread}{gone}, what came {last} is not known")
         }
         GapKind::Deleted => format!("{name} deleted, read on if it comes back"),
         GapKind::Missing => format!("{name} does not exist yet"),
@@ -53,12 +57,16 @@ mod tests {
         let dropped = gap("api", &GapKind::Dropped { lines: 1 });
         assert_eq!(dropped, "~ 1 line not shown: api outgrew its spool, oldest dropped ~");
         let looked_at = "2026-08-19T14:03:07.5Z".parse().ok();
-        let truncated = gap("api", &GapKind::Truncated { unread_bytes: 5_000, looked_at, times: 1 });
+        let truncated = gap("api", &GapKind::Truncated { unread_bytes: 5_000, gone_bytes: 0, looked_at, times: 1 });
         assert!(truncated.starts_with("~ api truncated, 4.9K unread, what came after "), "{truncated}");
-        let truncated = gap("api", &GapKind::Truncated { unread_bytes: 0, looked_at: None, times: 1 });
-        assert_eq!(truncated, "~ api truncated, what came last is not known ~");
-        let truncated = gap("api", &GapKind::Truncated { unread_bytes: 2_048, looked_at: None, times: 3 });
-        assert_eq!(truncated, "~ api truncated 3 times, 2.0K unread, what came last is not known ~");
+        let truncated = |unread_bytes, gone_bytes, times| {
+            gap("api", &GapKind::Truncated { unread_bytes, gone_bytes, looked_at: None, times })
+        };
+        assert_eq!(truncated(0, 0, 1), "~ api truncated, nothing unread, what came last is not known ~");
+        assert_eq!(
+            truncated(2_048, 4_096, 3),
+            "~ api truncated 3 times, 2.0K unread, 4.0K older gone, what came last is not known ~"
+        );
         let hostile = gap("a\u{1b}[2Jb", &GapKind::Failed("no\n\u{9b}31mway\u{202e}".into()));
         assert_eq!(hostile, "~ ab: no way· ~");
     }

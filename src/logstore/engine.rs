@@ -40,7 +40,7 @@ pub struct Engine {
 /// What the engine's threads share.
 pub struct Inner {
     /// Reads blocks.
-    pub reader: BlockReader,
+    pub reader: Arc<BlockReader>,
     /// Times without a zone are read in it.
     pub zone: TimeZone,
     /// Threads for counting.
@@ -76,7 +76,7 @@ impl Engine {
         let phase = i64::from(zone.to_offset(clock::now()).seconds());
         Self {
             inner: Arc::new(Inner {
-                reader: BlockReader::new(zone.clone()),
+                reader: Arc::new(BlockReader::new(zone.clone())),
                 zone,
                 threads,
                 sources: Mutex::default(),
@@ -124,6 +124,7 @@ impl Engine {
             if self.inner.takes.load(Ordering::Acquire) {
                 sources.iter().for_each(|it| it.begin_taking());
             }
+            sources.iter().for_each(|it| it.is_read_by(&self.inner.reader));
             known.extend(sources);
         }
         self.grew();

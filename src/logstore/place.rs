@@ -54,7 +54,7 @@ pub fn position(snapshot: &Snapshot, place: Place, time: Option<Timestamp>) -> P
             segment: segment.map_or(0, |it| it.number),
             device: segment.map_or(0, |it| it.device),
             inode: segment.map_or(0, |it| it.inode),
-            offset: place.offset,
+            offset: place.offset + segment.and_then(|it| it.remains_from()).unwrap_or(0),
         },
     }
 }
@@ -73,7 +73,11 @@ pub fn place(snapshot: &Snapshot, cursor: &Cursor) -> Place {
     // After a restart the numbers begin again, but the file is still the same one.
     let part = by_number.or_else(|| snapshot.parts.iter().position(is_same));
     match part {
-        Some(part) => Place { part, offset: (*offset).min(snapshot.parts[part].size_bytes) },
+        Some(index) => {
+            let part = &snapshot.parts[index];
+            let offset = offset.saturating_sub(part.segment.remains_from().unwrap_or(0));
+            Place { part: index, offset: offset.min(part.size_bytes) }
+        }
         None if snapshot.parts.first().is_some_and(|it| *segment < it.segment.number) => Place::START,
         None => Place::end_of(snapshot),
     }

@@ -29,6 +29,8 @@ pub const FINGERPRINT_BYTES: usize = 256;
 const END_PRINT_BYTES: usize = 64;
 /// A file written so recently may be written again without another time: ticks are 1 to 10 ms, FAT has 2 s.
 const FRESH_MS: i64 = 2_000;
+/// A file system that tells fractions of a second has ticks far shorter than this.
+const TICK_MS: i64 = 50;
 /// Bytes of UTF-16 that are kept as UTF-8 in the state directory: as much as one archive may take.
 pub const MAX_UTF16_BYTES: u64 = 1 << 30;
 /// Bytes of UTF-16 turned into UTF-8 in one look (30 ms): the other files are looked at in between.
@@ -74,6 +76,8 @@ pub struct Segment {
     unbroken: Mutex<Vec<Range<u64>>>,
     /// Where a record begins whatever its line looks like, ascending.
     breaks: Mutex<Vec<u64>>,
+    /// See [`Segment::remains_from`].
+    remains_from: Option<u64>,
     prints: Mutex<Prints>,
     /// Bytes that were read, for tests.
     #[cfg(test)]
@@ -120,6 +124,29 @@ struct TranscodedState {
 struct Prints {
     beginning: Vec<u8>,
     end: Vec<u8>,
+    /// When the file was touched last, as of a look that found these bytes so long after it that a later write would
+    /// have another time.
+    settled: Option<Touched>,
+}
+
+/// When a file was written and when anything of it was changed: seconds and nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Touched {
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Touched {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { modified: (metadata.mtime(), metadata.mtime_nsec()), changed: (metadata.ctime(), metadata.ctime_nsec()) }
+    }
+
+    /// True when a write at `now` or later leaves another time behind.
+    fn is_settled(&self, now: Timestamp) -> bool {
+        let is_coarse = self.modified.1 == 0 && self.changed.1 == 0;
+        let changed_ms = self.changed.0.saturating_mul(1000).saturating_add(self.changed.1 / 1_000_000);
+        now.as_millisecond().saturating_sub(changed_ms) > if is_coarse { FRESH_MS } else { TICK_MS }
+    }
 }
 
 /// What a look at a file says about the bytes that were known.
@@ -205,6 +232,35 @@ impl Segment {
         Self { lease, ..Self::memory(number) }
     }
 
+    /// Makes a segment in memory of what is left of another one, from an offset there on.
+    pub fn remains_of(other: &Self, from: u64, bytes: &[u8]) -> Self {
+        let mut text = PackedText::default();
+        text.append(bytes);
+        let size_bytes = bytes.len() as u64;
+        Self {
+            size_bytes: AtomicU64::new(size_bytes),
+            read_to: AtomicU64::new(size_bytes),
+            modified_ms: AtomicI64::new(other.modified_ms.load(Ordering::Acquire)),
+            remains_from: Some(from),
+            ..Self::new(other.number, other.device, other.inode, Bytes::Memory(Mutex::new(text)))
+        }
+    }
+
+    /// Of what is left of a file that was emptied: the offset in it where that began.
+    pub fn remains_from(&self) -> Option<u64> {
+        self.remains_from
+    }
+
+    /// True when it holds a file open.
+    pub fn is_file(&self) -> bool {
+        self.inode != 0 && self.remains_from.is_none()
+    }
+
+    /// True when its file had no bytes at the last look.
+    pub fn is_blank(&self) -> bool {
+        self.file_bytes.load(Ordering::Acquire) == 0 && self.its_file().is_some()
+    }
+
     fn new(number: u64, device: u64, inode: u64, bytes: Bytes) -> Self {
         Self {
             uid: NEXT_UID.fetch_add(1, Ordering::Relaxed),
@@ -220,6 +276,7 @@ impl Segment {
             boundaries: Mutex::default(),
             unbroken: Mutex::default(),
             breaks: Mutex::default(),
+            remains_from: None,
             prints: Mutex::default(),
             #[cfg(test)]
             bytes_read: AtomicU64::new(0),
@@ -331,6 +388,11 @@ impl Segment {
         known > 0 && copy.metadata().is_ok_and(|it| it.size() >= known) && prints.hold(copy, known).unwrap_or(false)
     }
 
+    /// True when a file begins as this one did.
+    pub fn begins_in(&self, file: &File) -> bool {
+        bytes_at(file, 0, FINGERPRINT_BYTES as u64).is_ok_and(|it| self.begins_as(&it))
+    }
+
     /// True when its file has all bytes of another one at its beginning: a copy, made before this one is emptied.
     pub fn is_being_copied_to(&self, copy: &File) -> bool {
         let (Some(file), Ok(copied)) = (self.its_file(), copy.metadata()) else { return false };
@@ -354,8 +416,9 @@ impl Segment {
             return Ok(if self.transcode()? { Change::Grew } else { Change::Same });
         }
         let mut prints = lock(&self.prints);
-        // Emptied and written past the old size between two looks: only the bytes themselves tell.
-        if size < known || !prints.hold(file, known)? {
+        // Emptied and written past the old size between two looks: only the bytes themselves tell. What was empty and is
+        // empty again was written meanwhile, and emptied.
+        if size < known || !prints.hold(file, known)? || (known == 0 && size == 0 && !is_same) {
             return Ok(Change::Truncated { unread_bytes: self.unread_bytes() });
         }
         let fresh = Prints::of(file, size)?;
@@ -389,15 +452,20 @@ impl Segment {
     pub fn is_intact(&self) -> bool {
         let Bytes::File { file, .. } = &self.bytes else { return true };
         // What is known changes under this lock.
-        let prints = lock(&self.prints);
+        let mut prints = lock(&self.prints);
         let known = self.file_bytes.load(Ordering::Acquire);
+        let now = crate::clock::now();
         let Ok(metadata) = file.metadata() else { return true };
-        let modified = modified_ms(&metadata);
         if metadata.size() < known {
             return false;
         }
-        let is_untouched = modified == self.modified_ms.load(Ordering::Acquire) && !is_fresh(modified);
-        is_untouched || prints.hold(file, known).unwrap_or(true)
+        let touched = Touched::of(&metadata);
+        if prints.settled == Some(touched) {
+            return true;
+        }
+        let holds = prints.hold(file, known).unwrap_or(true);
+        prints.settled = (holds && touched.is_settled(now)).then_some(touched);
+        holds
     }
 
     /// Says that what was read behind an offset was not met before it went.
@@ -596,14 +664,20 @@ impl Prints {
         let beginning = bytes_at(file, 0, size.min(FINGERPRINT_BYTES as u64))?;
         let length = size.min(END_PRINT_BYTES as u64);
         let end = bytes_at(file, size - length, length)?;
-        Ok(Self { beginning, end })
+        Ok(Self { beginning, end, settled: None })
     }
 
     /// True when a file still has these bytes, of which `known` were known.
     fn hold(&self, file: &File, known: u64) -> io::Result<bool> {
-        Ok(bytes_at(file, 0, self.beginning.len() as u64)? == self.beginning
-            && bytes_at(file, known - self.end.len() as u64, self.end.len() as u64)? == self.end)
+        Ok(stands_at(file, 0, &self.beginning)? && stands_at(file, known - self.end.len() as u64, &self.end)?)
     }
+}
+
+/// True when a file has these bytes, at most [`FINGERPRINT_BYTES`], at an offset.
+fn stands_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+    let mut buffer = [0; FINGERPRINT_BYTES];
+    let buffer = &mut buffer[..bytes.len()];
+    Ok(read_full(file, buffer, offset)? == bytes.len() && buffer == bytes)
 }
 
 impl Transcoded {

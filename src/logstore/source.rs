@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::log::GapKind;
+use crate::logstore::block::reader::BlockReader;
 use crate::logstore::format::Reading;
 use crate::logstore::segment::{Segment, lock};
 use crate::logstore::store::reader::StoreReader;
@@ -23,6 +24,8 @@ const TAKEN_PAUSE: Duration = Duration::from_millis(5);
 const NOBODY: u64 = u64::MAX;
 /// Old segments kept readable. Each holds an open file; four rotations back is an hour of a mad log.
 pub const MAX_OLD_SEGMENTS: usize = 4;
+/// Remains of emptied files kept readable: each takes up to 128 KiB of memory, packed a fraction of that.
+const MAX_REMAINS: usize = 4;
 /// A rotated file that was deleted is let go above this size, because it still takes up the disk.
 const MAX_DELETED_BYTES: u64 = 256 << 20;
 /// Segments that went and are remembered by their identity.
@@ -58,6 +61,8 @@ pub struct Source {
     /// Counts structural changes (segments, gaps), not growth.
     epoch: AtomicU64,
     state: Mutex<State>,
+    /// Knows what was read of it last.
+    reader: OnceLock<Arc<BlockReader>>,
     /// Reads the store that it is instead of bytes.
     store: Option<Arc<StoreReader>>,
 }
@@ -178,6 +183,7 @@ impl Source {
             waits: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             state: Mutex::new(state),
+            reader: OnceLock::new(),
             store: None,
         }
     }
@@ -201,6 +207,11 @@ impl Source {
     ) -> Self {
         let reader = Arc::new(StoreReader::new(store, zone, reading));
         Self { store: Some(reader), ..Self::new(id, name, origin) }
+    }
+
+    /// Says who reads it: what that one has read last stays, when the bytes of a file go.
+    pub fn is_read_by(&self, reader: &Arc<BlockReader>) {
+        let _ = self.reader.set(reader.clone());
     }
 
     /// Says that its store has something new.
@@ -358,12 +369,12 @@ impl Source {
         let segment = state.push(segment, gap);
         let max_segments = self.max_segments.load(Ordering::Acquire);
         // Those in memory hold no file open; most say only what is missing there.
-        let files = state.parts.iter().filter(|it| it.segment.inode != 0).count();
+        let files = state.parts.iter().filter(|it| it.segment.is_file()).count();
         let (mut surplus, newest) = (files.saturating_sub(max_segments), segment.uid);
         let gone = state.parts.extract_if(.., |part| {
             let it = &part.segment;
             let is_surplus = surplus > 0;
-            surplus = surplus.saturating_sub(usize::from(it.inode != 0));
+            surplus = surplus.saturating_sub(usize::from(it.is_file()));
             is_surplus || (it.uid != newest && it.size_bytes() > MAX_DELETED_BYTES && it.is_deleted())
         });
         let gone: Vec<Part> = gone.collect();
@@ -385,36 +396,41 @@ impl Source {
         segment
     }
 
-    /// Replaces the newest segment, whose bytes are gone. What was missing before it stays said.
+    /// Replaces the newest segment, whose bytes are gone. What was missing before it stays said, and what was looked at
+    /// last stays. Returns the gap as it is told: with the number of bytes that can not be shown any more.
     pub fn replace_newest(
         &self,
         make: impl FnOnce(u64) -> io::Result<Segment>,
-        gap: GapMark,
-    ) -> io::Result<Arc<Segment>> {
+        mut gap: GapMark,
+    ) -> io::Result<GapKind> {
         let number = self.next_number();
         let segment = make(number + 1)?;
+        let old = self.newest();
+        let remains = old.as_ref().and_then(|old| {
+            let (from, bytes) = self.reader.get()?.remains(old)?;
+            Some(Segment::remains_of(old, from, &bytes))
+        });
+        if let (GapKind::Truncated { unread_bytes, gone_bytes, .. }, Some(old)) = (&mut gap.kind, old) {
+            let kept_bytes = remains.as_ref().map_or(0, Segment::size_bytes);
+            *gone_bytes = old.size_bytes().saturating_sub(*unread_bytes + kept_bytes);
+        }
         {
             let mut state = lock(&self.state);
             let earlier = state.parts.pop().and_then(|it| it.gap);
-            match (earlier, &gap.kind) {
-                (
-                    Some(GapMark { kind: GapKind::Truncated { unread_bytes: before, times, .. }, .. }),
-                    GapKind::Truncated { unread_bytes, looked_at, times: again },
-                ) => {
-                    // Emptied again and again, it says so once, how often, and how much that cost.
-                    let unread_bytes = before + unread_bytes;
-                    let times = times + again;
-                    let kind = GapKind::Truncated { unread_bytes, looked_at: *looked_at, times };
-                    drop(state);
-                    return Ok(self.push(segment, Some(GapMark { kind, ..gap })));
+            match (remains, earlier) {
+                (Some(remains), earlier) => drop(state.push(remains, earlier)),
+                (None, Some(earlier)) => {
+                    if !add_up(&mut gap.kind, &earlier.kind) {
+                        state.push(Segment::memory(number), Some(earlier));
+                    }
                 }
-                (Some(earlier), _) => {
-                    state.push(Segment::memory(number), Some(earlier));
-                }
-                (None, _) => {}
+                (None, None) => {}
             }
         }
-        Ok(self.push(segment, Some(gap)))
+        let kind = gap.kind.clone();
+        self.push(segment, Some(gap));
+        lock(&self.state).let_go_of_remains();
+        Ok(kind)
     }
 
     /// Puts a segment in the newest one's place that has the same bytes, or reads them in another way.
@@ -542,7 +558,43 @@ impl Source {
     }
 }
 
+/// Emptied again and again, a file says so once: how often, and how much that cost. False for other gaps.
+fn add_up(kind: &mut GapKind, earlier: &GapKind) -> bool {
+    use GapKind::Truncated;
+    let (
+        Truncated { unread_bytes, gone_bytes, times, .. },
+        Truncated { unread_bytes: unread_before, gone_bytes: gone_before, times: times_before, .. },
+    ) = (kind, earlier)
+    else {
+        return false;
+    };
+    *unread_bytes += unread_before;
+    *gone_bytes += gone_before;
+    *times += times_before;
+    true
+}
+
 impl State {
+    /// Lets the oldest remains of emptied files go when there are too many, and says so where they stood.
+    fn let_go_of_remains(&mut self) {
+        let are_remains = |it: &Part| it.segment.remains_from().is_some();
+        while self.parts.iter().filter(|it| are_remains(it)).count() > MAX_REMAINS {
+            let Some(at) = self.parts.iter().position(are_remains) else { return };
+            let Part { segment, gap, .. } = self.parts.remove(at);
+            let mut is_told = false;
+            if let Some(next) = self.parts.get_mut(at).and_then(|it| it.gap.as_mut()) {
+                if let GapKind::Truncated { gone_bytes, .. } = &mut next.kind {
+                    *gone_bytes += segment.size_bytes();
+                }
+                is_told = gap.as_ref().is_none_or(|it| add_up(&mut next.kind, &it.kind));
+            }
+            if !is_told && gap.is_some() {
+                let segment = Arc::new(Segment::memory(segment.number));
+                self.parts.insert(at, Part { segment, gap, size_bytes: 0 });
+            }
+        }
+    }
+
     fn push(&mut self, mut segment: Segment, gap: Option<GapMark>) -> Arc<Segment> {
         segment.reading = self.reading.clone();
         let segment = Arc::new(segment);

@@ -6,7 +6,7 @@
 //! between two looks is found among the rotated files, where there are any: those that were not there when the
 //! path was last opened came and went since, whatever their dates say.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -37,8 +37,8 @@ pub struct FileTail {
     pub path: PathBuf,
     /// Where text goes that can not be read in its file.
     directory: PathBuf,
-    /// The rotated files there were when somebody last looked among them.
-    rotated: HashSet<Identity>,
+    /// The rotated files there were when somebody last looked among them, and their sizes.
+    rotated: HashMap<Identity, u64>,
     state: Option<SourceState>,
     /// When the last look began.
     looked_at: Option<Timestamp>,
@@ -85,8 +85,8 @@ struct Between {
     missed: Vec<File>,
     /// Names of such files that are packed by now.
     packed: Vec<String>,
-    /// All rotated files there are now.
-    rotated: HashSet<Identity>,
+    /// All rotated files there are now, and their sizes.
+    rotated: HashMap<Identity, u64>,
 }
 
 impl FileTail {
@@ -96,7 +96,7 @@ impl FileTail {
             source,
             path: path.to_path_buf(),
             directory: std::env::temp_dir(),
-            rotated: HashSet::new(),
+            rotated: HashMap::new(),
             state: None,
             looked_at: None,
             reported_bytes: None,
@@ -132,7 +132,9 @@ impl FileTail {
                     look.changed = true;
                 }
                 Ok(Change::Truncated { unread_bytes }) => {
-                    let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at, times: 1 };
+                    let gone_bytes = segment.size_bytes().saturating_sub(unread_bytes);
+                    let looked_at = self.looked_at;
+                    let kind = GapKind::Truncated { unread_bytes, gone_bytes, looked_at, times: 1 };
                     let gap = GapMark { kind, at: now };
                     look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind: gap.kind.clone() });
                     self.source.give_up(segment.uid, gap);
@@ -162,15 +164,19 @@ impl FileTail {
 
     fn look_at_open_file(&mut self, now: Timestamp, look: &mut Look) {
         let Some(newest) = self.source.newest() else { return };
+        let (was_blank, since) = (newest.is_blank(), newest.modified());
         match newest.refresh() {
             Ok(Change::Same) => {}
             Ok(Change::Grew) => {
                 self.source.arrived(now);
                 look.changed = true;
+                if was_blank && let Err(error) = self.insert_missed(&newest, since, now, look) {
+                    self.fail(&error, now, look);
+                }
             }
             Ok(Change::Truncated { unread_bytes }) => {
                 look.changed = true;
-                if let Err(error) = self.begin_again(&newest, unread_bytes, now, look) {
+                if let Err(error) = self.begin_again(&newest, (unread_bytes, since), now, look) {
                     self.fail(&error, now, look);
                 }
             }
@@ -185,24 +191,73 @@ impl FileTail {
         }
     }
 
-    /// Goes on with a file whose known bytes are gone: in a copy of it, or with a gap that says what is missing.
-    fn begin_again(&mut self, old: &Segment, unread_bytes: u64, now: Timestamp, look: &mut Look) -> io::Result<()> {
-        let directory = self.directory.clone();
-        let mut between = self.between(|file| old.is_copied_in(file));
+    /// Goes on with a file whose known bytes are gone: in a copy of it, or with a gap that says what is missing, and
+    /// with what was copied of it since.
+    fn begin_again(
+        &mut self,
+        old: &Segment,
+        (unread_bytes, since): (u64, Timestamp),
+        now: Timestamp,
+        look: &mut Look,
+    ) -> io::Result<()> {
+        let mut between = self.between(since, |file| old.is_copied_in(file));
+        // What stands in the file now may have been copied as well already.
+        between.missed.pop_if(|it| old.is_being_copied_to(it));
+        self.rotated = between.rotated;
         if let Some(copy) = between.copy {
-            // What stands in the file now may have been copied as well already.
-            between.missed.pop_if(|it| old.is_being_copied_to(it));
-            self.source.swap_newest(Segment::file_in(copy, old.number, &directory)?.in_place_of(old));
+            let copy = Segment::file_in(copy, old.number, &self.directory)?.in_place_of(old);
+            self.source.swap_newest(copy);
             self.push_missed(between.missed, now, look)?;
-            self.rotated = between.rotated;
-            let segment = old.restart(self.source.next_number(), &directory)?;
+            let segment = old.restart(self.source.next_number(), &self.directory)?;
             self.push(segment, GapKind::Rotated, now, look);
             return Ok(());
         }
-        let kind = GapKind::Truncated { unread_bytes, looked_at: self.looked_at, times: 1 };
-        let make = |number| old.restart(number, &directory);
-        self.source.replace_newest(make, GapMark { kind: kind.clone(), at: now })?;
+        // A copy that lacks the last bytes: those before are known.
+        between.missed.retain(|it| !old.begins_in(it));
+        let kind = GapKind::Truncated { unread_bytes, gone_bytes: 0, looked_at: self.looked_at, times: 1 };
+        self.replace(old, kind, between.missed, now, look)
+    }
+
+    /// Puts in what was written to a file that was empty at the last look, copied and emptied again since.
+    fn insert_missed(&mut self, blank: &Segment, since: Timestamp, now: Timestamp, look: &mut Look) -> io::Result<()> {
+        let mut between = self.between(since, |_| false);
+        between.missed.pop_if(|it| blank.is_being_copied_to(it));
+        self.rotated = between.rotated;
+        let kind = match (between.missed.is_empty(), between.packed.is_empty()) {
+            (true, true) => return Ok(()),
+            (false, _) => GapKind::Rotated,
+            (true, false) => {
+                let names = between.packed.join("`, `");
+                GapKind::Failed(format!("written and emptied between two looks; `{names}` was not read"))
+            }
+        };
+        self.replace(blank, kind, between.missed, now, look)
+    }
+
+    /// Goes on with the same file behind a gap of this kind and files that were missed.
+    fn replace(
+        &mut self,
+        old: &Segment,
+        kind: GapKind,
+        missed: Vec<File>,
+        now: Timestamp,
+        look: &mut Look,
+    ) -> io::Result<()> {
+        let directory = self.directory.clone();
+        let mut missed = missed.into_iter();
+        let first = missed.next();
+        let is_alone = first.is_none();
+        let make = |number| match first {
+            Some(file) => Segment::file_in(file, number, &directory),
+            None => old.restart(number, &directory),
+        };
+        let kind = self.source.replace_newest(make, GapMark { kind, at: now })?;
         look.facts.push(LogFact::Gap { source: self.source.id.clone(), kind });
+        self.push_missed(missed.collect(), now, look)?;
+        if !is_alone {
+            let segment = old.restart(self.source.next_number(), &self.directory)?;
+            self.push(segment, GapKind::Rotated, now, look);
+        }
         Ok(())
     }
 
@@ -214,7 +269,8 @@ impl FileTail {
                     && let Some(newest) = self.source.newest()
                 {
                     // It may have been rotated more than once before it went.
-                    let Between { missed, rotated, .. } = self.between(|file| is_file_of(&newest, file));
+                    let since = newest.modified();
+                    let Between { missed, rotated, .. } = self.between(since, |file| is_file_of(&newest, file));
                     self.rotated = rotated;
                     if let Err(error) = self.push_missed(missed, now, look) {
                         return self.fail(&error, now, look);
@@ -240,7 +296,7 @@ impl FileTail {
     fn open(&mut self, old: Option<&Segment>, now: Timestamp, look: &mut Look) -> io::Result<()> {
         if old.is_none() {
             // Before the path is opened: what is rotated from then on is not among them.
-            self.rotated = history::files_of(&self.path).0.iter().filter_map(|it| identity_of(it)).collect();
+            self.rotated = identities_of(&history::files_of(&self.path).0);
         }
         let file = open_regular(&self.path)?;
         let Some(old) = old else {
@@ -248,7 +304,7 @@ impl FileTail {
             self.take_first(segment, look);
             return Ok(());
         };
-        let between = self.between(|file| is_file_of(old, file));
+        let between = self.between(old.modified(), |file| is_file_of(old, file));
         self.push_missed(between.missed, now, look)?;
         self.rotated = between.rotated;
         let segment = Segment::file_in(file, self.source.next_number(), &self.directory)?;
@@ -298,14 +354,13 @@ impl FileTail {
         look.moved = true;
     }
 
-    /// Looks among the rotated files for the one that was known, and for those that are newer than it.
-    fn between(&self, is_known: impl Fn(&File) -> bool) -> Between {
+    /// Looks among the rotated files for the one that was known, and for those that are newer than it: written `since`.
+    fn between(&self, since: Timestamp, is_known: impl Fn(&File) -> bool) -> Between {
         let mut between = Between::default();
-        let modified = self.source.newest().map(|it| it.modified()).unwrap_or_default();
         let mut is_found = false;
         let mut newer = Vec::new();
         let files = history::files_of(&self.path).0;
-        between.rotated = files.iter().filter_map(|it| identity_of(it)).collect();
+        between.rotated = identities_of(&files);
         for path in files.into_iter().take(MAX_BETWEEN) {
             let Ok(file) = open_regular(&path) else { continue };
             if is_known(&file) {
@@ -318,9 +373,12 @@ impl FileTail {
         for (path, file) in newer.into_iter().rev() {
             let Ok(metadata) = file.metadata() else { continue };
             // Without the known one to count from, a file that was left alone since is older: one that was packed or
-            // brought here is not a rotation.
-            let is_newer =
-                !self.rotated.contains(&Identity::of(&metadata)) && (is_found || modified_of(&metadata) >= modified);
+            // brought here is not a rotation. One that was there and is shorter was written anew, as `cp` does.
+            let size_before = self.rotated.get(&Identity::of(&metadata)).copied();
+            let is_newer = match is_found {
+                true => size_before.is_none(),
+                false => modified_of(&metadata) >= since && size_before.is_none_or(|it| metadata.size() < it),
+            };
             if !is_newer || self.source.holds(metadata.dev(), metadata.ino()) {
                 continue;
             }
@@ -381,8 +439,9 @@ fn is_file_of(segment: &Segment, file: &File) -> bool {
         .is_some_and(|it| segment.begins_as(&it))
 }
 
-fn identity_of(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().map(|it| Identity::of(&it))
+fn identities_of(paths: &[PathBuf]) -> HashMap<Identity, u64> {
+    let identity = |it: fs::Metadata| (Identity::of(&it), it.size());
+    paths.iter().filter_map(|it| fs::metadata(it).ok().map(identity)).collect()
 }
 
 fn packing_of(file: &File) -> Option<Packing> {

@@ -49,7 +49,11 @@ fn on_a_small_disk() {
         (found.as_str(), says.as_str(), code),
         (&text[text.trim_end().rfind('\n').expect("lines") + 1..], "", Some(0))
     );
-    let (found, says, code) = logs(home.path(), &["-", "-n1", "-q", "n0000000"]);
+    // With a query they are looked for as they come.
+    let (found, says, code) = logs(home.path(), &["-", "-n2", "-q", "/n000000[012]/"]);
+    let ends: Vec<usize> = text.match_indices('\n').take(3).map(|it| it.0 + 1).collect();
+    assert_eq!((found.as_str(), code), (&text[ends[0]..ends[2]], Some(0)), "{says}");
+    let (found, says, code) = logs(home.path(), &["-", "-n1", "-C1", "-q", "n0000000"]);
     assert_eq!((found.as_str(), code), ("", Some(4)), "{says}");
     assert!(says.contains("stdin outgrew its spool"), "{says}");
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::cli::logs::Args;
 use crate::cli::logs::export::Counted;
 use crate::cli::logs::histogram;
+use crate::cli::logs::newest::Newest;
 use crate::cli::logs::print::{Columns, Printer};
 use crate::cli::logs::stop::Stop;
 use crate::cli::output::Output;
@@ -86,6 +87,8 @@ pub struct Job<'a> {
     pub comes_once: bool,
     /// Nothing but standard input is read.
     pub only_stdin: bool,
+    /// The newest records are kept as they come, see [`newest`](crate::cli::logs::newest).
+    pub keeps_newest: bool,
     pub stop: &'a Stop,
 }
 
@@ -119,6 +122,11 @@ impl Job<'_> {
                     "~ there is no room to unpack everything before it is printed: not in one order of time ~"
                 );
             }
+        }
+        if self.keeps_newest
+            && let Some(lines) = args.lines
+        {
+            return self.write_newest(&mut stream, (lines, columns), stdout, stderr);
         }
         // A stream is counted as it comes: there may be more of it than can be kept.
         let counts_as_it_comes = args.count && !args.json && (self.comes_once || is_stuck);
@@ -172,6 +180,35 @@ impl Job<'_> {
             self.say_advice(&mut printer, |_| true);
         }
         Ok(self.written(printer.printed, &printer))
+    }
+
+    /// Prints the last records that pass of a stream: there may be more of it than can be kept.
+    fn write_newest(
+        &self,
+        stream: &mut Stream<'_>,
+        (lines, columns): (usize, Columns),
+        stdout: &mut dyn Write,
+        stderr: &mut dyn Write,
+    ) -> io::Result<Written> {
+        let mut newest = Newest::new(lines);
+        let begins = newest.begins();
+        let mut printer = Printer::new(self.args.form(), false, columns, (&mut newest, &mut *stderr));
+        printer.begins = Some(begins);
+        self.print(stream, &mut printer)?;
+        self.say_unsearched(&mut printer);
+        self.say_binary(&mut printer);
+        self.say_advice(&mut printer, |_| true);
+        let mut written = self.written(printer.printed, &printer);
+        drop(printer);
+        newest.write_to(stdout)?;
+        written.records = newest.count() as u64;
+        if newest.is_short {
+            written.is_incomplete = true;
+            let shown = format::plural(written.records, "record");
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(stderr, "~ only the last {shown}: more take too much memory ~");
+        }
+        Ok(written)
     }
 
     /// Says what a query that nothing passed was taken for.

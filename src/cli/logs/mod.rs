@@ -7,6 +7,7 @@ mod ask;
 mod export;
 mod histogram;
 mod job;
+mod newest;
 mod print;
 mod sources;
 mod stop;
@@ -235,7 +236,13 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         cancel: CancellationToken::new(),
     };
     let stop = Stop::default();
-    let service = match (args.takes_all(), args.follow) {
+    // Of a stream the records that pass may be anywhere: they are looked for as it comes.
+    let keeps_newest = args.lines.is_some_and(|it| (1..=newest::MAX_RECORDS).contains(&it))
+        && args.context == 0
+        && !args.follow
+        && only_stdin
+        && !query.is_empty();
+    let service = match (args.takes_all() || keeps_newest, args.follow) {
         (true, follow) => LogService::start_taken(&setup, specs, follow),
         (false, true) => LogService::start_opened(&setup, specs),
         (false, false) => LogService::start_opened_once(&setup, specs),
@@ -248,7 +255,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         Some(path) => Some(export::create(path, args.force, service.engine())?),
         None => None,
     };
-    let job = Job { args, service: &service, query: &query, is_stream, comes_once, only_stdin, stop: &stop };
+    let (service, query) = (&service, &query);
+    let job = Job { args, service, query, is_stream, comes_once, only_stdin, keeps_newest, stop: &stop };
     let result = job.write(matcher, file.as_mut(), out);
     if piped.is_some() && service.engine().sources().iter().all(|it| it.size_bytes() == 0) {
         // What runs in the background often gets an empty pipe that it does not know of.

@@ -1,8 +1,10 @@
 //! Prints what is met: as text, JSON or bytes, one record after the other.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -45,6 +47,8 @@ pub struct Printer<'a> {
     pub printed: u64,
     /// Records are counted and not printed.
     pub silent: bool,
+    /// Set before a record is written to `stdout`, when that one tells them apart.
+    pub begins: Option<Rc<Cell<bool>>>,
     /// Something was lost or cannot be read.
     pub is_incomplete: bool,
     /// Sources of which something could not be read.
@@ -71,6 +75,7 @@ impl<'a> Printer<'a> {
             stderr,
             printed: 0,
             silent: false,
+            begins: None,
             is_incomplete: false,
             failed: HashSet::new(),
             told: HashMap::new(),
@@ -91,6 +96,10 @@ impl<'a> Printer<'a> {
         }
         if met.unfinished {
             return self.unfinished(name, met);
+        }
+        if let Some(begins) = self.begins.clone().filter(|_| is_first && !met.bytes().is_empty()) {
+            self.stdout.flush()?;
+            begins.set(true);
         }
         if self.form == Form::Raw
             && let Some(extent) = met.extent()
@@ -126,7 +135,7 @@ impl<'a> Printer<'a> {
     /// True when [`Printer::run`] prints what [`Printer::row`] would.
     pub fn takes_runs(&self) -> bool {
         let is_text = self.form == Form::Text && self.columns.names.is_empty() && !self.many;
-        self.silent || self.form == Form::Raw || is_text
+        self.begins.is_none() && (self.silent || self.form == Form::Raw || is_text)
     }
 
     /// Prints records that need nothing done to them.

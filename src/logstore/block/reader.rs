@@ -22,6 +22,8 @@ const MIN_CACHED_BYTES: usize = 4 << 20;
 /// Bytes kept for each segment where there are many: the page of a place and those beside it, in 170 sources.
 const CACHED_BYTES_EACH: usize = 96 << 10;
 const MAX_CACHED_BYTES: usize = 16 << 20;
+/// Bytes of pages that stay of a file when it is emptied: some screens, so that what is looked at does not go.
+const MAX_REMAINS_BYTES: usize = 128 << 10;
 /// Times of pages kept for the search for a time, and of records for that of what comes next: some 3 MB each.
 const MAX_KNOWN_TIMES: usize = 50_000;
 /// Last lines of a file of which one is the newest: threads of a program overtake each other.
@@ -137,6 +139,25 @@ impl BlockReader {
         let next = self.first_record(segment, size, (block + 1) * BLOCK_BYTES)?;
         let key = Key { segment: segment.uid, boundary: block * BLOCK_BYTES, unit: BLOCK_BYTES };
         self.read(segment, size, key, next, buffer)
+    }
+
+    /// What was read last of a segment whose bytes are gone, whole records: where they began, and their bytes.
+    pub fn remains(&self, segment: &Segment) -> Option<(u64, Vec<u8>)> {
+        let cache = lock(&self.cache);
+        let is_its = |key: &Key| key.segment == segment.uid && key.unit == PAGE_BYTES;
+        let its = cache.kept.iter().filter(|(key, _)| is_its(key));
+        let mut pages: Vec<&Block> = its.map(|(_, (_, page))| page.as_ref()).collect();
+        pages.sort_unstable_by_key(|it| std::cmp::Reverse((it.next, it.base)));
+        let (mut next, mut bytes) = (pages.first()?.next, 0);
+        let fits = |it: &&Block| {
+            let is_next = it.next == next && it.next == it.base + it.bytes.len() as u64;
+            next = it.base;
+            bytes += it.bytes.len();
+            is_next && bytes <= MAX_REMAINS_BYTES
+        };
+        let last: Vec<&Block> = pages.into_iter().take_while(fits).collect();
+        let text: Vec<u8> = last.iter().rev().flat_map(|it| &it.bytes).copied().collect();
+        Some((last.last()?.base, text)).filter(|it| !it.1.is_empty())
     }
 
     fn read(&self, segment: &Segment, size: u64, key: Key, next: u64, buffer: Vec<u8>) -> io::Result<Block> {

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::domain::log::LINE_BYTES;
 use crate::logstore::place::last_record;
-use crate::logstore::source::Snapshot;
+use crate::logstore::source::{Part, Snapshot};
 use crate::logstore::stream::growing::placed;
 use crate::logstore::stream::{Met, Stream, Take};
 use crate::logstore::walk::{Found, Place};
@@ -25,7 +25,9 @@ impl Stream<'_> {
         for snapshot in snapshots {
             let id = &snapshot.source.id;
             // Its bytes are still there, or stand somewhere else by now.
-            if snapshot.parts.iter().any(|it| it.segment.number == self.kept.get(id).map_or(0, |it| it.segment)) {
+            let number = self.kept.get(id).map_or(0, |it| it.segment);
+            let has_it = |it: &Part| it.segment.number == number && it.segment.remains_from().is_none();
+            if snapshot.parts.iter().any(has_it) {
                 continue;
             }
             let Some(Kept { snapshot: then, records, .. }) = self.kept.remove(id) else { continue };

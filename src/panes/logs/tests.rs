@@ -464,7 +464,7 @@ fn gaps_and_sources_are_said_in_words() {
     desk.append("edge-lb", "ERROR 数据库连接失败: timeout after 30000 ms");
     desk.gap("api", GapKind::Rotated);
     desk.gap("edge-lb", GapKind::Dropped { lines: 1_312 });
-    desk.gap("api", GapKind::Truncated { unread_bytes: 5_000, looked_at: None, times: 1 });
+    desk.gap("api", GapKind::Truncated { unread_bytes: 5_000, gone_bytes: 0, looked_at: None, times: 1 });
     desk.append("api", "WARN upstream api marked down");
     desk.with(|pane, cx| pane.requery(cx));
     insta::assert_snapshot!(desk.screen(), @r#"

@@ -9,6 +9,7 @@ pub mod script;
 
 use std::time::Duration;
 
+use crate::domain::format;
 use crate::domain::log::{GapKind, SourceState};
 use crate::domain::sanitise;
 use crate::registry::Kind;
@@ -346,11 +347,19 @@ impl Session<'_> {
                 self.connection.is_up(feed, false);
                 self.is_open = true;
             }
-            ["truncated", size] => {
+            ["truncated", size, sure] => {
                 self.connection.is_up(feed, false);
                 self.is_open = true;
+                // Whether it was emptied before or behind them, nobody saw.
+                let unsure = place.offset.saturating_sub(number(sure));
+                if unsure > 0 {
+                    let bytes = format::bytes(unsure);
+                    let why = format!("emptied while it was sent, the last {bytes} may follow once more");
+                    feed.main().gap(GapKind::Failed(why));
+                }
                 feed.main().gap(GapKind::Truncated {
                     unread_bytes: number(size).saturating_sub(place.offset),
+                    gone_bytes: 0,
                     looked_at: None,
                     times: 1,
                 });

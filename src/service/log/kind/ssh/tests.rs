@@ -57,6 +57,11 @@ fn wait_for(rig: &Rig, number: u32) {
     rig.wait_until(|rig| rig.lines("log").last().is_some_and(|it| *it == format!("line {number}")));
 }
 
+/// The gaps, without the word that bytes may follow twice: whether it is due depends on who is faster.
+fn told(rig: &Rig) -> Vec<String> {
+    rig.gaps("log").into_iter().filter(|it| !it.contains("may follow once more")).collect()
+}
+
 fn check_lines(rig: &Rig, count: u32) {
     assert_eq!(rig.lines("log"), (0..count).map(|it| format!("line {it}")).collect::<Vec<_>>());
 }
@@ -81,7 +86,7 @@ fn a_file_is_followed_through_rotation_and_truncation_line_by_line() {
     write(&mut file, 130..132);
     wait_for(&rig, 131);
     check_lines(&rig, 132);
-    assert_eq!(rig.gaps("log"), ["Rotated", "Truncated { unread_bytes: 0, looked_at: None, times: 1 }"]);
+    assert_eq!(told(&rig), ["Rotated", "Truncated { unread_bytes: 0, gone_bytes: 0, looked_at: None, times: 1 }"]);
 }
 
 #[test]
@@ -152,8 +157,8 @@ fn a_file_that_was_emptied_and_has_grown_past_its_old_end_is_read_from_its_begin
     file.set_len(0).unwrap();
     write(&mut file, 50..150);
     wait_for_all(50..150);
-    let truncated = "Truncated { unread_bytes: 0, looked_at: None, times: 1 }";
-    assert_eq!(rig.gaps("log"), [truncated]);
+    let truncated = "Truncated { unread_bytes: 0, gone_bytes: 0, looked_at: None, times: 1 }";
+    assert_eq!(told(&rig), [truncated]);
     // And again while nobody is connected.
     fs::write(rig.path("hold"), "").unwrap();
     cut(&rig);
@@ -161,7 +166,7 @@ fn a_file_that_was_emptied_and_has_grown_past_its_old_end_is_read_from_its_begin
     write(&mut file, 150..350);
     fs::remove_file(rig.path("hold")).unwrap();
     wait_for_all(150..350);
-    assert_eq!(rig.gaps("log"), [truncated, "Reconnected { resumed: false }", truncated]);
+    assert_eq!(told(&rig), [truncated, "Reconnected { resumed: false }", truncated]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub fn find<'a>(record: &'a [u8], stamp_end: usize, reading: &Reading, name: &st
         Body::Json(start) => {
             let object = &record[start..];
             if otlp::is_export(object) {
-                return otlp::entries(object).iter().find_map(|it| field_of_entry(it, name));
+                return in_batch(object, name);
             }
             let message = || if is_message(name) { message_of_json(object) } else { None };
             if let Some(found) = message().or_else(|| json::field(object, name).map(json::Value::text)) {
@@ -90,6 +90,23 @@ pub fn all(record: &[u8], stamp_end: usize, reading: &Reading, visit: &mut dyn F
             text::fields(record, stamp_end, reading.format.as_ref(), &mut put);
         }
     }
+}
+
+/// Different values of a field that are said of one line: more have no room in a column.
+const MAX_VALUES: usize = 20;
+
+/// The different values of a field in a line with many records, with commas; of the message the first.
+fn in_batch<'a>(object: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
+    let mut found: Vec<Cow<'a, [u8]>> = Vec::new();
+    for value in otlp::entries(object).iter().filter_map(|it| field_of_entry(it, name)) {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+        if is_message(name) || found.len() == MAX_VALUES {
+            break;
+        }
+    }
+    if found.len() < 2 { found.pop() } else { Some(Cow::Owned(found.join(&b", "[..]))) }
 }
 
 fn field_of_entry<'a>(entry: &otlp::Entry<'a>, name: &str) -> Option<Cow<'a, [u8]>> {

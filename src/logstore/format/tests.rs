@@ -698,7 +698,8 @@ fn a_batch_of_open_telemetry_has_the_time_of_its_first_record_and_the_worst_leve
     // A resource of a cluster has thousands of bytes of attributes, in front of all records.
     for attributes in [1, 80] {
         let line = exported(attributes, &[(7, 9), (8, 17), (9, 9)]);
-        let fields = [("message", "order 7 taken"), ("order.id", "7"), ("id", "7"), ("scope.name", "orders")];
+        let fields =
+            [("message", "order 7 taken"), ("order.id", "7, 8, 9"), ("id", "7, 8, 9"), ("scope.name", "orders")];
         check(&Reading::default(), &[case(&line, "2026-08-19T06:30:09Z", Level::Error, &fields)]);
     }
 }

@@ -158,7 +158,7 @@ pub enum GapKind {
         /// Bytes that are known to have been there and were never read.
         unread_bytes: u64,
         /// Bytes that were read and can not be shown any more; what was looked at last is kept.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_none_gone")]
         gone_bytes: u64,
         /// When somebody last looked. What was written between then and the truncation is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,6 +205,11 @@ pub enum GapKind {
 
 fn once() -> u32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none_gone(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]

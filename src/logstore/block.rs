@@ -20,7 +20,6 @@ use crate::domain::log::Level;
 use crate::domain::query::field::FieldTest;
 use crate::domain::query::matcher::{Matcher, Pattern, Subject};
 use crate::domain::sanitise::{ESCAPE, length_without_escapes, without_escapes};
-use crate::logstore::block::mesh::{Seen, Text};
 use crate::logstore::block::sieve::Sieve;
 use crate::logstore::format::text::is_end_of;
 use crate::logstore::format::{Reading, fields, otlp};
@@ -311,8 +310,7 @@ impl Block {
         let mut finder = self.finder(matcher)?;
         // Text may stand on both sides of a colour: then the records tell, as they are read without it. Where records
         // begin that the lines do not tell of, they tell as well.
-        let has_escapes = || !finder.meets_escapes() && memchr::memchr(ESCAPE, &self.bytes).is_some();
-        if !self.breaks.is_empty() || has_escapes() {
+        if !self.breaks.is_empty() || memchr::memchr(ESCAPE, &self.bytes).is_some() {
             return None;
         }
         let is_lone = matcher.only_lead().is_some();
@@ -323,11 +321,7 @@ impl Block {
         // Where matches are dense the next one mostly stands in the line that ended the record of the last.
         let (mut at, mut last, mut stamped) = (0, None, None);
         while at < self.bytes.len() {
-            let hit = match finder.find_at(&self.bytes, at) {
-                Seen::Text(hit) => hit,
-                Seen::Nothing => break,
-                Seen::Escape => return None,
-            };
+            let Some(hit) = finder.find_at(&self.bytes, at) else { break };
             let start = memchr::memrchr(b'\n', &self.bytes[at..hit.start]).map_or(at, |it| at + it + 1);
             let end = memchr::memchr(b'\n', &self.bytes[hit.start..]).map_or(self.bytes.len(), |it| hit.start + it);
             if hit.end > end || (end - start) as u64 > LINE_BYTES {
@@ -341,18 +335,13 @@ impl Block {
                     hits.note(offset(first));
                 }
                 at = end + 1;
-            } else {
-                let span = self.record_from(first, lines, end, times, &mut reader)?;
-                at = span.end as usize;
-                stamped = Some(at);
-                if is_lone || matcher.passes(&RecordView::new(self, &span, arrival)) {
-                    hits.take(span, detail);
-                }
+                continue;
             }
-            // What is passed over is not looked at by who finds the next hit.
-            let passed = &self.bytes[hit.start..at.min(self.bytes.len())];
-            if finder.meets_escapes() && memchr::memchr(ESCAPE, passed).is_some() {
-                return None;
+            let span = self.record_from(first, lines, end, times, &mut reader)?;
+            at = span.end as usize;
+            stamped = Some(at);
+            if is_lone || matcher.passes(&RecordView::new(self, &span, arrival)) {
+                hits.take(span, detail);
             }
         }
         Some(hits)
@@ -454,10 +443,7 @@ impl Block {
         let is_usual = self.asides.is_empty() && self.reading.format.is_none();
         match matcher.sieve().filter(|_| is_usual) {
             Some((test, name)) => Some(Finder::Sieve(Box::new(Sieve::new(test, name, self.stamp_reader())))),
-            None => {
-                let lead = self.lead(matcher)?;
-                Some(lead.folded().and_then(Text::new).map_or(Finder::Lead(lead), Finder::Text))
-            }
+            None => self.lead(matcher).map(Finder::Lead),
         }
     }
 
@@ -506,23 +492,15 @@ impl Block {
 /// Finds what may pass.
 enum Finder<'m> {
     Lead(&'m Pattern),
-    Text(Text<'m>),
     Sieve(Box<Sieve<'m>>),
 }
 
 impl Finder<'_> {
-    fn find_at(&mut self, bytes: &[u8], at: usize) -> Seen {
-        let found = match self {
+    fn find_at(&mut self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
+        match self {
             Self::Lead(pattern) => pattern.find_at(bytes, at),
-            Self::Text(text) => return text.next(bytes, at),
             Self::Sieve(sieve) => sieve.find_at(bytes, at),
-        };
-        found.map_or(Seen::Nothing, Seen::Text)
-    }
-
-    /// True when it tells of escape sequences on the way.
-    fn meets_escapes(&self) -> bool {
-        matches!(self, Self::Text(_))
+        }
     }
 }
 

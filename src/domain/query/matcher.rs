@@ -34,8 +34,6 @@ pub enum Pattern {
         ignore_case: bool,
         /// It is nothing but this text, which is found sooner.
         plain: Option<Box<memmem::Finder<'static>>>,
-        /// It is nothing but this text in small ASCII letters, whose case does not matter.
-        folded: Option<Box<str>>,
     },
 }
 
@@ -49,10 +47,7 @@ impl Pattern {
         // ASCII folding keeps the literal prefilters; `K` is not meant to find the Kelvin sign in a log.
         builder.case_insensitive(true).unicode(!text.is_ascii());
         match builder.build() {
-            Ok(regex) => {
-                let folded = text.is_ascii().then(|| text.into());
-                Self::Regex { regex, whole_blocks: true, ignore_case: true, plain: None, folded }
-            }
+            Ok(regex) => Self::Regex { regex, whole_blocks: true, ignore_case: true, plain: None },
             Err(_) => Self::Literal(Box::new(memmem::Finder::new(text.as_bytes()).into_owned())),
         }
     }
@@ -70,7 +65,7 @@ impl Pattern {
             Ok(regex) => {
                 let is_plain = !ignore_case && regex::escape(pattern) == pattern;
                 let plain = is_plain.then(|| Box::new(memmem::Finder::new(pattern.as_bytes()).into_owned()));
-                Ok(Self::Regex { regex, whole_blocks: may_lead(pattern), ignore_case, plain, folded: None })
+                Ok(Self::Regex { regex, whole_blocks: may_lead(pattern), ignore_case, plain })
             }
             Err(error) => Err(in_one_line(&error)),
         }
@@ -86,14 +81,6 @@ impl Pattern {
             Self::Regex { regex, .. } => {
                 (start <= bytes.len()).then(|| regex.find_at(bytes, start))?.map(|it| it.range())
             }
-        }
-    }
-
-    /// The text, when it is nothing but one in small ASCII letters whose case does not matter.
-    pub fn folded(&self) -> Option<&str> {
-        match self {
-            Self::Regex { folded, .. } => folded.as_deref(),
-            Self::Literal(_) => None,
         }
     }
 

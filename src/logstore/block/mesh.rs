@@ -1,14 +1,12 @@
-//! Finds where something may pass, looking at sixty-four places at a time.
+//! Finds where the value of a field may pass, looking at sixty-four places at a time.
 //!
-//! Text whose case does not matter is told by four of its letters; what has them is compared. Most values of fields
-//! do not pass, and most are short numbers: `status=200`, `"status":200,`, `" 200 ` behind the request of an access
-//! line. Where nothing but such numbers stands nothing passes, and a few comparisons of bytes tell. They are written
-//! so that the compiler makes each of them for sixteen places at once.
+//! Most values of a log do not pass, and most are short numbers: `status=200`, `"status":200,`, `" 200 ` behind the
+//! request of an access line. Where nothing but such numbers stands nothing passes, and a few comparisons of bytes
+//! tell. They are written so that the compiler makes each of them for sixteen places at once.
 
 use std::ops::Range;
 
 use crate::domain::query::field::FieldTest;
-use crate::domain::sanitise::ESCAPE;
 
 /// Places that are looked at together.
 pub(super) const WIDTH: usize = 64;
@@ -19,24 +17,6 @@ const MAX_NAME_BYTES: usize = REACH - 8;
 
 /// The places that are looked at, with what stands behind them.
 type Window = [u8; WIDTH + REACH];
-
-/// Text in small ASCII letters, whose case does not matter.
-pub(super) struct Text<'t> {
-    text: &'t [u8],
-    /// Some of its letters, and where they stand in it.
-    letters: [(usize, Letter); 4],
-}
-
-/// What is met on the way to the next place of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Neither the text nor an escape sequence up to the end.
-    Nothing,
-    /// The text, and no escape sequence before it.
-    Text(Range<usize>),
-    /// An escape sequence, which may hide the text.
-    Escape,
-}
 
 /// What does not pass at a glance.
 pub(super) struct Mesh {
@@ -53,49 +33,6 @@ struct Letter {
     /// The bit that is another in capitals.
     fold: u8,
     byte: u8,
-}
-
-impl<'t> Text<'t> {
-    /// `None` for what is too short or too long to be told so.
-    pub(super) fn new(text: &'t str) -> Option<Self> {
-        let text = text.as_bytes();
-        let is_plain = text.iter().all(|it| matches!(it, b' '..=b'~'));
-        if !is_plain || !(4..=MAX_NAME_BYTES).contains(&text.len()) {
-            return None;
-        }
-        let last = text.len() - 1;
-        let letters = [0, last / 3, last * 2 / 3, last].map(|it| (it, Letter::of(text[it])));
-        Some(Self { text, letters })
-    }
-
-    /// What comes first at or behind `at`.
-    pub(super) fn next(&self, bytes: &[u8], mut at: usize) -> Seen {
-        while let Some(near) = scan(bytes, at, |window| self.has_some(window).unwrap_or(true)) {
-            let until = bytes.len().min(near + WIDTH);
-            if memchr::memchr(ESCAPE, &bytes[near..until]).is_some() {
-                return Seen::Escape;
-            }
-            if let Some(place) = first_of(self.text, bytes, near..until) {
-                return Seen::Text(place);
-            }
-            at = until;
-        }
-        Seen::Nothing
-    }
-
-    /// True when the text may begin in the first `WIDTH` bytes, or an escape sequence does.
-    #[inline(always)]
-    fn has_some(&self, window: &Window) -> Option<bool> {
-        let column = |by: usize| window.get(by..)?.first_chunk::<WIDTH>();
-        let [(_, a), (second, b), (third, c), (last, d)] = self.letters;
-        let (zero, one, two, three) = (column(0)?, column(second)?, column(third)?, column(last)?);
-        let mut found = 0;
-        for place in 0..WIDTH {
-            let is_text = a.is(zero[place]) & b.is(one[place]) & c.is(two[place]) & d.is(three[place]);
-            found |= is_text | is(zero[place], ESCAPE);
-        }
-        Some(found & 1 != 0)
-    }
 }
 
 impl Mesh {
@@ -242,71 +179,10 @@ fn scan(bytes: &[u8], mut at: usize, has: impl Fn(&Window) -> bool) -> Option<us
 mod tests {
     use jiff::Timestamp;
     use jiff::tz::TimeZone;
-    use proptest::prelude::*;
 
     use super::*;
     use crate::domain::query::Query;
     use crate::domain::query::matcher::Matcher;
-    use crate::logstore::block::reader::BlockReader;
-    use crate::logstore::block::{Detail, Times};
-    use crate::logstore::segment::Segment;
-    use crate::logstore::tests::hurt;
-
-    const LINES: &[&str] = &[
-        "2026-11-22T10:20:30.123Z ERROR [gateway] upstream Timeout after 30000 ms",
-        "2026-11-22T10:20:30.124Z INFO  [gateway] timetimeouttimeout out time_out timeou",
-        "2026-11-22T10:20:30.125Z INFO  [auth] a \x1b[31mtime\x1b[0mout that only shows without its colours",
-        "2026-11-22T10:20:30.125Z INFO  [auth] a title \x1b]0;timeout\x07 that never shows",
-        "2026-11-22T10:20:30.126Z INFO  [auth] nothing of the kind, but enough of it to fill a window of sixty-four places",
-        "    at TIMEOUT.java:1",
-        "ts=2026-11-22T10:20:31Z level=error msg=timeout",
-        "timeout without a time",
-        "",
-    ];
-    const BITS: &[&str] = &["t", "T", "\n", " ", "timeout", "out", "\x1b[31m", "\x1b"];
-    const QUERIES: &[&str] = &["timeout", "out time_out", "time", "timeout level>=error", "java.1", "/timeout/"];
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn text_is_found_where_the_records_one_by_one_have_it(
-            chosen in prop::collection::vec((0..LINES.len(), 1..4_usize), 1..12),
-            hurts in prop::collection::vec((0..2000_usize, 0..BITS.len(), 0..3_usize), 0..5),
-        ) {
-            let text = hurt((LINES, &chosen), (BITS, &hurts));
-            let segment = Segment::memory(0);
-            segment.append(text.as_bytes(), Timestamp::UNIX_EPOCH);
-            let reader = BlockReader::new(TimeZone::UTC);
-            let block = reader.block_once(&segment, segment.size_bytes(), 0, Vec::new()).unwrap();
-            let arrival = |_| Timestamp::UNIX_EPOCH;
-            for query in QUERIES {
-                let query = Query::parse(query).unwrap();
-                let matcher = Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
-                let passing = block.spans().iter().enumerate().filter(|(it, _)| block.passes(*it, &matcher, &arrival));
-                let expected: Vec<u32> = passing.map(|(_, span)| span.start).collect();
-                prop_assert_eq!(block.count_near(&matcher, &arrival).map_or(expected.len(), |it| it.records as usize), expected.len());
-                let wanted = Detail::Groups { phase: 0, stripe: None };
-                let Some(hits) = block.near_hits(&matcher, wanted, Times::Read, &arrival) else { continue };
-                let found: Vec<u32> = hits.spans.iter().map(|it| it.start).collect();
-                prop_assert_eq!(found, expected, "{} on {}", query, text);
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_of_text_and_escape_sequence_is_seen_wherever_it_stands() {
-        let text = Text::new("needle").unwrap();
-        for before in 0..3 * WIDTH {
-            let plain = "n".repeat(before);
-            let padded = |middle: &str| text.next(format!("{plain}{middle}").as_bytes(), 0);
-            assert_eq!(padded("NeeDle"), Seen::Text(before..before + 6));
-            assert_eq!(padded("NeeDl"), Seen::Nothing);
-            assert_eq!(padded("needl\x1b"), Seen::Escape);
-            assert_eq!(padded(&format!("needle{}\x1b", " ".repeat(WIDTH))), Seen::Text(before..before + 6));
-        }
-        assert!(Text::new("abc").is_none() && Text::new("tab\there").is_none() && Text::new("größe").is_none());
-    }
 
     #[test]
     fn only_stretches_with_a_value_that_may_pass_are_looked_into() {

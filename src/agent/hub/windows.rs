@@ -4,7 +4,8 @@
 //! jump is made in two steps: every host looks for its nearest hit, then all show the rows around the nearest of them.
 //!
 //! Of many hosts each is asked for its share of the rows and somewhat more. Where one of them has most of what is to be
-//! shown, it is asked once more, for all of it.
+//! shown, it is asked once more, for all of it; that is known when all have answered, or when those that still search
+//! take much longer than the others did.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ const JUMP_PATIENCE: Duration = Duration::from_secs(3);
 const NOTES_MAX: usize = 2;
 /// Of those that share a row so many are named.
 const NOTED_MAX: usize = 3;
+/// How long after the newest answer those that still search are waited for, at least, before others are asked for more
+/// than their share in their place; who took longer than this is waited for as long again.
+const WIDEN_PATIENCE: Duration = Duration::from_millis(500);
 /// How many times its even share a host is asked for: hosts behind one balancer differ by less.
 const SHARE_TIMES: u32 = 2;
 /// Rows that a host is asked for beyond that, on each side of the anchor: shares of a few rows differ most.
@@ -60,6 +64,10 @@ struct View {
     asked_at: Timestamp,
     /// Nobody is waited for any more.
     is_late: bool,
+    /// How many hosts have answered, and when the newest of them did.
+    settled: (usize, Instant),
+    /// The shares of some do not fill the page: when they are asked for more, whoever still searches.
+    widens: Option<Instant>,
     /// By host; `None` for those that are not asked.
     answers: Vec<Option<Answer>>,
     rows_are_news: bool,
@@ -161,6 +169,8 @@ impl Windows {
             asked: now,
             asked_at: at,
             is_late: false,
+            settled: (0, now),
+            widens: None,
             answers: nodes.iter().enumerate().map(answer).collect(),
             rows_are_news: true,
             ready: None,
@@ -232,7 +242,8 @@ impl Windows {
 
     /// When somebody has been waited for long enough.
     pub fn deadline(&self) -> Option<Instant> {
-        self.views.values().filter(|it| !it.is_late).map(View::patience_ends).min()
+        let of = |it: &View| if it.is_late { it.widens.filter(|_| !it.is_refused) } else { Some(it.patience_ends()) };
+        self.views.values().filter_map(of).min()
     }
 
     /// Goes on where time or answers allow it, and says what is asked of whom for that.
@@ -241,14 +252,19 @@ impl Windows {
         for view in self.views.values_mut() {
             let is_done = view.awaited() == 0;
             view.is_late |= is_done || now >= view.patience_ends();
+            view.note_settled(now);
+            let widens = view.widens.is_some_and(|it| now >= it);
             if view.is_jump && view.is_late {
                 self.ticket += 1;
                 view.land(self.ticket, now);
                 asked.extend(view.requests(nodes));
-            } else if view.is_late && view.rows_are_news && !view.is_refused {
+            } else if view.is_late && (view.rows_are_news || widens) && !view.is_refused {
                 let (merged, narrow) = view.merged(nodes);
-                if narrow.is_empty() {
-                    view.ready = Some(merged);
+                // Those who still search may have what the others seem to lack.
+                let at = if is_done { now } else { view.widens_at() };
+                view.widens = (!narrow.is_empty() && now < at).then_some(at);
+                if narrow.is_empty() || view.widens.is_some() {
+                    view.ready = Some(merged).filter(|_| view.rows_are_news);
                     continue;
                 }
                 self.ticket += 1;
@@ -278,6 +294,20 @@ impl Windows {
 impl View {
     fn patience_ends(&self) -> Instant {
         self.asked + if self.is_jump { JUMP_PATIENCE } else { PATIENCE }
+    }
+
+    /// Takes note of when the newest answer came.
+    fn note_settled(&mut self, now: Instant) {
+        let count = self.answers.iter().flatten().filter(|it| it.is_settled()).count();
+        if count != self.settled.0 {
+            self.settled = (count, now);
+        }
+    }
+
+    /// Until when those that still search are waited for before others are asked in their place.
+    fn widens_at(&self) -> Instant {
+        let newest = self.settled.1;
+        newest + WIDEN_PATIENCE.max(newest.saturating_duration_since(self.asked))
     }
 
     /// How many hosts that could answer have not, or only in part.
@@ -347,6 +377,7 @@ impl View {
             (None, None) => Anchor::Tail,
         };
         (self.is_jump, self.is_late, self.ticket, self.asked) = (false, false, ticket, now);
+        (self.settled, self.widens) = ((0, now), None);
         for answer in self.answers.iter_mut().flatten() {
             *answer = Answer { ticket, is_wide: answer.is_wide, lost: answer.lost, ..Answer::default() };
         }

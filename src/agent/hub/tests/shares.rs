@@ -86,3 +86,50 @@ async fn what_a_host_gave_before_it_was_lost_hides_nothing_of_the_others() {
     all.extend(["web1 97", "db1 98", "db1 99", "db1: its lines are not here: lost: broken pipe"].map(String::from));
     until_shown(&mut link, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
+
+fn unanswered(host: &str) -> String {
+    format!("{host}: its lines are not here: has not answered yet")
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_that_are_all_slow_are_asked_once_for_what_they_have_together() {
+    let (mut link, mut far, _) = one_is_busy().await;
+    let seconds = |host: usize| (0..100).map(|it| it * 4 + i64::try_from(host).expect("few")).collect::<Vec<i64>>();
+    ask(&link, forty(5, "error")).await;
+    let mut requests = Vec::new();
+    for it in &mut far {
+        requests.push(it.asked_window().await);
+    }
+    let names: Vec<String> = far.iter().map(|it| it.host.to_string()).collect();
+    let mut rows: Vec<String> = names.iter().map(|it| unanswered(it)).collect();
+    until_shown(&mut link, &rows.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    // Patience with them is over. Each one says what it has, and that is shown, before the next one does.
+    for (index, it) in far.iter().enumerate() {
+        it.gives(&requests[index], &seconds(index)).await;
+        if index + 1 < far.len() {
+            next_window(&mut link).await;
+        }
+    }
+    rows = (360..400).map(|it: usize| format!("{} {it}", names[it % 4])).collect();
+    until_shown(&mut link, &rows.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(far.iter_mut().all(Far::is_asked_nothing), "each has said enough the first time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_never_answers_does_not_keep_the_others_at_their_share() {
+    let (mut link, mut far, seconds) = one_is_busy().await;
+    ask(&link, forty(5, "error")).await;
+    let began = clock::timer();
+    let silent = far.pop().expect("four");
+    let given = all_give(&mut far, &seconds[..3]).await;
+    assert_eq!(given, [28; 3]);
+    let again = far[0].asked_window().await;
+    assert_eq!(again.before, 40);
+    assert!(clock::timer() - began >= Duration::from_millis(500), "it might have had what the others lack");
+    far[0].gives(&again, &seconds[0]).await;
+    let mut newest: Vec<String> = (61..100).map(|it| format!("db1 {it}")).collect();
+    newest.insert(37, "web1 97".into());
+    newest.push(unanswered(silent.host.as_str()));
+    until_shown(&mut link, &newest.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(far.iter_mut().all(Far::is_asked_nothing));
+}

@@ -2,6 +2,7 @@
 //!
 //! Unlike a view it owns no thread: the caller decides when to go on, and waits for growth in between.
 
+pub mod charted;
 mod growing;
 mod kept;
 mod met;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::ids::SourceId;
-use crate::domain::log::{Counts, GapKind, Look};
+use crate::domain::log::{Counts, GapKind, HistogramRequest, Look};
 use crate::domain::query::matcher::Matcher;
 use crate::domain::sanitise::Tabs;
 use crate::logstore::block::{BLOCK_BYTES, PAGE_BYTES};
@@ -24,6 +25,7 @@ use crate::logstore::present::Presenter;
 use crate::logstore::scan::goal::Goal;
 use crate::logstore::scan::{self, Depth, Scan};
 use crate::logstore::source::{GapMark, Part, Snapshot};
+use crate::logstore::stream::charted::Charted;
 use crate::logstore::stream::growing::{is_same_record, length_on_disk, placed, whole_lines};
 use crate::logstore::stream::kept::Kept;
 use crate::logstore::walk::ahead::{Ahead, Closing};
@@ -208,6 +210,11 @@ impl<'e> Stream<'e> {
 
     fn presenter<'p>(&self, snapshots: &'p [Snapshot], matcher: &'p Matcher, columns: &'p [String]) -> Presenter<'p> {
         Presenter { snapshots, matcher, search: None, look: self.look, tabs: self.tabs, columns }
+    }
+
+    /// Counts what is met from now on, for this histogram.
+    pub fn charted(&self, request: HistogramRequest) -> Charted {
+        Charted::new(request, self.engine.inner().phase)
     }
 
     /// Counts all matches.

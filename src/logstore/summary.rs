@@ -6,7 +6,9 @@
 //! are sums of stripes. Only where a histogram is finer than the stripes are blocks read again, and of
 //! those there are few, because each spans many buckets.
 
-use crate::domain::log::{Bucket, Level, MAX_BUCKETS, bucket_lengths};
+use jiff::Timestamp;
+
+use crate::domain::log::{Bucket, Histogram, Level, MAX_BUCKETS, bucket_lengths};
 
 /// Different stripes kept of one block: with four levels each, 770 bytes for 1,800 lines, and mostly far less.
 const MAX_STRIPES: usize = 24;
@@ -19,6 +21,11 @@ const STRIPE_SECONDS: [i64; 12] =
     [1, 5, 30, 300, 1800, 10_800, 43_200, DAY, 10 * DAY, 100 * DAY, 1000 * DAY, 10_000 * DAY];
 /// Runs of one second that are looked at for a record whose clock went back: threads of a program overtake each other.
 const OPEN_RUNS: usize = 4;
+
+/// The next longer length of a stripe, in seconds.
+pub fn coarser_stripe(seconds: i64) -> Option<i64> {
+    STRIPE_SECONDS.into_iter().find(|it| *it > seconds)
+}
 
 /// What is wanted of the records of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,6 +284,18 @@ impl Buckets {
     pub fn add_all(&mut self, other: &Buckets) {
         let starts = (0..).map(|it| other.from + it * other.length);
         starts.zip(&other.buckets).for_each(|(second, it)| self.add_bucket(second, it));
+    }
+
+    /// As a histogram of which nothing else is known than that it is complete.
+    pub fn histogram(&self) -> Histogram {
+        Histogram {
+            from: Timestamp::from_second(self.from).unwrap_or_default(),
+            bucket_seconds: u64::try_from(self.length).unwrap_or(1),
+            buckets: self.buckets.clone(),
+            scanned_bytes: 0,
+            total_bytes: 0,
+            complete: true,
+        }
     }
 
     /// Forgets the counts.

@@ -43,6 +43,16 @@ fn on_a_small_disk() {
     let (found, says, code) = logs(home.path(), &["-", "--count"]);
     assert_eq!((found, code), (format!("{}\n", text.lines().count()), Some(0)), "{says}");
 
+    // What passes is among what would have made room first.
+    let (found, says, code) = logs(home.path(), &["-", "--histogram", "--json", "-q", "/n000[01]/"]);
+    let chart: serde_json::Value = serde_json::from_str(&found).expect("an object");
+    let total: u64 = chart["buckets"].as_array().expect("buckets").iter().filter_map(|it| it["total"].as_u64()).sum();
+    assert_eq!((total, code), (2_000, Some(0)), "{says}");
+    let (found, says, code) = logs(home.path(), &["-", "--count", "--json", "-q", "/n000[01]/"]);
+    let counts: serde_json::Value = serde_json::from_str(&found).expect("an object");
+    let (matched, scanned) = (counts["matched"].as_u64(), counts["scanned"].as_u64());
+    assert_eq!((matched, scanned, code), (Some(2_000), Some(8_000), Some(0)), "{says}");
+
     // The newest are wanted, the oldest make room: it matters only when they are among what is asked for.
     let (found, says, code) = logs(home.path(), &["-", "-n1"]);
     assert_eq!(

@@ -10,7 +10,7 @@ use crate::cli::logs::Args;
 use crate::cli::logs::export::Counted;
 use crate::cli::logs::histogram;
 use crate::cli::logs::newest::Newest;
-use crate::cli::logs::print::{Columns, Printer};
+use crate::cli::logs::print::{Columns, Printer, Tested};
 use crate::cli::logs::stop::Stop;
 use crate::cli::output::Output;
 use crate::clock;
@@ -109,10 +109,15 @@ impl Job<'_> {
     fn write_to(&self, matcher: Matcher, stdout: &mut dyn Write, stderr: &mut dyn Write) -> io::Result<Written> {
         let args = self.args;
         let columns = Columns::new(&args.columns, args.for_person());
-        let mut stream = Stream::new(self.service.engine(), matcher, args.context)
+        let is_stuck = !self.wait_until_unpacked();
+        // A stream is counted as it comes: there may be more of it than can be kept.
+        let counts_as_it_comes = (args.count || args.histogram) && (self.comes_once || is_stuck);
+        // Only the object says how many records there are, and knowing it costs a look at every line.
+        let tests = counts_as_it_comes && args.count && args.json && !self.query.is_empty();
+        let (met, tested) = if tests { (Matcher::default(), Some(Tested::new(matcher))) } else { (matcher, None) };
+        let mut stream = Stream::new(self.service.engine(), met, args.context)
             .with_look(args.look(), columns.fields())
             .with_tabs(args.tabs());
-        let is_stuck = !self.wait_until_unpacked();
         if is_stuck {
             stream.let_go();
             if !args.count && self.service.engine().sources().len() > 1 {
@@ -128,13 +133,11 @@ impl Job<'_> {
         {
             return self.write_newest(&mut stream, (lines, columns), stdout, stderr);
         }
-        // A stream is counted as it comes: there may be more of it than can be kept.
-        let counts_as_it_comes = args.count && !args.json && (self.comes_once || is_stuck);
         if (args.count || args.histogram || args.lines.is_some()) && !counts_as_it_comes {
             self.wait_to_the_end(&stream);
         }
         let many = self.service.engine().sources().len() > 1;
-        if args.histogram {
+        if args.histogram && !counts_as_it_comes {
             let (matched, complete) = self.chart(stdout)?;
             let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
             match complete {
@@ -147,10 +150,21 @@ impl Job<'_> {
         let mut printer = Printer::new(args.form(), many, columns, (stdout, stderr));
         if counts_as_it_comes {
             printer.silent = true;
+            printer.tested = tested;
+            printer.charted = args.histogram.then(|| stream.charted(self.histogram_request()));
             self.print(&mut stream, &mut printer)?;
-            printer.count(Counts { matched: printer.printed, complete: true, ..Counts::default() })?;
+        }
+        if let Some(charted) = printer.charted.take() {
+            if self.stop.is_set() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.draw(&charted.histogram(), printer.out())?;
+        } else if counts_as_it_comes {
+            let (matched, seen) = (printer.printed, printer.tested.as_ref().map(|it| it.seen));
+            let bytes = self.service.engine().sources().iter().map(|it| it.bytes_came().max(it.size_bytes())).sum();
+            let counts = Counts { scanned_bytes: bytes, total_bytes: bytes, ..Counts::default() };
+            printer.count(Counts { matched, scanned: seen.unwrap_or(matched), complete: true, ..counts })?;
         } else if args.count {
-            // Only the object says how many records there are, and knowing it costs a look at every line.
             let counts = stream.count(if args.json { Depth::Records } else { Depth::Matches });
             match counts.complete {
                 true => printer.ends(&stream.ends()),
@@ -349,6 +363,9 @@ impl Job<'_> {
 
     fn advance(&self, stream: &mut Stream<'_>, printer: &mut Printer<'_>, hold: Hold) -> io::Result<()> {
         let result = stream.advance(hold, &mut Printing { stop: self.stop, printer });
+        if let Some(charted) = &mut printer.charted {
+            charted.look_at_edges(stream);
+        }
         match result {
             Err(error) if !self.stop.is_set() => Err(error),
             // Whole records were printed up to here.
@@ -358,26 +375,33 @@ impl Job<'_> {
 
     /// Draws the histogram; returns how many records there are in it, and whether those are all.
     fn chart(&self, stdout: &mut dyn Write) -> io::Result<(u64, bool)> {
+        let Some(histogram) = self.histogram()? else { return Ok((0, true)) };
+        self.draw(&histogram, stdout)?;
+        Ok((histogram.buckets.iter().map(crate::domain::log::Bucket::total).sum(), histogram.complete))
+    }
+
+    fn draw(&self, histogram: &Histogram, out: &mut dyn Write) -> io::Result<()> {
         let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_or(0, |it| it.ws_col);
         let width = if self.args.for_person() && width > 0 { width } else { WIDTH };
-        let Some(histogram) = self.histogram()? else { return Ok((0, true)) };
         if self.args.json {
-            histogram::write_json(stdout, &histogram)?;
+            histogram::write_json(&mut *out, histogram)?;
         } else {
             let glyphs = histogram::Glyphs::new(is_utf8(|name| std::env::var(name).ok()));
-            histogram::write_text(stdout, &histogram, &clock::zone(), glyphs, usize::from(width))?;
+            histogram::write_text(&mut *out, histogram, &clock::zone(), glyphs, usize::from(width))?;
         }
-        stdout.flush()?;
-        Ok((histogram.buckets.iter().map(crate::domain::log::Bucket::total).sum(), histogram.complete))
+        out.flush()
+    }
+
+    fn histogram_request(&self) -> HistogramRequest {
+        let (from, until) = Matcher::new(self.query, clock::now(), &clock::zone()).unwrap_or_default().time_range();
+        HistogramRequest { from, until, buckets: self.args.buckets.unwrap_or(BUCKETS) }
     }
 
     /// The complete histogram; `None` when there is nothing that has a time.
     fn histogram(&self) -> io::Result<Option<Histogram>> {
-        let (from, until) = Matcher::new(self.query, clock::now(), &clock::zone()).unwrap_or_default().time_range();
-        let buckets = self.args.buckets.unwrap_or(BUCKETS);
         let request = WindowRequest {
             query: self.query.to_string(),
-            histogram: Some(HistogramRequest { from, until, buckets }),
+            histogram: Some(self.histogram_request()),
             ..WindowRequest::new(ViewId(1), 1, Anchor::Tail, (1, 0))
         };
         let (windows_tx, windows_rx) = sync_channel(1);

@@ -175,9 +175,9 @@ impl Args {
     }
 
     /// True when everything that comes is looked at once, as it comes: what brings it can wait. What is wanted of the
-    /// newest records, or of all of them at once, has to be kept instead.
+    /// newest records has to be kept instead.
     fn takes_all(&self) -> bool {
-        !(self.histogram || self.lines.is_some() || (self.count && self.json))
+        self.lines.is_none()
     }
 
     /// True when a person looks at what is printed.

@@ -15,7 +15,9 @@ use crate::domain::format;
 use crate::domain::log::{Counts, GapKind, LINE_BYTES, Record, Row};
 use crate::domain::log_words;
 use crate::domain::query::level_word;
+use crate::domain::query::matcher::Matcher;
 use crate::logstore::stream::Met;
+use crate::logstore::stream::charted::Charted;
 use crate::logstore::walk::stretches::Run;
 use crate::service::log::script::{self, JsonGap, JsonRecord};
 
@@ -47,6 +49,10 @@ pub struct Printer<'a> {
     pub printed: u64,
     /// Records are counted and not printed.
     pub silent: bool,
+    /// Records are counted by time and level as well.
+    pub charted: Option<Charted>,
+    /// All records come, and those that pass this are counted.
+    pub tested: Option<Tested>,
     /// Set before a record is written to `stdout`, when that one tells them apart.
     pub begins: Option<Rc<Cell<bool>>>,
     /// Something was lost or cannot be read.
@@ -57,6 +63,37 @@ pub struct Printer<'a> {
     told: HashMap<String, GapKind>,
     /// The source and segment of what was written last, when it had no line end.
     torn: Option<(String, u64)>,
+}
+
+/// Counts all records that come beside those that pass.
+pub struct Tested {
+    matcher: Matcher,
+    /// Records that came.
+    pub seen: u64,
+    /// Sources whose last record does not pass so far: it may with what it grows by.
+    open: HashSet<usize>,
+}
+
+impl Tested {
+    /// Tells what passes by this query.
+    pub fn new(matcher: Matcher) -> Self {
+        Self { matcher, seen: 0, open: HashSet::new() }
+    }
+
+    /// Counts a record; true when it passes and did not before.
+    fn passes(&mut self, met: &Met<'_>) -> bool {
+        let source = met.placed.source;
+        let is_first = met.from_byte == 0;
+        self.seen += u64::from(is_first);
+        let is_asked = is_first || self.open.contains(&source);
+        let passes = is_asked && met.passes(&self.matcher);
+        if is_asked && !passes {
+            self.open.insert(source);
+        } else {
+            self.open.remove(&source);
+        }
+        passes
+    }
 }
 
 impl<'a> Printer<'a> {
@@ -75,6 +112,8 @@ impl<'a> Printer<'a> {
             stderr,
             printed: 0,
             silent: false,
+            charted: None,
+            tested: None,
             begins: None,
             is_incomplete: false,
             failed: HashSet::new(),
@@ -91,7 +130,13 @@ impl<'a> Printer<'a> {
         let name = &met.presenter.snapshots[met.placed.source].source.name;
         let is_first = !met.context && met.from_byte == 0;
         if self.silent && !met.bytes().is_empty() {
-            self.printed += u64::from(is_first);
+            self.printed += match &mut self.tested {
+                Some(tested) => u64::from(tested.passes(met)),
+                None => u64::from(is_first),
+            };
+            if let Some(charted) = self.charted.as_mut().filter(|_| is_first) {
+                charted.add(met);
+            }
             return Ok(());
         }
         if met.unfinished {
@@ -135,7 +180,10 @@ impl<'a> Printer<'a> {
     /// True when [`Printer::run`] prints what [`Printer::row`] would.
     pub fn takes_runs(&self) -> bool {
         let is_text = self.form == Form::Text && self.columns.names.is_empty() && !self.many;
-        self.begins.is_none() && (self.silent || self.form == Form::Raw || is_text)
+        self.begins.is_none()
+            && self.charted.is_none()
+            && self.tested.is_none()
+            && (self.silent || self.form == Form::Raw || is_text)
     }
 
     /// Prints records that need nothing done to them.
@@ -299,6 +347,11 @@ impl<'a> Printer<'a> {
             writeln!(self.stdout, "{}", counts.matched)?;
         }
         self.flush()
+    }
+
+    /// Where records go.
+    pub fn out(&mut self) -> &mut dyn Write {
+        &mut self.stdout
     }
 
     /// Says why sources could not be read to their end, where that was not said before.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::domain::log::{ChipCount, Counts, Histogram, HistogramRequest};
+use crate::logstore::block::reader::BlockReader;
 use crate::logstore::record::floor_second;
 use crate::logstore::scan::Scan;
 use crate::logstore::source::Snapshot;
@@ -74,15 +75,9 @@ impl Tally {
 
     /// The histogram, when one was asked for.
     pub fn histogram(&self) -> Option<Histogram> {
-        let buckets = self.buckets.as_ref()?;
-        Some(Histogram {
-            from: Timestamp::from_second(buckets.from).unwrap_or_default(),
-            bucket_seconds: u64::try_from(buckets.length).unwrap_or(1),
-            buckets: buckets.buckets.clone(),
-            scanned_bytes: self.goals.last().map_or(0, |it| it.bytes),
-            total_bytes: self.total_bytes,
-            complete: self.complete,
-        })
+        let scanned_bytes = self.goals.last().map_or(0, |it| it.bytes);
+        let (total_bytes, complete) = (self.total_bytes, self.complete);
+        Some(Histogram { scanned_bytes, total_bytes, complete, ..self.buckets.as_ref()?.histogram() })
     }
 }
 
@@ -96,19 +91,32 @@ pub(super) fn total_bytes(snapshots: &[Snapshot]) -> u64 {
 
 /// Empty buckets over the range that was asked for, as far as it is open over that of everything.
 pub(super) fn buckets(scan: Scan<'_>, snapshots: &[Snapshot], request: &HistogramRequest) -> Buckets {
-    let edge_of = |snapshot: &Snapshot, last: bool| match &snapshot.store {
+    spanning(request, scan.phase, |last| {
+        let times = snapshots.iter().filter_map(|it| edge_of(scan.reader, it, last));
+        if last { times.max() } else { times.min() }.map(floor_second)
+    })
+}
+
+/// The time of the first or the last record of a source.
+pub(in crate::logstore) fn edge_of(reader: &BlockReader, snapshot: &Snapshot, last: bool) -> Option<Timestamp> {
+    match &snapshot.store {
         Some(_) if last => Some(clock::now()),
         Some(look) => Timestamp::from_nanosecond(i128::from(look.reader.store().earliest())).ok(),
-        None => scan.reader.edge_time(snapshot, last),
-    };
-    let edge = |last: bool| {
-        let times = snapshots.iter().filter_map(|it| edge_of(it, last));
-        if last { times.max() } else { times.min() }.map(floor_second)
-    };
+        None => reader.edge_time(snapshot, last),
+    }
+}
+
+/// Empty buckets over the range that was asked for. Where it is open, `edge` says where the first or the last of all
+/// records is, in seconds since the epoch.
+pub(in crate::logstore) fn spanning(
+    request: &HistogramRequest,
+    phase: i64,
+    edge: impl Fn(bool) -> Option<i64>,
+) -> Buckets {
     let from = request.from.map(floor_second);
     // The end is not included.
     let until = request.until.map(|it| floor_second(it) - i64::from(it.subsec_nanosecond() == 0));
     let from_or_edge = from.or_else(|| edge(false)).or(until).unwrap_or(0);
     let range = (from_or_edge, until.or_else(|| edge(true)).unwrap_or(from_or_edge));
-    Buckets::new(range, request.buckets, scan.phase, (from.is_none(), until.is_none()))
+    Buckets::new(range, request.buckets, phase, (from.is_none(), until.is_none()))
 }

@@ -4,12 +4,21 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::domain::log::Look;
+use crate::domain::query::matcher::Matcher;
 use crate::logstore::present::is_plain;
 use crate::logstore::segment::Segment;
 use crate::logstore::stream::Met;
 use crate::logstore::walk::Item;
 
 impl Met<'_> {
+    /// True for a record that passes a query.
+    pub fn passes(&self, matcher: &Matcher) -> bool {
+        match &self.placed.item {
+            Item::Record(found) => found.passes(matcher, &self.presenter.snapshots[self.placed.source]),
+            Item::Gap { .. } => false,
+        }
+    }
+
     /// The record's bytes on disk, those that were not handed over before.
     pub fn bytes(&self) -> &[u8] {
         match &self.placed.item {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hotseat::agent::client::{self, AttachError, Attached, Ended};
-use hotseat::agent::protocol::{HELLO_MAX_BYTES, Hello, PROTOCOL};
+use hotseat::agent::protocol::{HELLO_MAX_BYTES, Hello, PROTOCOL, PROTOCOL_LEAST};
 use hotseat::agent::reception::CONNECTIONS_MAX;
 use hotseat::agent::server::{ServeError, Server, ServerSetup};
 use hotseat::agent::socket::{self, Places};
@@ -68,7 +68,7 @@ impl World {
 }
 
 pub fn hello(user: &str) -> Hello {
-    client::hello(Visitor { user: user.into(), readonly: false, via: Via::Local })
+    client::hello(Visitor { via: Via::Local, ..Visitor::inside(user) })
 }
 
 /// What a screen does: keeps its board equal by the same fold.
@@ -234,6 +234,78 @@ async fn a_note_on_its_way_is_saved_before_good_bye() {
     while !matches!(alice.next().await, Some(Inbound::Done(_))) {}
     world.end().await;
     assert_eq!(alice.end().await, (Vec::new(), Ended::Bye("the test is over".into())));
+}
+
+/// A hello of another version, which speaks these protocols.
+fn hello_of(version: &str, least: u32, protocol: u32) -> Hello {
+    Hello { version: version.into(), least, protocol, ..hello("alice") }
+}
+
+#[tokio::test]
+async fn a_screen_of_another_protocol_is_told_what_differs_and_one_that_shares_one_is_let_in() {
+    let world = World::start(Role::Agent);
+    let ours = env!("CARGO_PKG_VERSION");
+    let here = format!("on `test` speaks protocol {PROTOCOL_LEAST} to {PROTOCOL}, this screen");
+    let newer = PROTOCOL + 1;
+    for (hello, words) in [
+        (hello_of("0.0.1", 0, PROTOCOL_LEAST - 1), format!("{here} (0.0.1) 0 to {}", PROTOCOL_LEAST - 1)),
+        (hello_of("9.0", newer, newer), format!("{here} (9.0) {newer} to {newer}")),
+    ] {
+        let what = match hello.protocol < PROTOCOL_LEAST {
+            true => "update hotseat where this screen runs",
+            false => "update hotseat on `test` and start its agent again",
+        };
+        let Err(AttachError::Refused(why)) = client::attach(world.connect().await, &hello).await else {
+            panic!("{hello:?} was let in")
+        };
+        assert!(why.starts_with("hotseat ") && why.contains(ours) && why.contains(&words), "{why}");
+        assert!(why.ends_with(&format!("({what})")), "{why}");
+    }
+    // One that also speaks ours is spoken to in ours, and both say who they are.
+    for (least, protocol) in [(0, PROTOCOL), (PROTOCOL, newer), (0, newer)] {
+        let attached = client::attach(world.connect().await, &hello_of("9.0", least, protocol)).await.expect("let in");
+        let welcome = &attached.welcome;
+        assert_eq!((welcome.protocol, welcome.peer.version.starts_with(ours)), (PROTOCOL, true));
+        let mut screen = Screen::of(attached);
+        screen.until(|board| board.presence.len() == 1).await;
+        drop(screen.attached.link);
+        assert_eq!(screen.attached.ended.await, Ok(Ended::Left));
+        while world.server.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_runtime_of_another_protocol_is_not_attached_to_and_why_is_said() {
+    let welcome = |protocol: u32| {
+        format!(
+            r#"{{"welcome":{{"protocol":{protocol},"host":"web-1","peer":{{"role":"agent","version":"9.0","pid":1,"since":"2026-08-19T14:00:00Z"}},"visitor":{{"user":"alice"}},"now":"2026-08-19T14:00:00Z"}}}}"#
+        )
+    };
+    let refused =
+        r#"{"refused":"hotseat 9.0 on `web-1` speaks protocol 2 to 3\u001b[2J, this screen 1 to 1 (update hotseat)"}"#;
+    for (line, words) in [
+        (welcome(PROTOCOL + 1), format!("it speaks protocol {}, which it was not asked to", PROTOCOL + 1)),
+        (welcome(PROTOCOL_LEAST - 1), format!("it speaks protocol {}, which", PROTOCOL_LEAST - 1)),
+        (refused.to_string(), "speaks protocol 2 to 3".to_string()),
+        (r#"{"greeting":{"protocol":"two"}}"#.to_string(), "greeting".to_string()),
+    ] {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        theirs.write_all(format!("{line}\n").as_bytes()).await.expect("written");
+        let Err(error) = client::attach(ours, &hello("alice")).await else { panic!("attached to {line}") };
+        let said = error.to_string();
+        assert!(matches!(error, AttachError::Refused(_) | AttachError::NotUnderstood(_)), "{said}");
+        assert!(said.contains(&words) && !said.contains('\u{1b}'), "{said}");
+        // What it was told is all that it needs to know of us.
+        let mut told = String::new();
+        theirs.read_to_string(&mut told).await.expect("read");
+        let hello: serde_json::Value = serde_json::from_str(told.lines().next().expect("hello")).expect("JSON");
+        assert_eq!(hello["hello"]["protocol"], PROTOCOL);
+        assert_eq!(hello["hello"]["least"], PROTOCOL_LEAST);
+        assert_eq!(told.lines().count(), 1, "nothing was asked of one that is not understood: {told}");
+    }
 }
 
 /// A runtime that the test plays itself; has said welcome.

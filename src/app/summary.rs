@@ -97,8 +97,13 @@ pub fn services(model: &Model) -> Services {
     services.other.extend(unseen(model));
     let up = board.count(Health::Up);
     if up > 0 {
-        let text = if up == probes.len() { format!("all {up} ok") } else { format!("{up} ok") };
-        services.up = Some((Role::ProbeUp, text));
+        services.up = Some(match ways::as_of(model) {
+            // Nobody has looked since.
+            Some(_) if up == 1 => (Role::ProbeUnknown, "1 was ok".to_string()),
+            Some(_) => (Role::ProbeUnknown, format!("{up} were ok")),
+            None if up == probes.len() => (Role::ProbeUp, format!("all {up} ok")),
+            None => (Role::ProbeUp, format!("{up} ok")),
+        });
     }
     services
 }

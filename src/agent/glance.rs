@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use crate::agent::client;
 use crate::agent::protocol::Errand;
 use crate::agent::socket::{self, ConnectError, Places};
+use crate::clock;
 use crate::config::paths;
 use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::board::Board;
@@ -20,6 +21,11 @@ use crate::runtime::lock;
 
 /// The whole of a look: whoever watches answers in milliseconds, and who asks may be a script with a deadline.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long one that holds the state directory without a socket is waited for: it has just begun, or ends.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+/// How often is looked whether it has.
+const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 /// Somebody watches, and this is what they know.
 #[derive(Debug)]
@@ -74,7 +80,15 @@ pub async fn look(state_dir: &Path) -> Result<Seen, Unseen> {
 }
 
 async fn look_at(state_dir: &Path) -> Result<Seen, Unseen> {
-    let stream = match socket::connect(&Places::of(state_dir)).await {
+    let began = clock::timer();
+    let stream = match loop {
+        let found = socket::connect(&Places::of(state_dir)).await;
+        let settles = matches!(found, Err(ConnectError::Nobody(_))) && !lock::is_free(state_dir);
+        if !settles || began.elapsed() >= SETTLE_MAX {
+            break found;
+        }
+        tokio::time::sleep(SETTLE_LOOK).await;
+    } {
         Ok(stream) => stream,
         Err(ConnectError::Nobody(_)) => {
             let holder = lock::holder(state_dir).map(|it| it.line);

@@ -404,6 +404,8 @@ pub struct Stuck {
     process: OwnedFd,
     /// In words: `pid 4242, which is stopped`.
     pub words: String,
+    /// What can be done about it: it is continued, looked after, or asked again.
+    pub hint: &'static str,
 }
 
 /// How long the one who is told to end gets for it, before it is ended by the kernel.
@@ -429,12 +431,12 @@ impl Stuck {
         let stat = fs::read_to_string(folder.join("stat")).ok()?;
         // The name in front may hold blanks and parentheses itself, see `proc_pid_stat(5)`.
         let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-        let how = match state {
-            Some('T' | 't') => "which is stopped",
-            Some('D') => "which waits for a disk",
-            _ => "which does not answer",
+        let (how, hint) = match state {
+            Some('T' | 't') => ("which is stopped", "continue it with `kill -CONT`, or end it"),
+            Some('D') => ("which waits for a disk", "look at that disk, or at the server that it is on"),
+            _ => ("which does not answer", "it may have just begun or be about to end: ask again, and read its log"),
         };
-        Some(Self { process, words: format!("pid {}, {how}", pid.as_raw_nonzero()) })
+        Some(Self { process, words: format!("pid {}, {how}", pid.as_raw_nonzero()), hint })
     }
 
     /// Ends it: in order when it can, else as the kernel does. Takes a few seconds at most.

@@ -254,6 +254,41 @@ fn the_status_of_an_agent_that_was_stopped_does_not_say_that_none_runs() {
 }
 
 #[test]
+fn who_holds_the_state_directory_for_a_moment_without_a_socket_is_waited_for_and_never_said_to_be_stopped() {
+    let world = World::new("");
+    let mut agent = world.agent(&[]);
+    agent.until(WATCHES);
+    agent.signal(Signal::TERM);
+    assert!(agent.ended().success(), "{}", agent.said());
+    // As an agent that ends: its socket is gone, the kernel's lock is not. It goes when its standard input does.
+    let hold = || {
+        let mut command = Command::new("flock");
+        command.arg("--exclusive").arg(world.state().join("runtime.lock")).args(["sh", "-c", "echo held; exec cat"]);
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut holder = spawned.ok()?;
+        let mut line = [0; 5];
+        std::io::Read::read_exact(holder.stdout.as_mut()?, &mut line).expect("it holds it");
+        Some(holder)
+    };
+    let Some(mut holder) = hold() else { return say_skipped("flock not found") };
+    let asked = world.command(&["agent", "status"]).stdout(Stdio::piped()).output().expect("asked");
+    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+    drop(holder.stdin.take());
+    holder.wait().expect("it ends");
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(said.contains("which does not answer (it may have just begun or be about to end"), "{said}");
+    assert!(!said.contains("kill -CONT"), "{said}");
+    // One that has ended while it was asked for is none that does not answer.
+    let mut holder = hold().expect("as before");
+    let asking = world.command(&["agent", "status"]).stdout(Stdio::piped()).spawn().expect("asked");
+    drop(holder.stdin.take());
+    holder.wait().expect("it ends");
+    let said = asking.wait_with_output().expect("said").stdout;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.contains("none runs"), "{said}");
+}
+
+#[test]
 fn the_state_directory_of_another_account_is_left_alone_with_a_word_about_what_to_do() {
     const SOMEBODY: u32 = 65_534;
     let world = World::new("");
@@ -463,7 +498,7 @@ fn an_agent_that_waits_is_seen_waiting_and_commands_are_nobody() {
     let screen = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let mut attached = screen.block_on(async {
         let stream = socket::connect(&Places::of(&world.state())).await.expect("connected");
-        let visitor = Visitor { user: "bob".into(), readonly: false, via: Via::Local };
+        let visitor = Visitor { via: Via::Local, ..Visitor::inside("bob") };
         let attached = client::attach(stream, &client::hello(visitor)).await.expect("attached");
         attached.link.requests_tx.send(request).await.expect("asked");
         attached

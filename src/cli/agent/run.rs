@@ -29,7 +29,7 @@ use crate::config::{self, Loaded, paths};
 use crate::domain::host::Role;
 use crate::domain::presence::{Via, Visitor};
 use crate::registry::node::Commands;
-use crate::runtime::lock::{self, Acquired, StateLock};
+use crate::runtime::lock::{self, Acquired, StateLock, Stuck};
 use crate::runtime::{Runtime, RuntimeSetup};
 
 /// Threads that run probes and everything that follows from them, when there are so many probes that one could be late.
@@ -224,10 +224,10 @@ impl Agent {
                                 state_dir.display()
                             ))
                             .caused_by(why)
-                            .hint(
-                                "look what that process does: continue it with `kill -CONT`, or end it; `--wait` \
-                                 takes over when it ends",
-                            ));
+                            .hint(format!(
+                                "{}; `--wait` takes over when it ends",
+                                Stuck::find(state_dir).map_or("look what that process does", |it| it.hint)
+                            )));
                         }
                         Ok(Role::Screen(_)) | Err(_) => {}
                     }

@@ -105,8 +105,7 @@ async fn ask(state_dir: &Path) -> Status {
             status.unanswered = true;
             // The kernel knows more of a process that says nothing.
             let stuck = Stuck::find(state_dir);
-            status.why =
-                Some(stuck.map_or(why, |it| format!("{} (continue it with `kill -CONT`, or end it)", it.words)));
+            status.why = Some(stuck.map_or(why, |it| format!("{} ({})", it.words, it.hint)));
         }
     }
     status

@@ -167,8 +167,7 @@ fn attach() {
         &format!("p50 {}, most {}", time(share(&times, 0.5)), time(share(&times, 1.0))),
     );
     for glimpses in [true, false] {
-        let hello =
-            Hello { glimpses, ..client::hello(Visitor { user: "bench".into(), readonly: false, via: Via::Local }) };
+        let hello = Hello { glimpses, ..client::hello(Visitor { via: Via::Local, ..Visitor::inside("bench") }) };
         let sent = runtime.block_on(until_snapshot(&world.places(), &hello));
         // As `ssh -C` does.
         let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
@@ -238,7 +237,7 @@ async fn until_snapshot(places: &Places, hello: &Hello) -> Vec<u8> {
 /// What a screen does whose log pane follows the end.
 async fn look(places: Places, received: Arc<AtomicU64>) {
     let stream = socket::connect(&places).await.expect("connected");
-    let visitor = Visitor { user: "bench".into(), readonly: false, via: Via::Local };
+    let visitor = Visitor { via: Via::Local, ..Visitor::inside("bench") };
     let mut attached = client::attach(stream, &client::hello(visitor)).await.expect("attached");
     let window =
         WindowRequest { follow: true, count: true, ..WindowRequest::new(ViewId(1), 1, Anchor::Tail, (ROWS, 0)) };

@@ -221,6 +221,7 @@ where
     welcome.host = HostId::new(&codec::words(welcome.host.as_str(), 64));
     welcome.peer.version = codec::words(&welcome.peer.version, 40);
     welcome.visitor.user = codec::words(&welcome.visitor.user, 64);
+    welcome.visitor.seat = welcome.visitor.seat.map(|it| codec::words(&it, 64));
     if let Role::Screen(user) = &mut welcome.peer.role {
         *user = codec::words(user, 64);
     }

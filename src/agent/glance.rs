@@ -104,7 +104,7 @@ async fn look_at(state_dir: &Path) -> Result<Seen, Unseen> {
         }
         Err(error @ ConnectError::Failed { .. }) => return Err(Unseen::Failed(error.to_string())),
     };
-    let visitor = Visitor { user: paths::user_name(), readonly: true, via: Via::Local };
+    let visitor = Visitor { user: paths::user_name(), readonly: true, via: Via::Local, seat: None };
     let attached = client::attach(stream, &client::hello_for(Errand::Glance, visitor)).await;
     let client::Attached { welcome, mut link, .. } = attached.map_err(|error| Unseen::Failed(error.to_string()))?;
     while let Some(inbound) = link.facts_rx.recv().await {

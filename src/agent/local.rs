@@ -15,7 +15,7 @@ use crate::agent::connector::{Attachment, Home, NoWay, World};
 use crate::agent::server::{Server, ServerSetup};
 use crate::agent::socket::{self, ConnectError, Places};
 use crate::clock;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, paths};
 use crate::domain::host::Role;
 use crate::domain::ids::HostId;
 use crate::domain::presence::{Via, Visitor};
@@ -114,7 +114,8 @@ impl Local {
     }
 
     fn visitor(&self, via: Via) -> Visitor {
-        Visitor { user: self.setup.user.clone(), readonly: self.setup.readonly, via }
+        let LocalSetup { user, readonly, .. } = &self.setup;
+        Visitor { user: user.clone(), readonly: *readonly, via, seat: Some(paths::seat()) }
     }
 
     fn serve(&self, runtime: &Runtime) -> Option<Server> {

@@ -18,6 +18,8 @@ pub enum Caller {
 
 /// Longest address of an ssh client; IPv6 with a zone is shorter.
 const ADDRESS_MAX_CHARS: usize = 64;
+/// Longest name of a terminal or process; `pts/` and a number are shorter.
+const SEAT_MAX_CHARS: usize = 24;
 
 impl Caller {
     /// Decides whether a process of `uid` may talk to one of `ours`. Whose group the socket is for was asked by the
@@ -50,12 +52,18 @@ impl Caller {
             Via::Inside | Via::Local => Via::Local,
             Via::Ssh(address) => Via::Ssh(clean_address(address)),
         };
-        Visitor { user: user.unwrap_or_else(|| "unnamed".into()), readonly: said.readonly, via }
+        let seat = said.seat.as_deref().map(clean_seat).filter(|it| !it.is_empty());
+        Visitor { user: user.unwrap_or_else(|| "unnamed".into()), readonly: said.readonly, via, seat }
     }
 }
 
 fn login(uid: u32) -> String {
     paths::login_of(uid).unwrap_or_else(|| format!("uid-{uid}"))
+}
+
+fn clean_seat(seat: &str) -> String {
+    let kept = seat.chars().filter(|it| it.is_ascii_alphanumeric() || " /._-".contains(*it));
+    kept.take(SEAT_MAX_CHARS).collect::<String>().trim().to_string()
 }
 
 fn clean_address(address: &str) -> String {
@@ -71,7 +79,7 @@ mod tests {
     const UNKNOWN: u32 = 4_000_123_456;
 
     fn said(user: &str) -> Visitor {
-        Visitor { user: user.into(), readonly: true, via: Via::Inside }
+        Visitor { readonly: true, ..Visitor::inside(user) }
     }
 
     #[test]
@@ -79,7 +87,7 @@ mod tests {
         for uid in [UNKNOWN, 0] {
             let caller = Caller::of(uid, UNKNOWN, false).expect("let in");
             let visitor = caller.visitor(&said(" ../al\u{1b}[31mice\u{202e}"));
-            assert_eq!(visitor, Visitor { user: "al31mice".into(), readonly: true, via: Via::Local });
+            assert_eq!(visitor, Visitor { via: Via::Local, ..said("al31mice") });
             assert_eq!(caller.visitor(&said("\u{7}")).user, "unnamed");
         }
     }
@@ -96,5 +104,13 @@ mod tests {
     fn an_address_is_only_an_address() {
         let far = Visitor { via: Via::Ssh("fe80::1%eth0 \u{1b}[2J".into()), ..said("bob") };
         assert_eq!(Caller::Own.visitor(&far).via, Via::Ssh("fe80::1%eth02J".into()));
+    }
+
+    #[test]
+    fn a_seat_is_a_short_name_or_none() {
+        let seat = |it: &str| Caller::Own.visitor(&Visitor { seat: Some(it.into()), ..said("bob") }).seat;
+        assert_eq!(seat("pts/3\u{1b}[2J").as_deref(), Some("pts/32J"));
+        assert_eq!(seat(&"9".repeat(1_000)).map(|it| it.len()), Some(SEAT_MAX_CHARS));
+        assert_eq!((seat("\u{202e} \n"), Caller::Own.visitor(&said("bob")).seat), (None, None));
     }
 }

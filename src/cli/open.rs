@@ -326,7 +326,8 @@ fn connect_here(setup: LocalSetup, beside: Option<Vec<LogSpec>>) -> Connected {
 }
 
 fn connect_hosts(setup: LocalSetup, places: Vec<Place>) -> Connected {
-    let visitor = Visitor { user: setup.user.clone(), readonly: setup.readonly, via: Via::Local };
+    let seat = Some(paths::seat());
+    let visitor = Visitor { user: setup.user.clone(), readonly: setup.readonly, via: Via::Local, seat };
     let state_dir = setup.state_dir.clone();
     let mut setup = Some(setup);
     let mut config_rx = None;

@@ -88,6 +88,13 @@ pub fn user_name() -> String {
     named.or_else(|| login_of(uid)).unwrap_or_else(|| format!("uid-{uid}"))
 }
 
+/// Returns where this process's person sits: their terminal, `pts/3`, or without one the process, `pid 4242`.
+pub fn seat() -> String {
+    let name = rustix::termios::ttyname(rustix::stdio::stdin(), Vec::new()).ok();
+    let terminal = name.and_then(|it| Some(it.to_str().ok()?.trim_start_matches("/dev/").to_string()));
+    terminal.unwrap_or_else(|| format!("pid {}", rustix::process::getpid().as_raw_nonzero()))
+}
+
 /// Returns the login name of a uid, when the host itself knows it.
 ///
 /// Looks where it is without asking a directory service, which may be what is down.

@@ -54,12 +54,16 @@ pub struct Visitor {
     /// How they came.
     #[serde(default)]
     pub via: Via,
+    /// Where they sit on the machine that they came from, which tells apart two of one name: the terminal, `pts/3`,
+    /// else the process, `pid 4242`. `None` when they did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<String>,
 }
 
 impl Visitor {
     /// The person at the screen of this very process.
     pub fn inside(user: &str) -> Self {
-        Self { user: user.to_string(), readonly: false, via: Via::Inside }
+        Self { user: user.to_string(), readonly: false, via: Via::Inside, seat: None }
     }
 }
 

@@ -172,7 +172,8 @@ fn screen(visitor: &Visitor, what: &str) {
         Via::Local => "the socket".to_string(),
         Via::Ssh(from) => format!("ssh from {}", sanitise::text(from)),
     };
-    tracing::info!(user, via, readonly = visitor.readonly, "{what}");
+    let seat = visitor.seat.as_deref().map(sanitise::text);
+    tracing::info!(user, via, seat, readonly = visitor.readonly, "{what}");
 }
 
 fn by(actor: &Actor) -> &str {

@@ -57,6 +57,28 @@ fn who_else_is_here_stands_in_the_header() {
 }
 
 #[test]
+fn two_people_of_one_name_are_told_apart_by_where_they_sit() {
+    use hotseat::domain::presence::{PresenceFact, ScreenId, Via, Visitor};
+    let mut desk = Desk::company(120, 40);
+    for (screen, via, seat) in [
+        (3, Via::Local, Some("pts/4\u{1b}[2J")),
+        (4, Via::Ssh("192.0.2.9".into()), Some("pts/0")),
+        (5, Via::Local, None),
+    ] {
+        let visitor = Visitor { via, seat: seat.map(String::from), ..Visitor::inside("carol") };
+        desk.fact(Fact::Presence(PresenceFact::Came { screen: ScreenId(screen), visitor }));
+    }
+    desk.press("@");
+    let text = rows(&desk.draw(true).0).join("\n");
+    let lines: Vec<&str> = text.lines().filter(|it| it.contains("carol  ")).collect();
+    let [socket, ssh, old] = lines.as_slice() else { panic!("{text}") };
+    assert!(socket.contains("screen 3, since") && socket.contains(", at pts/4"), "{socket}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+    assert!(ssh.contains("screen 4, since") && ssh.contains(", by ssh from 192.0.2.9 (pts/0)"), "{ssh}");
+    assert!(old.contains("screen 5, since") && old.contains(", on this host"), "an older screen says no seat: {old}");
+}
+
+#[test]
 fn how_many_are_here_is_said_also_where_the_header_is_full() {
     for (width, height) in [(80, 24), (80, 16), (64, 24), (60, 12)] {
         let mut desk = Desk::company(width, height);
@@ -254,6 +276,8 @@ fn a_lost_agent_is_said_in_words_at_every_size_and_nothing_looks_live() {
         let text = rows(&buf).join("\n");
         assert!(text.contains("LOST 3s ago") && text.contains("W take over"), "{text}");
         assert!(text.contains("as of "), "{text}");
+        let header = rows(&buf)[..4].join("\n");
+        assert!(!header.contains(" ok") || header.contains("were ok"), "{header}");
     }
 }
 

@@ -95,7 +95,7 @@ impl Account {
         let stream = self.stream.take().unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = tokio::net::UnixStream::from_std(stream).unwrap();
-        let visitor = Visitor { user: says.into(), readonly: false, via: Via::Local };
+        let visitor = Visitor { via: Via::Local, ..Visitor::inside(says) };
         let attached = client::attach(stream, &client::hello(visitor)).await.expect("a member is let in");
         Screen { attached, board: Board::default() }
     }

@@ -90,18 +90,22 @@ fn line(
         Via::Ssh(address) if address.is_empty() => "by ssh".to_string(),
         Via::Ssh(address) => format!("by ssh from {}", sanitise::text(address)),
     };
+    // Of one name may be two people: then where each of them sits is told as well.
+    let from = match visitor.seat.as_deref().filter(|_| of_user > 1).map(sanitise::text) {
+        Some(seat) if visitor.via == Via::Local => format!("at {seat}"),
+        Some(seat) => format!("{from} ({seat})"),
+        None => from,
+    };
     let mut words = vec![format!("since {}", format::moment(model.now, here.since, &model.zone)), from];
     words.extend(here.spot.map(|it| format!("looks at {}", word(it))));
     if visitor.readonly {
         words.push("read-only".to_string());
     }
     if of_user > 1 {
-        words.insert(0, format!("screen {}", screen.0));
+        words.insert(0, format!("screen {}{}", screen.0, if is_this { " (this one)" } else { "" }));
     }
-    match (is_this, mine) {
-        (true, _) if of_user > 1 => words.push("this one".to_string()),
-        (_, true) => words.push("you".to_string()),
-        (_, false) => {}
+    if mine && !(is_this && of_user > 1) {
+        words.push("you".to_string());
     }
     let words = cut(&words.join(", "), width.saturating_sub(columns + 2), theme.ascii);
     Line::from(vec![

@@ -354,7 +354,7 @@ async fn ask_to_yield(state_dir: &Path) -> Result<Role, String> {
 }
 
 fn visitor() -> Visitor {
-    Visitor { user: paths::user_name(), readonly: false, via: Via::Local }
+    Visitor { user: paths::user_name(), readonly: false, via: Via::Local, seat: None }
 }
 
 /// Stands by the agent that watches, so that its screens see it; ends when dropped.

@@ -109,8 +109,8 @@ impl Desk {
         let peer = Peer { role: Role::Agent, version: env!("CARGO_PKG_VERSION").into(), pid: 4242, since: desk.now };
         let way = Way::Attached { peer, readonly: false, ahead_ms: 0 };
         desk.event(Event::Inbound(Inbound::Host(Box::new(HostNews { host: host(), way }))));
-        let alice = Visitor { user: "alice".into(), readonly: false, via: Via::Local };
-        let bob = Visitor { user: "bob".into(), readonly: false, via: Via::Ssh("192.0.2.7".into()) };
+        let alice = Visitor { via: Via::Local, ..Visitor::inside("alice") };
+        let bob = Visitor { via: Via::Ssh("192.0.2.7".into()), ..Visitor::inside("bob") };
         let you = You { host: host(), screen: ScreenId(1), visitor: alice.clone() };
         desk.event(Event::Inbound(Inbound::You(Box::new(you))));
         for (screen, visitor) in [(ScreenId(1), alice), (ScreenId(2), bob)] {

@@ -161,7 +161,8 @@ impl Attacher {
         let (requests_tx, requests_rx) = mpsc::channel::<T>(LINK_REQUESTS_MAX);
         shared.links().push(Arc::clone(&queue));
         let board = Arc::clone(&shared.board);
-        self.folding.spawn(Arc::clone(&queue).pump(board, inbound_tx, self.finished.clone()));
+        let announced_rx = shared.services.facts.announced();
+        self.folding.spawn(Arc::clone(&queue).pump(board, inbound_tx, announced_rx, self.finished.clone()));
         let screen = ScreenId(shared.screens.fetch_add(1, Ordering::Relaxed));
         let you = You { host: self.host.clone(), screen, visitor: visitor.clone() };
         let answers = Arc::clone(&queue);

@@ -40,7 +40,7 @@ impl LogsOnly {
         let (inbound_tx, inbound_rx) = mpsc::channel(LINK_INBOUND_MAX);
         let (requests_tx, mut requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
         let queue = Arc::new(LinkQueue::new());
-        tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), inbound_tx, cancel.clone()));
+        tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), inbound_tx, setup.facts.announced(), cancel.clone()));
         let answers = Arc::clone(&queue);
         let reply: Reply = Arc::new(move |inbound| answers.push_answer(inbound));
         let asked = service.clone();

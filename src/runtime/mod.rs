@@ -36,6 +36,7 @@ use crate::domain::fact::{Actor, Envelope, Fact, RuntimeFact};
 use crate::domain::host::NOBODY;
 use crate::domain::ids::HostId;
 use crate::domain::presence::Visitor;
+use crate::domain::probe::ProbeFact;
 use crate::domain::probe::tally::Tallies;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::attach::Attacher;
@@ -513,7 +514,9 @@ async fn fold(
             }
         }
         for (actor, fact) in batch.drain(..) {
+            let is_name = matches!(fact, Fact::Probe(ProbeFact::Configured { .. }));
             shared.take_in(actor, fact);
+            shared.services.facts.arrived(usize::from(is_name));
         }
         // A flood of facts must leave the worker to the screens in between.
         tokio::task::yield_now().await;

@@ -6,10 +6,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::domain::board::Board;
 use crate::domain::fact::Envelope;
 use crate::domain::ids::ProbeId;
@@ -22,6 +25,9 @@ const FACTS_MAX: usize = 256;
 const ANSWERS_MAX: usize = 128;
 /// Views of one screen whose windows wait; a screen has a handful.
 const VIEWS_MAX: usize = 32;
+
+/// How long a screen waits at most for facts that were announced. A disk that hangs must not keep it dark.
+const ANNOUNCED_WAIT: Duration = Duration::from_secs(1);
 
 /// What waits for one screen.
 pub struct LinkQueue {
@@ -119,22 +125,24 @@ impl LinkQueue {
 
     /// Has a snapshot be next; the facts that wait are in it.
     pub fn ask_snapshot(&self) {
-        let mut state = self.lock();
-        state.facts.clear();
-        state.needs_snapshot = true;
-        drop(state);
+        self.lock().begin_anew();
         self.news.notify_one();
     }
 
     /// Carries what waits to the screen until it goes or `finished`; then delivers what still fits and closes.
+    ///
+    /// While facts are announced the board is only half of what it is about to be: the screen gets it whole, once all of
+    /// them are there.
     pub async fn pump(
         self: Arc<Self>,
         board: Arc<Mutex<Board>>,
         tx: mpsc::Sender<Inbound>,
+        mut announced_rx: watch::Receiver<usize>,
         finished: CancellationToken,
     ) {
         // Facts up to here are in the snapshot that was sent.
         let mut sent_seq = 0;
+        let mut hold = Hold::No;
         'screen: loop {
             // Room first: what waits for it can still be replaced by something newer.
             let permit = tokio::select! {
@@ -144,7 +152,12 @@ impl LinkQueue {
             };
             let Ok(permit) = permit else { break };
             let next = loop {
-                if let Some(next) = self.take(sent_seq) {
+                let was = hold;
+                hold = hold.next(*announced_rx.borrow_and_update());
+                if matches!((was, hold), (Hold::Until(_), Hold::No | Hold::Over)) {
+                    self.lock().begin_anew();
+                }
+                if let Some(next) = self.take(sent_seq, matches!(hold, Hold::Until(_))) {
                     break next;
                 }
                 tokio::select! {
@@ -152,6 +165,7 @@ impl LinkQueue {
                     () = self.news.notified() => {}
                     () = tx.closed() => break 'screen,
                     () = finished.cancelled() => break 'screen,
+                    () = hold.changed(&mut announced_rx) => {}
                 }
             };
             permit.send(match next {
@@ -173,7 +187,7 @@ impl LinkQueue {
                 }
             });
         }
-        while let Some(Next::Inbound(inbound)) = self.take(sent_seq) {
+        while let Some(Next::Inbound(inbound)) = self.take(sent_seq, false) {
             if tx.try_send(inbound).is_err() {
                 break;
             }
@@ -181,8 +195,13 @@ impl LinkQueue {
         self.lock().closed = true;
     }
 
-    fn take(&self, sent_seq: u64) -> Option<Next> {
+    /// What is next; `is_held`: neither boards nor facts.
+    fn take(&self, sent_seq: u64, is_held: bool) -> Option<Next> {
         let mut state = self.lock();
+        if is_held && state.needs_snapshot {
+            // What is answered comes behind it.
+            return None;
+        }
         let facts = std::mem::take(&mut state.missed);
         if facts > 0 {
             return Some(Next::Inbound(Inbound::Missed { facts }));
@@ -195,6 +214,9 @@ impl LinkQueue {
         }
         if let Some(window) = state.windows.pop_front() {
             return Some(Next::Inbound(Inbound::Window(Box::new(window))));
+        }
+        if is_held {
+            return None;
         }
         while let Some(envelope) = state.facts.pop_front() {
             if envelope.seq > sent_seq {
@@ -209,7 +231,51 @@ impl LinkQueue {
     }
 }
 
+/// Whether facts are held back until all that were announced are there.
+#[derive(Debug, Clone, Copy)]
+enum Hold {
+    No,
+    Until(Instant),
+    /// They took too long: everything is told as it comes.
+    Over,
+}
+
+impl Hold {
+    fn next(self, announced: usize) -> Self {
+        match self {
+            _ if announced == 0 => Self::No,
+            Self::No => Self::Until(clock::timer() + ANNOUNCED_WAIT),
+            Self::Until(until) if until <= clock::timer() => Self::Over,
+            it => it,
+        }
+    }
+
+    /// Returns when fewer or more are announced, or when these are waited for no longer.
+    async fn changed(self, announced_rx: &mut watch::Receiver<usize>) {
+        let changed = async {
+            if announced_rx.changed().await.is_err() {
+                // Nobody announces any more.
+                std::future::pending::<()>().await;
+            }
+        };
+        match self {
+            // Either way it is looked at again.
+            Self::Until(until) => {
+                let _ = timeout_at(until, changed).await;
+            }
+            Self::No | Self::Over => changed.await,
+        }
+    }
+}
+
 impl State {
+    /// Has a snapshot be next; what waits is in it, so nothing was missed.
+    fn begin_anew(&mut self) {
+        self.facts.clear();
+        self.missed = 0;
+        self.needs_snapshot = true;
+    }
+
     fn put_window(&mut self, window: Window) {
         let Some(waiting) = self.windows.iter_mut().find(|it| it.view == window.view) else {
             if self.windows.len() == VIEWS_MAX {
@@ -232,8 +298,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::Timestamp;
 
     use super::*;
@@ -243,6 +307,11 @@ mod tests {
     use crate::domain::probe::ProbeFact;
     use crate::domain::probe::outcome::{Evidence, Outcome, Phases, ProbeResult};
     use crate::domain::{ids::SourceId, log::Cursor};
+    use crate::service::FactSender;
+
+    fn unannounced() -> watch::Receiver<usize> {
+        watch::channel(0).1
+    }
 
     fn window(generation: u64, rows: Option<usize>, matched: u64) -> Inbound {
         let source = SourceId::new(&HostId::new("h"), "s");
@@ -270,8 +339,8 @@ mod tests {
         for inbound in inbounds {
             assert!(queue.push_answer(inbound));
         }
-        let Some(Next::Inbound(Inbound::Window(window))) = queue.take(0) else { panic!("a window waits") };
-        assert!(queue.take(0).is_none(), "one window a view waits");
+        let Some(Next::Inbound(Inbound::Window(window))) = queue.take(0, false) else { panic!("a window waits") };
+        assert!(queue.take(0, false).is_none(), "one window a view waits");
         (window.generation, window.rows.map(|it| it.len()), window.counts.matched)
     }
 
@@ -330,7 +399,8 @@ mod tests {
             let queue = Arc::new(if glimpses { LinkQueue::with_glimpses() } else { LinkQueue::new() });
             assert!(queue.push_answer(Inbound::Done("x".into())));
             let (tx, mut rx) = mpsc::channel(1);
-            let pump = tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), tx, CancellationToken::new()));
+            let pump =
+                tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), tx, unannounced(), CancellationToken::new()));
             let Some(Inbound::Snapshot(mut board)) = rx.recv().await else { panic!("first a snapshot") };
             assert_eq!(*board == whole, !glimpses);
             let Some(Inbound::Done(_)) = rx.recv().await else { panic!("then what waits") };
@@ -357,7 +427,7 @@ mod tests {
             assert!(queue.push_fact(&envelope(seq)));
         }
         queue.lock().needs_snapshot = true;
-        let pump = tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), tx, finished.clone()));
+        let pump = tokio::spawn(Arc::clone(&queue).pump(Arc::clone(&board), tx, unannounced(), finished.clone()));
         let Some(Inbound::Missed { facts }) = rx.recv().await else { panic!("first what was missed") };
         assert_eq!(facts, 2 * (FACTS_MAX as u64 + 1), "twice what waited, and the fact that found no room");
         let Some(Inbound::Snapshot(snapshot)) = rx.recv().await else { panic!("then a snapshot") };
@@ -368,5 +438,54 @@ mod tests {
         drop(rx);
         pump.await.expect("pump");
         assert!(!queue.push_fact(&envelope(last + 2)), "a screen that is gone takes nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_announced_is_told_at_once_and_answers_go_on_meanwhile() {
+        let board = Arc::new(Mutex::new(Board::default()));
+        let queue = Arc::new(LinkQueue::new());
+        let (facts, _facts_rx) = FactSender::channel();
+        let (tx, mut rx) = mpsc::channel(8);
+        let pump = Arc::clone(&queue).pump(Arc::clone(&board), tx, facts.announced(), CancellationToken::new());
+        let pump = tokio::spawn(pump);
+        let Some(Inbound::Snapshot(_)) = rx.recv().await else { panic!("first a snapshot") };
+        let last = 2 * FACTS_MAX as u64;
+        facts.announce(usize::try_from(last).expect("small"));
+        for seq in 1..=last {
+            board.lock().expect("board").apply(Timestamp::UNIX_EPOCH, &envelope(seq));
+            assert!(queue.push_fact(&envelope(seq)));
+            if seq == 3 {
+                assert!(queue.push_answer(Inbound::Done("x".into())));
+                assert_eq!(rx.recv().await, Some(Inbound::Done("x".into())), "the screen has a board, if an old one");
+            }
+            facts.arrived(1);
+            tokio::task::yield_now().await;
+        }
+        let Some(Inbound::Snapshot(snapshot)) = rx.recv().await else { panic!("then all of it at once") };
+        assert_eq!(snapshot.seq, last);
+        assert!(queue.push_fact(&envelope(last + 1)));
+        let Some(Inbound::Fact(fact)) = rx.recv().await else { panic!("then facts as they come") };
+        assert_eq!(fact.seq, last + 1);
+        drop(rx);
+        pump.await.expect("pump");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_announced_and_does_not_come_keeps_no_screen_dark() {
+        let queue = Arc::new(LinkQueue::new());
+        let (facts, _facts_rx) = FactSender::channel();
+        facts.announce(1);
+        let (tx, mut rx) = mpsc::channel(8);
+        let began = clock::timer();
+        let pump = Arc::clone(&queue).pump(Arc::default(), tx, facts.announced(), CancellationToken::new());
+        let pump = tokio::spawn(pump);
+        assert!(queue.push_answer(Inbound::Done("x".into())));
+        let Some(Inbound::Snapshot(_)) = rx.recv().await else { panic!("first a snapshot") };
+        assert_eq!(rx.recv().await, Some(Inbound::Done("x".into())));
+        assert!(clock::timer() - began >= ANNOUNCED_WAIT);
+        assert!(queue.push_fact(&envelope(1)));
+        let Some(Inbound::Fact(_)) = rx.recv().await else { panic!("then facts as they come") };
+        drop(rx);
+        pump.await.expect("pump");
     }
 }

@@ -17,7 +17,7 @@ use crate::service::notify::asked;
 use crate::service::notify::outbox::Outbox;
 use crate::service::probe::Prober;
 use crate::service::probe::heartbeat::serve::BeatServer;
-use crate::service::{FactSender, ServiceSetup};
+use crate::service::{FactSender, NAMED_AT_ONCE_MAX, ServiceSetup};
 use crate::store::reader::{Desk, Reader};
 use crate::store::rollup::Limits;
 use crate::store::{News, Opened, Store};
@@ -90,6 +90,9 @@ pub fn activate(
     let outbox = Outbox::start(setup, store.clone(), config_rx.borrow().notifiers.clone());
     let _ = services.keeper.set(Keeper { store, outbox });
     let (setup, services, config_rx) = (setup.clone(), Arc::clone(services), config_rx.clone());
+    // With a head start the first rows of the logs come before.
+    let starts_with = usize::from(head_start.is_zero() && config_rx.borrow().probes.len() > NAMED_AT_ONCE_MAX);
+    setup.facts.announce(starts_with);
     tokio::spawn(async move {
         if !is_kept {
             let why = "the state directory cannot be used; alerts and history are kept in memory only";
@@ -117,6 +120,8 @@ pub fn activate(
             return;
         }
         let prober = Prober::start(&setup, Some(services.logs.clone()), config.probes.clone(), kept);
+        // The probes are announced by now.
+        setup.facts.arrived(starts_with);
         let beats = BeatServer::start(&setup, &prober, config.beat.clone());
         let backups = BackupService::start(&setup, config.backups.clone());
         asked::start(&setup);

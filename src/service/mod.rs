@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::fact::{Actor, Fact};
@@ -31,17 +31,41 @@ pub const FACTS_MAX: usize = 256;
 /// disk and the cores: four times what it needs, and far less than anything that would page waits.
 pub const HEAD_START: Duration = Duration::from_millis(40);
 
+/// Probes that are named at once without a word before: as many as a screen takes in between two frames.
+pub const NAMED_AT_ONCE_MAX: usize = 32;
+
 /// Where services put what they observe.
 #[derive(Debug, Clone)]
 pub struct FactSender {
     facts_tx: mpsc::Sender<(Actor, Fact)>,
+    // How much of what was announced is still to be folded.
+    announced_tx: Arc<watch::Sender<usize>>,
 }
 
 impl FactSender {
     /// Makes the bounded channel from services to the runtime.
     pub fn channel() -> (Self, mpsc::Receiver<(Actor, Fact)>) {
         let (facts_tx, facts_rx) = mpsc::channel(FACTS_MAX);
-        (Self { facts_tx }, facts_rx)
+        (Self { facts_tx, announced_tx: Arc::new(watch::Sender::new(0)) }, facts_rx)
+    }
+
+    /// Says that so many facts follow which make sense together only: screens are told when all of them are folded.
+    pub fn announce(&self, count: usize) {
+        self.announced_tx.send_modify(|it| *it = it.saturating_add(count));
+    }
+
+    /// So many that were announced are folded, or do not come.
+    pub fn arrived(&self, count: usize) {
+        self.announced_tx.send_if_modified(|it| {
+            let is_news = *it > 0 && count > 0;
+            *it = it.saturating_sub(count);
+            is_news
+        });
+    }
+
+    /// How many that were announced are still to be folded.
+    pub fn announced(&self) -> watch::Receiver<usize> {
+        self.announced_tx.subscribe()
     }
 
     /// Sends a fact of the runtime itself, waiting for room. A closed runtime is not an error: it is shutting down.

@@ -108,6 +108,33 @@ async fn the_one_that_stands_by_takes_over_when_the_holder_ends() {
     second.shutdown().await;
 }
 
+/// What an earlier run left comes with the probes that it is of, a hundred of them at once: a count that climbs would
+/// say that things are getting worse.
+#[tokio::test]
+async fn a_screen_sees_no_probe_or_all_of_them() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let probe = |at| format!("[[probe]]\nname = \"job-{at}\"\nheartbeat = {{ every = \"24h\" }}\ninterval = \"1h\"\n");
+    let probes: String = (0..100).map(probe).collect();
+    let log = format!("[[log]]\nname = \"app\"\nfile = \"{}\"\n", dir.path().join("app.log").display());
+    // With logs it is these that come first.
+    for text in [probes.clone(), format!("{probes}{log}")] {
+        let (config, errors) = hotseat::config::parse("c.toml", &text);
+        assert!(errors.is_empty(), "{errors:?}");
+        let mut setup = setup("alice", dir.path());
+        setup.loaded.config = config;
+        let runtime = Runtime::start(setup);
+        let mut screen = Screen::attach(&runtime).await;
+        let mut counts = std::collections::BTreeSet::new();
+        while screen.board.probes.len() < 100 {
+            counts.insert(screen.board.probes.len());
+            screen.next().await;
+        }
+        counts.remove(&0);
+        assert!(counts.is_empty(), "{counts:?}");
+        runtime.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn the_link_ends_with_the_runtime() {
     let dir = tempfile::tempdir().expect("temporary directory");

@@ -14,13 +14,13 @@ use crate::domain::fact::{Actor, Fact};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::HealthMachine;
 use crate::domain::probe::{Ack, ProbeFact, ProbeKept};
-use crate::service::ServiceSetup;
 use crate::service::log::LogService;
 use crate::service::probe::acks::AckWatch;
 use crate::service::probe::canary::Canaries;
 use crate::service::probe::overload::Overload;
 use crate::service::probe::task::{Ask, ProbeTask};
 use crate::service::probe::{Place, ProbeSpec, acks, heartbeat};
+use crate::service::{NAMED_AT_ONCE_MAX, ServiceSetup};
 
 /// Wishes that may wait for one probe: a person who presses a key more often than it is answered means it once.
 const ASKS_MAX: usize = 4;
@@ -109,8 +109,8 @@ impl Prober {
 
     /// Takes changed specs into use: unchanged probes go on undisturbed.
     ///
-    /// All that are new are told before the first of them runs: whoever counts what is red, of an earlier run as well,
-    /// never counts too few.
+    /// All that are new are told before the first of them runs, and many are announced: whoever counts what is red, of an
+    /// earlier run as well, never counts too few.
     pub fn reload(&self, specs: Vec<ProbeSpec>) {
         let setup = &self.inner.setup;
         let canaries = specs.iter().filter(|it| it.rules.canary);
@@ -143,6 +143,9 @@ impl Prober {
         }
         drop(tasks);
         let facts = setup.facts.clone();
+        if names.len() > NAMED_AT_ONCE_MAX {
+            facts.announce(names.len());
+        }
         tokio::spawn(async move {
             // Also when this ends early.
             let _named = named.drop_guard();

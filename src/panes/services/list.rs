@@ -33,6 +33,8 @@ const WORD_CELLS: usize = 8;
 const WORDS_CELLS_MIN: usize = 24;
 /// Rows that the rest of a reason takes at most; the detail has all of it.
 const MORE_ROWS_MAX: usize = 3;
+/// Cells below which the rest of a reason is not worth a row: the end of what was expected.
+const REST_CELLS_MIN: usize = 12;
 /// Marks the row of what went first.
 const FIRST_RED: &str = "FIRST RED";
 /// Blanks before the rest of a reason.
@@ -291,7 +293,12 @@ fn row(
             None if goes_on && room >= WORDS_CELLS_MIN => {
                 let begin = wrap::wrap_at_blanks(&whole, room).swap_remove(0);
                 rest = whole.strip_prefix(&begin).unwrap_or(&whole).trim_start().to_string();
-                begin
+                if rest.width() < REST_CELLS_MIN {
+                    rest.clear();
+                    whole
+                } else {
+                    begin
+                }
             }
             None if goes_on => {
                 rest = whole;

@@ -1,21 +1,23 @@
 //! The services pane: every probe, red first, below its group; a detail view with where the time went.
 //!
-//! State is here, `rows` says which rows there are, `asking` what keys ask of the world, `list` and `detail` draw. The selection is a probe or a
-//! group, not a row: rows move as health changes.
+//! State is here, `rows` says which rows there are, `moving` where keys go, `asking` what they ask of the world, `title`,
+//! `list` and `detail` draw. The selection is a probe or a group, not a row: rows move as health changes.
 
 mod asking;
 mod detail;
 mod list;
+mod moving;
 mod past;
 mod prompt;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod title;
 
 use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::event::{Mouse, MouseKind};
@@ -34,7 +36,7 @@ use crate::panes::services::rows::{Arrangement, Filter, Picked, Row};
 use crate::panes::{Context, Pane};
 use crate::theme::Theme;
 use crate::theme::role::Role;
-use crate::widgets::scroll::{self, Scroll};
+use crate::widgets::scroll::Scroll;
 
 crate::commands! {
     /// Commands of the services pane.
@@ -145,6 +147,20 @@ impl ServicesPane {
         red.filter(|it| unseen(it, false)).take(1).cloned().collect()
     }
 
+    /// True when a person has chosen a row, and it is not the first for want of another.
+    pub fn is_chosen(&self) -> bool {
+        self.selected.is_some()
+    }
+
+    /// What is selected and was seen by somebody, when nothing of it is left to be seen.
+    pub fn acknowledged(&self, board: &Board) -> Vec<ProbeId> {
+        let selected = self.selected_all(board);
+        if self.to_acknowledge(board).iter().any(|it| selected.contains(it)) {
+            return Vec::new();
+        }
+        selected.into_iter().filter(|it| board.seen_by(it).is_some()).collect()
+    }
+
     fn members(&self, board: &Board, group: &str) -> Vec<ProbeId> {
         let of_group = |state: &ProbeState| state.setup.rules.group.as_deref().unwrap_or_default() == group;
         let probes = self.arrangement.probes(board).into_iter();
@@ -214,73 +230,6 @@ impl ServicesPane {
         chosen.or_else(first)
     }
 
-    fn step(&mut self, cx: &Context<'_>, step: i64) {
-        if let Some(mut scroll) = self.detail {
-            let total = self.detail_rows(cx);
-            scroll.by(step, total, cx.height as usize);
-            self.detail = Some(scroll);
-            return;
-        }
-        let rows = self.rows(cx);
-        let Some(last) = rows.len().checked_sub(1) else { return };
-        let at = match self.selected_at(&rows) {
-            Some(at) => (at as i64).saturating_add(step).clamp(0, last as i64) as usize,
-            None => 0,
-        };
-        self.selected = rows.get(at).map(Row::picked);
-        self.follow_selection(cx);
-    }
-
-    /// Goes to the next probe that is not well, also from one detail to the next.
-    fn step_red(&mut self, cx: &Context<'_>, forward: bool) -> Vec<Effect> {
-        let probes = self.arrangement.probes(cx.board);
-        let selected = self.selected(cx.board);
-        let at = probes.iter().position(|(id, _)| Some(*id) == selected.as_ref()).unwrap_or_default();
-        let count = probes.len();
-        let order = (1..=count).map(|step| if forward { at + step } else { at + count - step } % count.max(1));
-        let found = order.filter_map(|at| probes.get(at)).find(|(_, it)| it.health() != Health::Up);
-        let Some((id, state)) = found else { return vec![Notice::info("everything is well")] };
-        let group = state.setup.rules.group.clone().unwrap_or_default();
-        self.selected = Some(Picked::Probe((*id).clone()));
-        if self.arrangement.folded.get(&group) == Some(&true) {
-            self.arrangement.folded.insert(group, false);
-        }
-        self.follow_selection(cx);
-        if self.detail.is_none() {
-            return Vec::new();
-        }
-        self.detail = Some(Scroll::default());
-        self.ask_past(cx, false)
-    }
-
-    fn fold(&mut self, cx: &Context<'_>) -> Vec<Effect> {
-        let rows = self.rows(cx);
-        let group = self.selected_at(&rows).and_then(|at| match &rows[at] {
-            // What was folded in part for want of room is opened first.
-            Row::Group(it) => Some((it.name.to_string(), it.folded || it.is_short)),
-            Row::Probe { state, below_group: true, .. } => {
-                Some((state.setup.rules.group.clone().unwrap_or_default(), false))
-            }
-            Row::Probe { .. } => None,
-        });
-        let Some((name, folded)) = group else { return vec![Notice::info("there are no groups here")] };
-        self.selected = Some(Picked::Group(name.clone()));
-        self.arrangement.folded.insert(name, !folded);
-        self.follow_selection(cx);
-        Vec::new()
-    }
-
-    fn fold_all(&mut self, cx: &Context<'_>) -> Vec<Effect> {
-        if !self.arrangement.is_grouped(cx.board) {
-            return vec![Notice::info("there are no groups here")];
-        }
-        let groups = self.arrangement.groups(cx.board, self.list_height(cx));
-        let fold = groups.iter().any(|it| !it.folded);
-        self.arrangement.folded = groups.iter().map(|it| (it.name.to_string(), fold)).collect();
-        self.follow_selection(cx);
-        Vec::new()
-    }
-
     /// The board was replaced by that of another time.
     pub fn turned(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         self.follow_selection(cx);
@@ -288,40 +237,11 @@ impl ServicesPane {
         self.ask_past(cx, false)
     }
 
-    fn follow_selection(&mut self, cx: &Context<'_>) {
-        let rows = self.rows(cx);
-        let Some(at) = self.selected_at(&rows) else { return };
-        let height = self.list_height(cx).max(1);
-        self.top = scroll::keep_visible(self.top, at, rows.len(), height);
-        // The heading above the first row that is shown says whose probes these are.
-        if at == 1 && self.top == 1 && height > 1 {
-            self.top = 0;
-        }
-    }
-
     fn detail_rows(&self, cx: &Context<'_>) -> usize {
         let Some(id) = self.selected(cx.board) else { return 0 };
         let Some(state) = cx.board.probes.get(&id) else { return 0 };
         // The text wraps by width and not by theme.
         detail::columns(cx, &Theme::mono(), &Subject { id: &id, state, past: &self.past }).rows()
-    }
-
-    fn open_detail(&mut self, cx: &Context<'_>) -> Vec<Effect> {
-        if self.detail.take().is_some() {
-            return Vec::new();
-        }
-        let rows = self.rows(cx);
-        match self.selected_at(&rows).map(|at| rows[at].picked()) {
-            Some(Picked::Group(_)) => return self.fold(cx),
-            Some(probe) => {
-                // Held by id from here on: the detail must not change its probe when rows move.
-                self.selected = Some(probe);
-                self.detail = Some(Scroll::default());
-                return self.ask_past(cx, false);
-            }
-            None => {}
-        }
-        Vec::new()
     }
 }
 
@@ -505,48 +425,7 @@ impl Pane for ServicesPane {
     }
 
     fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
-        let probes = &cx.board.probes;
-        if probes.is_empty() {
-            return Line::default();
-        }
-        let mut spans = vec![Span::styled(format!("{} (", self.arrangement.sort.words()), theme.style(Role::TextDim))];
-        for (health, word, role) in COUNTED {
-            let count = cx.board.count(*health);
-            if count == 0 {
-                continue;
-            }
-            if spans.len() > 1 {
-                spans.push(Span::styled(", ", theme.style(Role::TextDim)));
-            }
-            spans.push(Span::styled(format!("{count} {word}"), theme.style(*role)));
-        }
-        let lost = probes.len() - cx.board.live_probes().count();
-        if lost > 0 {
-            let comma = if spans.len() > 1 { ", " } else { "" };
-            spans.push(Span::styled(format!("{comma}{lost} of lost hosts"), theme.style(Role::ProbeUnknown)));
-        }
-        spans.push(Span::styled(")", theme.style(Role::TextDim)));
-        // What the pane has no row for must not look as if it were not there.
-        let dot = if theme.ascii { "-" } else { "·" };
-        let filter = &self.arrangement.filter;
-        if !filter.is_empty() {
-            let kept = self.arrangement.probes(cx.board).len();
-            spans.push(Span::raw(" "));
-            spans.push(Span::styled(format!("[{}]", filter.text()), theme.style(Role::Chip)));
-            spans.push(Span::styled(format!(" {kept} of {}", probes.len()), theme.style(Role::TextDim)));
-        }
-        let rows = self.rows(cx);
-        let reasons: usize = self.more_rows(cx, &rows).iter().sum();
-        let shown = self.list_height(cx).saturating_sub(reasons);
-        let below = rows.get(self.top + shown..).unwrap_or_default();
-        if shown > 0 && !below.is_empty() && self.detail.is_none() {
-            spans.push(Span::styled(format!(" {dot} {} more below", below.len()), theme.style(Role::TextDim)));
-            let red = below.iter().filter(|it| it.is_red(cx.board)).count();
-            if red > 0 {
-                spans.push(Span::styled(format!(", {red} red"), theme.style(Role::ProbeDown)));
-            }
-        }
-        Line::from(spans)
+        self.counts(cx, theme)
     }
 
     fn view(&self, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {

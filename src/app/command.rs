@@ -105,7 +105,7 @@ commands! {
         Pane3 = "pane-3", "Go to the backups", ["3"], "";
         Pane4 = "pane-4", "Go to the incident", ["4"], "";
         Zoom = "zoom", "Give the pane the whole screen, or back", ["z"], "zoom";
-        Acknowledge = "acknowledge", "Mark the selected or the first red probe as seen by you", ["a"], "ack";
+        Acknowledge = "acknowledge", "Mark the selected or the first red probe as seen by you, or take that back", ["a"], "ack";
         Note = "note", "Write a one-line note (`@-12m text` dates it back)", ["i"], "note";
         Editor = "editor", "Open the incident's document in the editor", ["I"], "";
         Declare = "declare", "Declare an incident", ["D"], "declare";

@@ -46,10 +46,12 @@ pub(super) struct Attention {
     said: Option<(Spot, Timestamp)>,
 }
 
-/// What somebody else acknowledges, one after the other: a key on a group says it of each of its probes.
+/// What somebody else acknowledges or takes back, one after the other: a key on a group says it of each of its probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spree {
     user: String,
+    // It takes acknowledgements back.
+    is_back: bool,
     probes: BTreeSet<ProbeId>,
     at: Timestamp,
 }
@@ -125,15 +127,15 @@ impl Model {
         let recent = |at: Timestamp| clock.duration_since(at).as_secs().abs() < NEWS_S;
         let text = match &envelope.fact {
             Fact::Probe(ProbeFact::Acknowledged { probe, at, .. }) if recent(*at) => {
-                format!("acknowledged {}", self.on_spree(user, probe))
+                format!("acknowledged {}", self.on_spree(user, probe, false))
             }
             Fact::Alert(AlertFact::Acknowledged { probe, ack }) => {
                 // Without an end the mark on the probe says it.
                 let until = ack.until?;
-                format!("acknowledged {} until {until:.0}", self.on_spree(user, probe))
+                format!("acknowledged {} until {until:.0}", self.on_spree(user, probe, false))
             }
             Fact::Alert(AlertFact::Unacknowledged { probe, .. }) => {
-                format!("took the acknowledgement of {} back", probe.name())
+                format!("took the acknowledgement of {} back", self.on_spree(user, probe, true))
             }
             Fact::Alert(AlertFact::Silenced(it)) => format!("silenced {} until {:.0}", it.what(), it.until),
             Fact::Alert(AlertFact::Unsilenced { .. }) => "ended a silence".to_string(),
@@ -159,12 +161,13 @@ impl Model {
         Some(Notice::info(sanitise::text(&format!("{user} {text}"))))
     }
 
-    /// What somebody has acknowledged with this probe, all within moments: `api`, or "12 in `pay`".
-    fn on_spree(&mut self, user: &str, probe: &ProbeId) -> String {
+    /// What somebody has acknowledged, or taken back, with this probe, all within moments: `api`, or "12 in `pay`".
+    fn on_spree(&mut self, user: &str, probe: &ProbeId, is_back: bool) -> String {
         let clock = self.clock;
-        let goes_on = |it: &Spree| it.user == user && clock.duration_since(it.at) < SPREE_GAP;
+        let goes_on = |it: &Spree| it.user == user && it.is_back == is_back && clock.duration_since(it.at) < SPREE_GAP;
         let mut spree = self.spree.take().filter(goes_on).unwrap_or_else(|| Spree {
             user: user.to_string(),
+            is_back,
             probes: BTreeSet::new(),
             at: clock,
         });
@@ -185,14 +188,14 @@ impl Model {
         // Of several hosts their names stand before it.
         let is = |what: &str| said.starts_with(what) || said.contains(&format!(": {what} "));
         let (command, means) = if is(SILENCED) || is(MAINTAINED) {
-            (ServicesCommand::Quiets, "ends it")
+            (Command::Pane(PaneCommand::Services(ServicesCommand::Quiets)), "in Services ends it")
         } else if is(ACKNOWLEDGED) {
-            (ServicesCommand::AcknowledgeFor, "changes that")
+            (Command::Global(GlobalCommand::Acknowledge), "on its row takes that back")
         } else {
             return String::new();
         };
-        let key = self.keymap.label(Command::Pane(PaneCommand::Services(command)));
-        key.map_or_else(String::new, |key| format!(", `{key}` in Services {means}"))
+        let key = self.keymap.label(command);
+        key.map_or_else(String::new, |key| format!(", `{key}` {means}"))
     }
 
     /// Says where this screen looks when that is not known yet, at most a few times a second.
@@ -480,12 +483,12 @@ mod tests {
         }
         desk.event(done("cdn"));
         let said = desk.notice().unwrap_or_default();
-        assert_eq!(said, "acknowledged 3 in `edge` until each is up, `A` in Services changes that");
+        assert_eq!(said, "acknowledged 3 in `edge` until each is up, `a` on its row takes that back");
         desk.model.notices.dismiss();
         desk.model.ask_several(&requests, "3 in `edge`");
         desk.event(done("api"));
         desk.event(done("storage"));
-        assert_eq!(desk.notice(), Some("acknowledged `storage` until it is up, `A` in Services changes that"));
+        assert_eq!(desk.notice(), Some("acknowledged `storage` until it is up, `a` on its row takes that back"));
         let due = desk.model.several_due().unwrap();
         assert!(desk.model.next_wake(desk.now).is_some_and(|it| it <= due));
         desk.now = due;

@@ -6,18 +6,20 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::app::effect::{Effect, Notice};
 use crate::app::model::Model;
-use crate::domain::alert::quiet::ACKNOWLEDGED;
+use crate::domain::alert::quiet::{ACKNOWLEDGED, UNACKNOWLEDGED};
 use crate::domain::ids::ProbeId;
 use crate::domain::request::Request;
 
 /// Answers that take longer do not come: an agent answers a hundred in a moment.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 
-/// Acknowledgements that one key asked for.
+/// Acknowledgements that one key asked for, or their end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Several {
     /// "12 in `pay`".
     what: String,
+    /// How an answer begins.
+    verb: &'static str,
     total: usize,
     pending: BTreeSet<ProbeId>,
     /// Until when they hold, as the answers say it.
@@ -48,16 +50,18 @@ impl Effect {
 impl Model {
     /// Remembers what is asked of several probes, when each of them answers.
     pub(super) fn ask_several(&mut self, requests: &[Request], what: &str) {
-        let acknowledged = requests.iter().filter_map(|it| match it {
-            Request::AcknowledgeProbe(probe) | Request::Acknowledge { probe, .. } => Some(probe.clone()),
+        let asked = requests.iter().filter_map(|it| match it {
+            Request::AcknowledgeProbe(probe) | Request::Acknowledge { probe, .. } => {
+                Some((ACKNOWLEDGED, probe.clone()))
+            }
+            Request::Unacknowledge(probe) => Some((UNACKNOWLEDGED, probe.clone())),
             _ => None,
         });
-        let pending: BTreeSet<ProbeId> = acknowledged.collect();
-        if pending.is_empty() {
-            return;
-        }
+        let (verbs, pending): (Vec<&str>, BTreeSet<ProbeId>) = asked.unzip();
+        let Some(verb) = verbs.first().copied() else { return };
         self.several = Some(Several {
             what: what.to_string(),
+            verb,
             total: pending.len(),
             pending,
             until_when: String::new(),
@@ -69,7 +73,7 @@ impl Model {
     pub(super) fn answer_of_several(&mut self, text: &str) -> Option<Option<String>> {
         let several = self.several.as_mut()?;
         // Of several hosts their names stand before it.
-        let (_, said) = text.split_once(&format!("{ACKNOWLEDGED} `"))?;
+        let (_, said) = text.split_once(&format!("{} `", several.verb))?;
         let (name, until_when) = said.split_once('`')?;
         let probe = several.pending.iter().find(|it| it.name() == name)?.clone();
         several.pending.remove(&probe);
@@ -78,7 +82,7 @@ impl Model {
         if !several.pending.is_empty() {
             return Some(None);
         }
-        let said = format!("{ACKNOWLEDGED} {}{}", several.what, several.until_when);
+        let said = format!("{} {}{}", several.verb, several.what, several.until_when);
         self.several = None;
         Some(Some(said))
     }
@@ -91,11 +95,13 @@ impl Model {
     /// Says how many there are when the rest does not answer.
     pub(super) fn give_up_several(&mut self) -> Option<Effect> {
         let several = self.several.take_if(|it| it.until <= self.clock)?;
-        let missing = several.pending.iter().filter(|it| self.board.seen_by(it).is_none()).count();
+        let verb = several.verb;
+        let is_missing = |it: &&ProbeId| self.board.seen_by(it).is_some() == (verb == UNACKNOWLEDGED);
+        let missing = several.pending.iter().filter(is_missing).count();
         Some(match missing {
-            0 => Notice::info(format!("{ACKNOWLEDGED} {}{}", several.what, several.until_when)),
+            0 => Notice::info(format!("{verb} {}{}", several.what, several.until_when)),
             missing => Notice::warn(format!(
-                "{ACKNOWLEDGED} {} of {}: nothing was heard of the others",
+                "{verb} {} of {}: nothing was heard of the others",
                 several.total - missing,
                 several.what
             )),

@@ -14,6 +14,7 @@ use hotseat::domain::fact::{Fact, RuntimeFact};
 use hotseat::domain::ids::{HostId, ProbeId, RunId};
 use hotseat::domain::incident::{DeclareRequest, NoteRequest, Severity};
 use hotseat::domain::key::KeyBinding;
+use hotseat::domain::probe::ProbeFact;
 use hotseat::domain::query::saved::SavedQuery;
 use hotseat::domain::request::{Inbound, Request};
 use hotseat::panes::PaneId;
@@ -381,6 +382,64 @@ fn an_explanation_is_asked_for_shown_and_asked_for_another_time() {
     assert!(desk.model.overlays.is_empty());
     check(": \"explain api 14:45\" enter", &[request(Some(at("14:45:00")))]);
     check(": \"test-notify chat\" enter", &[Effect::Request(Request::TestNotifier("chat".into()))]);
+}
+
+#[test]
+fn the_key_that_acknowledges_offers_to_take_that_back_on_a_row_that_was_seen() {
+    let mut desk = Desk::outage(120, 40);
+    let probe = |name: &str| ProbeId::new(&HostId::new("bastion"), name);
+    let acked = |name: &str, desk: &Desk| {
+        Fact::Probe(ProbeFact::Acknowledged { probe: probe(name), by: "bob".into(), at: desk.now })
+    };
+    let fact = acked("storage-a", &desk);
+    desk.fact(fact);
+    desk.press("1 a");
+    assert!(desk.model.overlays.is_empty(), "nobody chose the row: it goes on to the next");
+    let [Effect::Request(Request::AcknowledgeProbe(next))] = desk.effects.as_slice() else {
+        panic!("{:?}", desk.effects)
+    };
+    assert_ne!(*next, probe("storage-a"));
+    desk.effects.clear();
+    desk.press("j k a");
+    let text = desk.text();
+    assert!(text.contains("bob acknowledged `storage-a`. Take that back"), "{text}");
+    desk.press("n");
+    assert_eq!(desk.effects, []);
+    desk.press("a y");
+    assert_eq!(desk.effects, [Effect::Request(Request::Unacknowledge(probe("storage-a")))]);
+    desk.effects.clear();
+    desk.press("2 a");
+    assert!(desk.model.overlays.is_empty(), "from elsewhere it means what nobody has seen");
+}
+
+#[test]
+fn of_a_group_all_that_were_seen_are_taken_back_at_once_and_said_in_one_line() {
+    let mut desk = Desk::new(80, 24);
+    let names = ["api", "cdn", "www"];
+    let probe = |name: &str| ProbeId::new(&HostId::new("bastion"), name);
+    for name in names {
+        desk.probe(name, Some("edge"), Some("refused: nothing listens"));
+    }
+    let acked = |name: &str, desk: &mut Desk| {
+        let fact = ProbeFact::Acknowledged { probe: probe(name), by: "bob".into(), at: desk.now };
+        desk.fact(Fact::Probe(fact));
+    };
+    acked("api", &mut desk);
+    desk.press("g a");
+    assert!(desk.model.overlays.is_empty(), "two of it were not seen");
+    acked("cdn", &mut desk);
+    acked("www", &mut desk);
+    desk.effects.clear();
+    desk.press("a");
+    assert!(desk.text().contains("bob acknowledged 3 in `edge`."), "{}", desk.text());
+    desk.press("y");
+    let requests = names.map(|it| Request::Unacknowledge(probe(it))).to_vec();
+    assert_eq!(desk.effects, [Effect::Each { requests, what: "3 in `edge`".into() }]);
+    for name in names {
+        desk.event(Event::Inbound(Inbound::Done(format!("no longer acknowledged: `{name}`: reminders go on"))));
+    }
+    let said = desk.model.notices.shown().map(|it| it.text.clone());
+    assert_eq!(said.as_deref(), Some("no longer acknowledged: 3 in `edge`: reminders go on"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Global commands and typed lines that reach into a pane.
 
+use std::collections::BTreeSet;
+
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::model::Model;
 use crate::app::overlay::verbs::{Line, parse_line};
@@ -7,20 +9,46 @@ use crate::app::several;
 use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::config_error::did_you_mean;
 use crate::domain::format::{parse_when, split_when};
-use crate::domain::ids::IncidentId;
+use crate::domain::ids::{IncidentId, ProbeId};
 use crate::domain::incident::{DeclareRequest, NoteRequest};
 use crate::domain::request::Request;
+use crate::domain::sanitise;
 use crate::panes::PaneId;
 
 impl Model {
     /// Marks the selected probe as seen, or the first red one when the services have not the keys.
+    ///
+    /// On a row that somebody has marked already it offers to take that back. While nobody has chosen a row, the same key
+    /// goes from one that nobody has seen to the next.
     pub(super) fn acknowledge(&mut self) -> Vec<Effect> {
-        let probes = self.panes.services.to_acknowledge(&self.board);
+        let services = &self.panes.services;
+        let probes = services.to_acknowledge(&self.board);
+        let acknowledged = services.acknowledged(&self.board);
+        let means_row = self.focus == PaneId::Services && (services.is_chosen() || probes.is_empty());
+        if means_row && !acknowledged.is_empty() {
+            return self.offer_to_take_back(acknowledged);
+        }
         if probes.is_empty() {
             return vec![Notice::info("nothing is red that was not seen")];
         }
-        let what = several::what(probes.len(), self.panes.services.selected_group());
+        let what = several::what(probes.len(), services.selected_group());
         Effect::each(probes.into_iter().map(Request::AcknowledgeProbe).collect(), what)
+    }
+
+    fn offer_to_take_back(&self, probes: Vec<ProbeId>) -> Vec<Effect> {
+        if self.past.at().is_some() {
+            return vec![self.is_past()];
+        }
+        let by: BTreeSet<&str> = probes.iter().filter_map(|it| self.board.seen_by(it)).collect();
+        let by = sanitise::text(&by.into_iter().collect::<Vec<_>>().join(", "));
+        let what = several::what(probes.len(), self.panes.services.selected_group());
+        let named = match probes.as_slice() {
+            [one] => format!("`{}`", sanitise::text(one.name())),
+            _ => what.clone(),
+        };
+        let question = format!("{by} acknowledged {named}. Take that back, so that reminders go on?");
+        let then = Effect::each(probes.into_iter().map(Request::Unacknowledge).collect(), what);
+        vec![Effect::Confirm { question, then }]
     }
 
     pub(super) fn start_note(&mut self) -> Vec<Effect> {

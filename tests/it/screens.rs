@@ -4,9 +4,12 @@ use hotseat::app::effect::Effect;
 use hotseat::app::event::Event;
 use hotseat::domain::config_error::ConfigError;
 use hotseat::domain::fact::{Fact, RuntimeFact};
+use hotseat::domain::host::NOBODY;
+use hotseat::domain::ids::{HostId, ProbeId};
 use hotseat::domain::incident::NoteRequest;
 use hotseat::domain::probe::ProbeFact;
 use hotseat::domain::request::{Inbound, Request};
+use hotseat::panes::PaneId;
 use jiff::SignedDuration;
 
 use crate::support::screen::{Desk, rows, snapshot};
@@ -369,6 +372,61 @@ fn everything_red_is_in_sight_before_anything_else_has_rows() {
 }
 
 #[test]
+fn rows_for_what_is_red_are_kept_for_half_a_minute() {
+    let mut desk = Desk::new(80, 24);
+    for at in 0..12 {
+        desk.probe(&format!("p{at}"), None, Some("refused: nothing listens on 127.0.0.1:9000"));
+    }
+    let height = |desk: &Desk| desk.model.areas().body(PaneId::Services).height;
+    let crowded = height(&desk);
+    for at in 1..12 {
+        desk.probe(&format!("p{at}"), None, None);
+        desk.fact(Fact::Probe(ProbeFact::Removed { probe: ProbeId::new(&HostId::new("bastion"), &format!("p{at}")) }));
+    }
+    assert_eq!(height(&desk), crowded);
+    desk.now += SignedDuration::from_secs(29);
+    desk.event(Event::Wake);
+    assert_eq!(height(&desk), crowded);
+    let wake = desk.model.next_wake(desk.now).expect("it wakes for it");
+    assert!(wake <= desk.now + SignedDuration::from_secs(1), "{wake}");
+    desk.now += SignedDuration::from_secs(1);
+    desk.event(Event::Wake);
+    assert!(height(&desk) < crowded, "{}", height(&desk));
+}
+
+#[test]
+fn a_screen_that_only_reads_says_when_nobody_watches() {
+    let mut desk = Desk::new(120, 40);
+    desk.fact(Fact::Runtime(RuntimeFact::Standby { holder: NOBODY.into() }));
+    let text = desk.text();
+    for words in [
+        "nobody watches this host: no probe runs, nobody is paged, no backup is made",
+        "no probe runs: nobody watches this host",
+        "no backup is made: nobody watches this host",
+    ] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+    assert!(!text.contains("reading only"), "{text}");
+    let mut desk = Desk::new(120, 40);
+    desk.fact(Fact::Runtime(RuntimeFact::Standby { holder: "pid 7 since 14:00".into() }));
+    let text = desk.text();
+    assert!(text.contains("reading only: pid 7 since 14:00 probes") && !text.contains("nobody"), "{text}");
+}
+
+#[test]
+fn the_end_of_a_reason_takes_no_row_for_two_words() {
+    let mut desk = Desk::new(80, 30);
+    desk.probe("web", None, Some("status is 503 of nginx, expected status == 200"));
+    let text = desk.text();
+    assert!(text.contains("expected status ~") || text.contains("expected ~"), "it is cut:\n{text}");
+    assert!(!text.contains("    == 200"), "{text}");
+    let mut desk = Desk::new(80, 30);
+    desk.probe("web", None, Some("status is 503 of nginx behind lb-2, expected status == 200"));
+    let text = desk.text();
+    assert!(text.contains("    lb-2, expected status == 200"), "a longer end is worth a row:\n{text}");
+}
+
+#[test]
 fn a_long_reason_is_read_whole_where_the_screen_has_room() {
     let mut desk = Desk::new(200, 60);
     let trouble =
@@ -449,7 +507,7 @@ fn what_was_decided_is_said_with_the_key_that_ends_it() {
         ("silenced probe=api until 2024-08-19T07:51:32Z", "15:51:32, `Q` in Services ends it"),
         ("db1, web1: silenced probe=api until 2024-08-19T07:51:32Z", "`Q` in Services ends it"),
         ("maintenance of group=edge until 2024-08-19T07:51:32Z", "`Q` in Services ends it"),
-        ("acknowledged `api` until it is fine", "`A` in Services changes that"),
+        ("acknowledged `api` until it is fine", "`a` on its row takes that back"),
     ] {
         desk.event(Event::Inbound(Inbound::Done(said.into())));
         let footer = rows(&desk.draw(true).0).pop().unwrap_or_default();

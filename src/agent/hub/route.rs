@@ -65,3 +65,25 @@ pub fn of(request: &Request) -> Route {
         Request::TakeOver => Route::TakeOver,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::HostId;
+    use crate::domain::incident::PinRequest;
+
+    #[test]
+    fn a_pin_goes_to_its_incident_else_to_the_host_of_its_line() {
+        let incident = || Some(IncidentId::new(&HostId::new("web1"), "2024-08-19-edge"));
+        for (incident, host, expected) in [
+            (incident(), None, Route::Host("web1".into())),
+            (incident(), Some("db1"), Route::Host("web1".into())),
+            (None, Some("db1"), Route::Host("db1".into())),
+            (None, None, Route::First),
+        ] {
+            let host = host.map(HostId::new);
+            let pin = PinRequest { incident, host, comment: String::new(), records: Vec::new() };
+            assert_eq!(of(&Request::Pin(pin)), expected);
+        }
+    }
+}

@@ -414,19 +414,6 @@ fn a_screen_that_only_reads_says_when_nobody_watches() {
 }
 
 #[test]
-fn the_end_of_a_reason_takes_no_row_for_two_words() {
-    let mut desk = Desk::new(80, 30);
-    desk.probe("web", None, Some("status is 503 of nginx, expected status == 200"));
-    let text = desk.text();
-    assert!(text.contains("expected status ~") || text.contains("expected ~"), "it is cut:\n{text}");
-    assert!(!text.contains("    == 200"), "{text}");
-    let mut desk = Desk::new(80, 30);
-    desk.probe("web", None, Some("status is 503 of nginx behind lb-2, expected status == 200"));
-    let text = desk.text();
-    assert!(text.contains("    lb-2, expected status == 200"), "a longer end is worth a row:\n{text}");
-}
-
-#[test]
 fn a_long_reason_is_read_whole_where_the_screen_has_room() {
     let mut desk = Desk::new(200, 60);
     let trouble =

@@ -1,6 +1,8 @@
 //! One stretch of bytes that stood under a source's name: a file until it was rotated, a part of a spool.
 
 mod bytes;
+mod marks;
+mod prints;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,33 +16,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::domain::log::LINE_BYTES;
 use crate::logstore::archive::Packing;
 use crate::logstore::format::Reading;
 use crate::logstore::packed::PackedText;
 use crate::logstore::segment::bytes::{bytes_at, copy_from, is_kernel_file, modified_ms, read_full, read_kernel_file};
+use crate::logstore::segment::prints::{Prints, Touched};
 use crate::logstore::spool::Lease;
 use crate::logstore::transcode::{SIGN_BYTES, UTF8_MARK, Utf16, Wide, utf16_of};
 
 /// Bytes of a file's beginning that tell it from another with the same inode.
 pub const FINGERPRINT_BYTES: usize = 256;
-/// Bytes before a file's known end that tell whether it was emptied and written again behind a beginning that
-/// is always the same (the header of an IIS log, the banner of a program).
-const END_PRINT_BYTES: usize = 64;
 /// A file written so recently may be written again without another time: ticks are 1 to 10 ms, FAT has 2 s.
 const FRESH_MS: i64 = 2_000;
-/// A file system that tells fractions of a second has ticks far shorter than this.
-const TICK_MS: i64 = 50;
 /// Bytes of UTF-16 that are kept as UTF-8 in the state directory: as much as one archive may take.
 pub const MAX_UTF16_BYTES: u64 = 1 << 30;
 /// Bytes of UTF-16 turned into UTF-8 in one look (30 ms): the other files are looked at in between.
 const UTF16_BYTES_PER_LOOK: u64 = 8 << 20;
 /// Sizes that such files pretend to have.
 const KERNEL_FILE_SIZES: [u64; 2] = [0, 4096];
-/// Stretches without a line end that are known of a segment: very long lines that are read at the same time.
-const MAX_UNBROKEN: usize = 32;
-/// Records of a segment that begin where no line tells: half a megabyte, and a segment has 16 MB.
-const MAX_BREAKS: usize = 1 << 16;
 /// Bytes of a file's beginning in which a line end is looked for, to tell which one it has.
 const CR_BYTES: u64 = 64 << 10;
 /// Of a file's first bytes, one in so many may be a control character before it counts as binary.
@@ -117,36 +110,6 @@ struct Transcoded {
 struct TranscodedState {
     utf16: Utf16,
     done_bytes: u64,
-}
-
-/// What a file's bytes were at both ends of what is known of it.
-#[derive(Debug, Default, Clone)]
-struct Prints {
-    beginning: Vec<u8>,
-    end: Vec<u8>,
-    /// When the file was touched last, as of a look that found these bytes so long after it that a later write would
-    /// have another time.
-    settled: Option<Touched>,
-}
-
-/// When a file was written and when anything of it was changed: seconds and nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Touched {
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Touched {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self { modified: (metadata.mtime(), metadata.mtime_nsec()), changed: (metadata.ctime(), metadata.ctime_nsec()) }
-    }
-
-    /// True when a write at `now` or later leaves another time behind.
-    fn is_settled(&self, now: Timestamp) -> bool {
-        let is_coarse = self.modified.1 == 0 && self.changed.1 == 0;
-        let changed_ms = self.changed.0.saturating_mul(1000).saturating_add(self.changed.1 / 1_000_000);
-        now.as_millisecond().saturating_sub(changed_ms) > if is_coarse { FRESH_MS } else { TICK_MS }
-    }
 }
 
 /// What a look at a file says about the bytes that were known.
@@ -565,78 +528,6 @@ impl Segment {
         self.read_to.fetch_max(start + filled as u64, Ordering::AcqRel);
         Ok(buffer)
     }
-
-    /// Says that what is appended next begins a record, whatever it looks like: it comes from elsewhere than the line
-    /// before. Returns false when there are too many of these: then it belongs in another segment.
-    pub fn begin_record(&self) -> bool {
-        let (mut breaks, at) = (lock(&self.breaks), self.size_bytes());
-        if breaks.len() >= MAX_BREAKS {
-            return false;
-        }
-        if at > 0 && breaks.last() != Some(&at) {
-            breaks.push(at);
-        }
-        true
-    }
-
-    /// True when a record begins at an offset whatever the line there looks like.
-    pub fn is_break(&self, offset: u64) -> bool {
-        lock(&self.breaks).binary_search(&offset).is_ok()
-    }
-
-    /// The last such offset up to and with this one: what stands before is no part of a record behind it.
-    pub fn break_before(&self, offset: u64) -> u64 {
-        let breaks = lock(&self.breaks);
-        let count = breaks.partition_point(|it| *it <= offset);
-        count.checked_sub(1).map_or(0, |it| breaks[it])
-    }
-
-    /// Such offsets in a stretch, counted from its start.
-    pub fn breaks_in(&self, stretch: Range<u64>) -> Vec<u32> {
-        let breaks = lock(&self.breaks);
-        let from = breaks.partition_point(|it| *it < stretch.start);
-        let inside = breaks[from..].iter().take_while(|it| **it < stretch.end);
-        inside.map(|it| u32::try_from(it - stretch.start).unwrap_or(u32::MAX)).collect()
-    }
-
-    /// A boundary that was worked out before.
-    pub fn boundary(&self, page: u64) -> Option<u64> {
-        lock(&self.boundaries).get(&page).copied()
-    }
-
-    /// Keeps a boundary that can not change any more.
-    pub fn keep_boundary(&self, page: u64, offset: u64) {
-        lock(&self.boundaries).insert(page, offset);
-    }
-
-    /// The known stretch without a line end that a byte stands in.
-    pub fn unbroken_around(&self, offset: u64) -> Option<Range<u64>> {
-        lock(&self.unbroken).iter().find(|it| it.contains(&offset)).cloned()
-    }
-
-    /// Bytes behind the first [`LINE_BYTES`] of the very long lines that were met, which no query looks at.
-    pub fn unsearched_bytes(&self) -> u64 {
-        lock(&self.unbroken).iter().map(|it| (it.end - it.start).saturating_sub(LINE_BYTES)).sum()
-    }
-
-    /// Keeps that no line ends in a stretch. The last ones are known, one for each very long line.
-    pub fn keep_unbroken(&self, mut stretch: Range<u64>) {
-        if stretch.is_empty() {
-            return;
-        }
-        let mut known = lock(&self.unbroken);
-        known.retain(|it| {
-            let touches = it.start <= stretch.end && stretch.start <= it.end;
-            if touches {
-                stretch = it.start.min(stretch.start)..it.end.max(stretch.end);
-            }
-            !touches
-        });
-        if known.len() >= MAX_UNBROKEN {
-            known.remove(0);
-        }
-        known.push(stretch);
-    }
 }
 
 /// True for text whose lines end with a CR alone, as those of some devices do.
@@ -658,27 +549,6 @@ fn is_fresh(modified: i64) -> bool {
 
 /// Bytes that tell what a file is: the longest sign of all.
 const FIRST_BYTES: u64 = SIGN_BYTES as u64;
-
-impl Prints {
-    fn of(file: &File, size: u64) -> io::Result<Self> {
-        let beginning = bytes_at(file, 0, size.min(FINGERPRINT_BYTES as u64))?;
-        let length = size.min(END_PRINT_BYTES as u64);
-        let end = bytes_at(file, size - length, length)?;
-        Ok(Self { beginning, end, settled: None })
-    }
-
-    /// True when a file still has these bytes, of which `known` were known.
-    fn hold(&self, file: &File, known: u64) -> io::Result<bool> {
-        Ok(stands_at(file, 0, &self.beginning)? && stands_at(file, known - self.end.len() as u64, &self.end)?)
-    }
-}
-
-/// True when a file has these bytes, at most [`FINGERPRINT_BYTES`], at an offset.
-fn stands_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<bool> {
-    let mut buffer = [0; FINGERPRINT_BYTES];
-    let buffer = &mut buffer[..bytes.len()];
-    Ok(read_full(file, buffer, offset)? == bytes.len() && buffer == bytes)
-}
 
 impl Transcoded {
     fn new(file: File, size: u64, wide: Wide, directory: &Path) -> io::Result<Self> {

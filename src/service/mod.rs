@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod http_door;
 pub mod incident;
+pub mod lack;
 pub mod log;
 pub mod notify;
 pub mod private_file;

@@ -2,6 +2,7 @@
 //!
 //! Blocking, because a store of certificates is some hundred files: not for a thread that others wait for.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,19 +10,33 @@ use reqwest::{Client, ClientBuilder};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::service::lack;
+
 /// The authorities that this host trusts, read once. A bare container has no store: there the set that browsers
 /// ship is better than trusting nobody.
-pub fn host() -> Arc<RootCertStore> {
+///
+/// # Errors
+/// When the store could not be read for a lack of this host (descriptors, memory). Half a store is never kept: it would
+/// blame servers for as long as the process runs.
+pub fn host() -> io::Result<Arc<RootCertStore>> {
     static HOST: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let read = || {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    if let Some(roots) = HOST.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    for error in found.errors {
+        if let rustls_native_certs::ErrorKind::Io { inner, .. } = error.kind
+            && lack::of(&inner).is_some()
+        {
+            return Err(inner);
         }
-        Arc::new(roots)
-    };
-    Arc::clone(HOST.get_or_init(read))
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    Ok(Arc::clone(HOST.get_or_init(|| Arc::new(roots))))
 }
 
 /// Nobody but the given certificates, in DER.

@@ -448,7 +448,13 @@ impl AlertBoard {
             if let Some(phase) = common::phase(outcome) {
                 labels.insert("phase".into(), phase.word().into());
             }
-            if concern.concern == Concern::Down && !self.rules.apart {
+            // What this host lacks is never told apart: it is not theirs.
+            let is_common = match concern.concern {
+                Concern::Down => !self.rules.apart,
+                Concern::Broken => outcome.lack().is_some(),
+                _ => false,
+            };
+            if is_common {
                 prints = common::prints(outcome);
             }
         }

@@ -33,6 +33,8 @@ pub struct Item<'a> {
     pub why: String,
     /// Nothing was heard of it before: it came and went.
     pub is_unheard: bool,
+    /// The probe was degraded until it went down: that this is over is no recovery.
+    pub goes_on: bool,
     /// The alerts that share this cause.
     pub children: Vec<(&'a Alert, String)>,
 }
@@ -69,11 +71,30 @@ fn headline(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
     let why = clip(&item.why, WHY_MAX);
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let state = state(alert);
+    if let Subject::Common { print, .. } = &alert.subject
+        && print.is_own()
+    {
+        let name = print.what_at(alert.host());
+        return match item.action {
+            Action::Resolve => format!("over after {lasted}: {name}{why}"),
+            Action::Acknowledge => {
+                let by = alert.acked.as_ref().map_or("somebody", |it| it.by.as_str());
+                format!("{name} since {since}: acknowledged by {by}")
+            }
+            Action::Remind => format!("{name}, still, since {since} ({lasted}){why}"),
+            Action::Trigger | Action::Digest | Action::Test | Action::Silence | Action::Unsilence => {
+                format!("{name} since {since}{why}")
+            }
+        };
+    }
     let is_flapping = alert.concern() == crate::domain::alert::Concern::Flapping;
     match item.action {
         // That it comes and goes no more does not say that it is up.
         Action::Resolve if item.is_unheard && is_flapping => format!("{name} was flapping for {lasted}, no longer"),
         Action::Resolve if is_flapping => format!("{name} no longer flapping after {lasted}"),
+        Action::Resolve if item.goes_on => {
+            format!("{name} no longer {} after {lasted}: it is worse", state.to_lowercase())
+        }
         Action::Resolve if item.is_unheard => format!("{name} was {} for {lasted}, recovered", state.to_lowercase()),
         Action::Resolve => format!("{name} recovered after {lasted}"),
         Action::Acknowledge => {
@@ -203,9 +224,12 @@ fn counts(items: &[Item<'_>]) -> String {
     if acknowledged > 0 {
         parts.push(format!("{acknowledged} acknowledged"));
     }
-    let over = probes(&is_over);
+    let over = probes(&|it| is_over(it) && !it.goes_on);
     if over > 0 {
         parts.push(format!("{over} recovered"));
+    }
+    if parts.is_empty() {
+        parts.push(format!("{} worse", format::plural(probes(&is_over), "probe")));
     }
     parts.join(", ")
 }
@@ -230,13 +254,13 @@ fn group(alert: &Alert) -> &str {
 /// The state in words; only what is down shouts.
 fn state(alert: &Alert) -> &'static str {
     use crate::domain::alert::Concern;
-    match (&alert.subject, alert.concern()) {
-        (Subject::Common { .. }, _) | (_, Concern::Down) => "DOWN",
-        (_, Concern::Degraded) => "degraded",
-        (_, Concern::Broken) => "not checked (the probe is broken)",
-        (_, Concern::Flapping) => "flapping",
-        (_, Concern::Burn) => "burning its error budget",
-        (_, Concern::SlowBurn) => "slowly burning its error budget",
+    match alert.concern() {
+        Concern::Down => "DOWN",
+        Concern::Degraded => "degraded",
+        Concern::Broken => "not checked (the probe is broken)",
+        Concern::Flapping => "flapping",
+        Concern::Burn => "burning its error budget",
+        Concern::SlowBurn => "slowly burning its error budget",
     }
 }
 

@@ -210,6 +210,48 @@ pub enum Cause {
     Own,
 }
 
+/// What this host has run out of, so that checks cannot be made: one trouble of ours, however many probes meet it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lack {
+    /// File descriptors.
+    Files,
+    /// Memory of the kernel or of this process.
+    Memory,
+    /// Processes or threads.
+    Processes,
+    /// Room on a disk.
+    Disk,
+}
+
+impl Lack {
+    const ALL: &'static [Self] = &[Self::Files, Self::Memory, Self::Processes, Self::Disk];
+
+    /// In a few letters: the brief reason of an outcome, by which it is known again.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Files => "out of files",
+            Self::Memory => "out of memory",
+            Self::Processes => "out of processes",
+            Self::Disk => "disk full",
+        }
+    }
+
+    /// The one with that word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|it| it.word() == word)
+    }
+
+    /// What cannot be done for it, as what is said of a host.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Files => "cannot open more files",
+            Self::Memory => "has no memory left",
+            Self::Processes => "cannot start more processes",
+            Self::Disk => "has a full disk",
+        }
+    }
+}
+
 /// What went wrong, in words. Sanitised and redacted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
@@ -372,6 +414,19 @@ impl Outcome {
     /// True when this host was cut off from the network: the run says nothing of what it looked at.
     pub fn is_cut_off(&self) -> bool {
         self.trouble.as_ref().is_some_and(|it| it.cause == Cause::Own && it.brief == CUT_OFF)
+    }
+
+    /// What this host lacked when the check could not be made.
+    pub fn lack(&self) -> Option<Lack> {
+        self.trouble.as_ref().filter(|it| it.cause == Cause::Own).and_then(|it| Lack::of(&it.brief))
+    }
+
+    /// Says that the check could not be made, because this host lacks something.
+    pub fn lacks(&mut self, lack: Lack) {
+        let found = self.trouble.as_ref().map_or("no answer", |it| &it.text);
+        let text = format!("could not check, this host {}: {found}", lack.text());
+        self.result = ProbeResult::Unknown;
+        self.trouble = Some(Trouble::new(Cause::Own, lack.word(), text));
     }
 
     /// Takes back a failure, because this host was cut off from the network.

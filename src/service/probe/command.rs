@@ -25,6 +25,7 @@ use crate::domain::probe::perfdata::{self, take_apart};
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
+use crate::service::lack;
 use crate::service::probe::net::{self, Verdict, fail};
 use crate::service::probe::{Observing, Probe, Run, redact};
 use crate::service::program::{self, Program};
@@ -269,6 +270,9 @@ async fn drain(stream: Option<impl AsyncRead + Unpin>, capture: &mut Capture) {
 
 fn start_trouble(program: &str, error: &io::Error) -> Verdict {
     // Whatever keeps us from running the plugin says nothing about the service.
+    if let Some(lack) = lack::of_start(error) {
+        return net::lacking(lack, &format!("could not run `{program}`"), error);
+    }
     let text = match error.kind() {
         io::ErrorKind::NotFound => format!("could not run `{program}`: no such program in the PATH"),
         _ => format!("could not run `{program}`: {error}"),

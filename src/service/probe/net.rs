@@ -13,9 +13,11 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::domain::format;
-use crate::domain::probe::outcome::{Cause, Phase, Phases, ProbeResult, Trouble};
+use crate::domain::probe::judge::Observation;
+use crate::domain::probe::outcome::{Cause, Lack, Phase, Phases, ProbeResult, Trouble};
 use crate::domain::sanitise;
 use crate::registry::node::Node;
+use crate::service::lack;
 use crate::service::probe::private;
 
 /// Addresses of one name that are looked at: more than a pool behind one name usually has.
@@ -130,6 +132,9 @@ pub async fn resolve_all(
                 Ok(found)
             }
             Err(error) => {
+                if let Some(lack) = lack::of(&error) {
+                    return Err(lacking(lack, &format!("could not resolve `{host}`"), &error));
+                }
                 let text = error.to_string();
                 let why = text.trim_start_matches("failed to lookup address information: ");
                 Err(fail(Cause::Dns, "dns", format!("could not resolve `{host}`: {why}")))
@@ -188,15 +193,28 @@ fn connect_trouble(address: SocketAddr, error: &io::Error) -> Verdict {
 
 /// Tells whether an error is our own fault (descriptors, memory, ports), which is never reported as their outage.
 pub fn own_fault(error: &io::Error) -> Option<Verdict> {
+    if let Some(lack) = lack::of(error) {
+        return Some(lacking(lack, "could not check", error));
+    }
     let what = match Errno::from_io_error(error)? {
-        Errno::MFILE | Errno::NFILE => "out of file descriptors",
-        Errno::NOBUFS | Errno::NOMEM => "out of memory",
         Errno::ADDRNOTAVAIL => "out of local ports or no local address fits",
         Errno::ACCESS | Errno::PERM => "not permitted on this machine",
         _ => return None,
     };
     let text = format!("could not check: {what} ({error})");
     Some((ProbeResult::Unknown, Trouble::new(Cause::Own, "cannot check", text)))
+}
+
+/// What could not be done because this host lacks something.
+pub fn lacking(lack: Lack, what: &str, error: &io::Error) -> Verdict {
+    let text = format!("{what}: this host {} ({error})", lack.text());
+    (ProbeResult::Unknown, Trouble::new(Cause::Own, lack.word(), sanitise::text(&text)))
+}
+
+/// A check that is not begun because this host lacks something.
+pub fn short_of(lack: Lack) -> Observation {
+    let text = format!("could not check: this host {}", lack.text());
+    Observation::failed(ProbeResult::Unknown, Trouble::new(Cause::Own, lack.word(), text))
 }
 
 /// Reads `host:port` (`[::1]:443` for IPv6); a mistake is reported at the node.

@@ -12,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::probe::judge::LAG_SUSPECT;
+use crate::domain::probe::outcome::Lack;
 
 /// How often is looked while a run is under way: often enough to see a delay that would count.
 const PACE: Duration = Duration::from_millis(25);
 
-/// How late this process ran lately.
+/// A lack is looked for before each run for so long after it was met: longer than most probes pause.
+const LACK_LASTS: Duration = Duration::from_secs(60);
+
+/// How late this process ran lately, and what its host lacked.
 #[derive(Default)]
 pub struct Overload {
     under_way: AtomicUsize,
@@ -25,6 +29,8 @@ pub struct Overload {
     idle: Notify,
     // When the last delay that counts ended, and how long it was.
     last: Mutex<Option<(Instant, Duration)>>,
+    // What this host lacked last, and when that was found.
+    lack: Mutex<Option<(Instant, Lack)>>,
 }
 
 /// A run under way.
@@ -68,6 +74,17 @@ impl Overload {
         }
     }
 
+    /// A run found now that this host lacks something.
+    pub fn lacked(&self, lack: Lack) {
+        *self.lack.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock::timer(), lack));
+    }
+
+    /// True when a run has found lately that this host lacks something.
+    pub fn lacked_lately(&self) -> bool {
+        let lack = *self.lack.lock().unwrap_or_else(PoisonError::into_inner);
+        lack.is_some_and(|(found_at, _)| clock::timer().saturating_duration_since(found_at) < LACK_LASTS)
+    }
+
     /// A run begins.
     pub fn enter(&self) -> UnderWay<'_> {
         self.under_way.fetch_add(1, Ordering::AcqRel);
@@ -81,6 +98,12 @@ impl UnderWay<'_> {
     pub fn delay(&self) -> Duration {
         let last = *self.overload.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.filter(|(ended_at, _)| *ended_at >= self.begun_at).map(|(_, delay)| delay).unwrap_or_default()
+    }
+
+    /// What this host was found to lack meanwhile, by whichever run.
+    pub fn lack(&self) -> Option<Lack> {
+        let lack = *self.overload.lack.lock().unwrap_or_else(PoisonError::into_inner);
+        lack.filter(|(found_at, _)| *found_at >= self.begun_at).map(|(_, lack)| lack)
     }
 }
 
@@ -97,7 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_delay_counts_for_the_runs_that_were_under_way() {
+    async fn a_delay_and_a_lack_count_for_the_runs_that_were_under_way() {
         let overload = Overload::default();
         let now = clock::timer();
         let run = overload.enter();
@@ -107,6 +130,14 @@ mod tests {
         assert_eq!(run.delay(), Duration::from_millis(80));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(overload.enter().delay(), Duration::ZERO, "not for the next");
+        assert_eq!(run.lack(), None);
+        overload.lacked(Lack::Files);
+        assert_eq!(run.lack(), Some(Lack::Files));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(overload.enter().lack(), None, "not for the next");
+        assert!(overload.lacked_lately());
+        tokio::time::advance(LACK_LASTS).await;
+        assert!(!overload.lacked_lately());
         drop(run);
         assert_eq!(overload.under_way.load(Ordering::Acquire), 0);
     }

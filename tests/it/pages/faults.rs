@@ -1,9 +1,11 @@
 //! What goes wrong around us: a channel that hangs, no file descriptors, no name server, a suspended machine.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::{Service, TOKEN, beside, field, queued, sms, texts, wait};
 use crate::support::pty::Launch;
@@ -121,4 +123,47 @@ fn names_that_nobody_resolves_are_one_message_that_names_the_phase() {
         let (_, alerts) = beside(&pty, &["alerts"]);
         (0..6).all(|it| alerts.contains(&format!("svc-{it}")))
     });
+}
+
+#[test]
+fn what_this_host_lacks_is_one_page_that_goes_out_while_it_lasts() {
+    let (service, phone) = (Service::start(), super::twilio());
+    let many: String = (0..40).map(|it| probe(&format!("svc-{it}"), &format!("{}/{it}", service.web.url()))).collect();
+    let config = format!("{many}{}wait = '1s'\n", sms(&phone));
+    let pty = Launch::new(&[]).variable("TWILIO_TOKEN", TOKEN).config(&config).start();
+    pty.wait_for("svc-0");
+    service.wait_runs(40);
+    let pid = Pid::from_raw(pty.pid() as i32).expect("not 0");
+    let before = getrlimit(Resource::Nofile);
+    let set = |limit: u64| {
+        let limit = Rlimit { current: Some(limit), maximum: before.maximum };
+        prlimit(Some(pid), Resource::Nofile, limit).expect("a limit");
+    };
+    let squeeze = |room: usize| {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", pty.pid())).expect("descriptors");
+        let open: BTreeSet<u64> = open.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok()).collect();
+        set((0..).filter(|it| !open.contains(it)).nth(room).expect("endless"));
+    };
+    let own = |text: &str| text.contains("cannot open more files");
+    // As often as they look in more than a second.
+    let (runs, looks) = (Cell::new(0), Cell::new(0));
+    wait("no check to get through any more", || {
+        squeeze(0);
+        looks.set(if service.runs() == runs.get() { looks.get() + 1 } else { 0 });
+        runs.set(service.runs());
+        looks.get() > 120
+    });
+    // Room for five more: fewer than checks may take, and enough to be told.
+    wait("the SMS while it lasts", || {
+        squeeze(5);
+        texts(&phone).iter().any(|it| own(it))
+    });
+    wait("all of them in one alert", || {
+        squeeze(5);
+        beside(&pty, &["alerts"]).1.contains("40 checks could not run")
+    });
+    set(1024);
+    wait("the word that it is over", || texts(&phone).len() == 2);
+    let texts = texts(&phone);
+    assert!(texts.iter().all(|it| own(it)) && texts[1].contains("over after"), "{texts:?}");
 }

@@ -251,6 +251,7 @@ impl Alert {
     pub fn concern(&self) -> Concern {
         match &self.subject {
             Subject::Probe { concern, .. } => *concern,
+            Subject::Common { print, .. } if print.is_own() => Concern::Broken,
             Subject::Common { .. } => Concern::Down,
         }
     }
@@ -266,6 +267,11 @@ impl Alert {
     /// The host that found it.
     pub fn host(&self) -> &str {
         self.key.split_once('/').map_or("", |(host, _)| host)
+    }
+
+    /// True for what this host lacks itself.
+    pub fn is_own(&self) -> bool {
+        matches!(&self.subject, Subject::Common { print, .. } if print.is_own())
     }
 
     /// The alerts that share this cause.

@@ -6,7 +6,8 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::probe::outcome::{Cause, Outcome, Phase};
+use crate::domain::format;
+use crate::domain::probe::outcome::{Cause, Lack, Outcome, Phase};
 
 /// Alerts that make a common cause: two can be chance.
 pub const COMMON_LEAST: usize = 3;
@@ -37,6 +38,8 @@ pub enum Kind {
     Address,
     /// A network of addresses.
     Network,
+    /// This host itself, which lacks what checks need: nothing is the matter with what they look at.
+    Host,
 }
 
 impl Print {
@@ -47,15 +50,57 @@ impl Print {
             Kind::Resolver => format!("resolver {}", self.which),
             Kind::Issuer => format!("issuer {}", self.which),
             Kind::Address | Kind::Network => self.which.clone(),
+            Kind::Host => format!("this host {}", self.lacking()),
         }
+    }
+
+    /// What the host of that name lacks, or `what` it is: for whoever hears of several hosts.
+    pub fn what_at(&self, host: &str) -> String {
+        match self.what {
+            Kind::Host => format!("host {host} {}", self.lacking()),
+            _ => self.what(),
+        }
+    }
+
+    fn lacking(&self) -> &str {
+        Lack::of(&self.which).map_or(self.which.as_str(), |it| it.text())
+    }
+
+    /// What so many alerts say of it.
+    pub fn why(&self, count: usize) -> String {
+        match self.what {
+            Kind::Host => format!("{} could not run", format::plural(count as u64, "check")),
+            _ => format!("{} in {}", fail(count), self.phase),
+        }
+    }
+
+    /// The same, where what they have in common was said before.
+    pub fn how_many(&self, count: usize) -> String {
+        if self.is_own() { self.why(count) } else { format!("{} in the same way", fail(count)) }
+    }
+
+    /// How many alerts with it make a common cause. What a host says of itself is no chance.
+    pub fn least(&self) -> usize {
+        if self.is_own() { 1 } else { COMMON_LEAST }
+    }
+
+    /// True when it is our own trouble, and not one of what is looked at.
+    pub fn is_own(&self) -> bool {
+        self.what == Kind::Host
     }
 
     /// For a key: without what a key must not hold.
     pub fn slug(&self) -> String {
         let slug = |it: char| if it.is_ascii_alphanumeric() || matches!(it, '.' | ':') { it } else { '-' };
-        let text: String = self.what().chars().map(slug).take(80).collect();
-        format!("common-{}-{text}", self.phase)
+        let what = if self.is_own() { self.which.clone() } else { self.what() };
+        let text: String = what.chars().map(slug).take(80).collect();
+        let place = if self.is_own() { "host" } else { &self.phase };
+        format!("common-{place}-{text}")
     }
+}
+
+fn fail(count: usize) -> String {
+    format!("{} {}", format::plural(count as u64, "probe"), if count == 1 { "fails" } else { "fail" })
 }
 
 /// The phase in which a run failed; `None` when the failure has no place on the way.
@@ -74,8 +119,11 @@ pub fn phase(outcome: &Outcome) -> Option<Phase> {
     }
 }
 
-/// What a failed run could have in common with others, the narrow first.
+/// What a run could have in common with others that failed, the narrow first; or with others that could not be made.
 pub fn prints(outcome: &Outcome) -> Vec<Print> {
+    if let Some(lack) = outcome.lack() {
+        return vec![Print { what: Kind::Host, which: lack.word().to_string(), phase: String::new() }];
+    }
     let (Some(phase), Some(trouble)) = (phase(outcome), outcome.trouble.as_ref()) else { return Vec::new() };
     let print = |what, which: String| Print { what, which, phase: phase.word().to_string() };
     let address = outcome.evidence.address.as_deref().and_then(ip);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Concern;
 use crate::domain::alert::delivery::{Action, Delivery};
 use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::alert::policy::keep::Row;
@@ -13,6 +14,8 @@ use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
 use crate::domain::alert::rules::NotifierRule;
 use crate::domain::alert::words::{self, Item};
+use crate::domain::ids::ProbeId;
+use crate::domain::probe::health::Health;
 
 /// That somebody has seen it is no news any more after this, for people.
 const ACKNOWLEDGE_EXPIRES: SignedDuration = SignedDuration::from_hours(1);
@@ -349,11 +352,18 @@ impl AlertBoard {
                 action: entry.action,
                 why: why_now(run, alert),
                 is_unheard: unheard.contains(&entry.key),
+                goes_on: self.is_worse_now(run, alert),
                 children,
                 alert,
             })
         };
         entries.iter().filter_map(item).collect()
+    }
+
+    /// True when a probe was degraded until it went down: nobody is to read that it recovered.
+    fn is_worse_now(&self, run: &Run<'_>, alert: &Alert) -> bool {
+        let down = |it: &ProbeId| run.probes.get(it).is_some_and(|it| it.health() == Health::Down);
+        alert.ended.is_some() && alert.concern() == Concern::Degraded && alert.probe().is_some_and(down)
     }
 
     fn because(&self, entries: &[Entry], name: &str) -> String {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::alert::Concern;
 use crate::domain::alert::policy::alert::{Alert, Stage, Subject};
-use crate::domain::alert::policy::common::{COMMON_LEAST, COMMON_WITHIN, Print};
+use crate::domain::alert::policy::common::{COMMON_WITHIN, Print};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
@@ -32,7 +32,7 @@ impl AlertBoard {
         let mut best: Option<(&Print, usize)> = None;
         for print in &alert.prints {
             let count = sharing(print);
-            if count >= COMMON_LEAST && best.is_none_or(|(_, it)| count > it) {
+            if count >= print.least() && best.is_none_or(|(_, it)| count > it) {
                 best = Some((print, count));
             }
         }
@@ -93,8 +93,8 @@ impl AlertBoard {
         children.retain(|it| !again.contains(it));
         children.extend(keys.iter().cloned());
         let count = children.len();
-        alert.why = format!("{count} probes fail in {}", print.phase);
-        let what = print.what();
+        alert.why = print.why(count);
+        let part = format!("told as part of `{}`: {}", print.what(), print.how_many(count));
         for part in &parts {
             alert.since = alert.since.min(part.since);
             alert.severity = alert.severity.max(part.severity);
@@ -113,12 +113,7 @@ impl AlertBoard {
         run.keep(Row::Alert(common.to_string()));
         for (_, probe) in stale {
             if let Some(probe) = probe {
-                self.note(
-                    run,
-                    &probe,
-                    "page",
-                    format!("told as part of `{what}`: {count} probes fail in the same way"),
-                );
+                self.note(run, &probe, "page", part.clone());
             }
         }
         self.weigh(run, common);
@@ -153,9 +148,10 @@ impl AlertBoard {
     }
 }
 
-/// True for an alert that can have a common cause with others: down, told to somebody, not yet seen by anybody.
+/// True for an alert that can have a common cause with others: down, or not to be checked for a lack of ours; told to
+/// somebody, not yet seen by anybody.
 fn may_join(alert: &Alert) -> bool {
-    alert.concern() == Concern::Down
+    matches!(alert.concern(), Concern::Down | Concern::Broken)
         && alert.probe().is_some()
         && alert.ended.is_none()
         && alert.common.is_none()

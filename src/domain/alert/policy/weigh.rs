@@ -202,7 +202,8 @@ impl AlertBoard {
                 }
                 Stage::Told if lane.get(&alert.key).is_none() && contact.pending.is_none() && !contact.relieved => {
                     let reminder = rule.remind_after(contact.reminders).map(|it| contact.last + signed(it));
-                    let update = (children > contact.heard).then(|| contact.last + STORM_PACE);
+                    // That more checks meet what this host lacks is no news.
+                    let update = (children > contact.heard && !alert.is_own()).then(|| contact.last + STORM_PACE);
                     let Some(due) = [reminder, update].into_iter().flatten().min() else { continue };
                     if due <= now {
                         lane.put(Entry::new(&alert.key, alert.severity, Action::Remind, now, now));

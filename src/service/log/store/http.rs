@@ -349,7 +349,9 @@ fn client(access: &Access) -> Result<Client, String> {
     }
     let roots = match &access.authorities {
         Some(own) => trust::only(own)?,
-        None if access.url.scheme() == "https" => trust::host(),
+        None if access.url.scheme() == "https" => {
+            trust::host().map_err(|error| format!("could not read the trusted certificates: {error}"))?
+        }
         None => Arc::new(RootCertStore::empty()),
     };
     trust::http(roots, CONNECT_DEADLINE)?.default_headers(headers).build().map_err(|error| chain(&error))

@@ -151,7 +151,10 @@ async fn roots(settings: &TlsSettings) -> Result<Arc<RootCertStore>, String> {
     match &settings.authorities {
         Some(own) => trust::only(own),
         // Reads some hundred files: not on a thread that others wait for.
-        None => tokio::task::spawn_blocking(trust::host).await.map_err(|error| error.to_string()),
+        None => match tokio::task::spawn_blocking(trust::host).await {
+            Ok(roots) => roots.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        },
     }
 }
 

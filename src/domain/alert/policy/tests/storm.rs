@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::domain::alert::delivery::Action;
-use crate::domain::alert::policy::tests::world::{Failure, World};
+use crate::domain::alert::policy::tests::world::{Failure, World, probe};
 use crate::domain::alert::rules::Limit;
+use crate::domain::probe::health::Health;
 use crate::domain::probe::outcome::{Cause, Phase, ProbeResult};
 
 fn name(at: usize) -> String {
@@ -192,4 +193,94 @@ fn acknowledging_one_part_acknowledges_the_cause() {
     world.acknowledge(&name(2), "alice");
     world.pass(7200);
     assert_eq!(world.sent(), [] as [String; 0]);
+}
+
+#[test]
+fn what_this_host_lacks_is_one_concern_told_once_however_many_checks_meet_it() {
+    let mut world = World::new();
+    // Whoever wants each probe told apart does not want our own trouble so.
+    world.rules.apart = true;
+    world.configure();
+    let unknown = |world: &mut World, range: std::ops::Range<usize>| {
+        for _ in 0..3 {
+            world.pass(5);
+            range.clone().for_each(|at| world.outcome_now(&name(at), ProbeResult::Unknown));
+        }
+    };
+    for at in 0..60 {
+        world.failures.insert(name(at), Failure { cause: Cause::Own, address: None });
+        world.probe(&name(at), |_| {});
+        world.outcome_now(&name(at), ProbeResult::Ok);
+    }
+    // The first is due long before the others: even one is told as what it is.
+    unknown(&mut world, 0..1);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/common-host-out-of-files/1"]);
+    let first = world.last_message();
+    assert_eq!(first.title, "host h cannot open more files since 22:13:25: 1 check could not run");
+    assert_eq!(first.severity, crate::domain::alert::Severity::Warning);
+    unknown(&mut world, 1..60);
+    world.pass(7200);
+    assert_eq!(world.sent(), [] as [String; 0], "that more checks meet it is no news");
+    let health = |at| world.probes.get(&probe(&name(at))).map(|it| it.health());
+    assert!((0..60).all(|at| health(at) == Some(Health::Unknown)));
+    let trail = world.trail(&name(59));
+    assert!(trail.contains("told as part of `this host cannot open more files`: 60 checks could not run"), "{trail}");
+    for _ in 0..2 {
+        world.pass(5);
+        (0..60).for_each(|at| world.outcome_now(&name(at), ProbeResult::Ok));
+    }
+    world.pass(60);
+    assert_eq!(world.sent(), ["resolve sms h/common-host-out-of-files/1"]);
+    let title = world.last_message().title;
+    assert!(
+        title.starts_with("over after ") && title.ends_with(": host h cannot open more files: 60 checks could not run"),
+        "{title}"
+    );
+    assert_eq!(world.board.alerts().count(), 0);
+}
+
+#[test]
+fn a_check_that_is_broken_for_a_reason_of_its_own_is_told_on_its_own() {
+    let mut world = World::new();
+    for at in 0..2 {
+        world.probe(&name(at), |_| {});
+    }
+    world.failures.insert(name(0), Failure { cause: Cause::Own, address: None });
+    world.failures.insert(name(1), Failure { cause: Cause::Exit, address: None });
+    for _ in 0..3 {
+        world.pass(5);
+        (0..2).for_each(|at| world.outcome_now(&name(at), ProbeResult::Unknown));
+    }
+    world.pass(60);
+    let message = world.last_message();
+    assert!(message.text.contains("host h cannot open more files"), "{}", message.text);
+    assert!(message.text.contains("p001 not checked (the probe is broken)"), "{}", message.text);
+    // A service that fails while our own trouble lasts is told as ever.
+    world.failures.insert(name(0), Failure { cause: Cause::Refused, address: None });
+    world.outcome(&name(0), ProbeResult::Fail);
+    world.outcome(&name(0), ProbeResult::Fail);
+    world.pass(60);
+    assert!(world.last_message().text.contains("p000 DOWN"), "{}", world.last_message().text);
+}
+
+#[test]
+fn what_was_degraded_until_it_went_down_has_not_recovered() {
+    let mut world = World::new();
+    world.probe("a", |_| {});
+    world.degrade("a", 3);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/a/1"]);
+    world.fail("a", 2);
+    world.pass(20);
+    let message = world.last_message();
+    assert!(
+        message.title.contains("a no longer degraded after 1m") && message.title.contains("a DOWN"),
+        "{}",
+        message.title
+    );
+    assert!(!message.text.contains("recovered"), "{}", message.text);
+    world.fine("a", 2);
+    world.pass(60);
+    assert!(world.last_message().title.contains("a recovered after"), "{}", world.last_message().title);
 }

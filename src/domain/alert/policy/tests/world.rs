@@ -13,7 +13,7 @@ use crate::domain::alert::rules::{AlertRules, Ladder, NotifierRule, Person, Rung
 use crate::domain::alert::{AlertFact, Change};
 use crate::domain::ids::{HostId, ProbeId};
 use crate::domain::probe::health::Thresholds;
-use crate::domain::probe::outcome::{Cause, Evidence, Outcome, Phases, ProbeResult, Trouble};
+use crate::domain::probe::outcome::{Cause, Evidence, Lack, Outcome, Phases, ProbeResult, Trouble};
 use crate::domain::probe::{ProbeBoard, ProbeFact, ProbeRules, ProbeSetup};
 
 pub fn probe(name: &str) -> ProbeId {
@@ -180,7 +180,10 @@ impl World {
     pub fn outcome_now(&mut self, name: &str, result: ProbeResult) {
         let failure = self.failures.get(name).cloned().unwrap_or(Failure { cause: Cause::Refused, address: None });
         let evidence = Evidence { address: failure.address, ..Evidence::default() };
-        let trouble = Trouble::new(failure.cause, "refused", "refused: nothing listens there");
+        let trouble = match failure.cause {
+            Cause::Own => Trouble::new(Cause::Own, Lack::Files.word(), "could not check"),
+            cause => Trouble::new(cause, "refused", "refused: nothing listens there"),
+        };
         let outcome = Outcome {
             at: self.now,
             result,

@@ -122,14 +122,20 @@ fn runtime(fact: &RuntimeFact) {
 
 /// Where and what in one line, without the line of the file.
 fn brief(error: &ConfigError) -> String {
-    sanitise::text(&format!("{}:{}:{}: {}", error.file, error.line, error.column, error.message))
+    // Its hint says what to do on a screen.
+    sanitise::text(&ConfigError { hint: None, ..error.clone() }.to_string())
 }
 
 /// Where and what, without the line of the file.
 fn mistakes(errors: &[ConfigError]) {
     for error in errors.iter().take(MISTAKES_MAX) {
         let (file, line, column) = (error.file.as_str(), error.line, error.column);
-        tracing::error!(file, line, column, why = sanitise::text(&error.message), "config mistake");
+        let why = sanitise::text(&error.message);
+        match line {
+            // The file as a whole.
+            0 => tracing::error!(file, why, "config mistake"),
+            _ => tracing::error!(file, line, column, why, "config mistake"),
+        }
     }
     if let Some(more) = errors.len().checked_sub(MISTAKES_MAX).filter(|it| *it > 0) {
         tracing::error!(more, "more config mistakes: run `hotseat check`");

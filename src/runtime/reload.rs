@@ -18,6 +18,7 @@ use crate::config::{Config, Loaded};
 use crate::domain::alert::AlertFact;
 use crate::domain::config_error::ConfigError;
 use crate::domain::fact::{Actor, Fact, RuntimeFact};
+use crate::domain::format;
 use crate::domain::request::Inbound;
 use crate::registry::node::ReadFile;
 use crate::runtime::{Services, state};
@@ -271,14 +272,21 @@ pub async fn run(
                 if let Some(missing) = &loaded.missing {
                     errors.push(ConfigError::whole_file(&missing.display().to_string(), "no such file any more"));
                 }
-                let count = errors.len();
+                let said = format!("config not taken into use: {}", refused(&errors));
                 let fact = RuntimeFact::ConfigRejected { errors };
                 setup.facts.send_as(actor, Fact::Runtime(fact)).await;
-                let mistakes = if count == 1 { "1 mistake".to_string() } else { format!("{count} mistakes") };
-                Inbound::Failed(format!("config not taken into use: {mistakes} (run `hotseat check`)"))
+                Inbound::Failed(said)
             }
         };
         why.answer(&answer);
+    }
+}
+
+/// Why, in a few words: one that is about no line of the file is the whole of it, `check` would find no more.
+fn refused(errors: &[ConfigError]) -> String {
+    match errors {
+        [whole] if whole.line == 0 => whole.to_string(),
+        errors => format!("{} (run `hotseat check`)", format::plural(errors.len() as u64, "mistake")),
     }
 }
 
@@ -387,6 +395,15 @@ mod tests {
         check(&[], true, &[], &Verdict::Take);
         check(&[], true, &["unknown key `x`"], &Verdict::Keep);
         check(&[], false, &[], &Verdict::Keep);
+    }
+
+    #[test]
+    fn a_config_that_cannot_be_read_is_refused_with_the_reason_and_mistakes_with_their_number() {
+        let whole = ConfigError::whole_file("/c.toml", "could not be read: Too many open files (os error 24)");
+        assert_eq!(refused(&[whole]), "/c.toml: could not be read: Too many open files (os error 24)");
+        let at = ConfigError::at("/c.toml", "a = 1", 0..1, "unknown key `a`");
+        assert_eq!(refused(std::slice::from_ref(&at)), "1 mistake (run `hotseat check`)");
+        assert_eq!(refused(&[at.clone(), at]), "2 mistakes (run `hotseat check`)");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::domain::alert::Severity;
 use crate::domain::alert::delivery::{Action, AlertLine, Message};
 use crate::domain::alert::names::ranges;
 use crate::domain::alert::policy::alert::{Alert, Subject};
 use crate::domain::alert::policy::lane::LISTED_MAX;
+use crate::domain::alert::{Concern, Severity};
 use crate::domain::format;
 
 /// Bytes of a message's text; names beyond it are counted, and `Message::alerts` has them all.
@@ -87,11 +87,11 @@ fn headline(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
             }
         };
     }
-    let is_flapping = alert.concern() == crate::domain::alert::Concern::Flapping;
+    let is_lasting = matches!(alert.concern(), Concern::Flapping | Concern::Burn | Concern::SlowBurn);
     match item.action {
-        // That it comes and goes no more does not say that it is up.
-        Action::Resolve if item.is_unheard && is_flapping => format!("{name} was flapping for {lasted}, no longer"),
-        Action::Resolve if is_flapping => format!("{name} no longer flapping after {lasted}"),
+        // That it comes and goes no more, or spends no more than it may, does not say that it is up.
+        Action::Resolve if item.is_unheard && is_lasting => format!("{name} was {state} for {lasted}, no longer"),
+        Action::Resolve if is_lasting => format!("{name} no longer {state} after {lasted}"),
         Action::Resolve if item.goes_on => {
             format!("{name} no longer {} after {lasted}: it is worse", state.to_lowercase())
         }
@@ -253,7 +253,6 @@ fn group(alert: &Alert) -> &str {
 
 /// The state in words; only what is down shouts.
 fn state(alert: &Alert) -> &'static str {
-    use crate::domain::alert::Concern;
     match alert.concern() {
         Concern::Down => "DOWN",
         Concern::Degraded => "degraded",

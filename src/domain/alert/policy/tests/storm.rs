@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::domain::alert::delivery::Action;
 use crate::domain::alert::policy::tests::world::{Failure, World, probe};
 use crate::domain::alert::rules::Limit;
-use crate::domain::probe::health::Health;
+use crate::domain::probe::health::{Health, Thresholds};
 use crate::domain::probe::outcome::{Cause, Phase, ProbeResult};
+use crate::domain::probe::{ProbeFact, ProbeSetup, Slo};
 
 fn name(at: usize) -> String {
     format!("p{at:03}")
@@ -283,4 +284,27 @@ fn what_was_degraded_until_it_went_down_has_not_recovered() {
     world.fine("a", 2);
     world.pass(60);
     assert!(world.last_message().title.contains("a recovered after"), "{}", world.last_message().title);
+}
+
+#[test]
+fn a_budget_that_burns_no_more_did_so_until_its_window_has_passed() {
+    let mut world = World::new();
+    let thresholds = Thresholds { fail: "5/5".parse().expect("a window"), ..Thresholds::default() };
+    world.probe("a", |it| it.slo = Some(Slo { share: 0.999, over: Duration::from_secs(30 * 86_400) }));
+    let setup = world.probes.get(&probe("a")).expect("a probe").setup.clone();
+    world.probe_fact(&ProbeFact::Configured { probe: probe("a"), setup: ProbeSetup { thresholds, ..setup } });
+    let minutes = |world: &mut World, count: usize, bad: &dyn Fn(usize) -> bool| {
+        for at in 0..count {
+            world.pass(60);
+            world.outcome_now("a", if bad(at) { ProbeResult::Fail } else { ProbeResult::Ok });
+        }
+    };
+    minutes(&mut world, 60, &|_| false);
+    minutes(&mut world, 30, &|it| it % 3 == 0);
+    assert_eq!(world.sent(), ["trigger sms h/a/1"], "{}", world.trail("a"));
+    minutes(&mut world, 60, &|_| false);
+    let title = world.last_message().title;
+    let lasted = world.all.last().map(|it| it.at.duration_since(it.message.alerts[0].since).as_mins());
+    assert!(lasted >= Some(25), "{title}");
+    assert!(title.starts_with("a no longer burning its error budget after ") && !title.contains("0ms"), "{title}");
 }

@@ -262,7 +262,7 @@ impl Agent {
         let began = clock::monotonic();
         tokio::select! {
             () = runtime.backups_ended() => {}
-            () = tokio::time::sleep(grace) => tracing::warn!("a backup is abandoned: its grace is over"),
+            () = tokio::time::sleep(grace) => tracing::warn!("the grace of a backup is over: it is told to end"),
             () = self.signals.stop_or(&self.log) => tracing::warn!("stopping at once: a second signal came"),
             () = say_what_is_waited_for(&runtime, &self.manager, grace) => {}
         }

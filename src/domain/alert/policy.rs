@@ -379,8 +379,9 @@ impl AlertBoard {
             // Of a probe that is broken or was never run nothing is known, also not that it recovered.
             let is_known = health != Health::Unknown || *concern == Concern::Broken;
             if !holds && is_known {
-                // A budget stops burning when a window has passed, whenever the probe was up again.
-                let is_dated = health == Health::Up && !matches!(concern, Concern::Burn | Concern::SlowBurn);
+                // A budget stops burning when a window has passed, and what was not checked may have been up all the time.
+                let is_dated =
+                    health == Health::Up && !matches!(concern, Concern::Broken | Concern::Burn | Concern::SlowBurn);
                 let at = state.since().filter(|_| is_dated).unwrap_or(run.now).min(run.now);
                 self.end(run, key, at);
             }

@@ -12,7 +12,7 @@ mod world;
 use crate::domain::alert::delivery::DeliveryState;
 use crate::domain::alert::policy::tests::world::{World, probe};
 use crate::domain::alert::{Acknowledgement, AlertFact};
-use crate::domain::probe::outcome::ProbeResult::{Fail, Ok};
+use crate::domain::probe::outcome::ProbeResult::{Fail, Ok, Unknown};
 
 #[test]
 fn a_page_goes_after_the_wait_and_its_end_is_told() {
@@ -82,6 +82,24 @@ fn a_message_says_since_when_and_why() {
     world.fine("api", 2);
     world.pass(10);
     assert_eq!(world.last_message().title, "api recovered after 1m20s");
+}
+
+#[test]
+fn a_probe_that_is_checked_again_was_not_over_before_it_began() {
+    let mut world = World::new();
+    world.probe("api", |_| {});
+    world.fine("api", 3);
+    for _ in 0..3 {
+        world.outcome("api", Unknown);
+    }
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/api/1"]);
+    // It was up before as well: since when it is says nothing of when the checks began to work again.
+    world.fine("api", 1);
+    world.pass(60);
+    assert_eq!(world.sent(), ["resolve sms h/api/1"]);
+    let title = world.last_message().title;
+    assert!(title.ends_with(" after 1m15s"), "{title}");
 }
 
 #[test]

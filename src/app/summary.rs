@@ -132,7 +132,8 @@ fn unseen(model: &Model) -> Option<Piece> {
 
 /// How much people could not be told: `! 3 unsent`. Nothing while all is well.
 fn unsent(model: &Model) -> Option<Piece> {
-    let unsent = model.board.alerts.unsent();
+    // What the list of notifiers calls waiting: also what is held back to go in one message with the rest.
+    let unsent: usize = model.board.alerts.backlog().values().sum();
     (unsent > 0).then(|| (Role::NoticeWarn, format!("! {unsent} unsent")))
 }
 

@@ -136,7 +136,7 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
         Request::AcknowledgeProbe(probe) => {
             if let Some(active) = active(services, "acknowledge the probe", &reply) {
                 active.prober.acknowledge(&probe, person);
-                // The key means the first red one when what is selected is well: it must be said which it was.
+                // While nobody has chosen a row the key means the first red one: it must be said which it was.
                 let _ = reply(Inbound::Done(format!("{ACKNOWLEDGED} `{}` until it is up", probe.name())));
             }
         }

@@ -394,13 +394,19 @@ fn the_key_that_acknowledges_offers_to_take_that_back_on_a_row_that_was_seen() {
     let fact = acked("storage-a", &desk);
     desk.fact(fact);
     desk.press("1 a");
-    assert!(desk.model.overlays.is_empty(), "nobody chose the row: it goes on to the next");
+    assert!(desk.model.overlays.is_empty(), "nobody chose a row: the next that nobody has seen was marked");
     let [Effect::Request(Request::AcknowledgeProbe(next))] = desk.effects.as_slice() else {
         panic!("{:?}", desk.effects)
     };
-    assert_ne!(*next, probe("storage-a"));
+    let next = next.clone();
+    assert_ne!(next, probe("storage-a"));
+    let fact = acked(next.name(), &desk);
+    desk.fact(fact);
     desk.effects.clear();
-    desk.press("j k a");
+    desk.press("a");
+    let text = desk.text();
+    assert!(text.contains(&format!("bob acknowledged `{}`. Take that back", next.name())), "it stays:\n{text}");
+    desk.press("n g a");
     let text = desk.text();
     assert!(text.contains("bob acknowledged `storage-a`. Take that back"), "{text}");
     desk.press("n");
@@ -409,7 +415,38 @@ fn the_key_that_acknowledges_offers_to_take_that_back_on_a_row_that_was_seen() {
     assert_eq!(desk.effects, [Effect::Request(Request::Unacknowledge(probe("storage-a")))]);
     desk.effects.clear();
     desk.press("2 a");
-    assert!(desk.model.overlays.is_empty(), "from elsewhere it means what nobody has seen");
+    assert!(desk.model.overlays.is_empty(), "from elsewhere it takes nothing back");
+    assert_eq!(desk.effects, [], "and means nothing that is not marked");
+    assert!(desk.text().contains("bob acknowledged `storage-a` already"), "{}", desk.text());
+}
+
+#[test]
+fn a_group_that_was_seen_keeps_the_key_from_other_groups() {
+    let mut desk = Desk::new(80, 24);
+    let probe = |name: &str| ProbeId::new(&HostId::new("bastion"), name);
+    for (name, group) in [("svc-011", "g3"), ("svc-003", "g3"), ("svc-006", "g6"), ("svc-007", "g6")] {
+        desk.probe(name, Some(group), Some("refused: nothing listens"));
+    }
+    for name in ["svc-006", "svc-007"] {
+        let fact = ProbeFact::Acknowledged { probe: probe(name), by: "bob".into(), at: desk.now };
+        desk.fact(Fact::Probe(fact));
+    }
+    desk.press("g j j j");
+    desk.press("A enter");
+    let request = |name| Request::Acknowledge { probe: probe(name), sticky: true, until: None };
+    let requests = ["svc-006", "svc-007"].map(request).to_vec();
+    assert_eq!(desk.effects, [Effect::Each { requests, what: "2 in `g6`".into() }], "{}", desk.text());
+    desk.effects.clear();
+    desk.press("a");
+    assert!(desk.text().contains("bob acknowledged 2 in `g6`. Take that back"), "{}", desk.text());
+    desk.press("n k a");
+    assert_eq!(desk.effects, [Effect::Request(Request::AcknowledgeProbe(probe("svc-011")))]);
+    let fact = ProbeFact::Acknowledged { probe: probe("svc-011"), by: "bob".into(), at: desk.now };
+    desk.fact(Fact::Probe(fact));
+    desk.press("A");
+    let text = desk.text();
+    assert!(text.contains("acknowledge svc-011") && !text.contains("acknowledge svc-003"), "{text}");
+    assert!(text.contains("acknowledged already"), "{text}");
 }
 
 #[test]
@@ -492,6 +529,26 @@ fn a_refused_message_is_named_with_its_notifier_and_its_next_try() {
     }
     assert!(text.contains("! and 2 more refused: hotseat alerts") && !text.contains("p8 DOWN"), "{text}");
     assert!(text.contains("chat  slack"), "{text}");
+}
+
+#[test]
+fn the_header_counts_what_the_list_of_notifiers_calls_waiting() {
+    let mut desk = Desk::outage(120, 24);
+    let rules = AlertRules { notifiers: vec![NotifierRule::new("chat", "slack")], ..AlertRules::default() };
+    desk.fact(Fact::Alert(AlertFact::Configured { rules: Box::new(rules) }));
+    let entry = |at: u32| {
+        let key = format!("bastion/api-{at}/1");
+        let entry = serde_json::json!({ "key": key, "action": "trigger", "queued": desk.now, "due": desk.now });
+        (format!("wait/chat/{key}"), serde_json::json!({ "notifier": "chat", "entry": entry }).to_string())
+    };
+    let out = serde_json::json!({
+        "notifier": "chat", "action": "trigger", "at": desk.now, "keys": [], "fallback_at": null,
+    });
+    let rows: Vec<(String, String)> = (0..33).map(entry).chain([("out/d-1".into(), out.to_string())]).collect();
+    desk.model.board.alerts.restore(&rows);
+    desk.press("1 t");
+    let text = desk.text();
+    assert!(text.contains("34 waiting") && text.contains("! 34 unsent"), "{text}");
 }
 
 /// The outage with one of its sources muted, `api`, as by a person who knows what it says.

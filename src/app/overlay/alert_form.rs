@@ -134,7 +134,7 @@ impl AlertForm {
             // With a mistake in it the form stays open; the mistake is shown below.
             (KeyCode::Enter, _) => {
                 if let Ok(requests) = self.requests(model) {
-                    let what = several::what(requests.len(), model.panes.services.selected_group());
+                    let what = several::what(requests.len(), model.panes.services.selected_group(&model.board));
                     return Answer::Effects(Effect::each(requests, what));
                 }
             }
@@ -215,11 +215,17 @@ impl AlertForm {
                 let MaintenanceWindow::Once { from, until } = it.window else { return Ok(String::new()) };
                 format!("{}; from {} until {}; recoveries are told", fits(&it.matchers), moment(from), moment(until))
             }
-            Some(Request::Acknowledge { sticky, until, .. }) => match (sticky, until) {
-                (_, Some(until)) => format!("reminders and ladders stop until {}", moment(*until)),
-                (true, None) => "reminders and ladders stop until it is fine".into(),
-                (false, None) => "reminders and ladders stop until it turns to something else".into(),
-            },
+            Some(Request::Acknowledge { sticky, until, .. }) => {
+                let until = match (sticky, until) {
+                    (_, Some(until)) => moment(*until),
+                    (true, None) => "it is fine".into(),
+                    (false, None) => "it turns to something else".into(),
+                };
+                let FormKind::Acknowledge(probes) = &self.kind else { return Ok(String::new()) };
+                let is_seen = probes.iter().all(|it| model.board.seen_by(it).is_some());
+                let seen = if is_seen { "acknowledged already; from now on " } else { "" };
+                format!("{seen}reminders and ladders stop until {until}")
+            }
             _ => String::new(),
         })
     }

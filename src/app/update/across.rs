@@ -16,37 +16,46 @@ use crate::domain::sanitise;
 use crate::panes::PaneId;
 
 impl Model {
-    /// Marks the selected probe as seen, or the first red one when the services have not the keys.
+    /// Says that what is marked in the services was seen, and of nothing else; while nobody has chosen a row that is
+    /// the first in trouble that nobody has seen, and it is chosen by this.
     ///
-    /// On a row that somebody has marked already it offers to take that back. While nobody has chosen a row, the same key
-    /// goes from one that nobody has seen to the next.
+    /// On a row that somebody has marked already it offers to take that back, when the services have the keys.
     pub(super) fn acknowledge(&mut self) -> Vec<Effect> {
+        self.with_pane(PaneId::Services, |panes, cx| panes.services.hold_to_acknowledge(cx));
         let services = &self.panes.services;
         let probes = services.to_acknowledge(&self.board);
+        if !probes.is_empty() {
+            let what = several::what(probes.len(), services.selected_group(&self.board));
+            return Effect::each(probes.into_iter().map(Request::AcknowledgeProbe).collect(), what);
+        }
         let acknowledged = services.acknowledged(&self.board);
-        let means_row = self.focus == PaneId::Services && (services.is_chosen() || probes.is_empty());
-        if means_row && !acknowledged.is_empty() {
+        if acknowledged.is_empty() {
+            return vec![services.nothing_to_acknowledge(&self.board)];
+        }
+        if self.focus == PaneId::Services {
             return self.offer_to_take_back(acknowledged);
         }
-        if probes.is_empty() {
-            return vec![Notice::info("nothing is red that was not seen")];
-        }
-        let what = several::what(probes.len(), services.selected_group());
-        Effect::each(probes.into_iter().map(Request::AcknowledgeProbe).collect(), what)
+        let said = self.who_acknowledged(&acknowledged);
+        vec![Notice::info(format!("{said} already; what is selected in Services is meant"))]
+    }
+
+    /// Who has seen these: "bob acknowledged `api`".
+    fn who_acknowledged(&self, probes: &[ProbeId]) -> String {
+        let by: BTreeSet<&str> = probes.iter().filter_map(|it| self.board.seen_by(it)).collect();
+        let by = sanitise::text(&by.into_iter().collect::<Vec<_>>().join(", "));
+        let named = match probes {
+            [one] => format!("`{}`", sanitise::text(one.name())),
+            many => several::what(many.len(), self.panes.services.selected_group(&self.board)),
+        };
+        format!("{by} acknowledged {named}")
     }
 
     fn offer_to_take_back(&self, probes: Vec<ProbeId>) -> Vec<Effect> {
         if self.past.at().is_some() {
             return vec![self.is_past()];
         }
-        let by: BTreeSet<&str> = probes.iter().filter_map(|it| self.board.seen_by(it)).collect();
-        let by = sanitise::text(&by.into_iter().collect::<Vec<_>>().join(", "));
-        let what = several::what(probes.len(), self.panes.services.selected_group());
-        let named = match probes.as_slice() {
-            [one] => format!("`{}`", sanitise::text(one.name())),
-            _ => what.clone(),
-        };
-        let question = format!("{by} acknowledged {named}. Take that back, so that reminders go on?");
+        let what = several::what(probes.len(), self.panes.services.selected_group(&self.board));
+        let question = format!("{}. Take that back, so that reminders go on?", self.who_acknowledged(&probes));
         let then = Effect::each(probes.into_iter().map(Request::Unacknowledge).collect(), what);
         vec![Effect::Confirm { question, then }]
     }

@@ -4,8 +4,10 @@ use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::overlay::{alert_form, beside};
 use crate::app::several;
 use crate::domain::alert::explain::ExplainRequest;
+use crate::domain::board::Board;
 use crate::domain::ids::ProbeId;
 use crate::domain::request::Request;
+use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::panes::services::detail::Subject;
 use crate::panes::services::past::Move;
@@ -21,7 +23,7 @@ fn nothing_there() -> Vec<Effect> {
 impl ServicesPane {
     /// Has what is selected run now; of more than one it is said how many.
     pub(super) fn run_now(&self, cx: &Context<'_>) -> Vec<Effect> {
-        self.each(self.selected_all(cx.board), Request::RunProbe, |what| format!("running {what} now"))
+        self.each(cx, self.selected_all(cx.board), Request::RunProbe, |what| format!("running {what} now"))
     }
 
     /// Begins a burst of what is selected and has none, else ends theirs.
@@ -33,13 +35,14 @@ impl ServicesPane {
         };
         let without: Vec<ProbeId> = all.iter().filter(|it| !has_burst(it)).cloned().collect();
         if without.is_empty() {
-            return self.each(all, Request::BurstProbe, |what| format!("the bursts of {what} end"));
+            return self.each(cx, all, Request::BurstProbe, |what| format!("the bursts of {what} end"));
         }
-        self.each(without, Request::BurstProbe, |what| format!("running {what} every second for a minute"))
+        self.each(cx, without, Request::BurstProbe, |what| format!("running {what} every second for a minute"))
     }
 
     fn each(
         &self,
+        cx: &Context<'_>,
         probes: Vec<ProbeId>,
         request: impl Fn(ProbeId) -> Request,
         said: impl Fn(&str) -> String,
@@ -47,7 +50,7 @@ impl ServicesPane {
         if probes.is_empty() {
             return nothing_there();
         }
-        let what = several::what(probes.len(), self.selected_group());
+        let what = several::what(probes.len(), self.selected_group(cx.board));
         let said = (probes.len() > 1).then(|| Notice::info(said(&what)));
         let mut effects = Effect::each(probes.into_iter().map(request).collect(), what);
         effects.extend(said);
@@ -67,22 +70,43 @@ impl ServicesPane {
     }
 
     /// Opens the form that acknowledges: what is in trouble of what is selected, also when somebody has seen it.
-    pub(super) fn acknowledge_for(&self, cx: &Context<'_>) -> Vec<Effect> {
+    pub(super) fn acknowledge_for(&mut self, cx: &Context<'_>) -> Vec<Effect> {
+        self.hold_to_acknowledge(cx);
         let mut probes = self.to_acknowledge(cx.board);
         if probes.is_empty() {
-            let is_seen = |id: &ProbeId| cx.board.seen_by(id).is_some();
-            probes = self.selected_all(cx.board).into_iter().filter(is_seen).collect();
+            probes = self.acknowledged(cx.board);
         }
         if probes.is_empty() {
-            return vec![Notice::info("nothing is the matter here")];
+            return vec![self.nothing_to_acknowledge(cx.board)];
         }
         vec![Effect::Show(Sheet::Acknowledge(probes))]
     }
 
+    /// Chooses the marked row before it is acknowledged. While nobody has chosen and there is nothing to acknowledge, the
+    /// next trouble is still what is marked.
+    pub fn hold_to_acknowledge(&mut self, cx: &Context<'_>) {
+        let board = cx.board;
+        if self.is_chosen(board) || !self.to_acknowledge(board).is_empty() || !self.acknowledged(board).is_empty() {
+            self.hold(cx);
+        }
+    }
+
+    /// Says that nothing of what is selected is in trouble.
+    pub fn nothing_to_acknowledge(&self, board: &Board) -> Effect {
+        let group = self.selected_group(board).map(ToString::to_string);
+        let probe = || self.selected(board).filter(|_| self.is_chosen(board)).map(|it| it.name().to_string());
+        Notice::info(match (&group, group.is_none().then(probe).flatten()) {
+            (Some(name), _) if name.is_empty() => "nothing is the matter with these".to_string(),
+            (Some(name), _) => format!("nothing is the matter in `{}`", sanitise::text(name)),
+            (None, Some(name)) => format!("nothing is the matter with `{}`", sanitise::text(&name)),
+            (None, None) => "nothing is red that was not seen".to_string(),
+        })
+    }
+
     /// Opens a form with a matcher for what is selected.
     pub(super) fn quieten(&self, cx: &Context<'_>, sheet: impl Fn(String) -> Sheet) -> Vec<Effect> {
-        let matcher = match (&self.selected, self.selected(cx.board)) {
-            (Some(Picked::Group(name)), Some(_)) if self.detail.is_none() => alert_form::matcher("group", name),
+        let matcher = match (self.selected_group(cx.board), self.selected(cx.board)) {
+            (Some(name), Some(_)) if self.detail.is_none() => alert_form::matcher("group", name),
             (_, Some(probe)) => alert_form::matcher("probe", probe.name()),
             (_, None) => return nothing_there(),
         };

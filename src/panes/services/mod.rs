@@ -76,7 +76,7 @@ crate::commands! {
 /// The services pane: every probe, red first.
 #[derive(Debug, Default)]
 pub struct ServicesPane {
-    /// Chosen by a person; `None` is the first probe, whichever that is.
+    /// Chosen by a person; `None` is the first to look at, whichever that is.
     selected: Option<Picked>,
     top: usize,
     detail: Option<Scroll>,
@@ -100,71 +100,75 @@ const COUNTED: &[(Health, &str, Role)] = &[
 ];
 
 impl ServicesPane {
-    /// The probe that keys mean: the chosen one, the first of the chosen group, else the first of all.
+    /// The probe that keys mean: the chosen one, the first of the chosen group, else the first to look at.
     pub fn selected(&self, board: &Board) -> Option<ProbeId> {
-        match &self.selected {
-            Some(Picked::Probe(id)) if board.probes.get(id).is_some() => Some(id.clone()),
+        match self.chosen(board) {
+            Some(Picked::Probe(id)) => Some(id.clone()),
             Some(Picked::Group(name)) => self.members(board, name).into_iter().next(),
-            _ => self.arrangement.probes(board).first().map(|(id, _)| (*id).clone()),
+            None => self.first(board),
         }
     }
 
     /// The probes that keys mean which make sense for a whole group.
     pub fn selected_all(&self, board: &Board) -> Vec<ProbeId> {
-        match &self.selected {
+        match self.chosen(board) {
             Some(Picked::Group(name)) => self.members(board, name),
             _ => self.selected(board).into_iter().collect(),
         }
     }
 
     /// The group that is selected, when it is one.
-    pub fn selected_group(&self) -> Option<&str> {
-        match &self.selected {
+    pub fn selected_group(&self, board: &Board) -> Option<&str> {
+        match self.chosen(board) {
             Some(Picked::Group(name)) => Some(name),
             _ => None,
         }
     }
 
-    /// The probes that `acknowledge` means: what is selected and in trouble, else the first that nobody has seen.
+    /// What of the selected is in trouble that nobody has seen: of nothing else may a key say that it was seen.
     pub fn to_acknowledge(&self, board: &Board) -> Vec<ProbeId> {
-        let unseen = |id: &ProbeId, also_unknown: bool| {
-            board.probes.get(id).is_some_and(|it| {
-                let in_trouble = match it.health() {
-                    Health::Up => false,
-                    Health::Unknown => also_unknown,
-                    Health::Down | Health::Suspect | Health::Degraded => true,
-                };
-                in_trouble && board.seen_by(id).is_none()
-            })
-        };
-        let selected: Vec<ProbeId> = self.selected_all(board).into_iter().filter(|it| unseen(it, true)).collect();
-        if !selected.is_empty() {
-            return selected;
-        }
-        let red = board.probes.red_first().into_iter().map(|(id, _)| id);
-        // Nobody is there to be told that the one of a lost host was seen.
-        let red = red.filter(|it| board.lost_since(it.host()).is_none());
-        red.filter(|it| unseen(it, false)).take(1).cloned().collect()
-    }
-
-    /// True when a person has chosen a row, and it is not the first for want of another.
-    pub fn is_chosen(&self) -> bool {
-        self.selected.is_some()
+        self.selected_all(board).into_iter().filter(|it| is_unseen(board, it, true)).collect()
     }
 
     /// What is selected and was seen by somebody, when nothing of it is left to be seen.
     pub fn acknowledged(&self, board: &Board) -> Vec<ProbeId> {
         let selected = self.selected_all(board);
-        if self.to_acknowledge(board).iter().any(|it| selected.contains(it)) {
+        if selected.iter().any(|it| is_unseen(board, it, true)) {
             return Vec::new();
         }
         selected.into_iter().filter(|it| board.seen_by(it).is_some()).collect()
     }
 
+    /// True when a person has chosen a row that is still there.
+    pub fn is_chosen(&self, board: &Board) -> bool {
+        self.chosen(board).is_some()
+    }
+
+    /// What a person chose, while it has a place in the list: a key must not mean what the filter hides.
+    fn chosen(&self, board: &Board) -> Option<&Picked> {
+        let passes = |id: &ProbeId, state: &ProbeState| self.arrangement.filter.keeps(id, state);
+        self.selected.as_ref().filter(|it| match it {
+            Picked::Probe(id) => board.probes.get(id).is_some_and(|state| self.detail.is_some() || passes(id, state)),
+            Picked::Group(name) => {
+                let is_member = |state: &ProbeState| group_of(state) == name;
+                let has_members = board.probes.iter().any(|(id, state)| is_member(state) && passes(id, state));
+                has_members && self.arrangement.is_grouped(board)
+            }
+        })
+    }
+
+    /// What keys mean while nobody has chosen: the first in trouble that nobody has seen, else the first of all.
+    fn first(&self, board: &Board) -> Option<ProbeId> {
+        let probes = self.arrangement.probes(board);
+        // Nobody is there to be told that one of a lost host was seen.
+        let is_live = |id: &ProbeId| board.lost_since(id.host()).is_none();
+        let unseen = probes.iter().find(|(id, _)| is_live(id) && is_unseen(board, id, false));
+        unseen.or(probes.first()).map(|(id, _)| (*id).clone())
+    }
+
     fn members(&self, board: &Board, group: &str) -> Vec<ProbeId> {
-        let of_group = |state: &ProbeState| state.setup.rules.group.as_deref().unwrap_or_default() == group;
         let probes = self.arrangement.probes(board).into_iter();
-        probes.filter(|(_, state)| of_group(state)).map(|(id, _)| id.clone()).collect()
+        probes.filter(|(_, state)| group_of(state) == group).map(|(id, _)| id.clone()).collect()
     }
 
     /// Rows of the body that the list has.
@@ -201,7 +205,7 @@ impl ServicesPane {
         }
         // Scrolled, every row counts one.
         let urgent = rows::urgent_rows(cx.board, rows);
-        let shown = self.selected_at(rows).map_or(urgent, |at| urgent.max(at + 1));
+        let shown = self.selected_at(cx, rows).map_or(urgent, |at| urgent.max(at + 1));
         if self.top > 0 || shown >= height {
             return vec![0; rows.len()];
         }
@@ -210,24 +214,37 @@ impl ServicesPane {
         more
     }
 
-    /// Which row is selected: the chosen one; that of its group when it is folded; else the first probe's.
-    fn selected_at(&self, rows: &[Row<'_>]) -> Option<usize> {
-        let is_probe = |it: &Row<'_>| matches!(it, Row::Probe { .. });
-        let group_of = |id: &ProbeId| {
-            rows.iter().position(|it| match it {
-                Row::Group(group) => group.members.iter().any(|(member, _)| *member == id),
-                Row::Probe { .. } => false,
+    /// Which row is marked: that of what keys mean; the heading above it when that is folded.
+    fn selected_at(&self, cx: &Context<'_>, rows: &[Row<'_>]) -> Option<usize> {
+        let at_probe = |id: &ProbeId| {
+            let own = rows.iter().position(|it| matches!(it, Row::Probe { id: other, .. } if *other == id));
+            own.or_else(|| {
+                rows.iter().position(|it| match it {
+                    Row::Group(group) => group.members.iter().any(|(member, _)| *member == id),
+                    Row::Probe { .. } => false,
+                })
             })
         };
-        let chosen = self.selected.as_ref().and_then(|picked| {
-            let same = rows.iter().position(|it| it.picked() == *picked);
-            same.or_else(|| match picked {
-                Picked::Probe(id) => group_of(id),
-                Picked::Group(_) => None,
-            })
-        });
-        let first = || rows.iter().position(is_probe).or((!rows.is_empty()).then_some(0));
-        chosen.or_else(first)
+        let at = match self.chosen(cx.board) {
+            Some(Picked::Probe(id)) => at_probe(id),
+            Some(group) => rows.iter().position(|it| it.picked() == *group),
+            None => self.first(cx.board).and_then(|id| at_probe(&id)),
+        };
+        at.or((!rows.is_empty()).then_some(0))
+    }
+
+    /// Chooses the row that is marked, before a key acts on it: a heading when what was chosen is folded away below
+    /// it. From then on it stays marked, however the rows move.
+    fn hold(&mut self, cx: &Context<'_>) {
+        // Without rows nothing is marked; in a detail what is shown is meant.
+        if self.detail.is_some() || cx.height == 0 {
+            return;
+        }
+        let rows = self.rows(cx);
+        if let Some(at) = self.selected_at(cx, &rows) {
+            self.selected = Some(rows[at].picked());
+            self.follow_selection(cx);
+        }
     }
 
     /// The board was replaced by that of another time.
@@ -251,6 +268,17 @@ impl Pane for ServicesPane {
 
     fn update(&mut self, cx: &Context<'_>, command: ServicesCommand) -> Vec<Effect> {
         let half = i64::from(cx.height / 2).max(1);
+        if matches!(
+            command,
+            ServicesCommand::RunNow
+                | ServicesCommand::Burst
+                | ServicesCommand::Beside
+                | ServicesCommand::Explain
+                | ServicesCommand::Silence
+                | ServicesCommand::Maintain
+        ) {
+            self.hold(cx);
+        }
         match command {
             ServicesCommand::Down => self.step(cx, 1),
             ServicesCommand::Up => self.step(cx, -1),
@@ -438,7 +466,7 @@ impl Pane for ServicesPane {
         let below = self.prompt.as_ref().map_or(0, FilterPrompt::height).min(area.height);
         let body = Rect { height: area.height - below, ..area };
         let rows = self.rows(cx);
-        let selected = self.selected_at(&rows).map(|at| rows[at].picked());
+        let selected = self.selected_at(cx, &rows).map(|at| rows[at].picked());
         let filtered = !self.arrangement.filter.is_empty();
         let more = self.more_rows(cx, &rows);
         let list = List { rows: &rows, more: &more, selected: selected.as_ref(), top: self.top, filtered };
@@ -446,6 +474,23 @@ impl Pane for ServicesPane {
         let bottom = Rect { y: body.bottom(), height: below, ..area };
         self.prompt.as_ref().and_then(|it| it.draw(theme, bottom, buf))
     }
+}
+
+/// The group of a probe; empty for one that is in none.
+fn group_of(state: &ProbeState) -> &str {
+    state.setup.rules.group.as_deref().unwrap_or_default()
+}
+
+/// True for a probe in trouble that nobody has seen.
+fn is_unseen(board: &Board, id: &ProbeId, also_unknown: bool) -> bool {
+    board.probes.get(id).is_some_and(|it| {
+        let in_trouble = match it.health() {
+            Health::Up => false,
+            Health::Unknown => also_unknown,
+            Health::Down | Health::Suspect | Health::Degraded => true,
+        };
+        in_trouble && board.seen_by(id).is_none()
+    })
 }
 
 /// The mark that carries a health without colour.

@@ -17,7 +17,7 @@ impl ServicesPane {
         }
         let rows = self.rows(cx);
         let Some(last) = rows.len().checked_sub(1) else { return };
-        let at = match self.selected_at(&rows) {
+        let at = match self.selected_at(cx, &rows) {
             Some(at) => (at as i64).saturating_add(step).clamp(0, last as i64) as usize,
             None => 0,
         };
@@ -49,7 +49,7 @@ impl ServicesPane {
 
     pub(super) fn fold(&mut self, cx: &Context<'_>) -> Vec<Effect> {
         let rows = self.rows(cx);
-        let group = self.selected_at(&rows).and_then(|at| match &rows[at] {
+        let group = self.selected_at(cx, &rows).and_then(|at| match &rows[at] {
             // What was folded in part for want of room is opened first.
             Row::Group(it) => Some((it.name.to_string(), it.folded || it.is_short)),
             Row::Probe { state, below_group: true, .. } => {
@@ -77,7 +77,7 @@ impl ServicesPane {
 
     pub(super) fn follow_selection(&mut self, cx: &Context<'_>) {
         let rows = self.rows(cx);
-        let Some(at) = self.selected_at(&rows) else { return };
+        let Some(at) = self.selected_at(cx, &rows) else { return };
         let height = self.list_height(cx).max(1);
         self.top = scroll::keep_visible(self.top, at, rows.len(), height);
         // The heading above the first row that is shown says whose probes these are.
@@ -91,7 +91,7 @@ impl ServicesPane {
             return Vec::new();
         }
         let rows = self.rows(cx);
-        match self.selected_at(&rows).map(|at| rows[at].picked()) {
+        match self.selected_at(cx, &rows).map(|at| rows[at].picked()) {
             Some(Picked::Group(_)) => return self.fold(cx),
             Some(probe) => {
                 // Held by id from here on: the detail must not change its probe when rows move.

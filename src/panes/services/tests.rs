@@ -304,7 +304,7 @@ fn keys_on_a_group_mean_all_of_it_and_say_how_many() {
     world.outcomes("db", "ff");
     let mut pane = ServicesPane::default();
     pane.update(&world.cx(), ServicesCommand::Top);
-    assert_eq!(pane.selected_group(), Some("edge"));
+    assert_eq!(pane.selected_group(&world.board), Some("edge"));
     let asked = |effects: Vec<Effect>| {
         let [Effect::Each { requests, what }, Effect::Notice(said)] = effects.as_slice() else { panic!("{effects:?}") };
         let name = |it: &Request| match it {
@@ -358,16 +358,80 @@ fn a_burst_counts_down_and_wakes_the_screen() {
     assert!(pane.next_wake(&world.cx()).is_some());
 }
 
+fn acked(world: &mut World, name: &str) {
+    let at = world.now;
+    world.fact(ProbeFact::Acknowledged { probe: probe(name), by: "bob".into(), at });
+}
+
 #[test]
-fn acknowledge_means_the_selected_trouble_then_the_first_unseen() {
+fn acknowledge_means_what_is_marked_and_nothing_else() {
     let mut world = World::outage(80, 5);
     let mut pane = ServicesPane::default();
+    assert_eq!(pane.to_acknowledge(&world.board), [probe("storage-a")]);
     pane.update(&world.cx(), ServicesCommand::Bottom);
-    assert_eq!(pane.to_acknowledge(&world.board), [probe("storage-a")], "login is up");
-    let now = world.now;
-    world.fact(ProbeFact::Acknowledged { probe: probe("storage-a"), by: "bob".into(), at: now });
-    assert_eq!(pane.to_acknowledge(&world.board), [probe("api")]);
+    assert_eq!(pane.to_acknowledge(&world.board), [], "login is up");
+    let effects = pane.update(&world.cx(), ServicesCommand::AcknowledgeFor);
+    assert_eq!(effects, [Notice::info("nothing is the matter with `login`")]);
+    acked(&mut world, "storage-a");
+    pane.update(&world.cx(), ServicesCommand::Top);
+    assert_eq!(pane.to_acknowledge(&world.board), [], "api is not seen, but not marked");
+    let effects = pane.update(&world.cx(), ServicesCommand::AcknowledgeFor);
+    assert_eq!(effects, [Effect::Show(Sheet::Acknowledge(vec![probe("storage-a")]))], "another end");
     assert!(world.shown(&pane)[0].contains("ack bob"));
+}
+
+#[test]
+fn while_nobody_chose_the_first_unseen_trouble_is_marked_and_chosen_by_the_key() {
+    let mut world = World::outage(80, 5);
+    let mut pane = ServicesPane::default();
+    acked(&mut world, "storage-a");
+    assert_eq!((pane.selected(&world.board), pane.is_chosen(&world.board)), (Some(probe("api")), false));
+    let effects = pane.update(&world.cx(), ServicesCommand::AcknowledgeFor);
+    assert_eq!(effects, [Effect::Show(Sheet::Acknowledge(vec![probe("api")]))]);
+    assert!(pane.is_chosen(&world.board));
+    acked(&mut world, "api");
+    assert_eq!(pane.selected(&world.board), Some(probe("api")), "it stays, although others are not seen");
+}
+
+#[test]
+fn keys_on_a_group_that_was_seen_leave_other_groups_alone() {
+    let mut world = World::new(80, 12);
+    for (name, group) in [("api", "g3"), ("db", "g6"), ("dc", "g6")] {
+        world.configured_in(name, Some(group));
+        world.outcomes(name, "ff");
+    }
+    acked(&mut world, "db");
+    acked(&mut world, "dc");
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Top);
+    pane.update(&world.cx(), ServicesCommand::Down);
+    pane.update(&world.cx(), ServicesCommand::Down);
+    assert_eq!(pane.selected_group(&world.board), Some("g6"));
+    assert_eq!(pane.to_acknowledge(&world.board), []);
+    assert_eq!(pane.acknowledged(&world.board), [probe("db"), probe("dc")]);
+    let effects = pane.update(&world.cx(), ServicesCommand::AcknowledgeFor);
+    assert_eq!(effects, [Effect::Show(Sheet::Acknowledge(vec![probe("db"), probe("dc")]))]);
+}
+
+#[test]
+fn what_is_folded_away_or_filtered_out_is_not_what_keys_mean() {
+    let mut world = World::new(80, 12);
+    for (name, group) in [("api", "edge"), ("cdn", "edge"), ("db", "storage")] {
+        world.configured_in(name, Some(group));
+        world.outcomes(name, "ff");
+    }
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::NextRed);
+    assert_eq!(pane.selected(&world.board), Some(probe("cdn")));
+    pane.update(&world.cx(), ServicesCommand::FoldAll);
+    let effects = pane.update(&world.cx(), ServicesCommand::AcknowledgeFor);
+    assert_eq!(effects, [Effect::Show(Sheet::Acknowledge(vec![probe("api"), probe("cdn")]))], "the heading is marked");
+    pane.arrangement.filter = Filter::parse("db").expect("a filter");
+    assert_eq!(pane.selected_all(&world.board), [probe("db")]);
+    pane.arrangement.filter = Filter::parse("nothing-like-this").expect("a filter");
+    assert_eq!(pane.selected_all(&world.board), []);
+    pane.arrangement = Arrangement { flat: true, ..Arrangement::default() };
+    assert_eq!(pane.selected_all(&world.board), [probe("api")], "no heading is there to mean all of it");
 }
 
 #[test]

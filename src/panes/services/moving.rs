@@ -79,7 +79,9 @@ impl ServicesPane {
         let rows = self.rows(cx);
         let Some(at) = self.selected_at(cx, &rows) else { return };
         let height = self.list_height(cx).max(1);
-        self.top = scroll::keep_visible(self.top, at, rows.len(), height);
+        // Nobody scrolled while nobody chose: as much as can be from the first row on.
+        let top = if self.is_chosen(cx.board) { self.top } else { 0 };
+        self.top = scroll::keep_visible(top, at, rows.len(), height);
         // The heading above the first row that is shown says whose probes these are.
         if at == 1 && self.top == 1 && height > 1 {
             self.top = 0;

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::domain::alert::explain::{ExplainRequest, Explanation};
 use crate::domain::ids::ProbeId;
 use crate::domain::{format, sanitise};
-use crate::runtime::explain;
+use crate::runtime::{explain, journal};
 use crate::store::reader::Reader;
 
 /// Say why somebody was paged about a probe, or nobody
@@ -58,9 +58,17 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     }
     let Some(board) = board else {
         let state_dir = cx.state_dir();
+        let cause = match journal::begins(&state_dir) {
+            Ok(Some(begins)) => format!(
+                "the journal in {} begins at {}: what was older is not there or made room",
+                state_dir.display(),
+                format::full(begins, &zone)
+            ),
+            Ok(None) | Err(_) => format!("there is no journal in {}", state_dir.display()),
+        };
         return Err(Failure::usage(format!("nothing is known of {}", format::full(at, &zone)))
-            .caused_by(format!("the journal in {} does not reach back so far", state_dir.display()))
-            .hint("the journal holds more than a day; a hotseat must have run with this state directory then"));
+            .caused_by(cause)
+            .hint("the journal holds hours to days; a hotseat must have run with this state directory then"));
     };
     let request = ExplainRequest { probe, at: None };
     let mut explanation = board.alerts.explain(at, &board.probes, &request);

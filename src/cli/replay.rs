@@ -84,7 +84,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
                 writeln!(out.stderr, "warning: {} passed over: {first}", format::plural(count, "line"))?;
             }
         }
-        None => feed_history(&mut replay, cx, &range)?,
+        None => feed_history(&mut replay, cx, &range, out)?,
     }
     let replayed = replay.finish();
     if args.json {
@@ -129,7 +129,12 @@ fn feed_file(
 }
 
 /// Feeds the outcomes of the store and, in between, what people decided as the journal has it.
-fn feed_history(replay: &mut Replay, cx: &Context, range: &std::ops::Range<Timestamp>) -> Result<(), Failure> {
+fn feed_history(
+    replay: &mut Replay,
+    cx: &Context,
+    range: &std::ops::Range<Timestamp>,
+    out: &mut Output<'_>,
+) -> Result<(), Failure> {
     let state_dir = cx.state_dir();
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Failure::internal(format!("could not read the {what}: {}", state_dir.display()))
@@ -137,13 +142,19 @@ fn feed_history(replay: &mut Replay, cx: &Context, range: &std::ops::Range<Times
             .hint("check the directory with `hotseat doctor`, or name another one with `--state-dir`")
     };
     let mut decided: VecDeque<Envelope> = VecDeque::new();
-    journal::facts(&state_dir, range.clone(), |envelope| {
+    let gone = journal::facts(&state_dir, range.clone(), |envelope| {
         if matches!(envelope.fact, Fact::Alert(_) | Fact::Probe(ProbeFact::Acknowledged { .. })) {
             decided.push_back(envelope);
         }
         decided.len() < DECISIONS_MAX
     })
     .map_err(|error| failed("journal", &error))?;
+    if gone > 0 {
+        writeln!(
+            out.stderr,
+            "warning: the oldest part of the journal made room while it was read: what people decided then is missing"
+        )?;
+    }
     let host = cx.host(&crate::config::Config::default());
     let read = Reader::new(&state_dir, None).walk(range.clone(), |probe, outcome| {
         let at = outcome.at;

@@ -1,15 +1,19 @@
 //! What happened, on disk: snapshots of the board and the facts after each, for the range that can be replayed.
 //!
-//! A segment is one file of JSON lines. Its first line is a snapshot, every other line is a fact, so that a
+//! A segment is one file of JSON lines, packed. Its first line is a snapshot, every other line is a fact, so that a
 //! segment stands alone: folding its facts over its snapshot gives the board of any instant in it. Behind a fact that
 //! turned something stands what it turned, so that events are found without folding anything. A writer
 //! that falls behind, a full disk or a crash therefore costs the rest of one segment, never the others.
+//!
+//! A snapshot grows with the probes and says nothing that the facts before it do not, so that a segment goes on until
+//! its facts are a multiple of it: what is written is little more than the facts, however many probes there are.
 //! The journal is operational data, not evidence: it is flushed, not synced (incidents have their own).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+mod read;
+mod segment;
+
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -24,16 +28,18 @@ use crate::domain::board::Board;
 use crate::domain::fact::{Envelope, Fact, RuntimeFact};
 use crate::domain::ids::HostId;
 use crate::domain::past::PastEvent;
+#[cfg(test)]
+pub(super) use crate::runtime::journal::read::text;
+pub(super) use crate::runtime::journal::read::{Entry, Lines, events, head};
+pub use crate::runtime::journal::read::{Replay, begins, facts, replay};
+use crate::runtime::journal::segment::Segment;
+pub(super) use crate::runtime::journal::segment::{name_part, segments};
 use crate::service::{FactSender, ServiceSetup};
 
 /// The folder in the state directory.
 pub const FOLDER: &str = "journal";
 /// Its name where it says that it failed.
 const SERVICE: &str = "journal";
-/// A segment that has reached this is closed: about two hours of forty probes at 15 s.
-const SEGMENT_MAX_BYTES: u64 = 4 << 20;
-/// Segments kept, 64 MiB in all: more than a day of forty probes at 15 s. The oldest goes first.
-const SEGMENTS_MAX: usize = 16;
 /// Facts that wait for the disk; past that the segment is given up and a new one starts with a snapshot.
 const QUEUE_MAX: usize = 512;
 /// A recorded fact is in the file this soon. Until then the writer sleeps, however many come, and where they come
@@ -43,20 +49,6 @@ const FLUSH_AFTER: Duration = Duration::from_secs(3);
 const HURRY: usize = QUEUE_MAX / 2;
 /// What a reader waits for a flush at most; a person stands behind it.
 const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
-/// A longer line is no line of ours.
-const LINE_MAX_BYTES: usize = 64 << 20;
-
-/// What stands before the board in a first line is shorter: a version, a host, a time.
-const HEAD_MAX_BYTES: u64 = 2 << 10;
-/// How a line of events begins, and one of a fact, behind the end of the line before.
-const EVENTS: &[u8] = b"\n{\"events\"";
-const FACT: &[u8] = b"\n{\"fact\"";
-/// A segment is not much longer than [`SEGMENT_MAX_BYTES`] and its snapshot; what is longer is none of ours.
-const SEGMENT_READ_MAX_BYTES: u64 = 128 << 20;
-
-/// Read at once.
-const READ_BYTES: usize = 256 << 10;
-
 /// A line of a segment.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -244,11 +236,6 @@ struct Writer {
     failed: bool,
 }
 
-struct Segment {
-    file: BufWriter<File>,
-    bytes: u64,
-}
-
 impl Writer {
     fn run(mut self, rx: &Receiver<Item>, wake_rx: &Receiver<()>, waiting: &Waiting) {
         let mut flush_at: Option<Instant> = None;
@@ -303,15 +290,16 @@ impl Writer {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
         if let Line::Snapshot { at, board, .. } = line {
-            self.flush();
-            self.segment = Some(begin_segment(&self.folder, *at, board.seq, &text)?);
+            if let Some(segment) = self.segment.take() {
+                segment.end()?;
+            }
+            self.segment = Some(Segment::begin(&self.folder, *at, board.seq, &text)?);
         } else if let Some(segment) = &mut self.segment {
-            segment.file.write_all(text.as_bytes())?;
-            segment.bytes += text.len() as u64;
+            segment.write(&text)?;
         }
         // Without a segment the last one was given up; the snapshot that was asked for starts the next.
         let Some(segment) = &self.segment else { return Ok(()) };
-        if segment.bytes >= SEGMENT_MAX_BYTES {
+        if segment.is_full() {
             self.wants_snapshot.store(true, Ordering::Relaxed);
         }
         if std::mem::take(&mut self.failed) {
@@ -322,12 +310,8 @@ impl Writer {
     }
 
     fn flush(&mut self) {
-        let flushed = self.segment.as_mut().map_or(Ok(()), |it| it.file.flush());
-        if let Err(error) = flushed {
-            // What is still in the buffer would be written again by dropping it.
-            if let Some(segment) = self.segment.take() {
-                let _ = segment.file.into_parts();
-            }
+        if let Err(error) = self.segment.as_mut().map_or(Ok(()), Segment::flush) {
+            self.segment = None;
             self.fail(&error);
         }
     }
@@ -345,266 +329,119 @@ fn report(facts: &FactSender, error: String) {
     facts.try_send(Fact::Runtime(RuntimeFact::ServiceFailed { service: SERVICE.into(), error, retry_s: 0 }));
 }
 
-/// Begins a segment with its snapshot; the oldest goes when the new one stands.
-///
-/// The other way round a full disk would let each attempt remove one more of what can still be replayed.
-fn begin_segment(folder: &Path, at: Timestamp, seq: u64, snapshot: &str) -> io::Result<Segment> {
-    crate::config::paths::make_private_dir(folder)?;
-    // Names sort by time; the process tells apart two starts in one millisecond.
-    let path = folder.join(format!("{:014}-{seq}-{}.ndjson", at.as_millisecond(), std::process::id()));
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-    if let Err(error) = file.write_all(snapshot.as_bytes()) {
-        // Half a snapshot is worth nothing, and the next attempt has another name.
-        let _ = fs::remove_file(&path);
-        return Err(error);
-    }
-    let mut segments = segments(folder)?;
-    while segments.len() > SEGMENTS_MAX {
-        fs::remove_file(segments.remove(0))?;
-    }
-    Ok(Segment { file: BufWriter::new(file), bytes: snapshot.len() as u64 })
-}
-
-/// The segments, oldest first.
-pub(super) fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|it| it == "ndjson") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// A board of the past.
-#[derive(Debug)]
-pub struct Replay {
-    /// What was known then.
-    pub board: Board,
-    /// When the last fact folded in was observed.
-    pub at: Timestamp,
-    /// Lines that could not be read: torn by a crash or damaged.
-    pub skipped_lines: u32,
-}
-
-/// Folds back what was known at an instant; `None` when the journal does not reach back so far.
-///
-/// # Errors
-/// When the journal is there but cannot be read.
-pub fn replay(state_dir: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
-    for path in segments(&state_dir.join(FOLDER))?.into_iter().rev() {
-        if let Some(replay) = replay_segment(&path, until)? {
-            return Ok(Some(replay));
-        }
-    }
-    Ok(None)
-}
-
-/// Hands every fact in a stretch of time to `each`, oldest first, until it answers `false`. Lines that cannot be read
-/// are passed over.
-///
-/// # Errors
-/// When the journal is there but cannot be read.
-pub fn facts(
-    state_dir: &Path,
-    range: std::ops::Range<Timestamp>,
-    mut each: impl FnMut(Envelope) -> bool,
-) -> io::Result<()> {
-    for path in segments(&state_dir.join(FOLDER))? {
-        let mut reader = BufReader::new(File::open(&path)?);
-        let mut text = Vec::new();
-        loop {
-            text.clear();
-            if Read::take(&mut reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut text)? == 0 {
-                break;
-            }
-            // A snapshot is as large as a board: it is not read here.
-            if text.starts_with(b"{\"snapshot\"") {
-                continue;
-            }
-            let Ok(Line::Fact(envelope)) = serde_json::from_slice(&text) else { continue };
-            if envelope.at >= range.end {
-                return Ok(());
-            }
-            if envelope.at >= range.start && !each(*envelope) {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
-}
-
-fn replay_segment(path: &Path, until: Timestamp) -> io::Result<Option<Replay>> {
-    let mut lines = Lines::open(path, 0)?;
-    let mut replay: Option<Replay> = None;
-    let mut skipped_lines = 0;
-    while let Some(entry) = lines.next_entry()? {
-        match (entry, &mut replay) {
-            (Entry::Snapshot { at, board }, None) if at <= until => {
-                replay = Some(Replay { board: *board, at, skipped_lines: 0 });
-            }
-            (Entry::Fact(envelope), Some(replay)) => {
-                if envelope.at > until {
-                    break;
-                }
-                // The world has seen these effects when they were new.
-                let _ = replay.board.apply(envelope.at, &envelope);
-                replay.at = envelope.at;
-            }
-            // A segment without a snapshot of its own, or one that begins later, says nothing.
-            (_, None) => return Ok(None),
-            (Entry::Events, Some(_)) => {}
-            (Entry::Snapshot { .. } | Entry::Odd | Entry::Torn, Some(_)) => skipped_lines += 1,
-        }
-    }
-    Ok(replay.map(|replay| Replay { skipped_lines, ..replay }))
-}
-
-/// What a line of a segment says.
-pub(super) enum Entry {
-    /// What was known when the segment began.
-    Snapshot { at: Timestamp, board: Box<Board> },
-    /// What came after.
-    Fact(Box<Envelope>),
-    /// What the fact before it turned.
-    Events,
-    /// Nothing that can be read.
-    Odd,
-    /// The beginning of a line: a crash tore it, or the rest is still being written.
-    Torn,
-}
-
-/// The lines of a segment from a place on.
-pub(super) struct Lines {
-    reader: BufReader<File>,
-    text: Vec<u8>,
-    /// Where the next line begins, in bytes.
-    pub offset: u64,
-}
-
-impl Lines {
-    /// Opens a segment at the beginning of one of its lines.
-    pub fn open(path: &Path, offset: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Self { reader: BufReader::with_capacity(READ_BYTES, file), text: Vec::new(), offset })
-    }
-
-    /// Reads the next line; `None` at the end.
-    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
-        self.text.clear();
-        let length = Read::take(&mut self.reader, LINE_MAX_BYTES as u64).read_until(b'\n', &mut self.text)?;
-        if length == 0 {
-            return Ok(None);
-        }
-        if self.text.last() != Some(&b'\n') {
-            return Ok(Some(Entry::Torn));
-        }
-        self.offset += length as u64;
-        if self.text.starts_with(&EVENTS[1..]) {
-            return Ok(Some(Entry::Events));
-        }
-        Ok(Some(match serde_json::from_slice(&self.text) {
-            Ok(Line::Snapshot { version: VERSION, at, board, .. }) => Entry::Snapshot { at, board },
-            Ok(Line::Fact(envelope)) => Entry::Fact(envelope),
-            Ok(Line::Snapshot { .. } | Line::Events(_)) | Err(_) => Entry::Odd,
-        }))
-    }
-}
-
-/// What the first line of a segment says before its board.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Head {
-    /// When the segment began.
-    pub at: Timestamp,
-    /// Events stand behind the facts that they came of.
-    #[serde(default)]
-    pub marked: bool,
-    /// A runtime began with it.
-    #[serde(default)]
-    pub is_first: bool,
-}
-
-/// Reads the head of a segment; `None` when it cannot be read apart from the board, as in an older one.
-///
-/// # Errors
-/// When the file cannot be read.
-pub(super) fn head(path: &Path) -> io::Result<Option<Head>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "kebab-case")]
-    enum First {
-        Snapshot(Head),
-    }
-    let mut text = Vec::new();
-    Read::take(File::open(path)?, HEAD_MAX_BYTES).read_to_end(&mut text)?;
-    let Some(end) = memchr::memmem::find(&text, br#","board":"#) else { return Ok(None) };
-    text.truncate(end);
-    text.extend_from_slice(b"}}");
-    Ok(serde_json::from_slice(&text).ok().map(|First::Snapshot(head)| head).filter(|it| it.marked))
-}
-
-/// Hands the events that stand in a segment from a place on to `each`, in order. Says where the last whole line ends
-/// and when the last fact was observed. Nothing else is parsed.
-///
-/// # Errors
-/// When the file cannot be read.
-pub(super) fn events(
-    path: &Path,
-    offset: u64,
-    mut each: impl FnMut(Vec<PastEvent>),
-) -> io::Result<(u64, Option<Timestamp>)> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    // So that the first line begins as every other.
-    let mut text = vec![b'\n'];
-    file.take(SEGMENT_READ_MAX_BYTES).read_to_end(&mut text)?;
-    let end = memchr::memrchr(b'\n', &text).unwrap_or_default();
-    text.truncate(end + 1);
-    let line = |start: usize| {
-        let line = text.get(start + 1..).unwrap_or_default();
-        line.get(..memchr::memchr(b'\n', line).unwrap_or(line.len())).unwrap_or_default()
-    };
-    for start in memchr::memmem::find_iter(&text, EVENTS) {
-        if let Ok(Line::Events(events)) = serde_json::from_slice(line(start)) {
-            each(events);
-        }
-    }
-    let last = memchr::memmem::rfind(&text, FACT).and_then(|it| match serde_json::from_slice(line(it)) {
-        Ok(Line::Fact(envelope)) => Some(envelope.at),
-        _ => None,
-    });
-    Ok((offset + end as u64, last))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fact::Actor;
+    use crate::domain::ids::ProbeId;
+    use crate::domain::probe::health::Thresholds;
+    use crate::domain::probe::outcome::{Evidence, Outcome, Phase, Phases, ProbeResult};
+    use crate::domain::probe::{OUTCOMES_MAX, ProbeFact, ProbeRules, ProbeSetup};
+
+    const PROBES: u64 = 200;
+    const INTERVAL_MS: i64 = 2_000;
+
+    /// An outcome as a healthy `http` probe has it: its times are never twice the same.
+    fn outcome(seq: u64) -> Envelope {
+        let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let nanos = |shift: u32| Duration::from_nanos(100_000 + (mixed >> shift) % 9_000_000);
+        let begun = 1_800_000_000_000 + (seq * INTERVAL_MS as u64 / PROBES) as i64;
+        let at = Timestamp::from_millisecond(begun).expect("a time");
+        let after = |took: Duration| at + jiff::SignedDuration::try_from(took).expect("short");
+        let mut phases = Phases::default();
+        phases.add(Phase::Connect, nanos(3));
+        phases.add(Phase::Wait, nanos(17));
+        phases.add(Phase::Body, nanos(31));
+        let evidence = Evidence {
+            status: Some(200),
+            address: Some("127.0.0.1:8080".into()),
+            protocol: Some("HTTP/1.1".into()),
+            ..Evidence::default()
+        };
+        let (at, result, trouble, lag) = (after(nanos(7)), ProbeResult::Ok, None, nanos(23));
+        let outcome = Box::new(Outcome { at, result, phases, trouble, evidence, lag, latency_suspect: false });
+        let host = HostId::new("h");
+        let probe = ProbeId::new(&host, &format!("p{}", seq % PROBES));
+        let fact = Fact::Probe(ProbeFact::Outcome { probe, outcome, next: Some(after(nanos(11))) });
+        Envelope { host, seq, at: after(nanos(29)), actor: Actor::Runtime, fact }
+    }
+
+    fn setup(seq: u64) -> Envelope {
+        let setup = ProbeSetup {
+            kind: "http".into(),
+            target: "http://127.0.0.1:8080/".into(),
+            interval: Duration::from_secs(2),
+            retry: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            thresholds: Thresholds::default(),
+            expect: Vec::new(),
+            prefer: Vec::new(),
+            rules: ProbeRules::default(),
+        };
+        let host = HostId::new("h");
+        let fact = Fact::Probe(ProbeFact::Configured { probe: ProbeId::new(&host, &format!("p{seq}")), setup });
+        Envelope { host, seq, at: Timestamp::UNIX_EPOCH, actor: Actor::Runtime, fact }
+    }
 
     #[test]
-    fn a_full_disk_takes_nothing_of_what_can_be_replayed() {
+    fn what_is_written_is_little_more_than_the_facts_and_hours_of_a_thousand_probes_fit() {
         let dir = tempfile::tempdir().expect("a directory");
-        for number in 0..SEGMENTS_MAX {
-            fs::write(dir.path().join(format!("{number:014}-0-1.ndjson")), "{}\n").expect("written");
+        let mut board = Board::default();
+        let take = |board: &mut Board, envelope: &Envelope| drop(board.fold(envelope.at, envelope));
+        (0..PROBES).for_each(|it| take(&mut board, &setup(it)));
+        let mut seq = 0;
+        // Every probe has all the outcomes that a board keeps.
+        while seq < PROBES * OUTCOMES_MAX as u64 {
+            take(&mut board, &outcome(seq));
+            seq += 1;
         }
-        let at = Timestamp::from_second(9).expect("a time");
-        let path =
-            |seq: u64| dir.path().join(format!("{:014}-{seq}-{}.ndjson", at.as_millisecond(), std::process::id()));
-        std::os::unix::fs::symlink("/dev/full", path(1)).expect("linked");
-        let error = begin_segment(dir.path(), at, 1, "{}\n").err().expect("no room");
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(segments(dir.path()).expect("read").len(), SEGMENTS_MAX, "neither more nor less than before");
+        let wants_snapshot = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer {
+            folder: dir.path().join(FOLDER),
+            wants_snapshot: Arc::clone(&wants_snapshot),
+            facts: FactSender::channel().0,
+            segment: None,
+            failed: false,
+        };
+        let snapshot = |board: &Board, at| Line::Snapshot {
+            version: VERSION,
+            host: HostId::new("h"),
+            at,
+            marked: true,
+            is_first: false,
+            board: Box::new(board.clone()),
+        };
+        writer.write(&snapshot(&board, outcome(seq).at)).expect("written");
+        let path = segments(&writer.folder).expect("read").remove(0);
+        let written = || std::fs::metadata(&path).expect("there").len();
+        let (snapshot_bytes, first, mut fact_bytes, mut middle) = (written(), seq, 0, None);
+        while !wants_snapshot.load(Ordering::Relaxed) {
+            let envelope = outcome(seq);
+            fact_bytes += serde_json::to_string(&envelope).expect("a fact").len() as u64;
+            take(&mut board, &envelope);
+            writer.write(&Line::Fact(Box::new(envelope))).expect("written");
+            seq += 1;
+            // As many as come between two flushes of probes at 30 s, of which there are a thousand.
+            if seq.is_multiple_of(100) {
+                writer.flush();
+            }
+            if seq == first + 5_000 {
+                middle = Some((outcome(seq - 1).at, board.clone()));
+            }
+            assert!(seq - first < 200_000, "a segment ends");
+        }
+        let count = seq - first;
+        assert!(4 * snapshot_bytes <= written(), "{snapshot_bytes} of {}", written());
+        assert!(6 * written() <= fact_bytes, "{} for {fact_bytes}", written());
+        let (at, then) = middle.expect("longer than that");
+        let known = replay(dir.path(), at).expect("read").expect("known").board;
+        assert!(known.probes == then.probes, "what was known then is folded back");
 
-        begin_segment(dir.path(), at, 2, "{}\n").expect("there is room");
-        let left = segments(dir.path()).expect("read");
-        assert_eq!(left.len(), SEGMENTS_MAX);
-        assert_eq!(left.last(), Some(&path(2)));
+        let a_second = 1_000 / 30 * written() / count;
+        let hours = segment::ROOM_BYTES / a_second / 3_600;
+        assert!(hours >= 8, "{hours} h at {} bytes an outcome", written() / count);
+        writer.write(&snapshot(&board, outcome(seq).at)).expect("written");
+        assert_eq!(segments(&writer.folder).expect("read").len(), 2, "and the next one begins");
     }
 
     #[test]

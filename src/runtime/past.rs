@@ -20,6 +20,8 @@ use crate::service::Reply;
 
 /// Questions that wait. A screen asks one at a time.
 const ASKS_MAX: usize = 16;
+/// The writer removes a segment no more often than it ends one, which takes minutes.
+const GONE_MAX: usize = 3;
 /// What was folded is kept this long after the last question: a person thinks between two steps.
 const IDLE: Duration = Duration::from_secs(120);
 
@@ -132,9 +134,20 @@ impl Reader {
             flusher.flush();
         }
         self.shelf.look()?;
-        let found = self.find(request)?;
+        let found = self.find_again(request)?;
         let known_since = self.shelf.known_since();
         Ok(Past { host: self.host.clone(), generation: request.generation, known_since, found })
+    }
+
+    /// As [`Reader::find`], also while the oldest segments make room: what is left is what is known.
+    fn find_again(&mut self, request: &PastRequest) -> io::Result<Found> {
+        for _ in 0..GONE_MAX {
+            match self.find(request) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.shelf.look()?,
+                found => return found,
+            }
+        }
+        self.find(request)
     }
 
     fn find(&mut self, request: &PastRequest) -> io::Result<Found> {
@@ -161,3 +174,39 @@ impl Reader {
 
 /// The next instant.
 const NEXT: jiff::SignedDuration = jiff::SignedDuration::from_nanos(1);
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::domain::board::Board;
+
+    #[test]
+    fn a_segment_that_makes_room_while_it_is_looked_for_is_the_end_of_what_is_known() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let folder = dir.path().join(journal::FOLDER);
+        std::fs::create_dir(&folder).expect("made");
+        let begin = Timestamp::from_second(1_800_000_000).expect("a time");
+        let board = serde_json::to_string(&Board::default()).expect("a board");
+        let paths = [0, 600].map(|after| {
+            let at = begin + SignedDuration::from_secs(after);
+            let path = folder.join(format!("{:014}-{after}-1.ndjson", at.as_millisecond()));
+            let head = format!(r#"{{"version":1,"host":"h","at":"{at}","marked":true,"is_first":false"#);
+            std::fs::write(&path, format!("{{\"snapshot\":{head},\"board\":{board}}}}}\n")).expect("written");
+            path
+        });
+        let mut reader = Reader::new(dir.path(), &HostId::new("h"), Arc::default());
+        reader.shelf.look().expect("read");
+        let ask = |after: i64| PastRequest {
+            host: None,
+            generation: 1,
+            step: Step::At(begin + SignedDuration::from_secs(after)),
+            about: None,
+        };
+        std::fs::remove_file(&paths[0]).expect("removed");
+        assert!(matches!(reader.find_again(&ask(60)).expect("no mistake"), Found::Beginning));
+        assert!(matches!(reader.find_again(&ask(660)).expect("read"), Found::Moment(_)));
+        assert_eq!(reader.shelf.known_since(), Some(begin + SignedDuration::from_secs(600)));
+    }
+}

@@ -15,12 +15,16 @@ use crate::domain::ids::ProbeId;
 use crate::domain::incident::IncidentFact;
 use crate::domain::past::{self, PastEvent, PastKind};
 use crate::domain::probe::ProbeFact;
-use crate::runtime::journal::{self, Entry, Lines};
+use crate::runtime::journal::{self, Entry, Lines, name_part};
 
 /// A board is kept after so many bytes of a segment: what is folded for a step is less.
 const KEPT_EVERY_BYTES: u64 = 512 << 10;
+/// Where boards are large it is a part of the text of one: to copy it costs as much as to fold that.
+const KEPT_EVERY_PART: u64 = 4;
 /// Boards kept: those of one full segment and of the ends of its neighbours.
 const KEPT_MAX: usize = 12;
+/// So much text of boards is kept at most, however few they are then; the last one always is.
+const KEPT_MAX_BYTES: u64 = 96 << 20;
 /// Events kept in memory (about 250 bytes each). Past that only those of the segment read last are.
 const EVENTS_MAX: usize = 20_000;
 
@@ -81,6 +85,8 @@ struct Kept {
     /// The latest fact folded in.
     at: Timestamp,
     board: Board,
+    /// Of the text of the snapshot before it, which says how large a board is.
+    bytes: u64,
 }
 
 impl Shelf {
@@ -326,7 +332,8 @@ impl Shelf {
             early.iter_mut().for_each(|it| it.at = at);
             segment.events = early;
             (segment.known, segment.last_at) = (head.offset, Some(at));
-            keep(&mut self.kept, Kept { path: segment.path.clone(), offset: head.offset, at, board: *board });
+            let (path, offset) = (segment.path.clone(), head.offset);
+            keep(&mut self.kept, Kept { path, offset, at, board: *board, bytes: offset });
         }
         segment.head = Some(head);
         Ok(head)
@@ -359,9 +366,9 @@ impl Shelf {
             .max_by_key(|(_, it)| it.offset)
             .map(|(at, _)| at);
         let mut folded: Option<(Board, Timestamp)> = None;
-        let mut end = 0;
+        let (mut end, mut bytes) = (0, 0);
         if let Some(it) = nearest.and_then(|at| kept.remove(at)) {
-            (folded, end) = (Some((it.board.clone(), it.at)), it.offset);
+            (folded, end, bytes) = (Some((it.board.clone(), it.at)), it.offset, it.bytes);
             // Used again: it is given up last.
             kept.push_back(it);
         }
@@ -378,6 +385,7 @@ impl Shelf {
                 (Entry::Snapshot { at, board }, None) => {
                     segment.known = segment.known.max(end);
                     folded = Some((*board, at));
+                    (last_kept, bytes) = (end, end);
                     continue;
                 }
                 (Entry::Fact(envelope), Some(_)) => envelope,
@@ -400,16 +408,18 @@ impl Shelf {
             {
                 *folded_bytes += end - start;
             }
-            if end - last_kept >= KEPT_EVERY_BYTES {
+            if end - last_kept >= KEPT_EVERY_BYTES.max(bytes / KEPT_EVERY_PART) {
                 last_kept = end;
-                keep(kept, Kept { path: segment.path.clone(), offset: end, at: envelope.at, board: board.clone() });
+                let (path, at, board) = (segment.path.clone(), envelope.at, board.clone());
+                keep(kept, Kept { path, offset: end, at, board, bytes });
             }
         }
         if is_whole && !head.marked {
             segment.looked = segment.length;
             // The newest segment grows: what comes is folded into this.
             if let Some((board, at)) = folded.as_ref().filter(|_| end > last_kept) {
-                keep(kept, Kept { path: segment.path.clone(), offset: end, at: *at, board: board.clone() });
+                let (path, at, board) = (segment.path.clone(), *at, board.clone());
+                keep(kept, Kept { path, offset: end, at, board, bytes });
             }
         }
         Ok(folded)
@@ -479,19 +489,14 @@ fn sets_up(fact: &Fact) -> bool {
 
 fn keep(kept: &mut VecDeque<Kept>, it: Kept) {
     kept.retain(|other| other.path != it.path || other.offset != it.offset);
-    if kept.len() == KEPT_MAX {
+    kept.push_back(it);
+    while kept.len() > KEPT_MAX || kept.len() > 1 && kept.iter().map(|it| it.bytes).sum::<u64>() > KEPT_MAX_BYTES {
         kept.pop_front();
     }
-    kept.push_back(it);
 }
 
 fn is_wanted(event: &PastEvent, about: Option<&ProbeId>) -> bool {
     about.is_none_or(|it| event.is_about(it))
-}
-
-/// A part of the name `milliseconds-seq-process.ndjson`.
-fn name_part(path: &Path, part: usize) -> Option<&str> {
-    path.file_stem()?.to_str()?.split('-').nth(part)
 }
 
 #[cfg(test)]
@@ -596,7 +601,7 @@ mod tests {
     /// As an older version wrote it: without marks.
     fn unmark(dir: &Path) {
         for path in journal::segments(&dir.join(journal::FOLDER)).expect("read") {
-            let text = fs::read_to_string(&path).expect("read");
+            let text = journal::text(&path);
             let lines = text.lines().filter(|it| !it.starts_with(r#"{"events""#));
             let lines = lines.map(|it| {
                 it.replacen(r#""marked":true,"#, "", 1).replacen(r#""is_first":true,"#, "", 1).replacen(
@@ -607,7 +612,8 @@ mod tests {
             });
             let old: String = lines.collect();
             assert!(!old.contains("marked"));
-            fs::write(&path, old).expect("written");
+            fs::write(path.with_extension(""), old).expect("written");
+            fs::remove_file(&path).expect("removed");
         }
     }
 
@@ -624,7 +630,8 @@ mod tests {
         let starts = begin + SignedDuration::from_secs(600);
         // The names of segments hold the process, which is another one after a restart.
         let old = journal::segments(&dir.path().join(journal::FOLDER)).expect("read").remove(0);
-        fs::rename(&old, old.with_file_name(format!("{:014}-0-1.ndjson", begin.as_millisecond()))).expect("renamed");
+        fs::rename(&old, old.with_file_name(format!("{:014}-0-1.ndjson.zst", begin.as_millisecond())))
+            .expect("renamed");
         let mut second = World::new(dir.path(), starts);
         second.starts(kept);
         let ready = second.now;

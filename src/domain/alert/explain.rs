@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::policy::alert::{Alert, Stage};
+use crate::domain::alert::policy::untold::TOLD_NOBODY;
 use crate::domain::alert::policy::{AlertBoard, labels};
 use crate::domain::alert::quiet;
 use crate::domain::alert::rules::Named;
@@ -158,7 +159,7 @@ impl AlertBoard {
         timed.extend(trail.filter(|it| it.at.is_some_and(|it| it <= at)).cloned());
         // What was found comes before what was decided on it.
         timed.sort_by_key(|it| it.at);
-        let verdict = self.verdict(probe, state, &timed);
+        let verdict = self.verdict(probes, probe, state, &timed);
         steps.extend(timed);
         if at == now {
             for alert in self.open(probe) {
@@ -269,7 +270,7 @@ impl AlertBoard {
         format!("ladder `{name}`: {}", steps.join(", then "))
     }
 
-    fn verdict(&self, probe: &ProbeId, state: &ProbeState, timed: &[Step]) -> String {
+    fn verdict(&self, probes: &ProbeBoard, probe: &ProbeId, state: &ProbeState, timed: &[Step]) -> String {
         let of = |kind: &str| timed.iter().rev().find(move |it| it.kind == kind);
         // What belongs to the last alert before that time.
         let begun = timed.iter().rposition(|it| it.kind == "alert" && it.text.contains(" begins"));
@@ -307,7 +308,14 @@ impl AlertBoard {
             None if self.open(probe).any(|it| it.contacts.values().any(|it| it.stage == Stage::Waiting)) => {
                 "not paged yet: it waits for others to join it".to_string()
             }
-            None => format!("not paged: {}", of("alert").map_or("nothing was decided", |it| it.text.as_str())),
+            None => match self.open(probe).find(|it| it.contacts.is_empty() && it.common.is_none()) {
+                // A ladder whose first step is still to come has said nothing yet.
+                Some(alert) => {
+                    let why = self.untold(alert, probes);
+                    format!("not paged yet: {}", why.strip_prefix(TOLD_NOBODY).unwrap_or(&why))
+                }
+                None => format!("not paged: {}", of("alert").map_or("nothing was decided", |it| it.text.as_str())),
+            },
         }
     }
 

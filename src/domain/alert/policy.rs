@@ -20,7 +20,7 @@ mod tests;
 pub mod trail;
 mod twins;
 mod unite;
-mod untold;
+pub(super) mod untold;
 pub mod waiting;
 mod weigh;
 

@@ -117,7 +117,7 @@ impl Lane {
             || format!("what comes after {LISTED_MAX} alerts in a minute is told once a minute"),
             |it| {
                 let messages = format::plural(u64::from(it.count), "message");
-                format!("`limit` lets {messages} through in {}", format::duration(it.per))
+                format!("`limit` lets {messages} through in {}", format::span(it.per))
             },
         ))
     }
@@ -368,6 +368,6 @@ mod tests {
         let mut lane = Lane::default();
         lane.spend(at(0), &[entry("a", 0)], rule.limit);
         lane.put(entry("b", 10));
-        assert_eq!(lane.held_by(&rule).as_deref(), Some("`limit` lets 1 message through in 10m00s"));
+        assert_eq!(lane.held_by(&rule).as_deref(), Some("`limit` lets 1 message through in 10m"));
     }
 }

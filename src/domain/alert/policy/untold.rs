@@ -5,6 +5,9 @@ use crate::domain::alert::policy::alert::{Alert, Stage};
 use crate::domain::alert::rules::{AlertRules, Named};
 use crate::domain::probe::{ProbeBoard, ProbeRules};
 
+/// How the answer begins when nobody is about to be told either.
+pub const TOLD_NOBODY: &str = "told nobody: ";
+
 impl AlertRules {
     /// Why a probe that names nobody in `notify` names nobody.
     pub fn names_nobody(&self, rules: Option<&ProbeRules>) -> &'static str {
@@ -21,7 +24,7 @@ impl AlertBoard {
     pub fn untold(&self, alert: &Alert, probes: &ProbeBoard) -> String {
         let rules = alert.probe().and_then(|it| probes.get(it)).map(|it| &it.setup.rules);
         if alert.notify.is_empty() {
-            return format!("told nobody: {}", self.rules.names_nobody(rules));
+            return format!("{TOLD_NOBODY}{}", self.rules.names_nobody(rules));
         }
         let waiting = alert.contacts.iter().filter(|(_, it)| it.stage == Stage::Waiting && !it.is_told && !it.reached);
         let waiting: Vec<String> = waiting.map(|(name, _)| self.about_to_tell(alert, name)).collect();
@@ -54,7 +57,7 @@ impl AlertBoard {
         } else {
             found.join("; ")
         };
-        format!("told nobody: {why}")
+        format!("{TOLD_NOBODY}{why}")
     }
 
     /// When a notifier is told for the first time, and what it waits for.

@@ -304,6 +304,8 @@ mod tests {
     use super::*;
     use crate::domain::alert::AlertFact;
     use crate::domain::alert::delivery::DeliveryNews;
+    use crate::domain::alert::explain::ExplainRequest;
+    use crate::domain::alert::quiet::{Maintenance, MaintenanceWindow, Silence};
     use crate::domain::effect::Effect;
     use crate::domain::fact::{Actor, Envelope, Fact};
     use crate::domain::ids::{HostId, ProbeId};
@@ -355,5 +357,185 @@ mod tests {
         let text = view.text(&TimeZone::UTC);
         let said = "refused by hook, see below, acknowledged by alice until 08:00:00, held back: silenced by `deploy`";
         assert!(text.contains(said), "{text}");
+    }
+
+    /// A board that goes by a config, in virtual time, with notifiers that do not answer.
+    struct Desk {
+        host: HostId,
+        now: Timestamp,
+        board: Board,
+    }
+
+    impl Desk {
+        fn new(text: &str) -> Self {
+            let (config, errors) = crate::config::parse("c.toml", text);
+            assert!(errors.is_empty(), "{errors:?}");
+            let now = Timestamp::from_second(1_800_000_000).expect("a time");
+            let mut desk = Self { host: HostId::new("h"), now, board: Board::default() };
+            desk.fold(Fact::Alert(AlertFact::Configured { rules: Box::new(config.alerts.clone()) }));
+            for spec in &config.probes {
+                let (probe, setup) = (desk.probe(&spec.name), spec.setup());
+                desk.fold(Fact::Probe(ProbeFact::Configured { probe, setup }));
+            }
+            desk
+        }
+
+        fn probe(&self, name: &str) -> ProbeId {
+            ProbeId::new(&self.host, name)
+        }
+
+        fn fold(&mut self, fact: Fact) {
+            let (host, seq) = (self.host.clone(), self.board.seq + 1);
+            self.board.apply(self.now, &Envelope { host, seq, at: self.now, actor: Actor::Runtime, fact });
+        }
+
+        /// Fails now, and a second passes.
+        fn fail(&mut self, name: &str) {
+            let outcome = Box::new(Outcome {
+                at: self.now,
+                result: ProbeResult::Fail,
+                phases: Phases::default(),
+                trouble: Some(Trouble::new(Cause::Refused, "refused", "nothing listens there")),
+                evidence: Evidence::default(),
+                lag: Duration::ZERO,
+                latency_suspect: false,
+            });
+            self.fold(Fact::Probe(ProbeFact::Outcome { probe: self.probe(name), outcome, next: None }));
+            let until = self.now + jiff::SignedDuration::from_secs(1);
+            while let Some(wake) = self.board.alerts.next_wake().filter(|it| *it <= until) {
+                self.now = wake.max(self.now);
+                self.fold(Fact::Alert(AlertFact::Tick { at: self.now }));
+            }
+            self.now = until;
+        }
+
+        /// What `hotseat alerts` says below the alert of a probe, and how `hotseat explain` begins.
+        fn said(&self, name: &str) -> (String, String) {
+            let text = View::new(self.now, &self.board, Vec::new()).text(&TimeZone::UTC);
+            let head = format!("  {name}  down since ");
+            let below = text.lines().skip_while(|it| !it.contains(&head)).nth(1).unwrap_or_default();
+            let request = ExplainRequest { probe: self.probe(name), at: None };
+            let verdict = self.board.alerts.explain(self.now, &self.board.probes, &request).verdict;
+            (below.trim().to_string(), format::local_times(&verdict, self.now, &TimeZone::UTC))
+        }
+    }
+
+    #[test]
+    fn why_nobody_was_told_is_said_in_words_that_name_what_to_change_or_to_wait_for() {
+        let hook = |keys: &str| format!("[[notifier]]\nname = 'hook'\nwebhook = 'http://127.0.0.1:1/'\n{keys}\n");
+        let probe = |name: &str, keys: &str| {
+            format!("[[probe]]\nname = '{name}'\ntcp = '{name}.example:1'\nfail = '1/1'\nrecover = '1/1'\n{keys}\n")
+        };
+        let told = |name: &str| probe(name, "notify = ['hook']");
+        let late = "[[ladder]]\nname = 'page'\nsteps = [{ after = '5m', notify = ['hook'] }]\n";
+        let storm: String = ["a", "b", "c", "api"].map(told).concat();
+        let nothing: &dyn Fn(&mut Desk) = &|_| {};
+        let silence: &dyn Fn(&mut Desk) = &|desk| {
+            let until = desk.now + jiff::SignedDuration::from_hours(1);
+            let matchers = vec!["probe=api".parse().expect("a matcher")];
+            let (id, by, comment) = ("deploy".into(), "bob".into(), String::new());
+            let silence = Silence { id, matchers, from: desk.now, until, by, comment };
+            desk.fold(Fact::Alert(AlertFact::Silenced(silence)));
+        };
+        let maintain: &dyn Fn(&mut Desk) = &|desk| {
+            let until = desk.now + jiff::SignedDuration::from_hours(1);
+            let window = MaintenanceWindow::Once { from: desk.now, until };
+            let matchers = vec!["probe=api".parse().expect("a matcher")];
+            let maintenance = Maintenance { name: "patching".into(), matchers, window, by: "bob".into() };
+            desk.fold(Fact::Alert(AlertFact::Maintained(maintenance)));
+        };
+        let acknowledge: &dyn Fn(&mut Desk) = &|desk| {
+            let (probe, at) = (desk.probe("api"), desk.now);
+            desk.fold(Fact::Probe(ProbeFact::Acknowledged { probe, by: "alice".into(), at }));
+        };
+        let three: &dyn Fn(&mut Desk) = &|desk| ["a", "b", "c"].iter().for_each(|it| desk.fail(it));
+        let one: &dyn Fn(&mut Desk) = &|desk| desk.fail("a");
+        let pace = "what comes after 3 alerts in a minute is told once a minute";
+        let limit = "`limit` lets 1 message through in 10m";
+        for (config, before, after, alerts, explained) in [
+            (
+                probe("api", ""),
+                nothing,
+                nothing,
+                "told nobody: the config has no `[[notifier]]`",
+                "not paged: nobody is told: the config has no `[[notifier]]`",
+            ),
+            (
+                hook("") + &probe("api", "notify = []"),
+                nothing,
+                nothing,
+                "told nobody: `notify = []` says that nobody is to be told",
+                "not paged: nobody is told: `notify = []` says that nobody is to be told",
+            ),
+            (
+                hook("") + &probe("api", ""),
+                nothing,
+                nothing,
+                "told nobody: `notify` is set neither at the probe nor in `[defaults]`",
+                "not paged: nobody is told: `notify` is set neither at the probe nor in `[defaults]`",
+            ),
+            (
+                hook("") + &told("api"),
+                silence,
+                nothing,
+                "held back: silenced by `deploy` until 09:00:00",
+                "not paged: held back: silenced by `deploy`",
+            ),
+            (
+                hook("") + &told("api"),
+                maintain,
+                nothing,
+                "held back: maintenance `patching` until 09:00:00",
+                "not paged: held back: maintenance `patching`",
+            ),
+            (
+                hook("") + &told("api"),
+                nothing,
+                acknowledge,
+                "acknowledged by alice",
+                "not paged: acknowledged by alice",
+            ),
+            (
+                hook("") + &told("a") + &probe("api", "notify = ['hook']\nafter = ['a']"),
+                one,
+                nothing,
+                "held back: `a`, which it depends on, is down and is told instead",
+                "not paged: held back: `a`, which it depends on, is down and is told instead",
+            ),
+            (
+                hook("") + &told("api"),
+                nothing,
+                nothing,
+                "hook is told at 08:00:10, with what comes until then",
+                "not paged yet: it waits for others to join it",
+            ),
+            (
+                hook("wait = '0s'") + &storm,
+                three,
+                nothing,
+                &format!("hook is told at 08:01:02, held until then: {pace}"),
+                &format!("not paged: held until 08:01:02: trigger to `hook`: {pace}"),
+            ),
+            (
+                hook("wait = '0s'\nlimit = '1 / 10m'") + &storm,
+                one,
+                nothing,
+                &format!("hook is told at 08:10:00, held until then: {limit}"),
+                &format!("not paged: held until 08:10:00: trigger to `hook`: {limit}"),
+            ),
+            (
+                hook("") + late + &probe("api", "notify = ['page']"),
+                nothing,
+                nothing,
+                "told nobody: step 1 of ladder `page`, hook, comes at 08:05:00",
+                "not paged yet: step 1 of ladder `page`, hook, comes at 08:05:00",
+            ),
+        ] {
+            let mut desk = Desk::new(&config);
+            before(&mut desk);
+            desk.fail("api");
+            after(&mut desk);
+            assert_eq!(desk.said("api"), (alerts.to_string(), explained.to_string()), "{config}");
+        }
     }
 }

@@ -327,8 +327,9 @@ fn entries<T>(root: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>)
         if let Some((name, node)) = taken {
             names.push((name, node.line()));
         }
+        let is_refused = secrets::refuse(&entry);
         let spec = read(&entry);
-        if let (Some(spec), None) = (spec, duplicate) {
+        if let (Some(spec), None, false) = (spec, duplicate, is_refused) {
             kept.push(spec);
         }
     }

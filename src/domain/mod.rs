@@ -23,3 +23,4 @@ pub mod probe;
 pub mod query;
 pub mod request;
 pub mod sanitise;
+pub mod secrets;

@@ -15,6 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::domain::config_error::{ConfigError, did_you_mean};
+use crate::domain::secrets;
 use crate::registry::{reference, value};
 
 /// What is said of a secret that is refused because of who can read the file.
@@ -28,6 +29,9 @@ pub enum Commands {
     /// Leave the entry out for now, because the first frame must not wait for a program.
     Defer,
 }
+
+/// A shorter text is not hidden wherever it stands: that would eat words.
+const HIDDEN_MIN: usize = 4;
 
 /// Other files of one config that are remembered: more secrets than one team has. What is more is read and not watched.
 const FILES_MAX: usize = 256;
@@ -147,22 +151,28 @@ impl Source {
     /// Returns what was found so far, in the order of the file.
     pub fn errors(&self) -> Vec<ConfigError> {
         let mut errors = self.errors.borrow().clone();
+        errors.iter_mut().for_each(|it| self.mask(it));
+        errors.sort_by_key(|it| (it.line, it.column));
+        errors
+    }
+
+    /// Takes what is to be hidden, and what looks like a secret, out of a mistake and the line that it is shown with.
+    pub fn mask(&self, error: &mut ConfigError) {
         let mut hidden = self.hidden.borrow().clone();
         // The longest first: once a part of it is stars, a longer one would not be found any more.
         hidden.sort_by_key(|it| std::cmp::Reverse(it.len()));
         for hidden in hidden {
             // As long as what it hides, so that the caret stays below what is wrong.
             let stars = "*".repeat(hidden.chars().count());
-            for error in &mut errors {
-                for text in
-                    [Some(&mut error.message), error.hint.as_mut(), Some(&mut error.snippet)].into_iter().flatten()
-                {
-                    *text = text.replace(hidden.as_str(), &stars);
-                }
+            for text in [Some(&mut error.message), error.hint.as_mut(), Some(&mut error.snippet)].into_iter().flatten()
+            {
+                *text = text.replace(hidden.as_str(), &stars);
             }
         }
-        errors.sort_by_key(|it| (it.line, it.column));
-        errors
+        error.snippet = secrets::mask_in_place(&error.snippet);
+        if error.message.contains("://") {
+            error.message = secrets::mask_in_place(&error.message);
+        }
     }
 
     fn report(&self, span: Range<usize>, message: String, hint: Option<String>) {
@@ -410,19 +420,36 @@ impl<'a> Node<'a> {
         self.hide();
         let raw = self.raw_str().unwrap_or_default();
         if self.source.exposed && !raw.is_empty() && !value::has_reference(raw) {
-            self.error_with_hint(
-                format!("`{}` {EXPOSED}", self.path),
-                "run `chmod 600` on the file, or put the value elsewhere: `${file:/path}`, `${env:NAME}`, `${cmd:program}`",
-            );
+            self.refuse_exposed(format!("`{}`", self.path));
             return None;
         }
         self.string()
     }
 
+    /// Reports that a secret stands here in a file that every user of the host can read; true when they can. `what` is
+    /// what is written out: the value or a part of it. Once for each value is enough.
+    pub fn refuse_exposed(&self, what: String) -> bool {
+        let place = self.point(self.span());
+        let is_said =
+            |it: &ConfigError| (it.line, it.column) == (place.line, place.column) && it.message.ends_with(EXPOSED);
+        if self.source.exposed && !self.source.errors.borrow().iter().any(is_said) {
+            self.error_with_hint(
+                format!("{what} {EXPOSED}"),
+                "run `chmod 600` on the file, or put the value elsewhere: `${file:/path}`, `${env:NAME}`, `${cmd:program}`",
+            );
+        }
+        self.source.exposed
+    }
+
+    /// Keeps what stands in this value as a secret out of all messages and shown lines.
+    pub fn hide_parts(&self) {
+        let Some(text) = self.raw_str() else { return };
+        let parts = secrets::written_out(text).into_iter().map(|it| text[it].to_string());
+        self.source.hidden.borrow_mut().extend(parts.filter(|it| it.len() >= HIDDEN_MIN));
+    }
+
     /// Keeps this value, when it is a text without a reference, out of all messages and shown lines.
     pub fn hide(&self) {
-        // Shorter ones are no secret, and hiding them would eat words.
-        const HIDDEN_MIN: usize = 4;
         if let Some(raw) = self.raw_str().filter(|it| it.len() >= HIDDEN_MIN && !value::has_reference(it)) {
             self.source.hidden.borrow_mut().push(raw.to_string());
         }

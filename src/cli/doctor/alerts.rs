@@ -129,9 +129,11 @@ mod tests {
         let header = "[[probe]]\nname = 'a'\nhttp = { url = 'http://x', headers = { Authorization = 'abc123' } }\n";
         let slack = "[[notifier]]\nname = 'chat'\nslack = 'https://hooks.slack.com/services/T1/B1/abc123'\n";
         let cases = [
-            (header, 0o644, State::Warn),
-            (header, 0o600, State::Ok),
             // `check` calls this a mistake.
+            (header, 0o644, State::Fail),
+            // Only a group reads it.
+            (header, 0o640, State::Warn),
+            (header, 0o600, State::Ok),
             (slack, 0o644, State::Fail),
             (slack, 0o640, State::Ok),
         ];

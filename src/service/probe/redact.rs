@@ -1,40 +1,13 @@
 //! Takes secrets out of what a service or plugin said, before it is kept, drawn or written anywhere.
 //!
-//! The values that the config has are masked by a [`Veil`], whoever asks; here is what looks like a secret without being in
-//! the config, and how much of a text is kept.
-
-use std::borrow::Cow;
-use std::sync::LazyLock;
-
-use regex::Regex;
+//! The values that the config has are masked by a [`Veil`], whoever asks; what looks like one
+//! without being in the config by [`crate::domain::secrets`]; here is how much of a text is kept.
 
 use crate::domain::probe::expect::{MASK, Values, is_secret_name, shorten};
 use crate::domain::probe::outcome::{EVIDENCE_BODY_MAX, EVIDENCE_HEADERS_MAX, EVIDENCE_TEXT_MAX, Evidence};
-use crate::domain::sanitise;
+use crate::domain::{sanitise, secrets};
 use crate::service::probe::net::Verdict;
 use crate::service::veil::Veil;
-
-/// What looks like a secret wherever it comes from: the words around it are kept.
-static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let words = "password|passwd|passphrase|secret|token|api[_-]?key|authorization|access[_-]?key|private[_-]?key";
-    // `access_token`, `x-api-key`, also in JSON that is itself a string in JSON.
-    let name = format!(r#"\b[\w.-]*(?:{words})\\?["']?\s*[:=]\s*"#);
-    [
-        // In quotes up to their end.
-        format!(r#"(?i)({name}\\?")((?:[^"\\]|\\[^"])+)()"#),
-        format!(r#"(?i)({name}')([^']+)()"#),
-        format!(r#"(?i)({name}(?:bearer\s+|basic\s+|digest\s+)?|\bbearer\s+)([^\s"'\\,;&@]+)()"#),
-        // A login by `Basic` that ends in padding; one that does not looks like any word.
-        r"(?i)(\bbasic\s+)([a-z0-9+/]{6,}={1,2})()".to_string(),
-        // What stands before the `@` of a URL; after it the `:` is that of the port.
-        r#"(://[^/\s:@]*:)([^\s/?#"'@]+)(@)"#.to_string(),
-        // A JSON web token.
-        r"()(\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?)()".to_string(),
-    ]
-    .iter()
-    .filter_map(|it| Regex::new(it).ok())
-    .collect()
-});
 
 /// Takes secrets out of the words of a verdict.
 pub fn verdict((result, mut trouble): Verdict, secrets: &[String]) -> Verdict {
@@ -113,13 +86,7 @@ fn beginning(text: &str, bytes_max: usize) -> &str {
 
 /// Masks the configured secrets and what looks like one.
 pub fn redact(text: &str, secrets: &[String]) -> String {
-    let mut text = if secrets.is_empty() { text.to_string() } else { Veil::of_secrets(secrets).text(text) };
-    for pattern in PATTERNS.iter() {
-        if let Cow::Owned(clean) = pattern.replace_all(&text, format!("${{1}}{MASK}${{3}}")) {
-            text = clean;
-        }
-    }
-    text
+    if secrets.is_empty() { secrets::mask(text) } else { secrets::mask(&Veil::of_secrets(secrets).text(text)) }
 }
 
 #[cfg(test)]

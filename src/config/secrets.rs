@@ -200,7 +200,7 @@ mod tests {
         ];
         let kept = [
             ("probe", "http = { url = 'http://h/', bearer = '${env:PATH}' }"),
-            ("probe", "http = 'http://h/'\nexpect = ['body ~ \"token=s3cret\"']"),
+            ("probe", "http = 'http://h/'\nexpect = ['body =~ \"token=s3cret\"']"),
             ("probe", "command = ['true', '--token-file=/run/t', '--password', '--quiet']"),
         ];
         for ((kind, line), is_refused) in refused.iter().map(|it| (it, true)).chain(kept.iter().map(|it| (it, false))) {

@@ -68,10 +68,11 @@ impl Lane {
     }
 
     /// When the first page about something else than the last minute's may go, whatever else was told meanwhile; `None`
-    /// when none waits, or only what is part of a storm.
+    /// when none waits.
     ///
     /// Somebody must get up for it, so recoveries, acknowledgements, warnings and one probe that comes and goes do not
-    /// hold it: only pages about other things that are no less bad, more than are listed in one message.
+    /// hold it: only pages about other things that are no less bad, more than are listed in one message. More than those
+    /// are one message too, which goes at once unless somebody was paged in the last minute: then it is a storm.
     fn news_due(&self) -> Option<Timestamp> {
         // By severity, the worst first: how many wait, and when the first of them is due.
         let mut news = [(0_usize, None::<Timestamp>); 4];
@@ -81,7 +82,8 @@ impl Lane {
             *count += 1;
             *due = Some(due.map_or(entry.due, |it| it.min(entry.due)));
             if news[0].0 > LISTED_MAX {
-                return None;
+                // The rest is not looked at: no other is due before the first of all.
+                return news[0].1.map(|it| self.in_storm(it));
             }
         }
         let mut waiting = 0;
@@ -91,11 +93,18 @@ impl Lane {
             let Some(due) = due else { continue };
             let told = |it: &&Page| place(it.severity) <= at && due < it.at + STORM_PACE;
             if waiting + self.pages.iter().filter(told).count() > LISTED_MAX {
-                break;
+                let paced = self.in_storm(due);
+                return Some(first.map_or(paced, |it: Timestamp| it.min(paced)));
             }
             first = Some(first.map_or(due, |it: Timestamp| it.min(due)));
         }
         first
+    }
+
+    /// When many pages of which the first is due then may go: a minute after the last page, whatever that was about.
+    fn in_storm(&self, due: Timestamp) -> Timestamp {
+        let last = self.pages.iter().map(|it| it.at).max();
+        last.map_or(due, |it| due.max(it + STORM_PACE))
     }
 
     /// True when no page of the minute before was about the same and as bad.
@@ -360,6 +369,24 @@ mod tests {
         let mut lane = told(&one_flaps);
         lane.put(of("a/3", Critical, Trigger, 20));
         assert_eq!(lane.due(&rule), Some(at(60)), "the one that flaps is no news");
+    }
+
+    #[test]
+    fn many_that_newly_fail_are_one_message_that_waits_for_a_page_and_not_for_recoveries() {
+        use Action::{Resolve, Trigger};
+        use Severity::{Critical, Warning};
+        let rule = NotifierRule::new("sms", "twilio");
+        let recoveries = ["a/1", "b/1", "c/1", "d/1"].map(|key| (key, Critical, Resolve, 0));
+        let page = [("a/1", Warning, Trigger, 0)];
+        for (messages, due) in [(&recoveries[..], 25), (&page[..], 60)] {
+            let mut lane = told(messages);
+            ["p/1", "q/1", "r/1", "s/1", "t/1", "u/1"].iter().for_each(|it| lane.put(of(it, Critical, Trigger, 25)));
+            assert_eq!(lane.due(&rule), Some(at(due)), "{messages:?}");
+            lane.spend(at(due), &lane.waiting.clone().take(), None);
+            lane.waiting.take();
+            ["v/1", "w/1", "x/1", "y/1"].iter().for_each(|it| lane.put(of(it, Critical, Trigger, due + 5)));
+            assert_eq!(lane.due(&rule), Some(at(due + 60)), "one message a minute");
+        }
     }
 
     #[test]

@@ -82,16 +82,16 @@ fn print(args: &Args, explanation: &Explanation, out: &mut Output<'_>) -> Result
     if args.json {
         out.json(explanation)?;
     } else {
-        out.stdout.write_all(text(explanation, clock::now(), &clock::zone()).as_bytes())?;
+        out.stdout.write_all(text(explanation, "", clock::now(), &clock::zone()).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The explanation on a page.
-pub(super) fn text(explanation: &Explanation, now: Timestamp, zone: &TimeZone) -> String {
+/// The explanation on a page; `given` is what its time is said under, as in `, if nothing changes`.
+pub(super) fn text(explanation: &Explanation, given: &str, now: Timestamp, zone: &TimeZone) -> String {
     let name = explanation.probe.name();
     let mut text = format!("{name}: {}\n", format::local_times(&sanitise::text(&explanation.verdict), now, zone));
-    let _ = writeln!(text, "as of {}\n", format::full(explanation.at, zone));
+    let _ = writeln!(text, "as of {}{given}\n", format::full(explanation.at, zone));
     for fold in explanation.folded() {
         let at = fold.step.at.map_or_else(String::new, |it| format::moment(now, it, zone));
         let line = format!("{at:<11}  {:<11}  {}", fold.step.kind, fold.text(now, zone));
@@ -122,7 +122,7 @@ mod tests {
             ],
         };
         let now = "2026-11-22T10:00:00Z".parse().expect("a time");
-        let text = text(&explanation, now, &TimeZone::fixed(jiff::tz::offset(1)));
+        let text = text(&explanation, "", now, &TimeZone::fixed(jiff::tz::offset(1)));
         assert_eq!(
             text,
             "api: paged at 10:59:00, delivered: trigger to `sms`\n\

@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::{Context, explain, past};
 use crate::clock;
-use crate::domain::alert::replay::{Record, Replay, Replayed};
+use crate::domain::alert::replay::{AFTERWARDS, Record, Replay, Replayed};
 use crate::domain::fact::{Actor, Envelope, Fact};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::ProbeFact;
@@ -54,7 +54,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub until: Option<String>,
 
-    /// Say also why each probe that was in trouble was paged or not
+    /// Say also why each probe that was in trouble was paged or not, as it is if nothing changes for 5 min after the
+    /// last record
     #[arg(long)]
     pub why: bool,
 
@@ -180,7 +181,8 @@ fn print(replayed: &Replayed, why: bool, now: Timestamp, zone: &TimeZone, out: &
     }
     if why {
         for explanation in &replayed.why {
-            writeln!(out.stdout, "\n{}", explain::text(explanation, now, zone).trim_end())?;
+            let given = format!(", if nothing changes for {} min after the last record", AFTERWARDS.as_mins());
+            writeln!(out.stdout, "\n{}", explain::text(explanation, &given, now, zone).trim_end())?;
         }
     }
     let (pages, outcomes) = (replayed.pages.len() as u64, replayed.outcomes);

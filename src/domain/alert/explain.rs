@@ -163,7 +163,7 @@ impl AlertBoard {
         steps.extend(timed);
         if at == now {
             for alert in self.open(probe) {
-                steps.extend(self.coming(alert));
+                steps.extend(self.coming(now, alert));
             }
         }
         Explanation { probe: probe.clone(), at, verdict, steps }
@@ -275,8 +275,10 @@ impl AlertBoard {
         // What belongs to the last alert before that time.
         let begun = timed.iter().rposition(|it| it.kind == "alert" && it.text.contains(" begins"));
         let Some(begun) = begun else {
-            let last = state.last().map_or("it was not run yet", |it| {
-                if it.result == ProbeResult::Ok { "all is well" } else { "it has not failed often enough" }
+            let last = state.last().map_or("it was not run yet", |it| match it.result {
+                ProbeResult::Ok => "all is well",
+                _ if it.is_cut_off() => "its last results were not counted: this monitor is cut off",
+                _ => "it has not failed often enough",
             });
             return format!("not paged: {last}");
         };
@@ -320,7 +322,7 @@ impl AlertBoard {
     }
 
     /// What comes next when nothing changes.
-    fn coming(&self, alert: &Alert) -> Vec<Step> {
+    fn coming(&self, now: Timestamp, alert: &Alert) -> Vec<Step> {
         let mut steps = Vec::new();
         let common = alert.common.as_ref().and_then(|it| self.alert(it));
         let alert = common.unwrap_or(alert);
@@ -336,6 +338,7 @@ impl AlertBoard {
                 let text = format!("{what} to `{name}`: {}{held}", contact.because);
                 steps.push(Step { at: Some(due), kind: "next".into(), text });
             } else if contact.stage == Stage::Told
+                && !contact.relieved
                 && alert.is_loud()
                 && let Some(after) = self.rules().notifier(name).and_then(|it| it.remind_after(contact.reminders))
             {
@@ -361,6 +364,8 @@ impl AlertBoard {
                 steps.push(Step { at: Some(due), kind: "next".into(), text });
             }
         }
+        // What did not come in its time is not to come.
+        steps.retain(|it| it.at.is_none_or(|it| it >= now));
         steps.sort_by_key(|it| it.at);
         steps
     }

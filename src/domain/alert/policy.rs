@@ -42,6 +42,7 @@ use crate::domain::alert::rules::AlertRules;
 use crate::domain::alert::{Acknowledgement, AlertFact, Change, Concern, ConcernState, Hold, Severity};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::Health;
+use crate::domain::probe::holding::CUT_OFF;
 use crate::domain::probe::{ProbeBoard, ProbeState};
 
 /// Bytes of the probe's part of a key: room for the host and the number below `KEY_MAX_BYTES`.
@@ -437,6 +438,7 @@ impl AlertBoard {
         trail.open.insert(concern.concern, key.clone());
         let trouble = state.last_trouble().filter(|_| !matches!(concern.concern, Concern::Burn | Concern::SlowBurn));
         let why = match trouble.and_then(|it| it.trouble.as_ref()) {
+            Some(trouble) if concern.text == CUT_OFF => format!("{CUT_OFF} ({})", trouble.text),
             Some(trouble) if matches!(concern.concern, Concern::Down | Concern::Degraded | Concern::Broken) => {
                 trouble.text.clone()
             }

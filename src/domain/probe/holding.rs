@@ -25,6 +25,9 @@ const PROGRAM: &str = "command";
 /// Intervals after a cut-off for which a canary that still fails is believed to recover from it.
 const RECOVERY_INTERVALS: u32 = 2;
 
+/// What the canary that speaks for all of them says.
+pub const CUT_OFF: &str = "this monitor is cut off: every canary fails";
+
 /// A canary's part in telling that this host is cut off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -11,7 +11,7 @@ use crate::domain::format;
 use crate::domain::probe::baseline::{Band, Baseline};
 use crate::domain::probe::flap::FlapWindow;
 use crate::domain::probe::health::{Health, HealthMachine, Turn};
-use crate::domain::probe::holding::CanaryPart;
+use crate::domain::probe::holding::{CUT_OFF, CanaryPart};
 use crate::domain::probe::outcome::{Cause, Outcome, ProbeResult, Trouble};
 use crate::domain::probe::slo::{Alarm, SloLog, SloReport};
 use crate::domain::probe::{Glimpse, OUTCOMES_MAX, ProbeKept, ProbeSetup, ProbeState};
@@ -78,8 +78,7 @@ impl ProbeState {
         match (self.part, concern) {
             // One of the canaries speaks for all of them, and none of them of itself.
             (CanaryPart::Speaks { since }, _) => {
-                let text = "this monitor is cut off: every canary fails".to_string();
-                concerns.push(ConcernState { concern: Concern::Broken, since, text });
+                concerns.push(ConcernState { concern: Concern::Broken, since, text: CUT_OFF.to_string() });
             }
             (CanaryPart::Silent | CanaryPart::Over { .. }, Some(Concern::Down)) => {}
             (_, Some(concern)) => {

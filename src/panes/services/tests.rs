@@ -516,7 +516,7 @@ fn the_evidence_of_the_failing_run_is_shown_whole() {
     let not_after = world.now + SignedDuration::from_hours(24 * 3);
     let mut evidence =
         Evidence { status: Some(502), body: "<h1>bad gateway</h1>\nupstream\u{1b}[31m".into(), ..Evidence::default() };
-    evidence.body_bytes = 4096;
+    evidence.body_bytes = 40_960;
     evidence.headers = vec![("server".into(), "nginx".into())];
     evidence.chain = vec![Certificate { days: 3, not_after, subject: "CN=api".into(), issuer: "CN=root".into() }];
     evidence.parts =
@@ -545,7 +545,7 @@ fn the_evidence_of_the_failing_run_is_shown_whole() {
         "3 days left, until 2024-08-22",
         "issued by CN=root",
         "server: nginx",
-        "of 4.0K)",
+        "of 40K)",
         "<h1>bad gateway</h1>",
         "wait        90ms",
     ] {

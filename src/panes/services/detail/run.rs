@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::format;
 use crate::domain::probe::health::Health;
-use crate::domain::probe::outcome::{Certificate, Evidence, Outcome, ProbeResult};
+use crate::domain::probe::outcome::{Certificate, EVIDENCE_BODY_MAX, Evidence, Outcome, ProbeResult};
 use crate::domain::probe::{ProbeState, waterfall};
 use crate::domain::sanitise;
 use crate::panes::Context;
@@ -160,11 +160,12 @@ fn answer(page: &mut Page<'_>, evidence: &Evidence) {
         }
     }
     if !evidence.body.is_empty() {
-        let size = format::bytes(evidence.body.len() as u64);
-        let of = if evidence.body_bytes > evidence.body.len() as u64 {
-            format!("the first {size} of {}", format::bytes(evidence.body_bytes))
+        let (shown, whole) = (evidence.body.len() as u64, evidence.body_bytes);
+        // What is masked or left out as harmful makes a whole body shorter; only what was longer than is kept was cut.
+        let of = if whole > shown && whole > EVIDENCE_BODY_MAX as u64 {
+            format!("the first {} of {}", format::bytes(shown), format::bytes(whole))
         } else {
-            size
+            format::bytes(whole.max(shown))
         };
         page.heading(&format!("body ({of})"));
         page.wrapped(sanitise::multiline(&evidence.body).trim_end(), Role::Text);

@@ -136,3 +136,25 @@ fn what_is_measured_over_a_longer_time_and_what_was_missed_is_explained_also_whe
         assert!(texts.contains(wanted), "{wanted}: {texts}");
     }
 }
+
+#[test]
+fn what_is_far_away_is_not_counted_while_the_monitor_is_cut_off() {
+    let mut world = World::new();
+    world.notifier("sms", "twilio", |_| {});
+    world.configure();
+    for name in ["can1", "can2"] {
+        world.probe(name, |it| it.canary = true);
+        world.fine(name, 1);
+    }
+    world.probe("far", |_| {});
+    world.fine("far", 1);
+    for name in ["can1", "can2", "can1", "can2"] {
+        world.outcome(name, Fail);
+    }
+    let mut lost = (**world.probes.get(&probe("far")).and_then(|it| it.outcomes.back()).expect("it was run")).clone();
+    lost.at = world.now;
+    lost.disown();
+    world.probe_fact(&ProbeFact::Outcome { probe: probe("far"), outcome: Box::new(lost), next: None });
+    let said = "not paged: its last results were not counted: this monitor is cut off";
+    assert_eq!(explain(&world, "far", 0).verdict, said);
+}

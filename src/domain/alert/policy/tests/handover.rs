@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use crate::domain::alert::Acknowledgement;
 use crate::domain::alert::AlertFact;
+use crate::domain::alert::explain::ExplainRequest;
 use crate::domain::alert::policy::tests::world::{World, probe};
 use crate::domain::alert::rota::Override;
 
@@ -52,6 +53,10 @@ fn reminders_go_to_whoever_is_on_call() {
     world.sent();
     world.pass(3600);
     assert_eq!(world.sent(), ["remind bob-sms h/api/1", "remind chat h/api/1"]);
+    let explanation = world.board.explain(world.now, &world.probes, &ExplainRequest { probe: probe("api"), at: None });
+    let next: Vec<&str> = explanation.steps.iter().filter(|it| it.kind == "next").map(|it| it.text.as_str()).collect();
+    assert_eq!(next.len(), 2, "{next:?}");
+    assert!(next.iter().all(|it| !it.contains("alice-sms")), "nobody is promised to whoever was relieved: {next:?}");
 }
 
 #[test]

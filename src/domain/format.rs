@@ -183,7 +183,8 @@ pub fn local_times(text: &str, now: Timestamp, zone: &TimeZone) -> String {
 /// Reads a time as people type it.
 ///
 /// `now`; `-12m`, `@-12m`, `-1h30m` (before now); `14:05`, `14:05:30` (the last time the clock showed it);
-/// `2024-08-19`, `2024-08-19 14:05[:30]` (in the zone); RFC 3339 with an offset.
+/// `2024-08-19`, `2024-08-19 14:05[:30]` (in the zone); `08-19 14:05[:30]` (the last one, as [`moment`] writes it); RFC
+/// 3339 with an offset.
 ///
 /// # Errors
 /// What is wrong with it, with the forms that are understood.
@@ -216,7 +217,14 @@ pub fn parse_when(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timesta
         instant(date.to_datetime(Time::midnight()), zone)
     } else {
         const FORMS: [&str; 4] = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"];
-        FORMS.iter().find_map(|form| DateTime::strptime(form, word).ok()).and_then(|it| instant(it, zone))
+        let read = |word: &str| {
+            FORMS.iter().find_map(|form| DateTime::strptime(form, word).ok()).and_then(|it| instant(it, zone))
+        };
+        let of_year = |year: i16| read(&format!("{year:04}-{word}"));
+        let is_past = |it: &Timestamp| *it <= now + SignedDuration::from_secs(60);
+        let this_year = || of_year(here.year()).filter(is_past);
+        // Without the year it is the last such day there was, as far as a leap year back.
+        read(word).or_else(this_year).or_else(|| (1..=8).find_map(|it| of_year(here.year() - it)))
     };
     at.ok_or_else(|| not_a_time(text))
 }
@@ -394,12 +402,28 @@ mod tests {
             ("2024-08-19 14:05", "2024-08-19T06:05:00Z"),
             ("2024-08-19T14:05:30", "2024-08-19T06:05:30Z"),
             ("2024-08-19", "2024-08-18T16:00:00Z"),
+            ("08-19 14:05", "2024-08-19T06:05:00Z"),
+            ("08-18 23:59:30", "2024-08-18T15:59:30Z"),
+            ("11-01 00:10", "2023-10-31T16:10:00Z"),
+            ("02-29 12:00", "2024-02-29T04:00:00Z"),
             ("2024-08-19T14:05:00+08:00", "2024-08-19T06:05:00Z"),
         ];
         for (text, expected) in cases {
             assert_eq!(parse_when(text, now, &shanghai()), Ok(at(expected)), "{text}");
         }
-        for text in ["", "@", "-", "-12", "-m", "12m", "25:00", "tomorrow", "-9999999999999999999d", "-99999999d"] {
+        for text in [
+            "",
+            "@",
+            "-",
+            "-12",
+            "-m",
+            "12m",
+            "25:00",
+            "13-01 00:10",
+            "tomorrow",
+            "-9999999999999999999d",
+            "-99999999d",
+        ] {
             assert!(parse_when(text, now, &shanghai()).is_err(), "{text}");
         }
     }

@@ -8,13 +8,15 @@
 use jiff::Timestamp;
 
 pub use crate::domain::log::LINE_BYTES;
+use crate::domain::log::MAX_RECORD_LINES;
 use crate::logstore::glance::Layouts;
 use crate::logstore::shape::{LINES_BEFORE, Shape};
 use crate::logstore::stamp::StampReader;
 use crate::logstore::summary::Collector;
 
-/// Lines a record may have behind its first: a Java trace with its causes fits, a runaway dump does not.
-pub const GROUP_LINES: u32 = 500;
+/// Lines a record may have behind its first: as many as are shown of it, so that none is in a record and nowhere to be
+/// seen.
+pub const GROUP_LINES: u32 = MAX_RECORD_LINES as u32 - 1;
 /// Bytes between the end of a record's first line and the start of a line that still belongs to it.
 pub const GROUP_BYTES: u64 = 128 * 1024;
 
@@ -320,6 +322,8 @@ mod tests {
         for _ in 0..GROUP_LINES + 2 {
             text.push_str("x\n");
         }
-        assert_eq!(records(&text).len(), 3);
+        let found = records(&text);
+        // As many as are shown of one.
+        assert_eq!((found.len(), found[0].lines().count()), (3, MAX_RECORD_LINES));
     }
 }

@@ -592,7 +592,7 @@ fn a_line_without_a_time_does_not_take_its_source_along_to_where_it_arrived() {
     let rows = texts(&bench.ask(request("/\\d|^plain/", Anchor::Tail, 2000, 0)));
     let short: Vec<&str> = rows.iter().filter_map(|it| it.split(['|', ' ']).nth(1)).collect();
     assert_eq!(short, ["a0", "b0", "a1", "b1"]);
-    assert_eq!(rows.len(), 4 + 100);
+    assert_eq!(rows.len(), 4 + 101);
 }
 
 #[test]

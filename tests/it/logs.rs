@@ -141,6 +141,58 @@ fn a_mistake_is_shown_where_it_is_and_exits_with_2() {
 }
 
 #[test]
+fn what_cannot_be_read_among_others_is_named_and_ends_with_4() {
+    let home = home();
+    let check = |arguments: &[&str], expected: &str, named: &str| {
+        let (stdout, stderr, code) = run(home.path(), arguments);
+        assert_eq!((stdout.as_str(), code), (expected, Some(4)), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(named), "{arguments:?}: {stderr}");
+    };
+    check(&["edge.log", "nope.log"], "edge: 2026-08-19T14:35:00Z ERROR 502\n", "~ nope does not exist yet ~");
+    check(&["nope.log", "edge.log", "-c"], "1\n", "~ nope does not exist yet ~");
+    check(&["edge.log", "none*.log", "-c"], "1\n", "no log matches `none*.log`");
+    // What is no program, and a store behind a port that nobody serves.
+    let config = "[[log]]\nname = \"queue\"\ncommand = [\"/no/such/program\"]\n\
+                  [[log]]\nname = \"edge\"\nfile = \"edge.log\"\n\
+                  [[log]]\nname = \"store\"\nloki = \"http://127.0.0.1:1\"\nquery = '{a=\"b\"}'\n";
+    fs::create_dir_all(home.path().join(".config/hotseat")).expect("a directory");
+    let config = config.replace("edge.log", &home.path().join("edge.log").to_string_lossy());
+    fs::write(home.path().join(".config/hotseat/config.toml"), config).expect("a config");
+    check(&["queue", "edge", "-c"], "1\n", "queue: ");
+    check(&["store", "edge", "-c"], "1\n", "not everything was counted");
+    check(&["store", "edge", "-c", "-q", "nothing"], "0\n", "not everything was counted");
+    let (_, says, code) = run(home.path(), &["store", "edge", "--histogram"]);
+    assert_eq!(code, Some(4), "{says}");
+    let (found, says, code) = run(home.path(), &["store", "-c"]);
+    assert!(found == "0\n" && code == Some(2) && says.contains("store: "), "{found} {says} {code:?}");
+}
+
+#[test]
+fn a_file_under_several_names_is_read_once() {
+    let home = home();
+    let directory = home.path().join("d");
+    fs::create_dir(&directory).expect("a directory");
+    fs::write(directory.join("app-1.log"), "one\n").expect("a log");
+    std::os::unix::fs::symlink("app-1.log", directory.join("aa-current.log")).expect("a link");
+    fs::hard_link(directory.join("app-1.log"), directory.join("zz.log")).expect("a link");
+    for arguments in [&["d", "-c"][..], &["d/*.log", "-c"], &["d/app-1.log", "d/../d/app-1.log", "d", "-c"]] {
+        let (found, says, code) = run(home.path(), arguments);
+        assert_eq!((found.as_str(), code), ("1\n", Some(0)), "{arguments:?}: {says}");
+        assert!(says.contains("app-1.log`, read once"), "{says}");
+    }
+    assert_eq!(run(home.path(), &["d", "--columns", "source"]).0, "app-1\n");
+}
+
+#[test]
+fn every_line_of_a_long_record_is_printed() {
+    let home = home();
+    let lines: String = (1..=500).map(|it| format!("\tat l{it}\n")).collect();
+    let text = format!("2026-08-19T14:00:00Z ERROR b\n{lines}");
+    fs::write(home.path().join("long-trace.log"), &text).expect("a log");
+    assert_eq!(run(home.path(), &["long-trace.log"]), (text, String::new(), Some(0)));
+}
+
+#[test]
 fn the_newest_matches_come_with_the_context_before_the_first_of_them() {
     let home = home();
     let lines = |name: &str, of: std::ops::Range<usize>| -> String {

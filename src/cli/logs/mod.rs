@@ -212,10 +212,17 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if args.history {
         specs = crate::service::log::with_history(specs);
     }
-    for nothing in sources::without_files(&specs) {
+    let without_files = sources::without_files(&specs);
+    // A pattern of the config may match nothing for now; what was named here is missed.
+    let is_missed = !args.follow && !without_files.is_empty() && !paths.is_empty();
+    for nothing in without_files {
         let waits = if args.follow { " yet, waiting for one" } else { "" };
         // Nobody is left to tell when stderr is closed.
         let _ = writeln!(out.stderr, "~ {nothing}{waits} ~");
+    }
+    for double in sources::doubles(&specs) {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(out.stderr, "~ {double} ~");
     }
     let inputs = || specs.iter().flat_map(|it| &it.inputs);
     let (is_stream, comes_once) = (inputs().any(is_stream), inputs().any(comes_once));
@@ -272,7 +279,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         _ if stop.exit_code().is_some() => Ok(stop.exit_code().unwrap_or(ExitCode::SUCCESS)),
         // Nothing is an answer too, but scripts want to tell it apart, as with grep.
         Ok(written) if written.is_unreadable => Ok(ExitCode::from(2)),
-        Ok(Written { is_incomplete: true, .. }) => Ok(ExitCode::from(INCOMPLETE)),
+        Ok(written) if written.is_incomplete || is_missed => Ok(ExitCode::from(INCOMPLETE)),
         Ok(Written { records: 0, .. }) if !query.is_empty() => Ok(ExitCode::from(1)),
         Ok(_) => Ok(ExitCode::SUCCESS),
         // `hotseat logs | head` has got what it wanted.

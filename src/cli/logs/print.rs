@@ -170,6 +170,8 @@ impl<'a> Printer<'a> {
             Row::Gap(gap) => {
                 if matches!(gap.kind, GapKind::Failed(_)) {
                     self.failed.insert(name.clone());
+                    // A store says so where it does not answer, or gives not all; a file also what is only remarkable.
+                    self.is_incomplete |= met.presenter.snapshots[met.placed.source].store.is_some();
                 }
                 self.gap(name, &gap.kind)
             }
@@ -331,6 +333,7 @@ impl<'a> Printer<'a> {
 
     /// Says that a store kept something back.
     pub fn incomplete(&mut self) {
+        self.is_incomplete = true;
         // Nobody is left to tell when stderr is closed.
         let _ = writeln!(self.stderr, "~ not everything was counted: a store did not answer, or holds too much ~");
     }
@@ -359,7 +362,7 @@ impl<'a> Printer<'a> {
         self.told.retain(|name, kind| ends.iter().any(|it| it.0 == *name && it.1 == *kind));
         for (name, kind) in ends.iter().filter(|(_, kind)| *kind != GapKind::Ended) {
             self.failed.insert(name.clone());
-            self.is_incomplete |= is_loss(kind);
+            self.is_incomplete |= is_loss(kind) || is_unreadable(kind);
             if self.told.insert(name.clone(), kind.clone()).is_none() {
                 // Nobody is left to tell when stderr is closed.
                 let _ = writeln!(self.stderr, "{}", log_words::gap(name, kind));
@@ -379,6 +382,11 @@ impl<'a> Printer<'a> {
 /// True when bytes are missing that were there and could have been had.
 fn is_loss(kind: &GapKind) -> bool {
     matches!(kind, GapKind::Dropped { .. } | GapKind::Cut { .. } | GapKind::Broken { .. })
+}
+
+/// True when the end of a source says that it cannot be read.
+fn is_unreadable(kind: &GapKind) -> bool {
+    matches!(kind, GapKind::Missing | GapKind::PermissionDenied | GapKind::Failed(_))
 }
 
 /// The columns of `--columns`: `time`, `level`, `source` and fields.

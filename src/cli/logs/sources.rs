@@ -1,6 +1,8 @@
 //! Which logs a command line means: files, patterns, `-`, and the names of the config's sources.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::FileType;
@@ -10,6 +12,7 @@ use crate::domain::config_error::did_you_mean;
 use crate::domain::sanitise;
 use crate::logstore::format::Reading;
 use crate::logstore::format::user::UserFormat;
+use crate::service::log::files::FileId;
 use crate::service::log::reading::format_named;
 use crate::service::log::{self, LogInput, LogSpec, files, glob};
 
@@ -40,7 +43,7 @@ fn may_be_name(operand: &str) -> bool {
 /// `configured` are the sources of the config. With `waits` a file that is not there yet is waited for.
 ///
 /// # Errors
-/// A name that is neither a file nor a source.
+/// A name that is neither a file nor a source; operands of which not one can be read.
 pub fn choose(
     operands: &[String],
     named: &[String],
@@ -116,6 +119,29 @@ pub fn without_files(specs: &[LogSpec]) -> Vec<String> {
     inputs.filter_map(|(spec, input)| Some(said(spec, nothing_in(input)?))).collect()
 }
 
+/// Which files are left out because they are others under another name, in words.
+pub fn doubles(specs: &[LogSpec]) -> Vec<String> {
+    let named: Vec<&LogSpec> = specs.iter().filter(|it| it.is_operand).collect();
+    let mut said = Vec::new();
+    let mut known: HashMap<FileId, PathBuf> = HashMap::new();
+    for input in named.iter().flat_map(|it| &it.inputs) {
+        for path in files::of_input(input) {
+            let Some(id) = files::identity(&path) else { continue };
+            match known.entry(id) {
+                Entry::Occupied(first) if *first.get() != path => {
+                    let (other, first) = (path.display(), first.get().display());
+                    said.push(sanitise::text(&format!("`{other}` is the file `{first}`, read once")));
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(place) => {
+                    place.insert(path);
+                }
+            }
+        }
+    }
+    said
+}
+
 /// Says that a pattern or a directory holds no log.
 fn nothing_in(input: &LogInput) -> Option<String> {
     match input {
@@ -129,32 +155,41 @@ fn nothing_in(input: &LogInput) -> Option<String> {
     }
 }
 
+/// Refuses what was named when none of it can be read. Otherwise what cannot is told beside what the others give.
 fn check_that_files_exist(specs: &[LogSpec], operands: &[String], configured: &[LogSpec]) -> Result<(), Failure> {
-    for (spec, operand) in specs.iter().zip(operands) {
-        // What is wrong with a source of the config is said beside what the others give.
-        if configured.contains(spec) {
-            continue;
+    let mut failures = specs.iter().zip(operands).map(|(spec, operand)| why_unreadable(spec, operand, configured));
+    let is_many = specs.len() > 1;
+    let Some(Some(first)) = failures.next() else { return Ok(()) };
+    // As `grep PATTERN FILE` is typed: the others are not what was asked for.
+    let word = operands.first().filter(|it| is_many && may_be_name(it) && !it.contains('.'));
+    match word {
+        Some(word) if first.hints.iter().all(|it| !it.starts_with("did you mean")) => {
+            let failure = Failure { hints: Vec::new(), ..first };
+            Err(failure.hint(format!("text to search for is named as `-q {}`", sanitise::text(word))))
         }
-        if let Some(nothing) = spec.inputs.first().and_then(nothing_in) {
-            let failure = Failure::usage(sanitise::text(&nothing));
-            return Err(failure.hint("quote a pattern that the shell is not to take; with `--follow` hotseat waits"));
-        }
-        let [LogInput::Path(path)] = spec.inputs.as_slice() else { continue };
-        // Not by opening it: that would take the writer of a FIFO, and leave it with nobody who reads.
-        let Err(error) = rustix::fs::access(path, rustix::fs::Access::READ_OK) else { continue };
-        let error = std::io::Error::from(error);
-        let failure = Failure::usage(format!("could not read `{}`", sanitise::text(operand))).caused_by(error);
-        let near = did_you_mean(operand, configured.iter().map(|it| it.name.as_str()));
-        return Err(match near {
-            Some(near) if may_be_name(operand) => failure.hint(format!("did you mean the config's log `{near}`?")),
-            // As `grep PATTERN FILE` is typed.
-            _ if may_be_name(operand) && specs.len() > 1 => {
-                failure.hint(format!("text to search for is named as `-q {}`", sanitise::text(operand)))
-            }
-            _ => failure.hint("with `--follow` hotseat waits for it"),
-        });
+        _ if failures.all(|it| it.is_some()) => Err(first),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Why an operand cannot be read; what is wrong with a source of the config is said beside what the others give.
+fn why_unreadable(spec: &LogSpec, operand: &str, configured: &[LogSpec]) -> Option<Failure> {
+    if configured.contains(spec) {
+        return None;
+    }
+    if let Some(nothing) = spec.inputs.first().and_then(nothing_in) {
+        let failure = Failure::usage(sanitise::text(&nothing));
+        return Some(failure.hint("quote a pattern that the shell is not to take; with `--follow` hotseat waits"));
+    }
+    let [LogInput::Path(path)] = spec.inputs.as_slice() else { return None };
+    // Not by opening it: that would take the writer of a FIFO, and leave it with nobody who reads.
+    let error = std::io::Error::from(rustix::fs::access(path, rustix::fs::Access::READ_OK).err()?);
+    let failure = Failure::usage(format!("could not read `{}`", sanitise::text(operand))).caused_by(error);
+    let near = did_you_mean(operand, configured.iter().map(|it| it.name.as_str()));
+    Some(match near {
+        Some(near) if may_be_name(operand) => failure.hint(format!("did you mean the config's log `{near}`?")),
+        _ => failure.hint("with `--follow` hotseat waits for it"),
+    })
 }
 
 #[cfg(test)]
@@ -186,6 +221,35 @@ mod tests {
         assert_eq!(names(&[], &["edge", "api"]), ["edge", "api"]);
         assert_eq!(names(&[], &[]), ["api", "edge"]);
         assert!(!needs_config(&words(&[file, "-", "/var/log/*.log"]), &[]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_among_others_is_no_reason_to_read_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("here.log");
+        std::fs::write(&file, "x\n").unwrap();
+        let file = file.to_str().unwrap();
+        let chosen = |operands: &[&str]| choose(&words(operands), &[], &[], false).map(|it| it.len()).ok();
+        assert_eq!(chosen(&[file, "/nowhere/x.log"]), Some(2));
+        assert_eq!(chosen(&["/nowhere/x.log", file]), Some(2));
+        assert_eq!(chosen(&["/nowhere/*.log", file]), Some(2));
+        assert_eq!(chosen(&["/nowhere/x.log", "/nowhere/y.log"]), None);
+        assert_eq!(chosen(&["/nowhere/*.log"]), None);
+        assert_eq!(chosen(&["ERROR", file]), None);
+    }
+
+    #[test]
+    fn a_file_under_another_name_is_told_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("app.log");
+        std::fs::write(&file, "x\n").unwrap();
+        std::fs::hard_link(&file, directory.path().join("hard.log")).unwrap();
+        std::os::unix::fs::symlink("app.log", directory.path().join("aaa.log")).unwrap();
+        let said = doubles(&log::from_operands(&words(&[directory.path().to_str().unwrap(), file.to_str().unwrap()])));
+        let (first, second) = (&said[0], &said[1]);
+        assert!(first.contains("hard.log` is the file") && first.ends_with("app.log`, read once"), "{said:?}");
+        assert!(second.contains("aaa.log` is the file") && second.ends_with("app.log`, read once"), "{said:?}");
+        assert_eq!(said.len(), 2);
     }
 
     #[test]

@@ -65,7 +65,8 @@ fn of_text(text: &str) -> Option<String> {
     })
 }
 
-fn is_called(chip: &Chip, sources: &[&str]) -> bool {
+/// True when a chip for sources takes one of these names.
+pub fn is_called(chip: &Chip, sources: &[&str]) -> bool {
     let query = Query { chips: vec![chip.clone()] };
     let matcher = Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC);
     matcher.is_ok_and(|it| sources.iter().any(|name| it.takes_source(name)))

@@ -149,24 +149,22 @@ impl FieldTest {
         }
     }
 
-    /// Text that the bytes of every passing record hold, when there is some.
+    /// Texts of which the bytes of every passing record hold one, when there are such.
     ///
-    /// Of the value only what no JSON writer escapes; of a number its digits, since `404` and `404.0` are equal.
-    pub fn literal(&self) -> Option<&str> {
+    /// Of the value only what no JSON writer escapes; of a number its digits, wherever its point may stand, since `404`,
+    /// `404.0` and `4.04e2` are equal.
+    pub fn literals(&self) -> Option<Vec<String>> {
         if self.sign != FieldSign::Is || is_computed(&self.name) {
             return None;
         }
         let is_safe: fn(char) -> bool = match self.number {
             Some(Quantity { unit: Some(_), .. }) => return None,
-            Some(_) => {
-                // `0404.50` is found as `404.5`: the zeros at the ends may be missing.
-                let digits = self.value.split(|it: char| !it.is_ascii_digit());
-                let longest = digits.map(|it| it.trim_matches('0')).max_by_key(|it| it.len());
-                return longest.filter(|it| !it.is_empty());
-            }
+            Some(_) if is_long(self.value.as_bytes()) => |it| it.is_ascii_digit(),
+            Some(_) => return digits_in_all_places(&self.value),
             None => |it| it.is_ascii_alphanumeric() || matches!(it, ' ' | '_' | '-' | '.' | ':' | ',' | '@'),
         };
-        self.value.split(|it| !is_safe(it)).max_by_key(|it| it.len()).filter(|it| !it.is_empty())
+        let longest = self.value.split(|it| !is_safe(it)).max_by_key(|it| it.len());
+        longest.filter(|it| !it.is_empty()).map(|it| vec![it.to_string()])
     }
 
     /// The last key of the name, when only a field that stands in the record under it, or by its place, can pass.
@@ -178,8 +176,8 @@ impl FieldTest {
         self.name.rsplit('.').next().filter(|it| it.len() > 1)
     }
 
-    /// A digit such that no value of at most three bytes that begins with it, or with a lesser one, passes, and none that
-    /// begins with a minus. `None` when there is none.
+    /// A digit such that no value of at most three bytes that begins with it, or with a lesser one, passes, but for those
+    /// with an exponent (`9e9`), and none that begins with a minus. `None` when there is none.
     pub fn low_digit(&self) -> Option<u8> {
         let number = self.number.filter(|it| it.unit.is_none())?.number;
         // The greatest of three bytes is that of three digits: `0.5` and `1k` compare as less than `199`.
@@ -203,8 +201,6 @@ impl FieldTest {
         if self.is_same_text(found) {
             return true;
         }
-        // Beyond fifteen digits a float would take two identifiers for one.
-        let is_long = |it: &[u8]| it.iter().filter(|byte| byte.is_ascii_digit()).count() > 15;
         if self.number.is_none() || is_long(self.value.as_bytes()) || is_long(found) {
             return false;
         }
@@ -294,7 +290,22 @@ impl Quantity {
     }
 }
 
-/// A decimal number without an exponent, and what stands behind it.
+/// Beyond fifteen digits a float would take two identifiers for one.
+fn is_long(text: &[u8]) -> bool {
+    text.iter().filter(|byte| byte.is_ascii_digit()).count() > 15
+}
+
+/// The digits of a number without zeros at the ends, with the point in each place where it may stand: `404`, `4.04`,
+/// `40.4`. However the number is written, one of them is in it.
+fn digits_in_all_places(value: &str) -> Option<Vec<String>> {
+    let mantissa = value.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_matches('0');
+    let with_point = |at: usize| format!("{}.{}", &digits[..at], &digits[at..]);
+    (!digits.is_empty()).then(|| std::iter::once(digits.to_string()).chain((1..digits.len()).map(with_point)).collect())
+}
+
+/// A decimal number, and what stands behind it.
 fn number(text: &[u8]) -> Option<(f64, &[u8])> {
     let sign = usize::from(matches!(text.first(), Some(b'-' | b'+')));
     let (mut length, mut digits, mut is_fraction) = (sign, 0, false);
@@ -309,8 +320,21 @@ fn number(text: &[u8]) -> Option<(f64, &[u8])> {
     if digits == 0 || (length < text.len() && text[length] == b'.') {
         return None;
     }
-    let number = std::str::from_utf8(&text[..length]).ok()?.parse().ok()?;
-    Some((number, &text[length..]))
+    let is_zero = !text[..length].iter().any(|it| matches!(it, b'1'..=b'9'));
+    length += exponent(&text[length..]);
+    let number: f64 = std::str::from_utf8(&text[..length]).ok()?.parse().ok()?;
+    // What is too great or too small for a float would be equal to all the others that are.
+    (number.is_normal() || is_zero).then_some((number, &text[length..]))
+}
+
+/// Bytes of the exponent that a text begins with: `e3`, `E-1`.
+fn exponent(text: &[u8]) -> usize {
+    let [b'e' | b'E', rest @ ..] = text else { return 0 };
+    let sign = usize::from(matches!(rest.first(), Some(b'-' | b'+')));
+    match rest[sign..].iter().take_while(|it| it.is_ascii_digit()).count() {
+        0 => 0,
+        digits => 1 + sign + digits,
+    }
 }
 
 fn unit(text: &[u8]) -> Option<(Unit, &[u8])> {
@@ -463,6 +487,9 @@ mod tests {
                 for (second, third) in bytes().flat_map(|a| bytes().map(move |b| (a, b))) {
                     for length in 1..=3 {
                         let value = &[first, second, third][..length];
+                        if matches!(value, [_, b'e' | b'E', _]) {
+                            continue;
+                        }
                         assert!(!test.passes(Some(value)), "{value:?}");
                     }
                 }
@@ -482,6 +509,16 @@ mod tests {
         check("status>=500", "-", false);
         check("status=404", "404.0", true);
         check("status=404", "4041", false);
+        check("status=404", "4.04E+2", true);
+        check("n=1000", "1e3", true);
+        check("n>999", "1e3", true);
+        check("n<1", "1.5E-1", true);
+        check("n>1.5e3", "1501", true);
+        check("n>10", "1e", false);
+        check("n=1e999", "2e999", false);
+        check("n=0", "1e-999", false);
+        check("latency>1s", "1.5e3ms", true);
+        check("commit=1e3f", "1000", false);
         check("id=9007199254740993", "9007199254740992", false);
         check("latency>250ms", "0.3s", true);
         check("latency>250ms", "300", true);
@@ -517,11 +554,13 @@ mod tests {
         let literals = |chip: &str| {
             let (name, sign, length) = split(chip).unwrap();
             let test = FieldTest::new(name, sign, &chip[length..]).unwrap();
-            (test.literal().map(str::to_string), test.name_literal().map(str::to_string))
+            (test.literals().map(|it| it.join(" ")), test.name_literal().map(str::to_string))
         };
         let some = |it: &str| Some(it.to_string());
-        assert_eq!(literals("status=404"), (some("404"), None));
-        assert_eq!(literals("status=0404.50"), (some("404"), None));
+        assert_eq!(literals("status=404"), (some("404 4.04 40.4"), None));
+        assert_eq!(literals("status=0404.50"), (some("4045 4.045 40.45 404.5"), None));
+        assert_eq!(literals("status=20e3"), (some("2"), None));
+        assert_eq!(literals("status=1234567890123456"), (some("1234567890123456"), None));
         assert_eq!(literals("status=0"), (None, None));
         assert_eq!(literals("path=/api/orders"), (some("orders"), None));
         assert_eq!(literals("latency=250ms"), (None, some("latency")));

@@ -52,6 +52,15 @@ impl Pattern {
         }
     }
 
+    /// One of some plain texts, whatever their case; `None` when there are too many of them.
+    fn one_of(texts: &[String]) -> Option<Self> {
+        let [text] = texts else {
+            let pattern: Vec<String> = texts.iter().map(|it| regex::escape(&it.to_lowercase())).collect();
+            return Self::regex(&pattern.join("|")).ok();
+        };
+        Some(Self::text(&text.to_lowercase()))
+    }
+
     /// A regex, smart case.
     ///
     /// # Errors
@@ -226,8 +235,11 @@ impl Matcher {
                 _ => None,
             })
         };
-        if let Some(literal) = fields().filter_map(|it| it.literal()).max_by_key(|it| it.len()) {
-            return Lead::Value(Pattern::text(&literal.to_lowercase()));
+        let shortest = |it: &Vec<String>| it.iter().map(String::len).min();
+        if let Some(literals) = fields().filter_map(|it| it.literals()).max_by_key(shortest)
+            && let Some(pattern) = Pattern::one_of(&literals)
+        {
+            return Lead::Value(pattern);
         }
         match fields().filter_map(|it| it.name_literal()).max_by_key(|it| it.len()) {
             Some(name) => Lead::Name(Pattern::text(&name.to_lowercase())),
@@ -577,8 +589,8 @@ mod tests {
         };
         assert_eq!(lead("/a+/ X Timeout -Longest"), Some("Timeout".into()));
         assert_eq!(lead("/\\Aa/ /(?-m)^b/ level>=warn"), None);
-        assert_eq!(lead("status=404"), Some("404".into()));
-        assert_eq!(lead("status=404 took>5"), Some("404".into()));
+        assert_eq!(lead("status=404"), Some("404|4\\.04|40\\.4".into()));
+        assert_eq!(lead("status=500 took>5"), Some("5".into()));
         assert_eq!(lead("took>5 trace=~a"), Some("trace".into()));
         assert_eq!(lead("-status=404 trace!=x"), None);
     }

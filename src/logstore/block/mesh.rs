@@ -23,7 +23,7 @@ pub(super) struct Mesh {
     /// The last key of the field's name, in small letters.
     name: Vec<u8>,
     letters: [Letter; 3],
-    /// A number of at most three bytes that begins with a digit up to this one does not pass.
+    /// A number of at most three bytes without an exponent that begins with a digit up to this one does not pass.
     low: u8,
 }
 
@@ -85,14 +85,15 @@ impl Mesh {
         let column = |by: usize| window.get(by..)?.first_chunk::<WIDTH>();
         let (head, centre, tail) = (column(0)?, column(length / 2)?, column(length - 1)?);
         let (sign, one, two) = (column(length)?, column(length + 1)?, column(length + 2)?);
-        let (four, five) = (column(length + 4)?, column(length + 5)?);
+        let (three, four, five) = (column(length + 3)?, column(length + 4)?, column(length + 5)?);
         let mut found = 0;
         for place in 0..WIDTH {
             let is_name = first.is(head[place]) & middle.is(centre[place]) & last.is(tail[place]);
             let is_end = is(four[place], b' ') | is(four[place], b'\n');
-            let is_low_pair = is(sign[place], b'=') & self.is_low(one[place]) & is_end;
+            let is_low_pair = is(sign[place], b'=') & self.is_low(one[place]) & !is_exponent(two[place]) & is_end;
             let is_end = is(five[place], b',') | is(five[place], b'}');
-            let is_low_key = is(sign[place], b'"') & is(one[place], b':') & self.is_low(two[place]) & is_end;
+            let is_low = self.is_low(two[place]) & !is_exponent(three[place]);
+            let is_low_key = is(sign[place], b'"') & is(one[place], b':') & is_low & is_end;
             found |= is_name & !(is_low_pair | is_low_key);
         }
         Some(found & 1 != 0)
@@ -101,14 +102,14 @@ impl Mesh {
     #[inline(always)]
     fn has_status(&self, window: &Window) -> Option<bool> {
         let column = |by: usize| window.get(by..)?.first_chunk::<WIDTH>();
-        let (zero, one, two, five) = (column(0)?, column(1)?, column(2)?, column(5)?);
+        let (zero, one, two, three, five) = (column(0)?, column(1)?, column(2)?, column(3)?, column(5)?);
         let mut found = 0;
         for place in 0..WIDTH {
             let is_quote = is(zero[place], b'"');
             let is_blank = is(one[place], b' ');
             let opens = is(two[place], b'"');
             // No number that passes begins with a byte behind the digits, or with a minus.
-            let is_low = self.is_low(two[place]) & is(five[place], b' ');
+            let is_low = self.is_low(two[place]) & !is_exponent(three[place]) & is(five[place], b' ');
             let may_pass = u8::from(two[place] <= b'9') & !opens & !is_low;
             // A value that follows at once, or behind a tab.
             let is_near =
@@ -139,6 +140,12 @@ impl Letter {
 #[inline(always)]
 fn is(byte: u8, wanted: u8) -> u8 {
     u8::from(byte == wanted)
+}
+
+/// The second byte of `9e9`.
+#[inline(always)]
+fn is_exponent(byte: u8) -> u8 {
+    is(byte | 0x20, b'e')
 }
 
 /// The first place of a text in small letters that begins in a stretch.
@@ -197,7 +204,15 @@ mod tests {
                 let place = bytes(text).len() - text.len() - 2;
                 Some(found < place + text.len() && place < found + WIDTH)
             };
-            for text in ["status=500", "\"STATUS\": 200,", "status=4040", "\"status\":1000,", "status=\"1\""] {
+            for text in [
+                "status=500",
+                "status=4e3",
+                "\"status\":4E3,",
+                "\"STATUS\": 200,",
+                "status=4040",
+                "\"status\":1000,",
+                "status=\"1\"",
+            ] {
                 assert_eq!(
                     at(text, |mesh, bytes, at| mesh.next_named(bytes, at).map(|it| it.start)),
                     Some(true),
@@ -206,8 +221,15 @@ mod tests {
             }
             assert!(mesh.next_named(&bytes("statue=500"), 0).is_none());
             assert!(mesh.next_named(b"status=1", 0).is_some(), "the end of the value has to be seen");
-            for text in ["x\" 500 1", "x\" 2000 1", "x\"502 1", "x\"\t502 1", "x\"  502 1", "t] f b/s 1/2/3/4/5 200 1"]
-            {
+            for text in [
+                "x\" 500 1",
+                "x\" 1e3 1",
+                "x\" 2000 1",
+                "x\"502 1",
+                "x\"\t502 1",
+                "x\"  502 1",
+                "t] f b/s 1/2/3/4/5 200 1",
+            ] {
                 assert_eq!(at(text, Mesh::next_status), Some(true), "{text}");
             }
             assert_eq!(at("x\" 404 1", Mesh::next_status), None);

@@ -72,25 +72,33 @@ fn entry(program: &[u8], pid: Option<&[u8]>, message: &[u8]) -> Readable {
     text.finish(0)
 }
 
-/// A line of OpenTelemetry: its first record as any other, the further ones of an exporter's batch below it.
+/// A line of OpenTelemetry: its worst record as any other, since the line is of its level, and the further ones of an
+/// exporter's batch below it.
 fn open_telemetry(object: &[u8]) -> Option<Readable> {
     // What is broken off is shown as it is.
     json::container_end(object, 0)?;
     let entries = otlp::entries(object);
-    let (first, rest) = entries.split_first()?;
+    // Of those that are as bad as the others, the first.
+    let worst = (0..entries.len()).rev().max_by_key(|it| entries[*it].level())?;
+    let first = &entries[worst];
+    let more = entries.len() - 1;
     let mut text = Text { lines: vec![Vec::new()], more: Vec::new(), bytes: 0 };
     if let Some(message) = first.message() {
         text.put_message(&message);
     }
     text.put_fields(first, true);
-    if !rest.is_empty() {
-        text.more
-            .push(format!("  and {} on this line:", format::plural(rest.len() as u64, "more record")).into_bytes());
+    if more > 0 {
+        // The line has the time of the first.
+        let time = first.time().filter(|it| entries[0].time() != Some(*it));
+        let time = time.map_or_else(String::new, |it| format!("at {it}, "));
+        let more = format::plural(more as u64, "more record");
+        text.more.push(format!("  {time}and {more} on this line:").into_bytes());
     }
-    for entry in rest {
+    for (index, entry) in entries.iter().enumerate().filter(|(index, _)| *index != worst) {
         if text.bytes > MAX_BYTES || text.more.len() >= MAX_RECORD_LINES {
-            let unseen = offset(object, Value::Raw(entry.record));
-            return Some(text.finish((object.len() - unseen) as u64));
+            let unseen = object.len() - offset(object, Value::Raw(entry.record));
+            let seen = if worst > index { first.record.len() } else { 0 };
+            return Some(text.finish(unseen.saturating_sub(seen) as u64));
         }
         let mut part = Text { lines: vec![b"  ".to_vec()], more: Vec::new(), bytes: 0 };
         if let Some(time) = entry.time() {

@@ -713,9 +713,10 @@ fn every_record_of_a_batch_is_shown_and_found() {
     assert_eq!(
         lines,
         [
-            "order 7 taken order.id=7 scope.name=orders k8s.label.0=some-value-0",
-            "  and 1 more record on this line:",
-            "  2026-08-19T06:30:17Z error order 8 taken order.id=8",
+            // The line is of its level. Its time is that of the first.
+            "order 8 taken order.id=8 scope.name=orders k8s.label.0=some-value-0",
+            "  at 2026-08-19T06:30:17Z, and 1 more record on this line:",
+            "  2026-08-19T06:30:09Z info order 7 taken order.id=7",
         ]
     );
     for (chip, expected) in [("order.id=7", true), ("order.id>=8", true), ("order.id=9", false), ("order.id>7", true)] {

@@ -120,7 +120,7 @@ impl Layout<'_> {
         {
             first.start = end;
         }
-        let mut is_cut = false;
+        let (mut is_cut, mut by_place) = (false, Vec::new());
         for (at, ((name, cells), value)) in self.fields.iter().zip(&record.cells).enumerate() {
             // What a column cuts is read in the message, and so is what a query or a search was looking for.
             let is_hit = |pair: &Range<usize>| {
@@ -134,11 +134,20 @@ impl Layout<'_> {
                 let span = record.cell_spans.get(at)?.clone()?;
                 placed(text, value, span.start as usize..span.end as usize)
             };
-            let said = pair(text, name, value).or_else(place).or_else(|| leading(text, name, value));
+            let said = pair(text, name, value);
+            if let (None, Some(place)) = (&said, place()) {
+                by_place.extend(Some(place).filter(|it| !is_hit(it)));
+                continue;
+            }
+            let said = said.or_else(|| leading(text, name, value));
             if let Some(said) = said.filter(|it| !is_hit(it)) {
                 ranges = without(ranges, &said);
                 is_cut = true;
             }
+        }
+        for said in standing_alone(text, by_place) {
+            ranges = without(ranges, &said);
+            is_cut = true;
         }
         if is_cut { closed_up(text, ranges) } else { ranges }
     }
@@ -272,6 +281,36 @@ fn placed(text: &str, value: &str, span: Range<usize>) -> Option<Range<usize>> {
     }
     let behind = text[end..].trim_start_matches([' ', '\t']);
     Some(start..text.len() - behind.len())
+}
+
+/// Of places of values those that are words of their own. What stands in quotes is taken out as a whole or not at all: a
+/// request without its path is none.
+fn standing_alone(text: &str, places: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let is_word = |it: &Range<usize>| {
+        let before = it.start.checked_sub(1).map(|at| bytes[at]);
+        let begins = matches!(before, None | Some(b' ' | b'\t' | b'[' | b'(')) || bytes.get(it.start) == Some(&b'"');
+        let ends = matches!(bytes.get(it.end), None | Some(b']' | b')' | b',' | b';'));
+        begins && (ends || it.end.checked_sub(1).is_some_and(|at| matches!(bytes[at], b' ' | b'\t')))
+    };
+    let mut alone = places;
+    let mut at = 0;
+    while let Some(open) = text.get(at..).and_then(|it| it.find('"')).map(|it| at + it) {
+        let Some(close) = quoted_length(&text[open + 1..]).map(|it| open + 1 + it) else { break };
+        at = close + 1;
+        let (inside, others): (Vec<_>, Vec<_>) = alone.into_iter().partition(|it| open < it.start && it.start < close);
+        alone = others;
+        let mut rest: Vec<Range<usize>> = std::iter::once(open + 1..close).collect();
+        for place in &inside {
+            rest = without(rest, place);
+        }
+        if !inside.is_empty() && rest.iter().all(|it| slice(text, it).trim().is_empty()) {
+            let behind = text[close + 1..].trim_start_matches([' ', '\t']);
+            alone.push(open..text.len() - behind.len());
+        }
+    }
+    alone.retain(is_word);
+    alone
 }
 
 /// The message of a record that was made readable: what its line begins with.
@@ -573,11 +612,16 @@ mod tests {
             assert_eq!(shown, expected, "{names:?}");
         };
         check(&[("status", "200"), ("bytes", "512")], "10.0.0.1 - bob \"GET /a?b HTTP/1.1\" \"-\" \"curl/8\"");
-        check(&[("agent", "curl/8"), ("url", "/a?b")], "10.0.0.1 - bob \"GET HTTP/1.1\" 200 512 \"-\" ");
+        check(&[("agent", "curl/8"), ("url", "/a?b")], "10.0.0.1 - bob \"GET /a?b HTTP/1.1\" 200 512 \"-\" ");
         check(
             &[("protocol", "HTTP/1.1"), ("method", "GET"), ("path", "/a?b")],
             "10.0.0.1 - bob 200 512 \"-\" \"curl/8\"",
         );
+        check(
+            &[("status", "200"), ("path", "/a?b"), ("method", "GET")],
+            "10.0.0.1 - bob \"GET /a?b HTTP/1.1\" 512 \"-\" \"curl/8\"",
+        );
+        check(&[("version", "1.1"), ("tool", "curl")], line);
         check(&[("request", "GET /a?b HTTP/1.1")], "10.0.0.1 - bob 200 512 \"-\" \"curl/8\"");
         check(&[("client", "10.0.0.1"), ("user", "bob")], "- \"GET /a?b HTTP/1.1\" 200 512 \"-\" \"curl/8\"");
     }

@@ -61,7 +61,8 @@ impl Audible {
         self.solo.is_none() && board.logs.sources.iter().all(|it| self.muted.contains(&it.id))
     }
 
-    fn is_heard(&self, source: &SourceId) -> bool {
+    /// Neither muted nor silenced by the one that is heard alone.
+    pub fn is_heard(&self, source: &SourceId) -> bool {
         self.solo.as_ref().map_or(!self.muted.contains(source), |it| it == source)
     }
 

@@ -5,7 +5,7 @@ use crate::domain::format;
 use crate::domain::ids::SourceId;
 use crate::domain::log::{Gap, SourceState};
 use crate::domain::log_words;
-use crate::domain::query::{Query, advice};
+use crate::domain::query::{ChipKind, Query, advice};
 use crate::domain::sanitise;
 use crate::panes::logs::LogsPane;
 
@@ -59,6 +59,17 @@ pub fn empty(pane: &LogsPane, board: &Board) -> Vec<String> {
     lines
 }
 
+/// Names a source that a chip asks for and nobody hears.
+fn muted_source(pane: &LogsPane, board: &Board, query: &Query) -> Option<String> {
+    let is_asked = |name: &str| {
+        let mut asked = query.chips.iter().filter(|it| it.enabled && !it.out);
+        asked.any(|it| matches!(it.kind, ChipKind::Source(_)) && advice::is_called(it, &[name]))
+    };
+    let sources = board.logs.sources.iter().filter(|it| !pane.audible.is_heard(&it.id));
+    let name = sources.map(|it| it.name.as_str()).find(|it| is_asked(it))?;
+    Some(sanitise::text(&format!("`{name}` is muted: `S` lists the sources, `M` there unmutes all")))
+}
+
 fn nothing_matches(pane: &LogsPane, board: &Board) -> Vec<String> {
     let counts = pane.feed.counts;
     let scanned = match (counts.complete, counts.scanned) {
@@ -71,6 +82,7 @@ fn nothing_matches(pane: &LogsPane, board: &Board) -> Vec<String> {
         && counts.complete
     {
         let names: Vec<&str> = board.logs.sources.iter().map(|it| it.name.as_str()).collect();
+        lines.extend(muted_source(pane, board, &query));
         lines.extend(advice::of(&query, &names).into_iter().take(1));
     }
     if pane.prompt.is_some() {

@@ -24,7 +24,7 @@ use crate::logstore::spool::{Spool, SpoolBounds};
 use crate::logstore::tail::FileTail;
 use crate::service::HEAD_START;
 use crate::service::log::doubt::Doubter;
-use crate::service::log::files::{self, LogFile, absolute, is_fifo, links_above, raise_file_limit, unique};
+use crate::service::log::files::{self, FileId, LogFile, absolute, is_fifo, links_above, raise_file_limit, unique};
 use crate::service::log::glob;
 use crate::service::log::pipe::StreamReader;
 use crate::service::log::producer;
@@ -404,6 +404,12 @@ impl Feeder {
         let known: HashSet<PathBuf> = state.entries.iter().map(|it| it.tail.path.clone()).collect();
         let read: HashSet<(u64, u64)> = state.entries.iter().flat_map(|it| it.tail.source.identities()).collect();
         let mut names: HashSet<String> = self.engine.sources().iter().map(|it| it.name.clone()).collect();
+        // One file under several names: a link, or a path that is written in another way.
+        let is_shared = |it: &&Entry| it.spec == *spec || (it.spec.is_operand && spec.is_operand);
+        let open = state.entries.iter().filter(is_shared).map(|it| it.tail.path.clone());
+        let open: Vec<PathBuf> =
+            if found.iter().all(|it| known.contains(&it.path)) { Vec::new() } else { open.collect() };
+        let mut claimed: HashSet<FileId> = open.iter().filter_map(|it| files::identity(it)).collect();
         let spool = state.unpacking.directory().to_path_buf();
         let mut opened = Vec::new();
         let mut surplus = 0;
@@ -411,6 +417,11 @@ impl Feeder {
             // A file that was rotated away under a pattern is still read as the old part of its source.
             let is_read = || fs::metadata(&path).is_ok_and(|it| read.contains(&(it.dev(), it.ino())));
             if known.contains(&path) || (!is_single && !read.is_empty() && is_read()) {
+                continue;
+            }
+            if let Some(id) = files::identity(&path)
+                && !claimed.insert(id)
+            {
                 continue;
             }
             if state.entries.len() >= MAX_FILES {

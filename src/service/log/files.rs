@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::logstore::archive::without_suffix;
 use crate::logstore::history;
 use crate::service::log::feeder::MAX_FILES;
 use crate::service::log::glob;
-use crate::service::log::spec::short_name;
+use crate::service::log::spec::{LogInput, short_name};
 
 /// Endings of files that are no text and hold none that could be read as a stream.
 const OTHER_SUFFIXES: [&str; 9] =
@@ -25,6 +25,25 @@ pub struct LogFile {
     pub path: PathBuf,
     /// Its rotated files were named as well: they are its history.
     pub has_named_history: bool,
+}
+
+/// Device and inode: the same file has the same, whatever it is called.
+pub type FileId = (u64, u64);
+
+/// Which file a path leads to; `None` when there is none, or one that is read as a stream.
+pub fn identity(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| (it.dev(), it.ino()))
+}
+
+/// The files of an input.
+pub fn of_input(input: &LogInput) -> Vec<PathBuf> {
+    let found = match input {
+        LogInput::Path(path) if path.is_dir() => of_directory(path),
+        LogInput::Pattern(pattern) => of_pattern(pattern),
+        LogInput::Path(path) => return vec![path.clone()],
+        LogInput::Stdin | LogInput::Stream(_) | LogInput::Store(_) => return Vec::new(),
+    };
+    found.into_iter().map(|it| it.path).collect()
 }
 
 /// The files that match a pattern. Rotated ones of a file that matches as well are named as its history.
@@ -98,6 +117,8 @@ fn of(found: Vec<PathBuf>, names_history: bool) -> Vec<LogFile> {
             None => live.push(path),
         }
     }
+    // A file keeps its own name where a link to it is there as well.
+    live.sort_by_cached_key(|path| fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink()));
     live.into_iter()
         .map(|path| LogFile { has_named_history: names_history && with_history.contains(&path), path })
         .collect()

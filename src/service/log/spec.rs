@@ -30,6 +30,8 @@ pub struct LogSpec {
     pub reading: Arc<Reading>,
     /// Its rotated files are read as well, packed ones too.
     pub history: bool,
+    /// Named on the command line: a file that another operand gave is not read again. Each log of the config has its name.
+    pub is_operand: bool,
 }
 
 /// One thing to read.
@@ -100,7 +102,7 @@ pub fn read(entry: &Node<'_>, formats: &[Arc<UserFormat>]) -> Option<LogSpec> {
     let (inputs, secrets) = entry.referred_in(|| (kind.build)(&value));
     let mut inputs = inputs?;
     inputs.veil(&Veil::new(secrets));
-    Some(LogSpec { name: name?, inputs: inputs.0, reading: Arc::new(reading?), history })
+    Some(LogSpec { name: name?, inputs: inputs.0, reading: Arc::new(reading?), history, is_operand: false })
 }
 
 /// Makes specs of the operands of `hotseat [PATH|-]…`: files, patterns, directories, `-` for stdin.
@@ -117,7 +119,7 @@ pub fn from_operands(operands: &[String]) -> Vec<LogSpec> {
         let name = if path.is_dir() { String::new() } else { short_name(path) };
         LogSpec { name, inputs: vec![LogInput::Path(path.to_path_buf())], ..LogSpec::default() }
     };
-    operands.iter().map(spec).collect()
+    operands.iter().map(|it| LogSpec { is_operand: true, ..spec(it) }).collect()
 }
 
 /// The name of a file in the row prefix: without `.log`, sanitised.

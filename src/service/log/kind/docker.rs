@@ -254,6 +254,10 @@ impl ContainerLog {
                 }
                 self.stopped(feed, connection, hearing)
             }
+            // It is not waited for.
+            Ok(End::Exited(_)) if is_absent(&words) && !feed.follows() => {
+                Lost::failed(format!("no container `{}`", self.container))
+            }
             Ok(End::Exited(_)) if is_absent(&words) => {
                 feed.tail(Some(&GapKind::Missing));
                 feed.state(&SourceState::Waiting(format!("no container `{}` yet", self.container)));

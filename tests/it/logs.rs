@@ -154,7 +154,7 @@ fn what_cannot_be_read_among_others_is_named_and_ends_with_4() {
     // What is no program, and a store behind a port that nobody serves.
     let config = "[[log]]\nname = \"queue\"\ncommand = [\"/no/such/program\"]\n\
                   [[log]]\nname = \"edge\"\nfile = \"edge.log\"\n\
-                  [[log]]\nname = \"store\"\nloki = \"http://127.0.0.1:1\"\nquery = '{a=\"b\"}'\n";
+                  [[log]]\nname = \"store\"\nloki = { url = \"http://127.0.0.1:1\", select = '{a=\"b\"}' }\n";
     fs::create_dir_all(home.path().join(".config/hotseat")).expect("a directory");
     let config = config.replace("edge.log", &home.path().join("edge.log").to_string_lossy());
     fs::write(home.path().join(".config/hotseat/config.toml"), config).expect("a config");
@@ -362,13 +362,13 @@ fn what_matches_nothing_and_what_cannot_be_read_is_said() {
         assert!(stderr.contains(says), "{arguments:?} {stderr}");
     };
     check(&["no/such/*.log"], "", "no log matches `no/such/*.log`", 2);
-    check(&["edge.log", "no/such/*.log"], "", "no log matches `no/such/*.log`", 2);
+    let edge = "2026-08-19T14:35:00Z ERROR 502\n";
+    check(&["edge.log", "no/such/*.log"], edge, "no log matches `no/such/*.log`", 4);
     check(&["none"], "", "no log is in `none`", 2);
     let config = "[[log]]\nname = \"gone\"\nfile = \"gone.log\"\n\n[[log]]\nname = \"rest\"\nfile = \"no/*.log\"\n\n\
                   [[log]]\nname = \"fails\"\ncommand = [\"./no-such-program\"]\n\n\
                   [[log]]\nname = \"edge\"\nfile = \"edge.log\"\n";
     fs::write(home.path().join("c.toml"), config).expect("c.toml");
-    let edge = "2026-08-19T14:35:00Z ERROR 502\n";
     for (option, nothing) in [("-n2", ""), ("--count", "0\n"), ("-qx", "")] {
         check(&["--config", "c.toml", option, "gone"], nothing, "~ gone does not exist yet ~\n", 2);
         check(&["--config", "c.toml", option, "rest"], nothing, "~ rest: no log matches `no/*.log` ~\n", 2);

@@ -63,7 +63,11 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "explain", usage: "explain PROBE [TIME]", doc: "Explain why somebody was paged, or nobody" },
     Verb { name: "past", usage: "past TIME", doc: "Show the whole screen as it was: -2h, 14:40; `now` comes back" },
     Verb { name: "test-notify", usage: "test-notify NAME", doc: "Send a test message through a notifier" },
-    Verb { name: "goto", usage: "goto TIME", doc: "Show the logs at a time: -12m, 14:05, 11-01 00:10; also the time alone" },
+    Verb {
+        name: "goto",
+        usage: "goto TIME",
+        doc: "Show the logs at a time: -12m, 14:05, 11-01 00:10; also the time alone",
+    },
 ];
 
 /// Words that fingers type from habit.

@@ -212,10 +212,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     if args.history {
         specs = crate::service::log::with_history(specs);
     }
-    let without_files = sources::without_files(&specs);
-    // A pattern of the config may match nothing for now; what was named here is missed.
-    let is_missed = !args.follow && !without_files.is_empty() && !paths.is_empty();
-    for nothing in without_files {
+    let is_missed = !args.follow && sources::is_missed(&specs);
+    for nothing in sources::without_files(&specs) {
         let waits = if args.follow { " yet, waiting for one" } else { "" };
         // Nobody is left to tell when stderr is closed.
         let _ = writeln!(out.stderr, "~ {nothing}{waits} ~");

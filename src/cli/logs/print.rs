@@ -384,9 +384,9 @@ fn is_loss(kind: &GapKind) -> bool {
     matches!(kind, GapKind::Dropped { .. } | GapKind::Cut { .. } | GapKind::Broken { .. })
 }
 
-/// True when the end of a source says that it cannot be read.
+/// True when the end of a source says that it cannot be read. A log that is not there yet has nothing to be read.
 fn is_unreadable(kind: &GapKind) -> bool {
-    matches!(kind, GapKind::Missing | GapKind::PermissionDenied | GapKind::Failed(_))
+    matches!(kind, GapKind::PermissionDenied | GapKind::Failed(_))
 }
 
 /// The columns of `--columns`: `time`, `level`, `source` and fields.

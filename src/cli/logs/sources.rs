@@ -119,6 +119,13 @@ pub fn without_files(specs: &[LogSpec]) -> Vec<String> {
     inputs.filter_map(|(spec, input)| Some(said(spec, nothing_in(input)?))).collect()
 }
 
+/// True when an operand names what is not there. A log of the config may come yet.
+pub fn is_missed(specs: &[LogSpec]) -> bool {
+    let is_absent = |input: &LogInput| matches!(input, LogInput::Path(path) if !path.exists());
+    let mut named = specs.iter().filter(|it| it.is_operand).flat_map(|it| &it.inputs);
+    named.any(|it| is_absent(it) || nothing_in(it).is_some())
+}
+
 /// Which files are left out because they are others under another name, in words.
 pub fn doubles(specs: &[LogSpec]) -> Vec<String> {
     let named: Vec<&LogSpec> = specs.iter().filter(|it| it.is_operand).collect();

@@ -154,7 +154,7 @@ fn what_cannot_be_read_among_others_is_named_and_ends_with_4() {
     // What is no program, and a store behind a port that nobody serves.
     let config = "[[log]]\nname = \"queue\"\ncommand = [\"/no/such/program\"]\n\
                   [[log]]\nname = \"edge\"\nfile = \"edge.log\"\n\
-                  [[log]]\nname = \"store\"\nloki = { url = \"http://127.0.0.1:1\", select = '{a=\"b\"}' }\n";
+                  [[log]]\nname = \"store\"\nloki = { url = \"http://127.0.0.1:1\", query = '{a=\"b\"}' }\n";
     fs::create_dir_all(home.path().join(".config/hotseat")).expect("a directory");
     let config = config.replace("edge.log", &home.path().join("edge.log").to_string_lossy());
     fs::write(home.path().join(".config/hotseat/config.toml"), config).expect("a config");

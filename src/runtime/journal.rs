@@ -298,8 +298,8 @@ impl Writer {
             segment.write(&text)?;
         }
         // Without a segment the last one was given up; the snapshot that was asked for starts the next.
-        let Some(segment) = &self.segment else { return Ok(()) };
-        if segment.is_full() {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        if segment.asks_for_next() {
             self.wants_snapshot.store(true, Ordering::Relaxed);
         }
         if std::mem::take(&mut self.failed) {

@@ -33,6 +33,8 @@ pub(super) struct Segment {
     snapshot_bytes: u64,
     /// Text of facts behind it.
     facts_bytes: u64,
+    /// The next one was asked for: what comes until it is there does not ask again.
+    has_asked: bool,
 }
 
 /// Counts what reaches the file.
@@ -73,7 +75,7 @@ impl Segment {
         }
         let snapshot_bytes = packer.get_ref().bytes;
         make_room(folder, snapshot_bytes)?;
-        Ok(Self { packer, snapshot_bytes, facts_bytes: 0 })
+        Ok(Self { packer, snapshot_bytes, facts_bytes: 0, has_asked: false })
     }
 
     /// Adds lines.
@@ -101,10 +103,11 @@ impl Segment {
         self.packer.finish().map(drop)
     }
 
-    /// True once the next one should begin.
-    pub fn is_full(&self) -> bool {
+    /// True when the next one should begin, once.
+    pub fn asks_for_next(&mut self) -> bool {
         let facts = self.packer.get_ref().bytes - self.snapshot_bytes;
-        self.facts_bytes >= FACTS_MIN_BYTES && facts >= FACTS_PER_SNAPSHOT * self.snapshot_bytes
+        let is_full = self.facts_bytes >= FACTS_MIN_BYTES && facts >= FACTS_PER_SNAPSHOT * self.snapshot_bytes;
+        is_full && !std::mem::replace(&mut self.has_asked, true)
     }
 }
 

@@ -316,6 +316,7 @@ impl AlertBoard {
         alert.ended = Some(at.max(alert.since));
         run.unseen |= alert.acked.is_some();
         alert.wake = None;
+        let held = what_held(&alert);
         alert.withheld = None;
         if let Subject::Probe { probe, concern } = &alert.subject
             && let Some(trail) = self.trails.get_mut(probe)
@@ -338,8 +339,10 @@ impl AlertBoard {
                 (Stage::Waiting, Some(entry), Some(rule)) if run.now >= entry.queued + signed(rule.wait) => {
                     entry.queued
                 }
-                (Stage::Waiting, ..) => {
-                    notes.push(("page", format!("`{name}` is not told: it was over before it was due")));
+                (Stage::Waiting, waited, _) => {
+                    let held = held.as_deref().filter(|_| waited.is_none());
+                    let why = held.unwrap_or("it was over before it was due");
+                    notes.push(("page", format!("`{name}` is not told: {why}")));
                     contact.stage = Stage::Over;
                     continue;
                 }
@@ -371,6 +374,15 @@ impl AlertBoard {
             self.end_common(run, &common, at);
         }
         self.forget(run, key);
+    }
+}
+
+/// Why what waited to be told of an alert that is over now was taken back before, in words.
+fn what_held(alert: &Alert) -> Option<String> {
+    match (&alert.acked, &alert.withheld) {
+        (Some(ack), _) => Some(format!("{} had acknowledged it before it was due, and now it is over", ack.by)),
+        (None, Some(held)) => Some(format!("it was held back until it was over ({})", held.why.text())),
+        (None, None) => None,
     }
 }
 

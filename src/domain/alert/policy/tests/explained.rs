@@ -158,3 +158,31 @@ fn what_is_far_away_is_not_counted_while_the_monitor_is_cut_off() {
     let said = "not paged: its last results were not counted: this monitor is cut off";
     assert_eq!(explain(&world, "far", 0).verdict, said);
 }
+
+#[test]
+fn a_page_that_an_acknowledgement_or_a_silence_held_until_it_was_over_says_so() {
+    let mut world = World::new();
+    world.rules.notifiers[0].wait = Duration::from_secs(60);
+    world.configure();
+    for name in ["api", "quiet", "short"] {
+        world.probe(name, |_| {});
+        world.fail(name, 2);
+        match name {
+            "api" => world.acknowledge("api", "bob"),
+            "quiet" => world.silence("s1", "probe=quiet", 600),
+            _ => {}
+        }
+        world.pass(1);
+        world.fine(name, 2);
+    }
+    world.pass(120);
+    assert_eq!(world.sent(), [] as [String; 0]);
+    for (name, why) in [
+        ("api", "page: `sms` is not told: bob had acknowledged it before it was due, and now it is over"),
+        ("quiet", "page: `sms` is not told: it was held back until it was over (silenced by `s1`)"),
+        ("short", "page: `sms` is not told: it was over before it was due"),
+    ] {
+        let texts = texts(&explain(&world, name, 0));
+        assert!(texts.contains(why), "{why} is not in\n{texts}");
+    }
+}

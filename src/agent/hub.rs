@@ -383,7 +383,7 @@ impl Hub {
         let twin = self.nodes.iter().enumerate().find(|(at, it)| *at != index && it.host.as_ref() == Some(&host));
         if let Some((_, twin)) = twin {
             let why = format!(
-                "`{}` calls itself `{host}`, as `{}` does (is it the same host? else set `[host] name` in its config)",
+                "`{}` calls itself `{host}`, as `{}` does (is it the same host? else set `[host] name` in its config, restart its agent and open the screen anew)",
                 self.nodes[index].called, twin.called
             );
             let news = HostNews { host: self.nodes[index].called.clone(), way: Way::Refused { why } };

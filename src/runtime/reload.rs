@@ -14,11 +14,12 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, paths};
 use crate::domain::alert::AlertFact;
 use crate::domain::config_error::ConfigError;
 use crate::domain::fact::{Actor, Fact, RuntimeFact};
 use crate::domain::format;
+use crate::domain::ids::HostId;
 use crate::domain::request::Inbound;
 use crate::registry::node::ReadFile;
 use crate::runtime::{Services, state};
@@ -170,6 +171,21 @@ pub struct Start {
     pub missing: Option<PathBuf>,
 }
 
+/// What a changed config asks for and only a start can take, as a service that fails.
+const HOST_NAME: &str = "reload of `[host] name`";
+
+/// What the config calls this host when that is not what it is called: ids begin with its name until the end.
+///
+/// A config that named nobody at the start named the host itself.
+fn other_name(running: &HostId, named_before: bool, config: &Config) -> Option<HostId> {
+    let wanted = match &config.host {
+        Some(name) => HostId::new(name),
+        None if named_before => HostId::new(&paths::host_name()),
+        None => return None,
+    };
+    (wanted != *running).then_some(wanted)
+}
+
 /// Reloads when asked or when the file changes, until `setup.cancel`.
 pub async fn run(
     setup: ServiceSetup,
@@ -184,6 +200,8 @@ pub async fn run(
     let mut watched = config_tx.borrow().path.as_ref().map(PathBuf::from).or(start.missing);
     let mut watch: Option<FileWatch> = None;
     let mut read = as_read(&config_tx.borrow());
+    let named_before = config_tx.borrow().host.is_some();
+    let mut renamed: Option<HostId> = None;
     loop {
         // Each time: folders on the way to the file may have come, gone or been replaced meanwhile.
         if let Some(path) = &watched {
@@ -251,6 +269,7 @@ pub async fn run(
                     let _ = sharing.await;
                 }
                 services.reload(&config);
+                let wanted = other_name(&setup.host, named_before, &config);
                 let (path, rules) = (config.path.clone(), Box::new(config.alerts.clone()));
                 watched = path.as_ref().map(PathBuf::from).or(watched);
                 let _ = config_tx.send_replace(config);
@@ -265,7 +284,22 @@ pub async fn run(
                 let digest = config_tx.borrow().digest();
                 let fact = RuntimeFact::ConfigLoaded { path, errors: loaded.errors, digest };
                 setup.facts.send_as(actor, Fact::Runtime(fact)).await;
-                Inbound::Done(said)
+                let still = wanted.as_ref().map(|it| {
+                    format!(
+                        "the host is still called `{}`, not `{it}`: restart the agent, or whatever watches",
+                        setup.host
+                    )
+                });
+                if wanted != renamed {
+                    let service = HOST_NAME.to_string();
+                    let fact = match &still {
+                        Some(still) => RuntimeFact::ServiceFailed { service, error: still.clone(), retry_s: 0 },
+                        None => RuntimeFact::ServiceWorks { service },
+                    };
+                    setup.facts.send(Fact::Runtime(fact)).await;
+                    renamed = wanted;
+                }
+                Inbound::Done(still.map_or(said.clone(), |still| format!("{said}, but {still}")))
             }
             Verdict::Keep => {
                 let mut errors = loaded.errors;
@@ -404,6 +438,18 @@ mod tests {
         let at = ConfigError::at("/c.toml", "a = 1", 0..1, "unknown key `a`");
         assert_eq!(refused(std::slice::from_ref(&at)), "1 mistake (run `hotseat check`)");
         assert_eq!(refused(&[at.clone(), at]), "2 mistakes (run `hotseat check`)");
+    }
+
+    #[test]
+    fn a_name_that_only_a_start_can_take_is_told_and_one_that_was_never_set_is_not() {
+        let (vm, db1) = (HostId::new("vm"), HostId::new("db1"));
+        let named = |name: Option<&str>| Config { host: name.map(Into::into), ..Config::default() };
+        assert_eq!(other_name(&vm, false, &named(Some("db1"))), Some(db1));
+        assert_eq!(other_name(&vm, false, &named(Some("vm"))), None);
+        assert_eq!(other_name(&vm, false, &named(None)), None);
+        let here = HostId::new(&paths::host_name());
+        assert_eq!(other_name(&HostId::new("no-such-name"), true, &named(None)), Some(here.clone()));
+        assert_eq!(other_name(&here, true, &named(None)), None);
     }
 
     #[tokio::test(start_paused = true)]

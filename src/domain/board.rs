@@ -22,7 +22,7 @@ use crate::domain::incident::{MachineEntry, MachineKind};
 use crate::domain::log::LogBoard;
 use crate::domain::presence::Presence;
 use crate::domain::probe::health::Health;
-use crate::domain::probe::{ProbeBoard, ProbeFact, ProbeState, Sample};
+use crate::domain::probe::{ProbeBoard, ProbeFact, ProbeState, Sample, Unwatched};
 
 /// Everything known to a runtime. Equal facts in equal order give equal boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -91,6 +91,16 @@ const FAILURES_MAX: usize = 32;
 
 /// A declaration younger than this many seconds is news; an older one was read from disk at the start.
 const JUST_DECLARED_S: i64 = 10;
+
+/// Incidents that are read within this many seconds of a start belong to it.
+const STARTING_S: i64 = 30;
+
+/// Says in a timeline that nobody watched.
+fn tell_unwatched(incident: &Incident, unwatched: &Unwatched) -> Effect {
+    let (at, kind, subject) = (unwatched.until, MachineKind::Alert, "hotseat".to_string());
+    let entry = MachineEntry { at, kind, subject, text: unwatched.text(), by: None };
+    Effect::AppendMachineEntry { incident: incident.id.clone(), entry }
+}
 
 /// The config in use and what is wrong with it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -163,9 +173,19 @@ impl Board {
                 let before = self.incidents.open();
                 self.incidents.apply(now, fact);
                 effects = self.told_so_far(now, &before);
+                effects.extend(self.unwatched_so_far(now, &before));
             }
             Fact::Presence(fact) => self.presence.apply(now, fact),
-            Fact::Runtime(fact) => self.apply_runtime(now, fact),
+            Fact::Runtime(fact) => {
+                let unwatched = match fact {
+                    RuntimeFact::Restored(restored) => restored.last_runs.and_then(|it| self.probes.start(now, it)),
+                    _ => None,
+                };
+                self.apply_runtime(now, fact);
+                if let Some(unwatched) = unwatched {
+                    effects.extend(self.incidents.open_incidents().map(|it| tell_unwatched(it, &unwatched)));
+                }
+            }
         }
         let open = self.incidents.open();
         let effect = |entry: &MachineEntry| {
@@ -302,6 +322,17 @@ impl Board {
             })
         });
         entry.text.starts_with("unknown -> ") && last == Some(state(&entry.text))
+    }
+
+    /// An incident that a start reads after it is known that nobody had watched is told so as well.
+    fn unwatched_so_far(&self, now: Timestamp, before: &[IncidentId]) -> Vec<Effect> {
+        let Some(unwatched) = self.probes.unwatched() else { return Vec::new() };
+        if now.duration_since(unwatched.until).as_secs() >= STARTING_S {
+            return Vec::new();
+        }
+        let open = self.incidents.open_incidents();
+        let read = open.filter(|it| !before.contains(&it.id) && it.declared_at < unwatched.until);
+        read.map(|it| tell_unwatched(it, &unwatched)).collect()
     }
 
     /// What an incident that was declared just now must be told: the probes that are red already, and what was told and

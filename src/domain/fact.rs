@@ -14,7 +14,7 @@ use crate::domain::ids::{HostId, ProbeId};
 use crate::domain::incident::IncidentFact;
 use crate::domain::log::LogFact;
 use crate::domain::presence::PresenceFact;
-use crate::domain::probe::{Glimpse, ProbeFact, ProbeKept};
+use crate::domain::probe::{Glimpse, LastRuns, ProbeFact, ProbeKept};
 
 /// A fact with where, when, in which order and by whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,6 +130,9 @@ pub struct Restored {
     /// What the last runs of each found, as a sparkline shows it, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub glimpses: Vec<(ProbeId, Vec<Glimpse>)>,
+    /// When the last of them were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_runs: Option<LastRuns>,
     /// Rows of the alert policy, see `Change::rows`.
     pub alerts: Vec<(String, String)>,
     /// There may have been more that could not be read: what is new must not be numbered as that was.

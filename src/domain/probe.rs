@@ -24,10 +24,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Severity;
+use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::baseline::Baseline;
 use crate::domain::probe::flap::FlapWindow;
@@ -308,6 +309,47 @@ pub struct ProbeBoard {
     /// Those that tell whether this host is cut off.
     #[serde(default)]
     canaries: BTreeSet<ProbeId>,
+    /// From when until when nobody watched before this start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unwatched: Option<Unwatched>,
+}
+
+/// A time in which nothing ran that watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwatched {
+    /// The last run of any probe before.
+    pub from: Timestamp,
+    /// The start after it.
+    pub until: Timestamp,
+}
+
+/// The last runs that are known of before a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRuns {
+    /// The newest of any probe.
+    pub newest: Timestamp,
+    /// The one before it of the same probe.
+    pub before: Option<Timestamp>,
+}
+
+/// A start sooner than this after the last run was a restart.
+const UNWATCHED_MIN: SignedDuration = SignedDuration::from_mins(1);
+
+impl Unwatched {
+    /// Between the last run before a start and the start; `None` when no other was due meanwhile.
+    fn before(until: Timestamp, last: LastRuns) -> Option<Self> {
+        let LastRuns { newest: from, before } = last;
+        // Where all probes run seldom, the last run may be long ago although somebody watched.
+        let pause = before.map_or(SignedDuration::ZERO, |it| from.duration_since(it));
+        (until.duration_since(from) > UNWATCHED_MIN.max(pause)).then_some(Self { from, until })
+    }
+
+    /// In words.
+    pub fn text(&self) -> String {
+        let Self { from, until } = self;
+        let length = format::duration(format::since(*from, *until));
+        format!("nobody watched from {from:.0} until {until:.0} ({length}): nothing was probed and nobody was paged")
+    }
 }
 
 impl ProbeBoard {
@@ -323,6 +365,22 @@ impl ProbeBoard {
                 }
             }
         }
+    }
+
+    /// Takes note of the time before a start in which nobody watched; `None` when it was none, or is known already.
+    pub fn start(&mut self, now: Timestamp, last: LastRuns) -> Option<Unwatched> {
+        if self.unwatched.is_some() {
+            return None;
+        }
+        // When the store was read late somebody has watched for a while by now.
+        let first = self.probes.values().filter_map(|it| Some(it.outcomes.front()?.at)).min();
+        self.unwatched = Unwatched::before(first.map_or(now, |it| it.min(now)), last);
+        self.unwatched
+    }
+
+    /// From when until when nobody watched before this start.
+    pub fn unwatched(&self) -> Option<Unwatched> {
+        self.unwatched
     }
 
     /// Takes back what the last runs before a restart found.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::outcome::{Evidence, Outcome, Phase, Phases, ProbeResult, Trouble};
-use crate::domain::probe::{Glimpse, OUTCOMES_MAX, ProbeKept, Sample};
+use crate::domain::probe::{Glimpse, LastRuns, OUTCOMES_MAX, ProbeKept, Sample};
 use crate::store::spread::{put_varint, take_varint};
 
 /// The whole evidence of a probe that goes on failing is kept this often: between, the headers and the body
@@ -146,6 +146,19 @@ pub fn glimpses(connection: &Connection) -> rusqlite::Result<Vec<(ProbeId, Vec<G
         }
     }
     Ok(all_glimpses)
+}
+
+/// The newest run of any probe, and the one before it of the same probe.
+pub fn last_runs(connection: &Connection) -> rusqlite::Result<Option<LastRuns>> {
+    let mut statement = connection.prepare_cached("SELECT at FROM outcome WHERE probe = ? ORDER BY at DESC LIMIT 2")?;
+    let mut last: Option<LastRuns> = None;
+    for (id, _) in all(connection)? {
+        let rows = statement.query_map([id], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut runs = rows.into_iter().map(timestamp);
+        let Some(newest) = runs.next().filter(|it| last.is_none_or(|last| last.newest < *it)) else { continue };
+        last = Some(LastRuns { newest, before: runs.next() });
+    }
+    Ok(last)
 }
 
 /// The number of a probe, when anything is known of it.

@@ -446,7 +446,8 @@ impl Writer {
 /// Reads what a file keeps over a restart.
 fn read(connection: &Connection) -> rusqlite::Result<Opened> {
     let (probes, alerts) = (samples::restore(connection)?, alerts::read(connection)?);
-    let restored = Restored { probes, glimpses: samples::glimpses(connection)?, alerts, lost: false };
+    let (glimpses, last_runs) = (samples::glimpses(connection)?, samples::last_runs(connection)?);
+    let restored = Restored { probes, glimpses, last_runs, alerts, lost: false };
     let (deliveries, lasting) = (outbox::open(connection)?, outbox::lasting(connection)?);
     Ok(Opened { restored, deliveries, lasting, settled: outbox::settled(connection)? })
 }

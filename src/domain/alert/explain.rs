@@ -155,6 +155,7 @@ impl AlertBoard {
         let mut timed: Vec<Step> =
             state.outcomes.iter().filter(|it| it.at <= at).map(|outcome| outcome_step(outcome)).collect();
         let trail = self.trail(probe).into_iter().flat_map(|it| it.steps.iter());
+        timed.extend(probes.unwatched().map(measured::unwatched).filter(|it| it.at.is_some_and(|it| it <= at)));
         timed.extend(measured::missed(state).filter(|it| it.at.is_some_and(|it| it <= at)));
         timed.extend(trail.filter(|it| it.at.is_some_and(|it| it <= at)).cloned());
         // What was found comes before what was decided on it.

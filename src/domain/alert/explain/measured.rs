@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use crate::domain::alert::explain::Step;
 use crate::domain::format;
-use crate::domain::probe::ProbeState;
 use crate::domain::probe::slo::{Alarm, BAD_MIN, Burn, SloReport};
+use crate::domain::probe::{ProbeState, Unwatched};
 
 /// How the promise stands and whether each of its alarms rings, and what times are usual.
 pub(super) fn standing(now: Timestamp, state: &ProbeState) -> Vec<Step> {
@@ -31,6 +31,11 @@ pub(super) fn missed(state: &ProbeState) -> impl Iterator<Item = Step> {
             format::plural(u64::from(*count), "run")
         ),
     })
+}
+
+/// That nobody watched before this start.
+pub(super) fn unwatched(unwatched: Unwatched) -> Step {
+    Step { at: Some(unwatched.until), kind: "missed".into(), text: unwatched.text() }
 }
 
 fn promise(report: &SloReport) -> String {

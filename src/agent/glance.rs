@@ -99,7 +99,7 @@ async fn look_at(state_dir: &Path) -> Result<Seen, Unseen> {
                 holder => Unseen::Nobody(holder),
             });
         }
-        Err(error @ (ConnectError::Closed { .. } | ConnectError::Foreign { .. })) => {
+        Err(error @ (ConnectError::Closed { .. } | ConnectError::Unshared { .. } | ConnectError::Foreign { .. })) => {
             return Err(Unseen::Closed(error.to_string()));
         }
         Err(error @ ConnectError::Failed { .. }) => return Err(Unseen::Failed(error.to_string())),

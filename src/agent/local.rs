@@ -166,7 +166,9 @@ impl World for Local {
         let stream = socket::connect(&self.places).await.map_err(|error| match error {
             ConnectError::Nobody(_) | ConnectError::Failed { .. } => NoWay::Absent(error.to_string()),
             // What is closed to us cannot be watched from here either.
-            ConnectError::Foreign { .. } | ConnectError::Closed { .. } => NoWay::Refused(error.to_string()),
+            ConnectError::Foreign { .. } | ConnectError::Closed { .. } | ConnectError::Unshared { .. } => {
+                NoWay::Refused(error.to_string())
+            }
         })?;
         let attached = client::attach(stream, &client::hello(self.visitor(Via::Local))).await.map_err(|error| {
             let text = error.to_string();

@@ -256,6 +256,17 @@ pub enum ConnectError {
         /// Whose it is, by login.
         owner: String,
     },
+    /// It is another account's, and opened to nobody else.
+    #[error(
+        "`{}` is open to `{owner}` alone (`{owner}` can share it: `share = {{ group = \"…\" }}` in the config)",
+        path.display()
+    )]
+    Unshared {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is, by login.
+        owner: String,
+    },
     /// There is one, but it cannot be used.
     #[error("could not connect to `{}`: {why}", path.display())]
     Failed {
@@ -284,7 +295,11 @@ pub async fn connect(places: &Places) -> Result<UnixStream, ConnectError> {
             Ok(Err(error)) if is_nobody(&error) => continue,
             Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied && owner != ours => {
                 let owner = paths::login_of(owner).unwrap_or_else(|| format!("uid-{owner}"));
-                ConnectError::Closed { path, owner }
+                if is_shared(&path) {
+                    ConnectError::Closed { path, owner }
+                } else {
+                    ConnectError::Unshared { path, owner }
+                }
             }
             Ok(Err(error)) => ConnectError::Failed { path, why: brief(&error) },
             Err(_) => ConnectError::Failed { path, why: "it does not answer".into() },
@@ -312,6 +327,12 @@ fn found(places: &Places) -> Vec<PathBuf> {
     // What may not be looked at may be there, and then it is said that it is not for us.
     paths.retain(|it| it.as_os_str().len() <= PATH_MAX_BYTES && !is_absent(it));
     paths
+}
+
+/// True when the group of a socket, or of the folder that hides it, is let in.
+fn is_shared(path: &Path) -> bool {
+    let is_open = |it: &Path| fs::symlink_metadata(it).ok().map(|it| it.mode() & 0o070 != 0);
+    is_open(path).or_else(|| is_open(path.parent()?)).unwrap_or_default()
 }
 
 async fn connect_to(path: &Path) -> io::Result<UnixStream> {

@@ -70,7 +70,10 @@ pub fn banner(model: &Model) -> Option<String> {
                 parts.push(without_number(why).to_string());
                 return Some(parts.join(" · "));
             }
-            Way::Refused { why } => return Some(format!("not attached{of}: {why}")),
+            Way::Refused { why } => {
+                // It waits for a person; how to go on stands before why, which may be long.
+                return Some(format!("not attached{of}, not tried again until the screen is opened anew: {why}"));
+            }
             Way::Connecting | Way::Inside | Way::Attached { .. } => {}
         }
     }

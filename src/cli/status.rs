@@ -52,7 +52,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         .map_err(|error| Failure::internal("could not ask").caused_by(error))?;
     match asking.block_on(glance::look(&cx.state_dir())) {
         Ok(seen) => return watched(args, cx, &seen, out),
-        Err(Unseen::Nobody(_)) => {}
+        Err(Unseen::Nobody(_)) => writeln!(out.stderr, "nobody watches: measured now by this command")?,
         Err(Unseen::Closed(why) | Unseen::Failed(why)) => {
             writeln!(out.stderr, "warning: whoever watches could not be asked, so it is looked from here: {why}")?;
         }

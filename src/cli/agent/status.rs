@@ -183,7 +183,7 @@ impl Status {
             (_, 0) => format!("down: {named}"),
             (all, more) => format!("{all} down: {named} and {more} more (`--json` names all)"),
         };
-        line("probes", format!("{}, {down}, latest by {} ms", self.probes, self.lag_ms));
+        line("probes", format!("{}, {down}, started at most {} ms late", self.probes, self.lag_ms));
         line("unsent", if self.unsent == 0 { "nothing".into() } else { self.unsent.to_string() });
         for failing in &self.failing {
             line("", failing.clone());

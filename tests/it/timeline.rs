@@ -13,7 +13,7 @@ use hotseat::domain::incident::fold::Incident;
 use hotseat::domain::incident::{IncidentFact, Severity};
 use hotseat::domain::probe::health::Thresholds;
 use hotseat::domain::probe::outcome::{Cause, Evidence, Outcome, Phases, ProbeResult, Trouble};
-use hotseat::domain::probe::{ProbeFact, ProbeRules, ProbeSetup};
+use hotseat::domain::probe::{LastRuns, ProbeFact, ProbeRules, ProbeSetup};
 use jiff::{SignedDuration, Timestamp};
 
 struct Play {
@@ -247,4 +247,35 @@ fn a_declaration_after_a_restart_is_told_what_was_kept() {
     play.probe("storage");
     let rows: Vec<_> = play.declare(60, 60).into_iter().map(|(_, at, text)| (at, text)).collect();
     assert_eq!(rows[1..], [(play.at(40), "h/storage acknowledged by bob".to_string())]);
+}
+
+#[test]
+fn a_start_after_a_time_in_which_nobody_watched_is_told_once_whichever_comes_first() {
+    let restored = |play: &Play, before: i64| {
+        let last_runs = Some(LastRuns { newest: play.at(100), before: Some(play.at(before)) });
+        Fact::Runtime(RuntimeFact::Restored(Box::new(Restored { last_runs, ..Restored::default() })))
+    };
+    let words = "hotseat nobody watched from 2024-08-19T06:44:40Z until 2024-08-19T07:08:40Z (24m): nothing was probed \
+                 and nobody was paged";
+    for incident_first in [true, false] {
+        let mut play = Play::new();
+        if incident_first {
+            play.declare(60, 60);
+        }
+        let fact = restored(&play, 90);
+        let mut told = play.fact(1_540, fact.clone());
+        if !incident_first {
+            told.extend(play.declare(1_541, 60));
+        }
+        told.extend(play.fact(1_545, fact));
+        let told: Vec<_> = told.into_iter().map(|(_, at, text)| (at, text)).collect();
+        assert_eq!(told, [(play.at(1_540), words.to_string())], "{incident_first}");
+    }
+    // A restart, and a host whose only probe runs every half an hour.
+    for (before, start) in [(90, 130), (-1_700, 1_540)] {
+        let mut play = Play::new();
+        play.declare(60, 60);
+        let fact = restored(&play, before);
+        assert_eq!(play.fact(start, fact), [], "{before}");
+    }
 }

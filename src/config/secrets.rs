@@ -58,7 +58,8 @@ pub fn warnings(file: &str, text: &str) -> Vec<ConfigError> {
 pub fn refuse(entry: &Node<'_>) -> bool {
     let mut found = Vec::new();
     visit(entry, false, false, &mut found);
-    found.iter().fold(false, |refused, it| it.node.refuse_exposed(it.what(it.node.path())) || refused)
+    // Each is told, also behind one that is refused.
+    found.iter().filter(|it| it.node.refuse_exposed(it.what(it.node.path()))).count() > 0
 }
 
 /// True when a secret was refused because every user of the host can read the file.

@@ -118,9 +118,8 @@ impl<'m> Sieve<'m> {
                     b':' => self.passes_json(bytes, at + 1 + blanks(at + 1)),
                     // As klog writes it.
                     b'=' => self.passes_pair(bytes, at + 1),
-                    // `"key":"status","value":{…}`, as OpenTelemetry writes it.
-                    b',' | b'}' => None,
-                    _ => Some(false),
+                    // `"key":"status","value":{…}`, as OpenTelemetry writes it, or a damaged line of its kind.
+                    _ => None,
                 }
             }
             b'=' => self.passes_pair(bytes, end + 1),
@@ -360,6 +359,22 @@ mod tests {
                 prop_assert_eq!(found, expected, "{} on {}", query, text);
             }
         }
+    }
+
+    #[test]
+    fn an_attribute_without_its_comma_is_read_as_carefully_as_the_rest() {
+        let line =
+            r#"{"timeUnixNano":"1787121001000000000","attributes":[{"key":"status""value":{"intValue":"500"}}]}"#;
+        let segment = Segment::memory(0);
+        segment.append(line.as_bytes(), Timestamp::UNIX_EPOCH);
+        let reader = BlockReader::new(TimeZone::UTC);
+        let block = reader.block_once(&segment, segment.size_bytes(), 0, Vec::new()).unwrap();
+        let query = Query::parse("status>=500").unwrap();
+        let matcher = Matcher::new(&query, Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap();
+        let passes = block.passes(0, &matcher, &|_| Timestamp::UNIX_EPOCH);
+        let wanted = Detail::Groups { phase: 0, stripe: None };
+        let hits = block.near_hits(&matcher, wanted, Times::Read, &|_| Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(hits.spans.len(), usize::from(passes));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Whoever writes a value elsewhere most often hides it, so what a reference stands for is a secret wherever it is put.
 //! One thing is none: the place of what is looked at, because whoever is paged must read where it is. A host, with or
 //! without its port, is a place where an address needs one: behind the `://` of a URL and its login, and in the keys of
-//! [`ADDRESSES`]. Of a reference that stands for the whole beginning of a URL the scheme, the host and the port are the
+//! `ADDRESSES`. Of a reference that stands for the whole beginning of a URL the scheme, the host and the port are the
 //! place; a login, a path and a query may be secrets, as those of a chat's webhook are.
 
 use std::net::IpAddr;

@@ -35,7 +35,7 @@ pub fn now() -> Option<Lack> {
     take(1)
 }
 
-/// What this host lacks now for a check, which leaves the last [`RESERVE`] descriptors alone. Costs as many opened files.
+/// What this host lacks now for a check, which leaves the last `RESERVE` descriptors alone. Costs as many opened files.
 pub fn for_check() -> Option<Lack> {
     take(RESERVE + 1)
 }

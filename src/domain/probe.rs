@@ -347,7 +347,7 @@ impl Unwatched {
     /// In words.
     pub fn text(&self) -> String {
         let Self { from, until } = self;
-        let length = format::duration(format::since(*from, *until));
+        let length = format::duration(format::since(*until, *from));
         format!("nobody watched from {from:.0} until {until:.0} ({length}): nothing was probed and nobody was paged")
     }
 }

@@ -255,7 +255,7 @@ fn a_start_after_a_time_in_which_nobody_watched_is_told_once_whichever_comes_fir
         let last_runs = Some(LastRuns { newest: play.at(100), before: Some(play.at(before)) });
         Fact::Runtime(RuntimeFact::Restored(Box::new(Restored { last_runs, ..Restored::default() })))
     };
-    let words = "hotseat nobody watched from 2024-08-19T06:44:40Z until 2024-08-19T07:08:40Z (24m): nothing was probed \
+    let words = "hotseat nobody watched from 2024-08-19T06:44:40Z until 2024-08-19T07:08:40Z (24m00s): nothing was probed \
                  and nobody was paged";
     for incident_first in [true, false] {
         let mut play = Play::new();

@@ -201,18 +201,10 @@ fn window(request: &WindowRequest, last: u64) -> Window {
     let count = u64::from(request.before + request.after);
     let rows = (last + 1 - count..=last).map(|number| Row::Record(record(number))).collect();
     Window {
-        view: request.view,
-        generation: request.generation,
         rows: Some(rows),
-        anchor_row: None,
-        at_head: false,
         at_tail: true,
-        missing: None,
         counts: Counts { matched: last, scanned: last, scanned_bytes: 1, total_bytes: 1, complete: true },
-        query_error: None,
-        chip_counts: Vec::new(),
-        histogram: None,
-        without: None,
+        ..Window::answering(request)
     }
 }
 
@@ -223,23 +215,17 @@ fn record(number: u64) -> Record {
     let word = format!("{level:?}").to_uppercase();
     let line = format!("{time:.3} {word} pool exhausted (64/64) waiting={} req={:08x}", number % 977, number * 7919);
     Record {
-        position: Position {
-            time: Some(time),
-            source: SourceId::new(&host(), "edge"),
-            cursor: Cursor::File { segment: 0, device: 1, inode: 1, offset: number * 100 },
-        },
         level: Some(level),
         time_span: Some(0..24),
         length_bytes: line.len() as u64,
-        lines: vec![line],
-        styles: Vec::new(),
-        hits: Vec::new(),
-        cut_bytes: 0,
-        context: false,
-        original: None,
-        cells: Vec::new(),
-        cell_spans: Vec::new(),
-        fields: Vec::new(),
+        ..Record::new(
+            Position {
+                time: Some(time),
+                source: SourceId::new(&host(), "edge"),
+                cursor: Cursor::File { segment: 0, device: 1, inode: 1, offset: number * 100 },
+            },
+            vec![line],
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! `hotseat ack`: mark a failing probe as seen by you.
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::failure::Failure;
@@ -56,13 +58,16 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
         return acknowledge(args, cx, &config, by, out);
     }
     let state_dir = cx.state_dir();
-    acks::record(&state_dir, &spec.name, Ack { by: by.clone(), at: clock::now() }).map_err(|error| {
-        Failure::internal(format!("could not write the mark: {}", state_dir.display()))
-            .caused_by(error)
-            .hint("check the directory's permissions and space, or name another one with `--state-dir`")
-    })?;
+    acks::record(&state_dir, &spec.name, Ack { by: by.clone(), at: clock::now() })
+        .map_err(|error| unmarked("write the mark", &state_dir, error))?;
     writeln!(out.stderr, "marked `{}` as seen by {by}; it goes away when the probe is up again", spec.name)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn unmarked(what: &str, state_dir: &Path, error: io::Error) -> Failure {
+    Failure::internal(format!("could not {what}: {}", state_dir.display()))
+        .caused_by(error)
+        .hint("check the directory's permissions and space, or name another one with `--state-dir`")
 }
 
 /// Takes the mark of a probe and the acknowledgements of its alerts back, whoever made them.
@@ -74,11 +79,7 @@ fn take_back(
     out: &mut Output<'_>,
 ) -> Result<ExitCode, Failure> {
     let (now, state_dir) = (clock::now(), cx.state_dir());
-    acks::forget(&state_dir, &args.name).map_err(|error| {
-        Failure::internal(format!("could not take the mark back: {}", state_dir.display()))
-            .caused_by(error)
-            .hint("check the directory's permissions and space, or name another one with `--state-dir`")
-    })?;
+    acks::forget(&state_dir, &args.name).map_err(|error| unmarked("take the mark back", &state_dir, error))?;
     let probe = ProbeId::new(&cx.host(config), &args.name);
     past::ask(cx, &by, AlertFact::Unacknowledged { probe, by: by.clone(), at: now }, now)?;
     writeln!(out.stderr, "`{}` counts as not seen by anybody: reminders and ladders go on", args.name)?;

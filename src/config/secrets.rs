@@ -58,8 +58,11 @@ pub fn warnings(file: &str, text: &str) -> Vec<ConfigError> {
 pub fn refuse(entry: &Node<'_>) -> bool {
     let mut found = Vec::new();
     visit(entry, false, false, &mut found);
-    // Each is told, also behind one that is refused.
-    found.iter().filter(|it| it.node.refuse_exposed(it.what(it.node.path()))).count() > 0
+    let mut is_refused = false;
+    for it in &found {
+        is_refused |= it.node.refuse_exposed(it.what(it.node.path()));
+    }
+    is_refused
 }
 
 /// True when a secret was refused because every user of the host can read the file.

@@ -130,6 +130,25 @@ pub const MAX_RECORD_LINES: usize = 500;
 pub const MAX_LINE_CHARS: usize = 16_384;
 
 impl Record {
+    /// Returns a record of which nothing is known but its place and its lines.
+    pub fn new(position: Position, lines: Vec<String>) -> Self {
+        Self {
+            position,
+            level: None,
+            lines,
+            time_span: None,
+            styles: Vec::new(),
+            hits: Vec::new(),
+            length_bytes: 0,
+            cut_bytes: 0,
+            context: false,
+            original: None,
+            cells: Vec::new(),
+            cell_spans: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+
     /// Says what of it is not shown, and what was not even searched: `84M of this record`.
     pub fn cut_words(&self) -> Option<String> {
         let cut = (self.cut_bytes > 0).then(|| format::bytes(self.cut_bytes))?;
@@ -390,6 +409,26 @@ pub struct Window {
     /// Of several hosts those whose records are not counted, and why, in words: `web1 (lost)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<String>,
+}
+
+impl Window {
+    /// Returns an answer to a request that says nothing yet: neither rows nor counts.
+    pub fn answering(request: &WindowRequest) -> Self {
+        Self {
+            view: request.view,
+            generation: request.generation,
+            rows: None,
+            anchor_row: None,
+            at_head: false,
+            at_tail: false,
+            missing: None,
+            counts: Counts::default(),
+            query_error: None,
+            chip_counts: Vec::new(),
+            histogram: None,
+            without: None,
+        }
+    }
 }
 
 /// How much matches, as far as is known.

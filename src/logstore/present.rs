@@ -107,19 +107,11 @@ impl Presenter<'_> {
         let bytes = found.block.bytes_of(span);
         let length_bytes = found.block.length_of(found.index);
         let mut record = Record {
-            position: position(&self.snapshots[source], found.place, found.time()),
             level: found.level(),
-            lines: Vec::new(),
-            time_span: None,
-            styles: Vec::new(),
-            hits: Vec::new(),
             length_bytes,
             cut_bytes: length_bytes.saturating_sub(bytes.len() as u64),
             context,
-            original: None,
-            cells: Vec::new(),
-            cell_spans: Vec::new(),
-            fields: Vec::new(),
+            ..Record::new(position(&self.snapshots[source], found.place, found.time()), Vec::new())
         };
         let stamp_end = usize::from(span.stamp_end);
         let (cells, places) = self.columns.iter().map(|name| cell(&found.block, found.index, name)).unzip();

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotseat"));
@@ -21,7 +21,19 @@ fn command(home: &Path, arguments: &[&str]) -> Command {
 
 /// Standard output, standard error and the exit code.
 fn run(home: &Path, arguments: &[&str]) -> (String, String, Option<i32>) {
-    let output = command(home, arguments).output().expect("the binary starts");
+    told(&command(home, arguments).output().expect("the binary starts"))
+}
+
+/// What [`run`] gives, with `input` on standard input.
+fn piped(home: &Path, input: &[u8], arguments: &[&str]) -> (String, String, Option<i32>) {
+    let mut child = command(home, arguments);
+    child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().expect("the binary starts");
+    child.stdin.take().expect("a pipe").write_all(input).expect("written");
+    told(&child.wait_with_output().expect("it ends"))
+}
+
+fn told(output: &Output) -> (String, String, Option<i32>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr), output.status.code())
 }
@@ -66,18 +78,7 @@ fn times_have_one_width_so_that_their_text_can_be_sorted() {
 #[test]
 fn what_is_packed_is_unpacked_from_a_pipe_as_from_a_file() {
     let home = home();
-    let read = |bytes: &[u8], arguments: &[&str]| {
-        let mut child = command(home.path(), arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        child.stdin.take().expect("a pipe").write_all(bytes).expect("written");
-        let output = child.wait_with_output().expect("it ends");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (text(&output.stdout), text(&output.stderr), output.status.code())
-    };
+    let read = |bytes: &[u8], arguments: &[&str]| piped(home.path(), bytes, arguments);
     let packed = gzipped(&(0..1000).map(|it| format!("line {it}\n")).collect::<String>());
     assert_eq!(read(&packed, &["-", "--count"]), ("1000\n".into(), String::new(), Some(0)));
     assert_eq!(read(&packed, &["-q", "line 77", "-n", "1"]).0, "line 779\n");
@@ -215,17 +216,8 @@ fn a_pipe_is_read_to_its_end() {
     for (arguments, expected) in
         [(&["-", "-q", "x"][..], "x 1\nx 3\n"), (&["-", "-n", "1"], "x 3\n"), (&["-", "--count"], "3\n")]
     {
-        let mut child = command(home.path(), arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        child.stdin.take().expect("a pipe").write_all(b"x 1\ny 2\nx 3").expect("written");
-        let output = child.wait_with_output().expect("it ends");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{arguments:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
-        assert!(output.status.success());
+        let read = piped(home.path(), b"x 1\ny 2\nx 3", arguments);
+        assert_eq!(read, (expected.into(), String::new(), Some(0)), "{arguments:?}");
     }
 }
 
@@ -334,16 +326,8 @@ fn a_record_that_goes_on_says_so_to_a_script() {
 fn a_pipe_beside_a_file_is_read_to_its_end() {
     let home = home();
     let check = |arguments: &[&str], expected: &str| {
-        let mut child = command(home.path(), arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        child.stdin.take().expect("a pipe").write_all(b"2026-08-19T14:50:00Z piped\n").expect("written");
-        let output = child.wait_with_output().expect("it ends");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{arguments:?}");
-        assert_eq!((output.stderr.len(), output.status.code()), (0, Some(0)), "{arguments:?}");
+        let read = piped(home.path(), b"2026-08-19T14:50:00Z piped\n", arguments);
+        assert_eq!(read, (expected.into(), String::new(), Some(0)), "{arguments:?}");
     };
     let both = "edge: 2026-08-19T14:35:00Z ERROR 502\nstdin: 2026-08-19T14:50:00Z piped\n";
     check(&["-", "edge.log"], both);

@@ -67,18 +67,12 @@ impl Far {
         let counts =
             Counts { matched: seconds.len() as u64, scanned: 10, scanned_bytes: 100, total_bytes: 100, complete: true };
         self.says(Inbound::Window(Box::new(Window {
-            view: request.view,
-            generation: request.generation,
             rows: Some(rows),
             anchor_row,
             at_head: true,
             at_tail: true,
-            missing: None,
             counts,
-            query_error: None,
-            chip_counts: Vec::new(),
-            histogram: None,
-            without: None,
+            ..Window::answering(request)
         })))
         .await;
     }
@@ -100,21 +94,7 @@ fn lost() -> Way {
 }
 
 fn record(host: &HostId, second: i64) -> Row {
-    Row::Record(Record {
-        position: position(host, second),
-        level: None,
-        lines: vec![format!("{host} {second}")],
-        time_span: None,
-        styles: Vec::new(),
-        hits: Vec::new(),
-        length_bytes: 0,
-        cut_bytes: 0,
-        context: false,
-        original: None,
-        cells: Vec::new(),
-        cell_spans: Vec::new(),
-        fields: Vec::new(),
-    })
+    Row::Record(Record::new(position(host, second), vec![format!("{host} {second}")]))
 }
 
 fn position(host: &HostId, second: i64) -> Position {

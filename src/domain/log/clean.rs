@@ -54,19 +54,14 @@ mod tests {
         let source = SourceId::new(&HostId::new("db1"), "app");
         let cursor = Cursor::Store { nanos: 0, tie: String::new() };
         let mut row = Row::Record(Record {
-            position: Position { time: None, source, cursor },
-            level: None,
-            lines: vec!["fine {\"a\": 1}  …".into(), "a\u{1b}[2Jb\u{202e}c\nd".into()],
             time_span: Some(0..4),
             styles: vec![SgrSpan { line: 1, range: 0..9, foreground: None, bold: true }],
             hits: vec![(0, 0..4), (1, 2..7)],
-            length_bytes: 0,
-            cut_bytes: 0,
-            context: false,
             original: Some(vec!["\u{9b}31mx".into()]),
-            cells: Vec::new(),
-            cell_spans: Vec::new(),
-            fields: Vec::new(),
+            ..Record::new(
+                Position { time: None, source, cursor },
+                vec!["fine {\"a\": 1}  …".into(), "a\u{1b}[2Jb\u{202e}c\nd".into()],
+            )
         });
         row.clean();
         let Row::Record(record) = row else { panic!("a record") };

@@ -99,19 +99,10 @@ impl Desk {
             _ => None,
         };
         self.rows.push(Row::Record(Record {
-            position,
             level,
             time_span: Some(0..stamp.len()),
-            styles: Vec::new(),
-            hits: Vec::new(),
             length_bytes: lines.iter().map(|it| it.len() as u64 + 1).sum(),
-            cut_bytes: 0,
-            original: None,
-            cells: Vec::new(),
-            cell_spans: Vec::new(),
-            fields: Vec::new(),
-            context: false,
-            lines,
+            ..Record::new(position, lines)
         }));
     }
 

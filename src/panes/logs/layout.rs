@@ -629,21 +629,7 @@ mod tests {
     fn record_of(line: &str) -> Record {
         let source = crate::domain::ids::SourceId::new(&crate::domain::ids::HostId::new("h"), "a");
         let cursor = crate::domain::log::Cursor::Store { nanos: 0, tie: String::new() };
-        Record {
-            position: crate::domain::log::Position { time: None, source, cursor },
-            level: None,
-            lines: vec![line.to_string()],
-            time_span: None,
-            styles: Vec::new(),
-            hits: Vec::new(),
-            length_bytes: 0,
-            cut_bytes: 0,
-            context: false,
-            original: None,
-            cells: Vec::new(),
-            cell_spans: Vec::new(),
-            fields: Vec::new(),
-        }
+        Record::new(crate::domain::log::Position { time: None, source, cursor }, vec![line.to_string()])
     }
 
     #[test]

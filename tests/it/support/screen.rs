@@ -586,22 +586,16 @@ fn log_row(number: usize, (clock, source, level, text): &(&str, &str, Level, &st
     let word = format!("{level:?}").to_uppercase();
     let text = format!("2024-08-19T{clock}+08:00 {word} {text}");
     Row::Record(Record {
-        position: Position {
-            time: Some(at(clock)),
-            source: source_id(source),
-            cursor: Cursor::File { segment: 0, device: 1, inode: 1, offset: number as u64 * 100 },
-        },
         level: Some(*level),
         time_span: Some(0..25),
         length_bytes: text.len() as u64,
-        lines: text.lines().map(ToString::to_string).collect(),
-        styles: Vec::new(),
-        hits: Vec::new(),
-        cut_bytes: 0,
-        original: None,
-        cells: Vec::new(),
-        cell_spans: Vec::new(),
-        fields: Vec::new(),
-        context: false,
+        ..Record::new(
+            Position {
+                time: Some(at(clock)),
+                source: source_id(source),
+                cursor: Cursor::File { segment: 0, device: 1, inode: 1, offset: number as u64 * 100 },
+            },
+            text.lines().map(ToString::to_string).collect(),
+        )
     })
 }

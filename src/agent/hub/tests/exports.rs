@@ -32,18 +32,11 @@ impl Far {
         let start = start.min(end.saturating_sub(len));
         let rows: Vec<Row> = seconds[start..end].iter().map(|it| record(&self.host, *it)).collect();
         self.says(Inbound::Window(Box::new(Window {
-            view: request.view,
-            generation: request.generation,
             anchor_row: (!rows.is_empty()).then_some(0),
             rows: Some(rows),
             at_head: start == 0,
             at_tail: end == seconds.len(),
-            missing: None,
-            counts: Counts::default(),
-            query_error: None,
-            chip_counts: Vec::new(),
-            histogram: None,
-            without: None,
+            ..Window::answering(request)
         })))
         .await;
     }
@@ -168,18 +161,11 @@ async fn an_export_that_is_stopped_or_cannot_be_run_or_loses_its_screen_leaves_n
     ask(&link, export(&path)).await;
     let request = far[0].asked_window().await;
     let refused = Window {
-        view: request.view,
-        generation: request.generation,
         rows: Some(Vec::new()),
-        anchor_row: None,
         at_head: true,
         at_tail: true,
-        missing: None,
-        counts: Counts::default(),
         query_error: Some("`(` is not closed".into()),
-        chip_counts: Vec::new(),
-        histogram: None,
-        without: None,
+        ..Window::answering(&request)
     };
     far[0].says(Inbound::Window(Box::new(refused))).await;
     assert_eq!(ended(&mut link).await, ExportNews::Failed("could not export: `(` is not closed".into()));
@@ -220,20 +206,8 @@ fn a_host_that_does_not_come_back_is_given_up_and_the_rest_is_written() {
     let answer = |export: &mut Export, now, index: usize, request: &WindowRequest, seconds: &[i64], at_tail| {
         let host = HostId::new(["db1", "web1"][index]);
         let rows = seconds.iter().map(|it| record(&host, *it)).collect();
-        let window = Window {
-            view: request.view,
-            generation: request.generation,
-            rows: Some(rows),
-            anchor_row: Some(0),
-            at_head: true,
-            at_tail,
-            missing: None,
-            counts: Counts::default(),
-            query_error: None,
-            chip_counts: Vec::new(),
-            histogram: None,
-            without: None,
-        };
+        let window =
+            Window { rows: Some(rows), anchor_row: Some(0), at_head: true, at_tail, ..Window::answering(request) };
         assert_eq!(export.take(index, window, now), None);
     };
     for (index, request) in export.go_on(now, &nodes).asked {

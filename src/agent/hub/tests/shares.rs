@@ -8,18 +8,10 @@ impl Far {
         let start = seconds.len().saturating_sub(request.before as usize);
         let rows = seconds[start..].iter().map(|it| record(&self.host, *it)).collect();
         self.says(Inbound::Window(Box::new(Window {
-            view: request.view,
-            generation: request.generation,
             rows: Some(rows),
-            anchor_row: None,
             at_head: start == 0,
             at_tail: true,
-            missing: None,
-            counts: Counts::default(),
-            query_error: None,
-            chip_counts: Vec::new(),
-            histogram: None,
-            without: None,
+            ..Window::answering(request)
         })))
         .await;
     }

@@ -11,21 +11,7 @@ fn record(host: usize, second: i64) -> Row {
     let source = SourceId::new(&HostId::new(&format!("h{host}")), "app");
     let cursor = Cursor::Store { nanos: second, tie: String::new() };
     let position = Position { time: Timestamp::from_second(second).ok(), source, cursor };
-    Row::Record(Record {
-        position,
-        level: None,
-        lines: vec![format!("h{host} {second}")],
-        time_span: None,
-        styles: Vec::new(),
-        hits: Vec::new(),
-        length_bytes: 0,
-        cut_bytes: 0,
-        context: false,
-        original: None,
-        cells: Vec::new(),
-        cell_spans: Vec::new(),
-        fields: Vec::new(),
-    })
+    Row::Record(Record::new(position, vec![format!("h{host} {second}")]))
 }
 
 fn second_of(row: &Row) -> i64 {

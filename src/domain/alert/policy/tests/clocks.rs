@@ -12,16 +12,22 @@ fn put_back(world: &mut World, hours: i64) {
     world.outcome_now("api", ProbeResult::Fail);
 }
 
+/// A probe whose ladder has told its first step; the second comes after a quarter of an hour.
+fn paged_by_ladder() -> World {
+    let mut world = World::new();
+    world.notifier("bob", "ntfy", |_| {});
+    world.ladder("page", &[(0, &["sms"]), (900, &["bob"])]);
+    world.configure();
+    world.probe("api", |it| it.notify = vec!["page".into()]);
+    world.fail("api", 2);
+    world.pass(60);
+    world
+}
+
 #[test]
 fn a_ladder_and_reminders_go_on_when_the_clock_is_put_back_also_over_a_restart() {
     for restarts in [false, true] {
-        let mut world = World::new();
-        world.notifier("bob", "ntfy", |_| {});
-        world.ladder("page", &[(0, &["sms"]), (900, &["bob"])]);
-        world.configure();
-        world.probe("api", |it| it.notify = vec!["page".into()]);
-        world.fail("api", 2);
-        world.pass(60);
+        let mut world = paged_by_ladder();
         assert_eq!(world.sent(), ["trigger sms h/api/1"]);
         if restarts {
             world.now -= SignedDuration::from_hours(24);
@@ -72,13 +78,7 @@ fn a_silence_lasts_as_long_as_was_said_and_a_later_mark_counts() {
 
 #[test]
 fn an_acknowledgement_that_is_taken_back_lets_reminders_and_ladders_go_on() {
-    let mut world = World::new();
-    world.notifier("bob", "ntfy", |_| {});
-    world.ladder("page", &[(0, &["sms"]), (900, &["bob"])]);
-    world.configure();
-    world.probe("api", |it| it.notify = vec!["page".into()]);
-    world.fail("api", 2);
-    world.pass(60);
+    let mut world = paged_by_ladder();
     world.acknowledge("api", "alice");
     world.pass(3600);
     assert_eq!(world.sent(), ["trigger sms h/api/1"]);

@@ -155,6 +155,8 @@ async fn attach(remote: Remote, visitor: Visitor) -> Result<Attachment, NoWay> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Not in the group that has the screen's terminal: it cannot set its mode, and Ctrl-C in an editor is not for it.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn();
     let mut child = started.map_err(|error| {

@@ -55,10 +55,7 @@ impl EventLoop<'_> {
                     Err(error) => Event::Failed(format!("could not keep the theme in `{}`: {error}", path.display())),
                 });
             }
-            Effect::Suspend if terminal::can_suspend() => self.suspend(),
-            Effect::Suspend => {
-                return Some(warn("no shell to come back from: suspend is off".into()));
-            }
+            Effect::Suspend => return self.suspend(),
             Effect::Quit => self.exit = Some(Exit::Quit),
             // The screen keeps these to itself.
             Effect::Notice(notice) => return Some(Event::Notice(notice)),
@@ -136,6 +133,7 @@ impl EventLoop<'_> {
         if let Some(reader) = self.reader.take() {
             reader.stop();
         }
+        self.outlet.forget();
         terminal::leave();
         match Handoff::start(&self.options.state_dir, text) {
             Ok(handoff) => {
@@ -158,6 +156,8 @@ impl EventLoop<'_> {
 
     /// Takes the terminal over again after somebody else had it.
     fn take_back(&mut self) {
+        // The rest of a frame would tear what is written now.
+        self.outlet.forget();
         let back = terminal::enter(self.tty, self.mouse).and_then(|()| {
             if self.reader.is_none() {
                 self.reader = Some(Reader::start(self.tty, self.options.esc_wait)?);
@@ -174,25 +174,47 @@ impl EventLoop<'_> {
         self.resized();
     }
 
+    /// Takes the terminal over again when somebody changed its mode; true when they had.
+    pub(super) fn put_right(&mut self) -> bool {
+        if self.editing.is_some() || self.suspended || !terminal::was_changed(self.tty) {
+            return false;
+        }
+        if !std::mem::replace(&mut self.was_put_right, true) {
+            let text = "another program changed the mode of this terminal: it was put right";
+            tracing::warn!("{text}");
+            self.feed(warn(text.into()));
+        }
+        self.take_back();
+        true
+    }
+
     /// Stops this process, after whatever it holds was given back: others can watch meanwhile.
-    pub(super) fn suspend(&mut self) {
+    ///
+    /// Without a shell that could continue it nothing is stopped, whoever asks: also an editor's Ctrl-Z asks us.
+    pub(super) fn suspend(&mut self) -> Option<Event> {
         if self.stop_by.is_some() || self.suspended {
-            return;
+            return None;
+        }
+        if !terminal::can_suspend() {
+            return Some(warn("no shell to come back from: suspend is off".into()));
         }
         let has_let_go = match &self.link {
             Some(link) if !self.inside.is_empty() => link.requests_tx.try_send(Request::LetGo).is_err(),
             _ => true,
         };
         if has_let_go {
-            return self.stop_now();
+            self.stop_now();
+        } else {
+            self.stop_by = Some(clock::timer() + LET_GO_DEADLINE);
         }
-        self.stop_by = Some(clock::timer() + LET_GO_DEADLINE);
+        None
     }
 
     pub(super) fn stop_now(&mut self) {
         self.stop_by = None;
         self.suspended = true;
         if self.editing.is_none() {
+            self.outlet.forget();
             terminal::leave();
         }
         // Returns when somebody continued us; SIGCONT then takes the terminal back.

@@ -44,6 +44,7 @@ const SYNCHRONIZED_UPDATE: u16 = 2026;
 
 pub(super) struct Signals {
     interrupt: Signal,
+    quit: Signal,
     terminate: Signal,
     hangup: Signal,
     resize: Signal,
@@ -56,6 +57,7 @@ impl Signals {
         let raw = |it: rustix::process::Signal| SignalKind::from_raw(it.as_raw());
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
             resize: signal(SignalKind::window_change())?,
@@ -110,6 +112,8 @@ pub(super) struct EventLoop<'a> {
     pub(super) stop_by: Option<tokio::time::Instant>,
     // The terminal reports the mouse, or shall when we have it back.
     pub(super) mouse: bool,
+    // Somebody changed the terminal's mode; that is said once.
+    pub(super) was_put_right: bool,
 }
 
 impl<'a> EventLoop<'a> {
@@ -137,6 +141,7 @@ impl<'a> EventLoop<'a> {
             inside: BTreeSet::new(),
             stop_by: None,
             mouse: options.mouse,
+            was_put_right: false,
             screen,
             options,
             tty,
@@ -178,9 +183,13 @@ impl<'a> EventLoop<'a> {
                 biased;
                 _ = signals.hangup.recv() => return Exit::HungUp,
                 _ = signals.terminate.recv() => return Exit::Terminated,
-                // An editor in the foreground shares its Ctrl-C with us.
+                // An editor in the foreground shares its Ctrl-C and Ctrl-\ with us.
                 _ = signals.interrupt.recv() => if self.editing.is_none() { return Exit::Interrupted },
-                _ = signals.stop.recv() => self.suspend(),
+                _ = signals.quit.recv() => if self.editing.is_none() { return Exit::Aborted },
+                _ = signals.stop.recv() => if let Some(refused) = self.suspend() {
+                    self.put_right();
+                    self.feed(refused);
+                },
                 _ = signals.resume.recv() => self.resumed(),
                 _ = signals.resize.recv() => self.resized(),
                 input = receive(&mut self.reader) => self.read(input),
@@ -241,7 +250,13 @@ impl<'a> EventLoop<'a> {
     fn read(&mut self, input: Option<Input>) {
         let mut next = input;
         if next.is_none() {
-            self.exit = Some(Exit::HungUp);
+            self.reader = None;
+            // Ctrl-D ends the input of a terminal that is not in our mode, and nothing is gone.
+            if !self.put_right() {
+                self.exit = Some(Exit::HungUp);
+            }
+        } else {
+            self.put_right();
         }
         for _ in 0..INPUT_DRAIN_MAX {
             let Some(input) = next else { return };
@@ -353,6 +368,7 @@ impl<'a> EventLoop<'a> {
         };
         self.fence.expire(clock::monotonic());
         if due && self.may_draw() && self.fence.wait(clock::monotonic()).is_zero() {
+            self.put_right();
             self.draw();
         }
     }
@@ -398,8 +414,7 @@ impl<'a> EventLoop<'a> {
             self.feed(Event::EditorClosed { incident: editing.incident, text: editing.handoff.text() });
         }
         if exit == Exit::HungUp {
-            // Nothing may be written to a terminal that is gone: it could block or hit whoever has the device now.
-            terminal::abandon();
+            terminal::leave_if_there(self.tty);
         } else if self.asked || self.fence.is_waiting() {
             terminal::leave_unanswered(self.tty);
         } else {

@@ -68,6 +68,12 @@ impl Outlet {
         Ok(clock::monotonic().saturating_duration_since(self.since))
     }
 
+    /// Drops what waits: the terminal is somebody else's now.
+    pub fn forget(&mut self) {
+        self.waiting.clear();
+        self.sent = 0;
+    }
+
     fn write(&mut self) -> io::Result<()> {
         while !self.is_idle() {
             match rustix::io::write(&self.tty, &self.waiting[self.sent..]) {
@@ -83,8 +89,7 @@ impl Outlet {
     fn took(&mut self, count: usize) {
         self.sent += count;
         if self.sent == self.waiting.len() {
-            self.waiting.clear();
-            self.sent = 0;
+            self.forget();
         }
     }
 }

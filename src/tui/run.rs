@@ -26,6 +26,9 @@ use crate::tui::terminal::{self, Tty};
 /// Remembers the chosen theme in the state directory.
 pub const THEME_FILE: &str = "theme";
 
+/// What a copy or a choice that is being written gets at the end: a disk that hangs must not keep the terminal.
+const TASKS_WAIT: Duration = Duration::from_millis(200);
+
 /// How the screen runs.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -58,6 +61,8 @@ pub enum Exit {
     Quit,
     /// SIGINT from outside; Ctrl-C is a key.
     Interrupted,
+    /// SIGQUIT from outside.
+    Aborted,
     /// SIGTERM.
     Terminated,
     /// SIGHUP, or the terminal went away without one.
@@ -72,6 +77,7 @@ impl Exit {
         match self {
             Self::Quit => 0,
             Self::Interrupted => 130,
+            Self::Aborted => 131,
             Self::Terminated => 143,
             Self::HungUp => 129,
             Self::Panicked => 3,
@@ -138,6 +144,7 @@ pub fn run<T: Send + 'static>(
         Err(_) => Exit::Panicked,
     };
     farewell(screen, requests);
+    runtime.shutdown_timeout(TASKS_WAIT);
     if kept.is_none() {
         // Connected in the last moment: it is shut down like any other.
         kept = connected_rx.try_recv().ok().and_then(Result::ok).map(|(_, it)| it);

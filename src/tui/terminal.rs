@@ -13,7 +13,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{
+    OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+};
 
 use crate::clock;
 
@@ -73,6 +76,8 @@ impl AsFd for Tty {
 struct Entered {
     tty: Tty,
     saved: Termios,
+    /// The mode that it has while it is ours, as the device took it.
+    ours: Termios,
     mouse: bool,
 }
 
@@ -94,7 +99,8 @@ pub fn enter(tty: &Tty, mouse: bool) -> io::Result<()> {
     let mut raw = saved.clone();
     raw.make_raw();
     tcsetattr(tty, OptionalActions::Now, &raw)?;
-    *entered = Some(Entered { tty: tty.clone(), saved, mouse });
+    let ours = tcgetattr(tty).unwrap_or(raw);
+    *entered = Some(Entered { tty: tty.clone(), saved, ours, mouse });
     write_within(tty.as_fd(), ENTER, FAREWELL_WAIT)?;
     if mouse {
         write_within(tty.as_fd(), MOUSE_ON, FAREWELL_WAIT)?;
@@ -123,9 +129,34 @@ pub fn leave_unanswered(tty: &Tty) {
     let _ = tcflush(tty, QueueSelector::IFlush);
 }
 
-/// Forgets the terminal without touching it: it is gone.
-pub fn abandon() {
+/// Gives the terminal back after a hang-up, when it is still there: somebody may have sent the signal by hand.
+///
+/// Nothing is written to one that is gone, or that a shell has taken: that would stop us, or hit whoever has it now.
+pub fn leave_if_there(tty: &Tty) {
+    if tcgetattr(tty).is_ok() && is_in_foreground(tty) {
+        return leave();
+    }
     ENTERED.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
+/// True when somebody else changed the mode that [`enter`] has set, and it is ours to set again.
+///
+/// Programs that share the terminal can do so, and those that put back at their end what they found at their start.
+pub fn was_changed(tty: &Tty) -> bool {
+    let entered = ENTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Entered { ours, .. }) = &*entered else { return false };
+    tcgetattr(tty).is_ok_and(|now| !is_same_mode(&now, ours)) && is_in_foreground(tty)
+}
+
+fn is_same_mode(left: &Termios, right: &Termios) -> bool {
+    let flags = |it: &Termios| (it.input_modes, it.output_modes, it.control_modes, it.local_modes);
+    let counts = |it: &Termios| [SpecialCodeIndex::VMIN, SpecialCodeIndex::VTIME].map(|code| it.special_codes[code]);
+    flags(left) == flags(right) && counts(left) == counts(right)
+}
+
+/// True when the terminal's keys are for our process group; who sets its mode from behind is stopped.
+fn is_in_foreground(tty: &Tty) -> bool {
+    tcgetpgrp(tty).is_ok_and(|it| it == getpgrp())
 }
 
 fn give_back(entered: Entered) {

@@ -80,8 +80,9 @@ fn another_theme_in_the_config_is_taken_into_use() {
 }
 
 #[test]
-fn sigterm_and_sigint_give_the_terminal_back_and_say_so_in_the_exit_code() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+fn a_signal_gives_the_terminal_back_and_is_told_by_the_exit_code() {
+    // Also a hang-up of a terminal that is still there: who reloads an agent by name hits the screens as well.
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::QUIT, 131), (Signal::HUP, 129)] {
         let mut pty = Launch::new(&["--mouse"]).start();
         pty.wait_for("SERVICES");
         pty.signal(signal);
@@ -241,6 +242,68 @@ fn without_a_shell_to_come_back_from_it_does_not_suspend() {
     pty.wait_for("suspend is off");
     pty.keys("\x03");
     assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn without_a_shell_to_come_back_from_no_signal_suspends_it_either() {
+    // As when Ctrl-Z is pressed in an editor that it has started.
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("SERVICES");
+    pty.signal(Signal::TSTP);
+    pty.wait_for("suspend is off");
+    assert!(pty.look(vt100::Screen::alternate_screen));
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+}
+
+#[test]
+fn a_mode_that_another_program_has_set_is_put_right_with_the_picture() {
+    let config = "[[probe]]\nname = 'still-there'\ncommand = ['true']\ninterval = '1s'\n";
+    let mut pty = Launch::new(&[]).config(config).start();
+    pty.wait_for("still-there");
+    let ours = pty.modes();
+    pty.disturb();
+    pty.wait_until("the mode and the picture", |screen| {
+        pty.modes() == ours && screen.alternate_screen() && screen.contents().contains("still-there")
+    });
+    pty.wait_for("another program changed the mode of this terminal");
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+    pty.assert_given_back();
+}
+
+#[test]
+fn a_key_that_ends_the_input_of_a_disturbed_terminal_is_no_hang_up() {
+    let mut pty = Launch::new(&[]).start();
+    pty.wait_for("no config yet");
+    pty.keys("\x1b");
+    pty.wait_gone("no config yet");
+    pty.wait_silent(Duration::from_millis(200));
+    let ours = pty.modes();
+    pty.disturb();
+    pty.keys("\x04");
+    pty.wait_for("another program changed the mode of this terminal");
+    pty.wait_for("SERVICES");
+    assert_eq!(pty.modes(), ours);
+    pty.keys("\x03");
+    assert_eq!(pty.exit_code(), 0);
+    pty.assert_given_back();
+}
+
+#[test]
+fn ssh_is_not_in_the_group_that_has_the_terminal() {
+    let launch = Launch::new(&["--host", "far"]).size(120, 40);
+    let bin = launch.home().join("bin");
+    std::fs::create_dir_all(&bin).expect("folder");
+    let script = "#!/bin/sh\necho \"group $(cut -d' ' -f5 /proc/$$/stat).\" >&2\nexit 255\n";
+    std::fs::write(bin.join("ssh"), script).expect("an ssh");
+    std::fs::set_permissions(bin.join("ssh"), std::fs::Permissions::from_mode(0o700)).expect("made to run");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
+    let pty = launch.variable("PATH", &path).start();
+    pty.wait_for("group ");
+    let text = pty.text();
+    let group: String = text.split("group ").nth(1).expect("said").chars().take_while(char::is_ascii_digit).collect();
+    assert!(!group.is_empty() && group != pty.pid().to_string(), "{text}");
 }
 
 #[test]

@@ -273,6 +273,19 @@ impl Pty {
         }
     }
 
+    /// Sets the mode that shells have and empties the screen, as another program that shares the terminal would.
+    pub fn disturb(&self) {
+        let terminal = self.master.as_ref().expect("not hung up").tty_name().expect("a name");
+        let set = Command::new("stty").arg("-F").arg(&terminal).arg("sane").status().expect("stty starts");
+        assert!(set.success(), "{set}");
+        std::fs::write(terminal, "\x1b[H\x1b[2J").expect("written");
+    }
+
+    /// How the device is set.
+    pub fn modes(&self) -> String {
+        format!("{:?}", self.master.as_ref().expect("not hung up").get_termios())
+    }
+
     /// Gives the terminal another size.
     pub fn resize(&self, width: u16, height: u16) {
         // The emulated screen first: what is drawn for the new size must not meet the old one.
@@ -327,8 +340,7 @@ impl Pty {
             assert!(!screen.bracketed_paste(), "bracketed paste is still on");
             assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
         });
-        let modes = format!("{:?}", self.master.as_ref().expect("not hung up").get_termios());
-        assert_eq!(modes, self.modes_before);
+        assert_eq!(self.modes(), self.modes_before);
     }
 }
 

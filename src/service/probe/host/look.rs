@@ -324,7 +324,9 @@ pub async fn unit(name: &str, deadline: tokio::time::Instant, seen: &mut Observa
     let properties = "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus";
     let mut command = Command::new("systemctl");
     command.args(["show", "--no-pager", "--property", properties, "--", name]);
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Not in the group that has the terminal of a screen.
+    command.process_group(0).kill_on_drop(true);
     let output = match tokio::time::timeout_at(deadline, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => return Some(unknown(&format!("could not run `systemctl`: {error}"))),

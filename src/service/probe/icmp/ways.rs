@@ -147,7 +147,9 @@ pub async fn by_program(plan: &Plan) -> Result<Pings, Refused> {
     let mut command = Command::new("ping");
     command.args(["-n", "-c", &count, "-s", &size, "-i", &pause, "-W", &wait, "-w", &seconds]);
     command.arg(plan.address.to_string());
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Not in the group that has the terminal of a screen.
+    command.process_group(0).kill_on_drop(true);
     let output = match tokio::time::timeout_at(plan.end, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => return Err(Refused::NotAllowed(format!("could not run `ping`: {error}"))),

@@ -179,8 +179,8 @@ pub trait Pane: Default {
         Vec::new()
     }
 
-    /// What stands after the title in the title row: counts, chips, state.
-    fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static>;
+    /// What stands after the title in the title row: counts, chips, state. What is wider than `room` cells is cut.
+    fn title(&self, cx: &Context<'_>, theme: &Theme, room: usize) -> Line<'static>;
 
     /// Draws the body; returns where the terminal cursor belongs while an input is open.
     fn view(&self, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position>;
@@ -353,8 +353,8 @@ macro_rules! panes {
             }
 
             /// See [`Pane::title`].
-            pub fn title(&self, pane: PaneId, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
-                match pane { $(PaneId::$id => self.$field.title(cx, theme),)* }
+            pub fn title(&self, pane: PaneId, cx: &Context<'_>, theme: &Theme, room: usize) -> Line<'static> {
+                match pane { $(PaneId::$id => self.$field.title(cx, theme, room),)* }
             }
 
             /// See [`Pane::view`].

@@ -23,7 +23,7 @@ use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::popup;
 use crate::widgets::scroll::Scroll;
-use crate::widgets::wrap::{cut, wrap};
+use crate::widgets::wrap::{cut, wrap, wrap_at_blanks};
 
 /// Columns of the box.
 const WIDTH: u16 = 110;
@@ -187,6 +187,6 @@ fn column_of(outcome: &Outcome, width: usize, ascii: bool) -> Vec<String> {
     let why = outcome.trouble.as_ref().map_or_else(|| outcome.result.word().to_string(), |it| it.text.clone());
     lines.extend(outcome.evidence.address.iter().map(|it| format!("address  {it}")));
     lines.extend(outcome.evidence.status.map(|it| format!("status   {it}")));
-    lines.extend(wrap(&sanitise::text(&why), width));
+    lines.extend(wrap_at_blanks(&sanitise::text(&why), width));
     lines
 }

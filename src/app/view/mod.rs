@@ -6,6 +6,7 @@ mod header;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
 
 use crate::app::layout::PaneArea;
 use crate::app::model::Model;
@@ -75,9 +76,14 @@ fn title(model: &Model, theme: &Theme, area: &PaneArea, buf: &mut Buffer) {
     buf.set_stringn(tag_x, row.y, &tag, tag_width as usize, style);
     let room = tag_x.saturating_sub(row.x + 2);
     let mut line = Line::from(Span::styled(format!(" {} ", area.pane.title()), style));
-    let mut about = model.panes.title(area.pane, &model.context(area.pane), theme);
-    if let Some(as_of) = ways::as_of(model) {
-        about.spans.insert(0, Span::styled(format!("{as_of}  "), theme.style(Role::NoticeWarn)));
+    let as_of = ways::as_of(model).unwrap_or_default();
+    // A blank before and behind, and two after how old it is.
+    let taken = line.width() + 2 + if as_of.is_empty() { 0 } else { as_of.width() + 2 };
+    let about_room = usize::from(room).saturating_sub(taken);
+    let mut about = model.panes.title(area.pane, &model.context(area.pane), theme, about_room);
+    if !as_of.is_empty() {
+        let gap = if about.width() > 0 { "  " } else { "" };
+        about.spans.insert(0, Span::styled(format!("{as_of}{gap}"), theme.style(Role::NoticeWarn)));
     }
     if theme.ascii {
         for span in &mut about.spans {

@@ -110,7 +110,7 @@ impl Pane for BackupsPane {
         u16::try_from(rows).unwrap_or(u16::MAX).clamp(1, WANTED_ROWS_MAX)
     }
 
-    fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
+    fn title(&self, cx: &Context<'_>, theme: &Theme, _room: usize) -> Line<'static> {
         let jobs = &cx.board.backups.jobs;
         if jobs.is_empty() {
             return Line::default();

@@ -461,7 +461,7 @@ impl Pane for IncidentPane {
         self.pending_drafts().into_iter().map(Effect::Request).collect()
     }
 
-    fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
+    fn title(&self, cx: &Context<'_>, theme: &Theme, _room: usize) -> Line<'static> {
         view::title(self, cx, theme)
     }
 

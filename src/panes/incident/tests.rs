@@ -107,7 +107,7 @@ impl Screen {
     }
 
     fn title(&mut self) -> String {
-        self.with(|pane, cx| pane.title(cx, &Theme::mono()).to_string())
+        self.with(|pane, cx| pane.title(cx, &Theme::mono(), usize::from(cx.width)).to_string())
     }
 }
 

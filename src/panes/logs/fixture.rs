@@ -232,7 +232,13 @@ impl Desk {
         let area = Rect::new(0, 0, self.size.0, self.size.1);
         let mut buf = Buffer::empty(area);
         self.pane.view(&cx, &theme, area, &mut buf);
-        let title: String = self.pane.title(&cx, &theme).spans.iter().map(|it| it.content.to_string()).collect();
+        let title: String = self
+            .pane
+            .title(&cx, &theme, usize::from(cx.width).saturating_sub(21))
+            .spans
+            .iter()
+            .map(|it| it.content.to_string())
+            .collect();
         let selected = theme.style(crate::theme::role::Role::Selection);
         let mut lines = vec![title];
         for y in 0..area.height {

@@ -429,8 +429,8 @@ impl Pane for LogsPane {
         ]
     }
 
-    fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
-        title::line(self, cx, theme)
+    fn title(&self, cx: &Context<'_>, theme: &Theme, room: usize) -> Line<'static> {
+        title::line(self, cx, theme, room)
     }
 
     fn view(&self, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Cell> {

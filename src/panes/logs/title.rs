@@ -14,13 +14,11 @@ use crate::panes::logs::sources;
 use crate::theme::Theme;
 use crate::theme::role::Role;
 
-/// Cells that the screen keeps for itself in the title row: ` LOGS ` and, at most, `[2 zoomed]`, with the rule.
-const RESERVED: usize = 21;
 /// Cells of a chip in a crowded title row.
 const CHIP_CELLS: usize = 14;
-/// What stands after the pane's word.
-pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
-    let room = usize::from(cx.width).saturating_sub(RESERVED);
+
+/// What stands after the pane's word, in so many cells.
+pub fn line(pane: &LogsPane, cx: &Context<'_>, theme: &Theme, room: usize) -> Line<'static> {
     let state = Span::raw(state(pane, cx, theme));
     let names = names(cx);
     let counts = chip_bar::total(pane, theme);

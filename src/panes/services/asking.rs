@@ -58,6 +58,9 @@ impl ServicesPane {
     }
 
     pub(super) fn explain(&self, cx: &Context<'_>) -> Vec<Effect> {
+        if let Some(choice) = self.choice(cx.board) {
+            return vec![Notice::info(format!("one probe at a time is explained: {choice}"))];
+        }
         let Some(probe) = self.selected(cx.board) else { return nothing_there() };
         let request = ExplainRequest { probe: probe.clone(), at: None };
         vec![Effect::Show(Sheet::Explain(probe)), Effect::Request(Request::Explain(request))]
@@ -65,6 +68,9 @@ impl ServicesPane {
 
     /// Has a probe run by the agent and here, to tell a service that is down from an agent that cannot see it.
     pub(super) fn run_beside(&self, cx: &Context<'_>) -> Vec<Effect> {
+        if let Some(choice) = self.choice(cx.board) {
+            return vec![Notice::info(format!("one probe at a time is run from here: {choice}"))];
+        }
         let Some(probe) = self.selected(cx.board) else { return nothing_there() };
         beside::ask(probe, cx.board)
     }
@@ -115,6 +121,9 @@ impl ServicesPane {
 
     /// Moves the part of the past that is looked at; shows it when it is not in sight.
     pub(super) fn move_past(&mut self, cx: &Context<'_>, how: Move) -> Vec<Effect> {
+        if let Some(choice) = self.choice(cx.board) {
+            return vec![Notice::info(format!("the past is shown of one probe: {choice}"))];
+        }
         if self.detail.is_none() {
             self.selected = self.selected(cx.board).map(Picked::Probe);
             if self.selected.is_none() {

@@ -133,9 +133,12 @@ pub fn draw(cx: &Context<'_>, theme: &Theme, list: &List<'_>, area: Rect, buf: &
 
 /// How wide each column is beside these rows.
 fn columns(cx: &Context<'_>, rows: &[Row<'_>], width: usize) -> Columns {
-    let longest = cx.board.probes.iter().map(|(id, _)| cx.board.row_name(id.host(), id.name()).width());
+    let several = cx.board.is_of_several();
+    // As wide as [`Board::row_name`] makes it.
+    let host = |id: &ProbeId| if several { id.host().width() + 1 } else { 0 };
+    let longest = cx.board.probes.iter().map(|(id, _)| host(id) + id.name().width());
     let indent = usize::from(rows.iter().any(|it| matches!(it, Row::Probe { below_group: true, .. })));
-    Columns::of(width.saturating_sub(indent), longest.max().unwrap_or_default(), cx.board.is_of_several())
+    Columns::of(width.saturating_sub(indent), longest.max().unwrap_or_default(), several)
 }
 
 /// How many further rows each row has for a reason that is longer than its own, where the list is higher than its rows.

@@ -14,6 +14,8 @@ mod rows;
 mod tests;
 mod title;
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -21,6 +23,7 @@ use ratatui::text::Line;
 
 use crate::app::effect::{Effect, Notice, Sheet};
 use crate::app::event::{Mouse, MouseKind};
+use crate::app::several;
 use crate::domain::board::Board;
 use crate::domain::fact::Fact;
 use crate::domain::ids::ProbeId;
@@ -28,6 +31,7 @@ use crate::domain::key::Key;
 use crate::domain::probe::health::Health;
 use crate::domain::probe::{ProbeFact, ProbeState};
 use crate::domain::request::Inbound;
+use crate::domain::sanitise;
 use crate::panes::services::detail::Subject;
 use crate::panes::services::list::List;
 use crate::panes::services::past::{Move, Past};
@@ -123,6 +127,13 @@ impl ServicesPane {
             Some(Picked::Group(name)) => Some(name),
             _ => None,
         }
+    }
+
+    /// What to do when a group is selected and a key makes sense for one probe only: `choose one of the 4 in `edge``.
+    pub fn choice(&self, board: &Board) -> Option<String> {
+        let group = self.selected_group(board)?;
+        let count = self.members(board, group).len();
+        Some(format!("choose one of the {}", several::what(count, Some(&sanitise::text(group)))))
     }
 
     /// What of the selected is in trouble that nobody has seen: of nothing else may a key say that it was seen.
@@ -235,7 +246,7 @@ impl ServicesPane {
 
     /// Chooses the row that is marked, before a key acts on it: a heading when what was chosen is folded away below
     /// it. From then on it stays marked, however the rows move.
-    fn hold(&mut self, cx: &Context<'_>) {
+    pub fn hold(&mut self, cx: &Context<'_>) {
         // Without rows nothing is marked; in a detail what is shown is meant.
         if self.detail.is_some() || cx.height == 0 {
             return;
@@ -276,6 +287,11 @@ impl Pane for ServicesPane {
                 | ServicesCommand::Explain
                 | ServicesCommand::Silence
                 | ServicesCommand::Maintain
+                | ServicesCommand::Earlier
+                | ServicesCommand::Later
+                | ServicesCommand::ZoomIn
+                | ServicesCommand::ZoomOut
+                | ServicesCommand::ToNow
         ) {
             self.hold(cx);
         }
@@ -440,10 +456,8 @@ impl Pane for ServicesPane {
 
     fn wanted_rows(&self, cx: &Context<'_>) -> u16 {
         // Folding must not move the panes about: as many as there are when everything is open.
-        let mut groups: Vec<Option<&str>> =
+        let groups: BTreeSet<Option<&str>> =
             cx.board.probes.iter().map(|(_, it)| it.setup.rules.group.as_deref()).collect();
-        groups.sort_unstable();
-        groups.dedup();
         let headings = if groups.iter().any(Option::is_some) && !self.arrangement.flat { groups.len() } else { 0 };
         let rows = self.rows(cx);
         let reasons = list::more_rows(cx, &rows[..rows.len().min(SEEN_MAX)], usize::MAX).iter().sum::<usize>();
@@ -452,8 +466,8 @@ impl Pane for ServicesPane {
         u16::try_from((cx.board.probes.len() + headings + reasons).max(absent).max(1)).unwrap_or(u16::MAX)
     }
 
-    fn title(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
-        self.counts(cx, theme)
+    fn title(&self, cx: &Context<'_>, theme: &Theme, room: usize) -> Line<'static> {
+        self.counts(cx, theme, room)
     }
 
     fn view(&self, cx: &Context<'_>, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {

@@ -27,11 +27,14 @@ impl ServicesPane {
 
     /// Goes to the next probe that is not well, also from one detail to the next.
     pub(super) fn step_red(&mut self, cx: &Context<'_>, forward: bool) -> Vec<Effect> {
-        let probes = self.arrangement.probes(cx.board);
+        let probes = self.arrangement.in_rows(cx.board);
         let selected = self.selected(cx.board);
         let at = probes.iter().position(|(id, _)| Some(*id) == selected.as_ref()).unwrap_or_default();
         let count = probes.len();
-        let order = (1..=count).map(|step| if forward { at + step } else { at + count - step } % count.max(1));
+        // Below a heading its first member comes next.
+        let first = usize::from(!forward || self.selected_group(cx.board).is_none());
+        let steps = first..first + count;
+        let order = steps.map(|step| if forward { at + step } else { at + count - step } % count.max(1));
         let found = order.filter_map(|at| probes.get(at)).find(|(_, it)| it.health() != Health::Up);
         let Some((id, state)) = found else { return vec![Notice::info("everything is well")] };
         let group = state.setup.rules.group.clone().unwrap_or_default();

@@ -228,7 +228,7 @@ fn a_reason_comes_before_what_is_well_and_has_no_room() {
     let reasons = |pane: &ServicesPane| world.shown(pane).iter().filter(|it| it.starts_with("    127")).count();
     assert_eq!(pane.urgent_rows(&world.cx()), (1, 1));
     assert_eq!(reasons(&pane), 1, "{:?}", world.shown(&pane));
-    let title = pane.title(&world.cx(), &Theme::mono()).to_string();
+    let title = pane.title(&world.cx(), &Theme::mono(), 80).to_string();
     assert!(title.ends_with("4 more below"), "{title}");
     for _ in 0..4 {
         pane.update(&world.cx(), ServicesCommand::Down);
@@ -606,8 +606,71 @@ fn keys_mean_the_whole_group_where_that_makes_sense() {
     pane.update(&world.cx(), ServicesCommand::Detail);
     assert_eq!(world.shown(&pane)[0], "▸ x edge  2 red, 1 ok  api refused");
     pane.update(&world.cx(), ServicesCommand::NextRed);
+    assert_eq!(pane.selected(&world.board), Some(probe("api")), "the first below the heading");
+    assert!(world.shown(&pane).iter().any(|it| it.starts_with(" x api ")), "it was opened");
+    pane.update(&world.cx(), ServicesCommand::NextRed);
     assert_eq!(pane.selected(&world.board), Some(probe("cdn")));
-    assert!(world.shown(&pane).iter().any(|it| it.starts_with(" x cdn ")), "it was opened");
+}
+
+#[test]
+fn keys_that_mean_one_probe_say_so_on_the_heading_of_a_group() {
+    let mut world = World::new(80, 8);
+    for name in ["api", "cdn"] {
+        world.configured_in(name, Some("edge"));
+        world.outcomes(name, "ff");
+    }
+    let mut pane = ServicesPane::default();
+    pane.update(&world.cx(), ServicesCommand::Top);
+    for (command, what) in [
+        (ServicesCommand::Explain, "one probe at a time is explained"),
+        (ServicesCommand::Beside, "one probe at a time is run from here"),
+        (ServicesCommand::Earlier, "the past is shown of one probe"),
+        (ServicesCommand::ZoomIn, "the past is shown of one probe"),
+    ] {
+        let effects = pane.update(&world.cx(), command);
+        let said = format!("{what}: choose one of the 2 in `edge`");
+        assert_eq!(effects, [Notice::info(said)]);
+        assert_eq!(pane.selected_group(&world.board), Some("edge"));
+    }
+    pane.update(&world.cx(), ServicesCommand::Down);
+    let effects = pane.update(&world.cx(), ServicesCommand::Explain);
+    assert!(effects.contains(&Effect::Show(Sheet::Explain(probe("api")))), "{effects:?}");
+}
+
+#[test]
+fn the_next_red_is_the_next_row_that_is() {
+    let mut world = World::new(80, 12);
+    for (name, group) in [("api", "edge"), ("db", "core"), ("cdn", "edge"), ("www", "edge")] {
+        world.configured_in(name, Some(group));
+    }
+    // By their ages `db` stands between the two of `edge`.
+    for name in ["api", "db", "cdn"] {
+        world.outcomes(name, "ff");
+    }
+    world.outcomes("www", "oo");
+    let mut pane = ServicesPane::default();
+    let mut visited = Vec::new();
+    for command in [ServicesCommand::NextRed, ServicesCommand::NextRed, ServicesCommand::PreviousRed] {
+        pane.update(&world.cx(), command);
+        visited.push(pane.selected(&world.board).expect("one"));
+    }
+    assert_eq!(visited, [probe("cdn"), probe("db"), probe("cdn")]);
+}
+
+#[test]
+fn how_many_are_red_stays_in_a_title_that_has_little_room() {
+    let mut world = World::new(80, 4);
+    for at in 0..30 {
+        world.configured(&format!("p{at:02}"));
+        world.outcomes(&format!("p{at:02}"), if at < 20 { "ff" } else { "oo" });
+    }
+    let pane = ServicesPane::default();
+    let title = |room| pane.title(&world.cx(), &Theme::mono(), room).to_string();
+    let whole = "red first (20 red, 10 ok) · 26 more below, 16 red";
+    assert_eq!(title(whole.chars().count()), whole);
+    assert_eq!(title(48), "20 red, 10 ok · 26 more below, 16 red");
+    assert_eq!(title(36), "20 red, 10 ok · 16 red below");
+    assert_eq!(title(27), "20 red · 16 red below");
 }
 
 #[test]

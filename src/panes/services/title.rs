@@ -2,53 +2,96 @@
 
 use ratatui::text::{Line, Span};
 
+use crate::domain::probe::health::Health;
 use crate::panes::Context;
 use crate::panes::services::{COUNTED, ServicesPane};
 use crate::theme::Theme;
 use crate::theme::role::Role;
 
+/// What is left out where there is little room: with each step the next of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Without {
+    Nothing,
+    /// What the order is by.
+    Order,
+    /// How many have no row, where some of them are red: how many those are says more.
+    All,
+    /// How many are well.
+    Well,
+}
+
 impl ServicesPane {
-    /// What stands in the title.
-    pub(super) fn counts(&self, cx: &Context<'_>, theme: &Theme) -> Line<'static> {
-        let probes = &cx.board.probes;
-        if probes.is_empty() {
+    /// What stands in the title: as much of it as has room, and how many are red in any case.
+    pub(super) fn counts(&self, cx: &Context<'_>, theme: &Theme, room: usize) -> Line<'static> {
+        if cx.board.probes.is_empty() {
             return Line::default();
         }
-        let mut spans = vec![Span::styled(format!("{} (", self.arrangement.sort.words()), theme.style(Role::TextDim))];
+        let below = self.below(cx);
+        let line = |without| self.line(cx, theme, below, without);
+        let shorter = [Without::Nothing, Without::Order, Without::All].into_iter().map(line);
+        shorter.into_iter().find(|it| it.width() <= room).unwrap_or_else(|| line(Without::Well))
+    }
+
+    /// How many rows there are below the last that is shown, and how many of them are red.
+    fn below(&self, cx: &Context<'_>) -> (usize, usize) {
+        let rows = self.rows(cx);
+        let reasons: usize = self.more_rows(cx, &rows).iter().sum();
+        let shown = self.list_height(cx).saturating_sub(reasons);
+        if shown == 0 || self.detail.is_some() {
+            return (0, 0);
+        }
+        let below = rows.get(self.top + shown..).unwrap_or_default();
+        (below.len(), below.iter().filter(|it| it.is_red(cx.board)).count())
+    }
+
+    fn line(&self, cx: &Context<'_>, theme: &Theme, below: (usize, usize), without: Without) -> Line<'static> {
+        let probes = &cx.board.probes;
+        let dim = theme.style(Role::TextDim);
+        let mut counts = Vec::new();
         for (health, word, role) in COUNTED {
             let count = cx.board.count(*health);
-            if count == 0 {
-                continue;
+            if count > 0 && (*health != Health::Up || without < Without::Well) {
+                counts.push((format!("{count} {word}"), *role));
             }
-            if spans.len() > 1 {
-                spans.push(Span::styled(", ", theme.style(Role::TextDim)));
-            }
-            spans.push(Span::styled(format!("{count} {word}"), theme.style(*role)));
         }
         let lost = probes.len() - cx.board.live_probes().count();
         if lost > 0 {
-            let comma = if spans.len() > 1 { ", " } else { "" };
-            spans.push(Span::styled(format!("{comma}{lost} of lost hosts"), theme.style(Role::ProbeUnknown)));
+            counts.push((format!("{lost} of lost hosts"), Role::ProbeUnknown));
         }
-        spans.push(Span::styled(")", theme.style(Role::TextDim)));
+        let with_order = without < Without::Order;
+        let mut spans = Vec::new();
+        if with_order {
+            spans.push(Span::styled(format!("{} (", self.arrangement.sort.words()), dim));
+        }
+        for (at, (text, role)) in counts.into_iter().enumerate() {
+            if at > 0 {
+                spans.push(Span::styled(", ", dim));
+            }
+            spans.push(Span::styled(text, theme.style(role)));
+        }
+        if with_order {
+            spans.push(Span::styled(")", dim));
+        }
         // What the pane has no row for must not look as if it were not there.
-        let dot = if theme.ascii { "-" } else { "·" };
         let filter = &self.arrangement.filter;
         if !filter.is_empty() {
             let kept = self.arrangement.probes(cx.board).len();
             spans.push(Span::raw(" "));
             spans.push(Span::styled(format!("[{}]", filter.text()), theme.style(Role::Chip)));
-            spans.push(Span::styled(format!(" {kept} of {}", probes.len()), theme.style(Role::TextDim)));
+            spans.push(Span::styled(format!(" {kept} of {}", probes.len()), dim));
         }
-        let rows = self.rows(cx);
-        let reasons: usize = self.more_rows(cx, &rows).iter().sum();
-        let shown = self.list_height(cx).saturating_sub(reasons);
-        let below = rows.get(self.top + shown..).unwrap_or_default();
-        if shown > 0 && !below.is_empty() && self.detail.is_none() {
-            spans.push(Span::styled(format!(" {dot} {} more below", below.len()), theme.style(Role::TextDim)));
-            let red = below.iter().filter(|it| it.is_red(cx.board)).count();
-            if red > 0 {
-                spans.push(Span::styled(format!(", {red} red"), theme.style(Role::ProbeDown)));
+        let dot = if theme.ascii { "-" } else { "·" };
+        match below {
+            (0, _) => {}
+            (_, red @ 1..) if without >= Without::All => {
+                spans.push(Span::styled(format!(" {dot} "), dim));
+                spans.push(Span::styled(format!("{red} red below"), theme.style(Role::ProbeDown)));
+            }
+            (all, red) => {
+                spans.push(Span::styled(format!(" {dot} {all} more below"), dim));
+                if red > 0 {
+                    spans.push(Span::styled(format!(", {red} red"), theme.style(Role::ProbeDown)));
+                }
             }
         }
         Line::from(spans)

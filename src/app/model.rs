@@ -238,16 +238,17 @@ impl Model {
 
     /// When the screen must be woken though nothing happens: a notice grows old, a clock on it moves on.
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let reading = self.past.reading_wake(now);
         if let Some(wake) = self.past_wake(now) {
             // Nothing moves in the past.
-            let asked = self.attend_due().into_iter().chain(self.several_due());
+            let asked = self.attend_due().into_iter().chain(self.several_due()).chain(reading);
             return self.notices.next_wake().into_iter().chain([wake]).chain(asked).min();
         }
         let panes = PaneId::ALL.iter().filter_map(|it| self.panes.next_wake(*it, &self.context(*it)));
         let tick = (summary::ticks(&self.board) || ways::is_lost(self)).then(|| next_second(now));
         let asked = self.attend_due().into_iter().chain(self.several_due());
         let room = self.room.less_since.and_then(|it| it.checked_add(ROOM_KEPT).ok());
-        let asked = asked.chain(room);
+        let asked = asked.chain(room).chain(reading);
         panes.chain(self.notices.next_wake()).chain(tick).chain(asked).min()
     }
 

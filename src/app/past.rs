@@ -20,6 +20,8 @@ use crate::domain::sanitise;
 
 /// A question without an answer is forgotten after this.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+/// What is answered sooner is answered at once, to a person who looks.
+const READING_AFTER: SignedDuration = SignedDuration::from_millis(300);
 /// How often the band says anew how long ago it was.
 const TELLS_AGE_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// Hosts that the band names one by one.
@@ -59,6 +61,18 @@ impl TimeMachine {
     /// The instant that is shown; `None` while the present is.
     pub fn at(&self) -> Option<Timestamp> {
         self.shown.as_ref().map(|it| it.at)
+    }
+
+    /// True when an answer takes so long that it is said to be on its way.
+    pub fn is_reading(&self, clock: Timestamp) -> bool {
+        self.asked_at.is_some_and(|it| (READING_AFTER..PATIENCE).contains(&clock.duration_since(it)))
+    }
+
+    /// When [`TimeMachine::is_reading`] changes by itself.
+    pub(super) fn reading_wake(&self, clock: Timestamp) -> Option<Timestamp> {
+        let asked_at = self.asked_at?;
+        let borders = [READING_AFTER, PATIENCE].into_iter().filter_map(|it| asked_at.checked_add(it).ok());
+        borders.into_iter().find(|it| *it > clock)
     }
 
     /// The live board, when it is not the one that is drawn.
@@ -169,6 +183,11 @@ impl Model {
 
     /// As [`Model::step_past`], among the events of the selected probe.
     pub(super) fn step_past_of_probe(&mut self, earlier: bool) -> Vec<Effect> {
+        // What is marked stays so: at another instant something else is in trouble first.
+        self.with_pane(crate::panes::PaneId::Services, |panes, cx| panes.services.hold(cx));
+        if let Some(choice) = self.panes.services.choice(&self.board) {
+            return vec![Notice::info(format!("one steps along one probe: {choice}"))];
+        }
         let about = self.panes.services.selected(&self.board);
         if about.is_none() {
             return vec![Notice::info("no probe is selected")];

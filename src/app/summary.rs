@@ -8,7 +8,7 @@ use crate::app::command::{Command, GlobalCommand};
 use crate::app::model::Model;
 use crate::app::ways;
 use crate::domain::board::{Board, Stopping};
-use crate::domain::format::{age, moment, since, stopwatch};
+use crate::domain::format::{age, local_times, moment, since, stopwatch};
 use crate::domain::host::Way;
 use crate::domain::ids::HostId;
 use crate::domain::incident::Severity;
@@ -235,6 +235,7 @@ pub fn banner(model: &Model) -> Option<String> {
         return Some(format!("{host} is cut off: every canary fails there, so what it says of far away is not told"));
     }
     if let Some(why) = &model.board.not_durable {
+        let why = local_times(why, model.now, &model.zone);
         return Some(format!("not durable: {why}; pages go out, a restart would forget them"));
     }
     let problems = model.config_problems();

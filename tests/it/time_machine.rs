@@ -94,6 +94,43 @@ fn steps_are_asked_from_where_one_is_and_the_last_one_is_the_present() {
 }
 
 #[test]
+fn an_answer_that_takes_a_while_is_said_to_be_on_its_way_and_keys_go_on() {
+    let mut desk = Desk::outage(120, 40);
+    desk.press("[");
+    let generation = asked(&mut desk)[0].generation;
+    assert!(!desk.text().contains("reading the past"), "most answers are there at once");
+    let wake = desk.model.next_wake(desk.now).expect("a wake");
+    assert!(wake <= desk.now + SignedDuration::from_millis(300), "{wake}");
+    desk.now += SignedDuration::from_millis(300);
+    desk.event(Event::Wake);
+    assert!(desk.text().contains("reading the past…"), "{}", desk.text());
+    desk.press("2");
+    assert_eq!(desk.model.focus, hotseat::panes::PaneId::Logs);
+    answer(&mut desk, generation, Found::Beginning);
+    assert!(!desk.text().contains("reading the past"), "{}", desk.text());
+}
+
+#[test]
+fn stepping_along_a_probe_stays_with_it_when_another_is_in_trouble_first() {
+    let of = |api: Option<&str>, db: Option<&str>| {
+        let mut desk = Desk::new(120, 40);
+        desk.probe("api", None, api);
+        desk.probe("db", None, db);
+        desk.effects.clear();
+        desk
+    };
+    let mut desk = of(Some("refused"), None);
+    desk.press("{");
+    let first = asked(&mut desk).remove(0);
+    assert_eq!(first.about.as_ref().map(ProbeId::name), Some("api"));
+    let mut then = moment(&desk, "14:43:58", event(at("14:43:58"), PastKind::Probe, "api", "up -> down"));
+    then.board = of(None, Some("refused")).model.board;
+    answer(&mut desk, first.generation, Found::Moment(Box::new(then)));
+    desk.press("{");
+    assert_eq!(asked(&mut desk)[0].about, first.about);
+}
+
+#[test]
 fn no_form_opens_in_the_past_for_what_can_only_be_done_now() {
     for keys in ["D", "4 s", "4 S"] {
         let mut desk = in_past(120, 40);

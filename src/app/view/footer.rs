@@ -40,6 +40,12 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
         buf.set_string(area.x, area.y, text, theme.style(role));
         return None;
     }
+    if model.past.is_reading(model.clock) {
+        let text = cut("reading the past…", usize::from(area.width), theme.ascii);
+        let text = if theme.ascii { text.replace('…', "~") } else { text };
+        buf.set_string(area.x, area.y, text, theme.style(Role::NoticeInfo));
+        return None;
+    }
     if let Some(overlay) = model.overlays.last() {
         hints::draw(theme, &owned(overlay.hints()), None, area, buf);
         return None;

@@ -101,6 +101,7 @@ fn history() {
                     until,
                     points: 160,
                     zone: "UTC".into(),
+                    as_of: None,
                 };
                 let start = clock::monotonic();
                 assert!(reader.history(&request).expect("read").whole.ok > 0);

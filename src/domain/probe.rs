@@ -385,7 +385,11 @@ impl ProbeBoard {
 
     /// Takes back what the last runs before a restart found.
     pub fn recall(&mut self, glimpses: Vec<(ProbeId, Vec<Glimpse>)>) {
-        for (probe, glimpses) in glimpses {
+        for (probe, mut glimpses) in glimpses {
+            if self.unwatched.is_some() {
+                // A blank, so that what was seen before it does not run on into what is seen now.
+                glimpses.push(Glimpse(ProbeResult::Unknown, 0));
+            }
             match self.probes.get_mut(&probe) {
                 Some(state) => state.recall(&glimpses),
                 None => {

@@ -9,10 +9,10 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use rusqlite::Connection;
 
-use crate::domain::probe::history::{Day, History, HistoryRequest, POINTS_MAX};
+use crate::domain::probe::history::{Day, History, HistoryRequest, POINTS_MAX, Point, UNWATCHED_MIN};
 use crate::store::rollup::Marks;
 use crate::store::samples::{self, Raw};
-use crate::store::tally::{HOURS_S, MINUTES_S, Table, Tally, floor, raws, slots};
+use crate::store::tally::{HOURS_S, MINUTES_S, Table, Tally, floor, raws, slots, speaks_until};
 
 /// Days that are answered.
 const DAYS_MAX: i32 = 90;
@@ -42,6 +42,7 @@ pub fn history(
     unwritten: &[Raw],
     now: Timestamp,
 ) -> rusqlite::Result<History> {
+    let now = request.as_of.map_or(now, |it| it.min(now));
     let count = request.points.clamp(1, POINTS_MAX);
     let (from, until) = (request.from.as_microsecond(), request.until.as_microsecond());
     let until = until.max(from + 1);
@@ -51,6 +52,11 @@ pub fn history(
     };
     let mut points = vec![Tally::default(); count];
     let mut whole = Tally::default();
+    let known_since = past.known_since()?;
+    // From when until when it can be said whether anything looked.
+    let speaks =
+        known_since.map_or(until, |it| it.as_microsecond().clamp(from, until))..until.min(now.as_microsecond());
+    let mut gaps = Gaps { since: speaks.start, found: Vec::new() };
     let wanted = match (until - from) / count as i64 / 1_000_000 {
         ..MINUTES_S => Grain::Raw,
         MINUTES_S..HOURS_S => Grain::Minutes,
@@ -58,24 +64,61 @@ pub fn history(
     };
     let mut grain = Grain::Raw;
     past.walk(from..until, wanted, |part| {
-        let Part { start, tally, grain: found, .. } = part;
+        let Part { start, until: spoken, tally, grain: found } = part;
         // A sum that begins a little before the range belongs to its first point.
         let at = i128::from(start.max(from) - from) * count as i128 / i128::from(until - from);
         points[usize::try_from(at).unwrap_or(0).min(count - 1)].merge(tally);
         whole.merge(tally);
         grain = grain.max(found);
+        gaps.watched(start, spoken);
     })?;
+    gaps.watched(speaks.end, speaks.end);
+    let mut points: Vec<Point> = points.iter().map(Tally::point).collect();
+    for (index, point) in points.iter_mut().enumerate() {
+        let border = |at: usize| from + ((until - from) as i128 * at as i128 / count as i128) as i64;
+        point.unwatched = gaps.hold(border(index)..border(index + 1));
+    }
     Ok(History {
         generation: request.generation,
         probe: request.probe.clone(),
         from: request.from,
         until: request.until,
-        points: points.iter().map(Tally::point).collect(),
+        points,
         whole: whole.point(),
-        days: past.days(now, &request.zone)?,
-        known_since: past.known_since()?,
+        days: past.days(now, &request.zone, known_since)?,
+        known_since,
         grain: grain.word().to_string(),
+        unwatched: unwatched((speaks.end - speaks.start) / 1000, whole.watched_ms),
     })
+}
+
+/// What of a length is left when it was watched for so long (both in milliseconds), where that is worth a word.
+fn unwatched(length_ms: i64, watched_ms: i64) -> Duration {
+    let left = Duration::from_millis(u64::try_from(length_ms - watched_ms).unwrap_or(0));
+    if left < UNWATCHED_MIN { Duration::ZERO } else { left }
+}
+
+/// The times for which no run speaks, found while runs are met in their order. All in microseconds.
+struct Gaps {
+    /// Up to here all is known.
+    since: i64,
+    found: Vec<Range<i64>>,
+}
+
+impl Gaps {
+    /// A run speaks for this time.
+    fn watched(&mut self, from: i64, until: i64) {
+        if i128::from(from) - i128::from(self.since) >= UNWATCHED_MIN.as_micros() as i128 {
+            self.found.push(self.since..from);
+        }
+        self.since = self.since.max(until);
+    }
+
+    /// True when all of a time lies in one of them.
+    fn hold(&self, time: Range<i64>) -> bool {
+        let at = self.found.partition_point(|it| it.end < time.end);
+        self.found.get(at).is_some_and(|it| it.start <= time.start)
+    }
 }
 
 /// What is known of one probe.
@@ -89,6 +132,8 @@ struct Past<'a> {
 struct Part<'a> {
     /// When it begins, in microseconds.
     start: i64,
+    /// Until when a run speaks that began then; `start` where another part says so.
+    until: i64,
     tally: &'a Tally,
     grain: Grain,
 }
@@ -112,11 +157,13 @@ impl<'a> Past<'a> {
         if let Some((connection, probe)) = self.connection {
             let hours = floor(from_s, HOURS_S)..hours_end.min(until_s);
             Table::Hours.walk(connection, probe, hours, |start, tally| {
-                each(Part { start: start * 1_000_000, tally: &tally, grain: Grain::Hours });
+                let (start, until) = (start * 1_000_000, spoken_until(Table::Hours, start, &tally));
+                each(Part { start, until, tally: &tally, grain: Grain::Hours });
             })?;
             let minutes = floor(from_s, MINUTES_S).max(hours_end)..minutes_end.min(until_s);
             Table::Minutes.walk(connection, probe, minutes, |start, tally| {
-                each(Part { start: start * 1_000_000, tally: &tally, grain: Grain::Minutes });
+                let (start, until) = (start * 1_000_000, spoken_until(Table::Minutes, start, &tally));
+                each(Part { start, until, tally: &tally, grain: Grain::Minutes });
             })?;
             raws_from = raws_from.max(minutes_end * 1_000_000);
             if raws_from < range.end {
@@ -130,22 +177,28 @@ impl<'a> Past<'a> {
             found.sort_by_key(|it| it.at);
         }
         // Counts lie where their run began, times for which runs speak by five minutes.
-        for raw in &found {
-            if (raws_from..range.end).contains(&raw.at.as_microsecond()) {
-                let mut tally = Tally::default();
+        for (index, raw) in found.iter().enumerate() {
+            let at = raw.at.as_microsecond();
+            let mut tally = Tally::default();
+            if (raws_from..range.end).contains(&at) {
                 tally.add(raw);
-                each(Part { start: raw.at.as_microsecond(), tally: &tally, grain: Grain::Raw });
             }
+            let until = speaks_until(raw, found.get(index + 1).map(|it| it.at)).as_microsecond().min(range.end);
+            // The last run before the range may speak for its beginning.
+            let start = at.clamp(raws_from, range.end);
+            each(Part { start, until: until.max(start), tally: &tally, grain: Grain::Raw });
         }
         for (start, tally) in slots(&found, raws_from..range.end, MINUTES_S) {
-            let spoken = Tally { known_ms: tally.known_ms, down_ms: tally.down_ms, ..Tally::default() };
-            each(Part { start: start * 1_000_000, tally: &spoken, grain: Grain::Raw });
+            let Tally { known_ms, down_ms, watched_ms, .. } = tally;
+            let spoken = Tally { known_ms, down_ms, watched_ms, ..Tally::default() };
+            let start = start * 1_000_000;
+            each(Part { start, until: start, tally: &spoken, grain: Grain::Raw });
         }
         Ok(())
     }
 
     /// Availability by day, from the first day of which something is known.
-    fn days(&self, now: Timestamp, zone: &str) -> rusqlite::Result<Vec<Day>> {
+    fn days(&self, now: Timestamp, zone: &str, known_since: Option<Timestamp>) -> rusqlite::Result<Vec<Day>> {
         let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
         let today = now.to_zoned(zone.clone()).date();
         let starts: Vec<(Date, i64)> = (0..DAYS_MAX)
@@ -156,7 +209,7 @@ impl<'a> Past<'a> {
             })
             .collect();
         let Some((_, first)) = starts.first() else { return Ok(Vec::new()) };
-        let mut sums = vec![(0, 0); starts.len()];
+        let mut sums = vec![(0, 0, 0); starts.len()];
         // Where days begin at full hours everywhere, hours are enough; their histograms are not looked at.
         let is_full = starts.iter().all(|(_, at)| at.rem_euclid(HOURS_S * 1_000_000) == 0);
         let wanted = if is_full { Grain::Hours } else { Grain::Minutes };
@@ -164,11 +217,18 @@ impl<'a> Past<'a> {
             let day = starts.partition_point(|(_, at)| *at <= part.start).saturating_sub(1);
             sums[day].0 += part.tally.known_ms;
             sums[day].1 += part.tally.down_ms;
+            sums[day].2 += part.tally.watched_ms;
         })?;
-        let days = starts.iter().zip(sums).map(|((date, _), (known, down))| Day {
-            date: *date,
-            up: (known > 0).then(|| 1.0 - down as f64 / known as f64),
-            down: Duration::from_millis(down.unsigned_abs()),
+        let since = known_since.map_or(i64::MAX, |it| it.as_microsecond());
+        let days = starts.iter().zip(sums).enumerate().map(|(at, ((date, start), (known, down, watched)))| {
+            let end = starts.get(at + 1).map_or(now.as_microsecond(), |(_, next)| *next);
+            Day {
+                date: *date,
+                up: (known > 0).then(|| 1.0 - down as f64 / known as f64),
+                down: Duration::from_millis(down.unsigned_abs()),
+                known: Duration::from_millis(known.unsigned_abs()),
+                unwatched: unwatched((end - since.clamp(*start, end.max(*start))) / 1000, watched),
+            }
         });
         Ok(days.skip_while(|it| it.up.is_none()).collect())
     }
@@ -176,15 +236,26 @@ impl<'a> Past<'a> {
     fn known_since(&self) -> rusqlite::Result<Option<Timestamp>> {
         let mut known = self.unwritten.first().map(|it| it.at.as_microsecond());
         if let Some((connection, probe)) = self.connection {
-            for (sql, unit) in [
-                ("SELECT min(at) FROM outcome WHERE probe = ?", 1),
-                ("SELECT min(start) FROM minutes WHERE probe = ?", 1_000_000),
-                ("SELECT min(start) FROM hours WHERE probe = ?", 1_000_000),
+            for (sql, unit, length_s) in [
+                ("SELECT min(at) FROM outcome WHERE probe = ?", 1, 0),
+                ("SELECT min(start) FROM minutes WHERE probe = ?", 1_000_000, MINUTES_S),
+                ("SELECT min(start) FROM hours WHERE probe = ?", 1_000_000, HOURS_S),
             ] {
                 let first: Option<i64> = connection.prepare_cached(sql)?.query_row([probe], |row| row.get(0))?;
-                known = known.into_iter().chain(first.map(|it| it * unit)).min();
+                let Some(first) = first.map(|it| it * unit) else { continue };
+                // A sum begins before what it is made of, which says it better while it is kept.
+                if known.is_none_or(|known| first + length_s * 1_000_000 <= known) {
+                    known = Some(first);
+                }
             }
         }
         Ok(known.map(samples::timestamp))
     }
+}
+
+/// Until when the runs of a row speak, in microseconds: those of an hour in which few ran may not speak for all of it, but
+/// from when until when is not known.
+fn spoken_until(table: Table, start: i64, tally: &Tally) -> i64 {
+    let length_s = if tally.watched_ms > 0 { table.length_s() } else { 0 };
+    (start + length_s) * 1_000_000
 }

@@ -34,6 +34,9 @@ pub struct Tally {
     pub known_ms: i64,
     /// Those of them for which a failed one does.
     pub down_ms: i64,
+    /// Milliseconds for which any outcome speaks, also one that says nothing. Not kept: where there were such, all of a
+    /// row counts.
+    pub watched_ms: i64,
     /// Least total time.
     pub least: Option<Duration>,
     /// Most total time.
@@ -73,6 +76,7 @@ impl Tally {
         }
         self.known_ms += other.known_ms;
         self.down_ms += other.down_ms;
+        self.watched_ms += other.watched_ms;
         self.least = self.least.into_iter().chain(other.least).min();
         self.most = self.most.max(other.most);
         self.spread.merge(&other.spread);
@@ -95,11 +99,14 @@ impl Tally {
             p95: within(self.spread.percentile(95)),
             p99: within(self.spread.percentile(99)),
             most: self.most,
+            unwatched: false,
         }
     }
 
+    /// True when there is nothing to keep.
     fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let runs = [self.ok, self.degraded, self.fail, self.unknown];
+        runs == [0; 4] && self.known_ms == 0
     }
 
     /// Reads a row that begins with `start, ok, degraded, fail, unknown, known, down, least, most, spread`.
@@ -113,6 +120,7 @@ impl Tally {
                 fail: row.get(3)?,
                 unknown: row.get(4)?,
                 known_ms: row.get(5)?,
+                watched_ms: row.get(5)?,
                 down_ms: row.get(6)?,
                 least: took(row.get(7)?),
                 most: took(row.get(8)?),
@@ -163,6 +171,14 @@ pub enum Table {
 }
 
 impl Table {
+    /// How long a row is, in seconds.
+    pub fn length_s(self) -> i64 {
+        match self {
+            Self::Minutes => MINUTES_S,
+            Self::Hours => HOURS_S,
+        }
+    }
+
     /// Hands the rows of a probe that begin in a range (seconds) to `each`, oldest first.
     pub fn walk(
         self,
@@ -184,7 +200,10 @@ impl Table {
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![probe, range.start, range.end])?;
         while let Some(row) = rows.next()? {
-            let (start, tally) = Tally::read(row)?;
+            let (start, mut tally) = Tally::read(row)?;
+            if tally.unknown > 0 {
+                tally.watched_ms = self.length_s() * 1000;
+            }
             each(start, tally);
         }
         Ok(())
@@ -208,9 +227,6 @@ pub fn slots(raws: &[Raw], range: Range<i64>, length_s: i64) -> BTreeMap<i64, Ta
         if range.contains(&at) {
             slots.entry(floor(at.div_euclid(1_000_000), length_s)).or_default().add(raw);
         }
-        if raw.result == ProbeResult::Unknown {
-            continue;
-        }
         let until = speaks_until(raw, raws.get(index + 1).map(|it| it.at)).as_microsecond().min(range.end);
         let mut from = at.max(range.start);
         while from < until {
@@ -218,7 +234,10 @@ pub fn slots(raws: &[Raw], range: Range<i64>, length_s: i64) -> BTreeMap<i64, Ta
             let end = until.min((start + length_s) * 1_000_000);
             let tally = slots.entry(start).or_default();
             let ms = (end - from) / 1000;
-            tally.known_ms += ms;
+            tally.watched_ms += ms;
+            if raw.result != ProbeResult::Unknown {
+                tally.known_ms += ms;
+            }
             if raw.result == ProbeResult::Fail {
                 tally.down_ms += ms;
             }

@@ -201,7 +201,46 @@ fn request(now: Timestamp, seconds: i64) -> HistoryRequest {
         until: now.checked_add(SignedDuration::from_secs(1)).expect("a time"),
         points: 60,
         zone: "Asia/Shanghai".into(),
+        as_of: None,
     }
+}
+
+#[test]
+fn a_time_in_which_nothing_ran_is_unwatched_and_not_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = Timestamp::from_second(1_700_000_000).expect("a time");
+    let ago = |seconds: i64| now - jiff::SignedDuration::from_secs(seconds);
+    let running = Running::start(dir.path());
+    // Ten minutes of runs, ten of which nothing is known, ten more; one of the last says nothing, and was one all the same.
+    for at in (0..=1800).step_by(30).filter(|at| !(600..1200).contains(at)) {
+        let result = if at == 300 { ProbeResult::Unknown } else { ProbeResult::Ok };
+        let mut sample = sample("api", ago(at), result, 3);
+        sample.next = Some(ago(at - 30));
+        running.store.record(sample);
+    }
+    let history = Reader::new(dir.path(), Some(running.store.clone()))
+        .history(&HistoryRequest { points: 61, as_of: Some(now), ..request(now, 1829) })
+        .expect("read");
+    // The last run before the gap speaks for twice its interval.
+    let unwatched = history.unwatched.as_secs();
+    assert!((565..=575).contains(&unwatched), "{unwatched}");
+    let marks: String = history.points.iter().map(|it| if it.unwatched { 'u' } else { '.' }).collect();
+    assert_eq!(marks.trim_matches('.').len(), 18, "{marks}");
+    assert!(marks.starts_with("....................") && marks.ends_with("...................."), "{marks}");
+    assert!(history.points.iter().all(|it| !it.unwatched || it.ok + it.fail + it.unknown == 0));
+    let days: Vec<_> = history.days.iter().filter(|it| it.up.is_some()).collect();
+    assert!(days.iter().all(|it| it.up == Some(1.0)));
+    let unwatched: u64 = days.iter().map(|it| it.unwatched.as_secs()).sum();
+    assert!((565..=575).contains(&unwatched), "{unwatched}");
+    assert_eq!(history.known_since, Some(ago(1800)));
+
+    // As it was told ten minutes ago.
+    let then = HistoryRequest { as_of: Some(ago(900)), ..request(ago(900), 3600) };
+    let then = Reader::new(dir.path(), Some(running.store.clone())).history(&then).expect("read");
+    let sum = |of: fn(&crate::domain::probe::history::Day) -> Duration| then.days.iter().map(of).sum::<Duration>();
+    let (known, unwatched) = (sum(|it| it.known).as_secs(), sum(|it| it.unwatched).as_secs());
+    assert!((630..=690).contains(&known) && (200..=275).contains(&unwatched), "{known} {unwatched}");
+    stop(running);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::domain::ids::ProbeId;
 
 /// Points that a screen can ask for at once: two for each column of a very wide terminal.
 pub const POINTS_MAX: usize = 1024;
+/// A shorter time without a run was a restart, or a run that came late.
+pub const UNWATCHED_MIN: Duration = Duration::from_secs(60);
 
 /// Asks for a probe's past.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,9 @@ pub struct HistoryRequest {
     pub points: usize,
     /// The zone in which days begin, an IANA name.
     pub zone: String,
+    /// What counts as the present: of days after it nothing is said. `None`: the present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
 }
 
 /// A probe's past.
@@ -49,6 +54,9 @@ pub struct History {
     pub known_since: Option<Timestamp>,
     /// How exact: `raw`, `minutes`, `hours`.
     pub grain: String,
+    /// How much of the range nothing looked, from when on it is known; zero when that was less than [`UNWATCHED_MIN`].
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub unwatched: Duration,
 }
 
 /// A part of the range.
@@ -72,6 +80,9 @@ pub struct Point {
     pub p99: Option<Duration>,
     /// Total time of a run: most.
     pub most: Option<Duration>,
+    /// All of it lies in a time in which nothing looked, at least [`UNWATCHED_MIN`] long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwatched: bool,
 }
 
 /// One day.
@@ -83,4 +94,10 @@ pub struct Day {
     pub up: Option<f64>,
     /// How long it was down.
     pub down: Duration,
+    /// For how long it is known how it was. Zero of an older hotseat.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub known: Duration,
+    /// How long nothing looked, as [`History::unwatched`].
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub unwatched: Duration,
 }

@@ -163,15 +163,29 @@ impl Past {
         });
         let zone = cx.zone.iana_name().unwrap_or("UTC").to_string();
         let (generation, probe) = (self.generation, probe.clone());
-        Some(Request::History(Box::new(HistoryRequest { generation, probe, from, until, points, zone })))
+        Some(Request::History(Box::new(HistoryRequest {
+            generation,
+            probe,
+            from,
+            until,
+            points,
+            zone,
+            as_of: Some(cx.now),
+        })))
     }
 
     /// Takes an answer; what is known may call for another range, see [`Past::question`].
     pub(super) fn answered(&mut self, history: &History) {
         if history.generation == self.generation {
             self.answer = Some(Box::new(history.clone()));
-            if let Some(asked) = &mut self.asked {
-                asked.answered = true;
+            let Some(asked) = &mut self.asked else { return };
+            asked.answered = true;
+            if let (Some(since), Some(until)) = (history.known_since, self.until)
+                && until <= since
+            {
+                // There is nothing so early: as far back as something is known.
+                let until = since.checked_add(SignedDuration::from_secs(RANGES[self.zoom].0)).unwrap_or(asked.at);
+                self.until = (until < asked.at).then_some(until);
             }
             if let Some(since) = history.known_since.filter(|_| !self.chosen && self.is_now()) {
                 let known_s = history.until.duration_since(since).as_secs();
@@ -253,6 +267,30 @@ mod tests {
         past.go(world.now, Move::Out);
         past.answered(&known(3, 3));
         assert_eq!(past.word(), "24h");
+    }
+
+    #[test]
+    fn going_back_ends_where_what_is_known_begins() {
+        let world = World::new(80, 24);
+        let api = probe("api");
+        let known = |minutes, generation| History {
+            known_since: Some(world.now - SignedDuration::from_mins(minutes)),
+            ..world.past("api", generation)
+        };
+        let mut past = Past::default();
+        past.go(world.now, Move::Earlier);
+        past.question(&world.cx(), &api, 60, false);
+        past.answered(&known(30, 1));
+        assert!(past.is_now(), "all that is known fits");
+        let again = asked(past.question(&world.cx(), &api, 60, false));
+        assert_eq!(again, Some(("api".into(), SignedDuration::from_hours(1), 2)));
+        past.go(world.now, Move::In);
+        (0..9).for_each(|_| past.go(world.now, Move::Earlier));
+        past.question(&world.cx(), &api, 60, false);
+        past.answered(&known(30, 3));
+        let (from, until) = past.range(world.now);
+        assert_eq!(from, world.now - SignedDuration::from_mins(30));
+        assert_eq!(until, world.now - SignedDuration::from_mins(15));
     }
 
     #[test]

@@ -119,6 +119,7 @@ impl World {
         let ms = |it: u64| Some(Duration::from_millis(it));
         let point = |at: u64| match at {
             0..20 => Point::default(),
+            30..40 => Point { unwatched: true, ..Point::default() },
             50..56 => Point { ok: 3, degraded: 1, p50: ms(60), p99: ms(900), most: ms(900), ..Point::default() },
             112..120 => Point { fail: 4, ..Point::default() },
             _ => Point { ok: 4, p50: ms(30 + at % 7), p99: ms(45), most: ms(50 + at % 3), ..Point::default() },
@@ -127,6 +128,8 @@ impl World {
             date: jiff::civil::date(2024, 8, at),
             up: (at > 2).then_some(if at == 17 { 0.971 } else { 1.0 }),
             down: Duration::from_secs(if at == 17 { 2460 } else { 0 }),
+            known: Duration::ZERO,
+            unwatched: Duration::ZERO,
         };
         History {
             generation,
@@ -144,10 +147,12 @@ impl World {
                 p95: ms(48),
                 p99: ms(880),
                 most: ms(912),
+                unwatched: false,
             },
             days: (1..20).map(day).collect(),
             known_since: Some(self.now - SignedDuration::from_hours(5)),
             grain: "minutes".into(),
+            unwatched: Duration::from_secs(1800),
         }
     }
 
@@ -477,7 +482,9 @@ fn the_past_is_asked_for_and_drawn_with_its_results_percentiles_and_days() {
         "xxxx",
         "00:44                            03:44                             06:44",
         "latency   least 28ms  p50 33ms  p95 48ms  p99 880ms  most 912ms",
+        "·░░░░░░·",
         "results   32 of 400 runs failed, 6 degraded",
+        "unwatched 30m00s of this time (░): nothing looked",
         "2024-08-19 100%  7d 99.58%",
         "worst     2024-08-17 97.1% (41m00s down)",
     ] {

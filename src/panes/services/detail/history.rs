@@ -24,6 +24,8 @@ const GRAPH_ROWS: usize = 8;
 const GRAPH_ROWS_LOW: usize = 4;
 /// A body with fewer rows is low.
 const LOW: u16 = 20;
+/// The share of a day from which on it is one of the good ones.
+const GOOD: f64 = 0.99;
 /// The worst days that are named.
 const WORST_DAYS: usize = 3;
 
@@ -43,6 +45,7 @@ pub(super) fn past(cx: &Context<'_>, page: &mut Page<'_>, subject: &Subject<'_>)
     };
     if runs(&history.whole) == 0 {
         let text = match history.known_since {
+            Some(it) if it < until => "nothing looked at it in this time".to_string(),
             Some(it) => format!("nothing is known of this time; what is known begins {}", moment(cx, it)),
             None => "nothing is known of the past yet".to_string(),
         };
@@ -51,7 +54,7 @@ pub(super) fn past(cx: &Context<'_>, page: &mut Page<'_>, subject: &Subject<'_>)
         draw_graph(cx, page, subject.state, history);
         ribbon(page, history);
         axis(cx, page, from, until);
-        whole(page, &history.whole);
+        whole(page, history);
     }
     days(page, &history.days);
 }
@@ -78,8 +81,16 @@ fn ribbon(page: &mut Page<'_>, history: &History) {
     for cell in 0..cells {
         let from = (cell * count / cells).min(count - 1);
         let until = ((cell + 1) * count / cells).clamp(from + 1, count);
-        let worst = history.points[from..until].iter().filter_map(worst).max_by_key(|it| it.badness());
-        push(page.theme, &mut spans, worst);
+        let of = &history.points[from..until];
+        let worst = of.iter().filter_map(worst).max_by_key(|it| it.badness());
+        let (symbol, role) = match worst {
+            Some(ProbeResult::Ok) => (if page.theme.ascii { '.' } else { '·' }, Role::ProbeUp),
+            Some(it) => (result_mark(it), result_role(it)),
+            None if of.iter().all(|it| it.unwatched) => unwatched_cell(page.theme),
+            // Between two runs.
+            None => (' ', Role::Text),
+        };
+        push(page.theme, &mut spans, symbol, role);
     }
     page.lines.push(Line::from(spans));
 }
@@ -98,12 +109,12 @@ fn worst(point: &Point) -> Option<ProbeResult> {
     seen.into_iter().find(|(count, _)| *count > 0).map(|(_, result)| result)
 }
 
-fn push(theme: &Theme, spans: &mut Vec<Span<'static>>, result: Option<ProbeResult>) {
-    let (symbol, role) = match result {
-        Some(ProbeResult::Ok) => (if theme.ascii { '.' } else { '·' }, Role::ProbeUp),
-        Some(it) => (result_mark(it), result_role(it)),
-        None => (' ', Role::Text),
-    };
+/// A time in which nothing looked: never as if it had been well.
+fn unwatched_cell(theme: &Theme) -> (char, Role) {
+    (if theme.ascii { '?' } else { '░' }, Role::ProbeUnknown)
+}
+
+fn push(theme: &Theme, spans: &mut Vec<Span<'static>>, symbol: char, role: Role) {
     let style = theme.style(role);
     match spans.last_mut() {
         Some(last) if last.style == style => last.content.to_mut().push(symbol),
@@ -142,7 +153,8 @@ fn tick_form(length: SignedDuration) -> &'static str {
 }
 
 /// Percentiles and counts of the whole range.
-fn whole(page: &mut Page<'_>, whole: &Point) {
+fn whole(page: &mut Page<'_>, history: &History) {
+    let whole = &history.whole;
     let times =
         [("least", whole.least), ("p50", whole.p50), ("p95", whole.p95), ("p99", whole.p99), ("most", whole.most)];
     let times: Vec<String> =
@@ -162,28 +174,31 @@ fn whole(page: &mut Page<'_>, whole: &Point) {
     }
     let role = if whole.fail > 0 { Role::ProbeDown } else { Role::Text };
     page.field("results", &results.join(", "), role);
+    if !history.unwatched.is_zero() {
+        let (symbol, _) = unwatched_cell(page.theme);
+        let text = format!("{} of this time ({symbol}): nothing looked", format::duration(history.unwatched));
+        page.field("unwatched", &text, Role::ProbeUnknown);
+    }
 }
 
 /// Availability by day: a cell a day, some averages, the worst days by name.
 fn days(page: &mut Page<'_>, days: &[Day]) {
     let known: Vec<(&Day, f64)> = days.iter().filter_map(|it| Some((it, it.up?))).collect();
-    let Some((last, _)) = known.last() else { return };
+    let Some((last, last_up)) = known.last() else { return };
     page.heading("uptime by day");
     let room = page.room();
     let mut spans = Vec::new();
     for day in &days[days.len().saturating_sub(room)..] {
-        let (symbol, role) = day_cell(page.theme, day.up);
+        let (symbol, role) = day_cell(page.theme, day);
         spans.push(Span::styled(symbol.to_string(), page.theme.style(role)));
     }
     page.drawn("days", spans);
-    let mean = |count: usize| {
-        let of = &known[known.len().saturating_sub(count)..];
-        of.iter().map(|(_, up)| up).sum::<f64>() / of.len() as f64
-    };
-    let mut means = vec![format!("{} {}", last.date, percent(mean(1)))];
+    let mut means = vec![format!("{} {}{}", last.date, percent(*last_up), unwatched_words(last.unwatched))];
     for count in [7, 30, 90] {
-        if known.len() > if count == 7 { 1 } else { count / 3 } {
-            means.push(format!("{count}d {}", percent(mean(count))));
+        let of = &days[days.len().saturating_sub(count)..];
+        if let Some(up) = mean(of).filter(|_| days.len() > if count == 7 { 1 } else { count / 3 }) {
+            let unwatched = of.iter().map(|it| it.unwatched).sum();
+            means.push(format!("{count}d {}{}", percent(up), unwatched_words(unwatched)));
         }
     }
     page.field("up", &means.join("  "), Role::Text);
@@ -199,12 +214,32 @@ fn days(page: &mut Page<'_>, days: &[Day]) {
     }
 }
 
-/// A day as a cell: the higher the better, a cross below half.
-fn day_cell(theme: &Theme, up: Option<f64>) -> (char, Role) {
-    let Some(up) = up else { return (' ', Role::Text) };
+/// The share of the known time of some days in which it did not fail: a day of which little is known says little.
+fn mean(days: &[Day]) -> Option<f64> {
+    let known: Duration = days.iter().map(|it| it.known).sum();
+    if known.is_zero() {
+        // As an older hotseat answers.
+        let ups: Vec<f64> = days.iter().filter_map(|it| it.up).collect();
+        return (!ups.is_empty()).then(|| ups.iter().sum::<f64>() / ups.len() as f64);
+    }
+    let down: Duration = days.iter().map(|it| it.down).sum();
+    Some((1.0 - down.as_secs_f64() / known.as_secs_f64()).clamp(0.0, 1.0))
+}
+
+/// ` (3h10m unwatched)`; nothing when all was watched.
+fn unwatched_words(it: Duration) -> String {
+    if it.is_zero() { String::new() } else { format!(" ({} unwatched)", format::duration(it)) }
+}
+
+/// A day as a cell: the higher the better, a cross below half. One that was not watched for a tenth is not called good.
+fn day_cell(theme: &Theme, day: &Day) -> (char, Role) {
+    let Some(up) = day.up else { return unwatched_cell(theme) };
+    if up >= GOOD && day.unwatched * 9 > day.known {
+        return unwatched_cell(theme);
+    }
     let steps: [(f64, char, char, Role); 4] = [
         (0.9995, '█', '#', Role::ProbeUp),
-        (0.99, '▆', '+', Role::ProbeDegraded),
+        (GOOD, '▆', '+', Role::ProbeDegraded),
         (0.95, '▄', '-', Role::ProbeDegraded),
         (0.5, '▂', '_', Role::ProbeDown),
     ];
@@ -289,6 +324,32 @@ mod tests {
         for (minutes, form) in cases {
             assert_eq!(tick_form(SignedDuration::from_mins(minutes)), form);
         }
+    }
+
+    #[test]
+    fn a_day_that_was_hardly_watched_is_not_drawn_as_good_and_weighs_little() {
+        let hours = |it: u64| Duration::from_secs(it * 3600);
+        let day = |up, known, unwatched| Day {
+            date: jiff::civil::date(2026, 11, 23),
+            up: Some(up),
+            down: hours(known).mul_f64(1.0 - up),
+            known: hours(known),
+            unwatched: hours(unwatched),
+        };
+        let theme = Theme::mono();
+        for (day, cell) in [
+            (day(1.0, 24, 0), '█'),
+            (day(1.0, 23, 1), '█'),
+            (day(1.0, 12, 12), '░'),
+            (day(0.9, 12, 12), '▂'),
+            (Day { up: None, ..day(1.0, 0, 24) }, '░'),
+        ] {
+            assert_eq!(day_cell(&theme, &day).0, cell, "{day:?}");
+        }
+        let share = mean(&[day(1.0, 23, 0), day(0.0, 1, 23)]).expect("known");
+        assert!((share - 23.0 / 24.0).abs() < 1e-9, "{share}");
+        assert_eq!(unwatched_words(hours(3) + Duration::from_secs(600)), " (3h10m unwatched)");
+        assert_eq!(unwatched_words(Duration::ZERO), "");
     }
 
     #[test]

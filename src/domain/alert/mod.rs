@@ -14,6 +14,7 @@ pub mod quiet;
 pub mod replay;
 pub mod rota;
 pub mod rules;
+pub mod sms;
 pub mod words;
 
 use jiff::Timestamp;

@@ -14,7 +14,6 @@ pub mod payload;
 pub mod read;
 pub mod sample;
 pub mod slack;
-pub mod sms;
 pub mod smtp;
 pub mod terminal;
 pub mod text;

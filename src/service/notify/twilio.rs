@@ -17,11 +17,12 @@ use tokio::time::Instant;
 use crate::domain::alert::delivery::Delivery;
 use crate::domain::alert::names;
 use crate::domain::alert::policy::lane::LISTED_MAX;
+use crate::domain::alert::sms;
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
 use crate::service::notify::http::{self, Call, Endpoint};
-use crate::service::notify::{Attempt, Notifier, Receipt, RetryAfter, SendError, Sending, sms, text};
+use crate::service::notify::{Attempt, Notifier, Receipt, RetryAfter, SendError, Sending, text};
 
 /// Where Twilio is.
 const BASE: &str = "https://api.twilio.com";

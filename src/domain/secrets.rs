@@ -33,6 +33,23 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     .collect()
 });
 
+/// A word of fewer letters is an ordinary one: a secret that people make is longer, or has a digit in it.
+const WORD_MAX: usize = 8;
+/// Letters mixed with digits are no ordinary word from this length on.
+const MIXED_MIN: usize = 5;
+
+/// True for a part of a URL that can be the key to what is there: it is long, or letters are mixed with digits. What is
+/// short and plain, as `hooks`, `dead` or `8080`, is a word, and to mask it everywhere would eat what people are to read.
+pub fn is_telling(part: &str) -> bool {
+    let is_mixed = part.contains(|it: char| it.is_ascii_digit()) && part.contains(char::is_alphabetic);
+    part.len() > WORD_MAX || is_mixed && part.len() >= MIXED_MIN
+}
+
+/// True for what looks like an ordinary word: within a longer one it is no secret, `dead` in `deadline`.
+pub fn is_word(text: &str) -> bool {
+    text.chars().count() <= WORD_MAX && text.chars().all(char::is_alphabetic)
+}
+
 /// Masks what looks like a secret.
 pub fn mask(text: &str) -> String {
     let mut text = text.to_string();
@@ -80,6 +97,22 @@ pub fn mask_in_place(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ordinary_word_of_a_url_is_no_key() {
+        for (part, wanted) in [
+            ("dead", false),
+            ("hooks", false),
+            ("services", false),
+            ("8080", false),
+            ("v1", false),
+            ("T01AB", true),
+            ("oncall-s7d2", true),
+            ("correcthorse", true),
+        ] {
+            assert_eq!(is_telling(part), wanted, "{part}");
+        }
+    }
 
     #[test]
     fn what_a_person_writes_out_is_found_and_what_says_where_it_is_is_not() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::domain::probe::expect::MASK;
 use crate::domain::probe::outcome::{Certificate, Evidence, Hop, Part, Perf, Trouble};
+use crate::domain::secrets::is_word;
 
 /// A value shorter than this is no secret, and masking it would eat ordinary words. Also of what a cut has left of one.
 const SECRET_MIN: usize = 4;
@@ -107,9 +108,10 @@ impl Veil {
             return;
         }
         for form in self.forms.iter().filter(|it| !it.is_empty()) {
-            if text.contains(form.as_str()) {
-                *text = text.replace(form.as_str(), MASK);
+            if !text.contains(form.as_str()) {
+                continue;
             }
+            *text = if is_word(form) { without_word(text, form) } else { text.replace(form.as_str(), MASK) };
         }
         if text.contains(CUT) || text.contains(MASK) {
             for form in self.forms.iter() {
@@ -180,6 +182,20 @@ fn is_secret(value: &str) -> bool {
     value.len() >= SECRET_MIN && !is_number
 }
 
+/// Masks a word, not where it is a part of a longer one.
+fn without_word(text: &str, word: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut end = 0;
+    for (at, _) in text.match_indices(word) {
+        let (before, behind) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
+        let is_part = [before, behind].into_iter().flatten().any(char::is_alphanumeric);
+        result.push_str(&text[end..at]);
+        result.push_str(if is_part { word } else { MASK });
+        end = at + word.len();
+    }
+    result + &text[end..]
+}
+
 /// Masks the beginning of a form where the text was cut, and what stands beside a mask that took only a part of it.
 fn without_rests(text: &str, form: &str) -> String {
     let mut result = String::with_capacity(text.len());
@@ -235,6 +251,13 @@ mod tests {
         ] {
             assert_eq!(veil.text(text), wanted);
         }
+    }
+
+    #[test]
+    fn a_short_word_is_masked_as_a_word_only() {
+        let veil = veil(&["dead", "prod"]);
+        assert_eq!(veil.text("-p dead: deadline of production"), "-p ***: deadline of production");
+        assert_eq!(veil.text("undead dead"), "undead ***");
     }
 
     #[test]

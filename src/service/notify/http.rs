@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::domain::probe::expect::shorten;
 use crate::domain::sanitise;
+use crate::domain::secrets::is_telling;
 use crate::registry::node::Node;
 use crate::service::notify::{RetryAfter, SendError};
 use crate::service::probe::redact::redact;
@@ -30,8 +31,6 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub const ANSWER_MAX: usize = 64 << 10;
 /// Characters of a channel's words that are kept.
 const WORDS_MAX: usize = 240;
-/// Bytes of a part of a secret URL's path that is a secret by itself; `services` and `hooks` are words.
-const SECRET_PART_MIN: usize = 9;
 /// Longest pause that a channel may ask for: a page that waits longer had better go elsewhere.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -116,11 +115,11 @@ impl Endpoint {
     pub fn clean(&self, text: &str) -> String {
         let mut secrets = self.secrets.clone();
         if self.url_is_secret {
-            secrets.extend([self.url.as_str(), self.url.path().trim_matches('/')].map(str::to_string));
+            secrets.push(self.url.as_str().to_string());
             // The last part alone is the key to some channels, and errors quote it.
-            let parts = self.url.path().split('/').filter(|it| it.len() >= SECRET_PART_MIN);
-            secrets.extend(parts.map(str::to_string));
-            secrets.extend(self.url.query().map(str::to_string));
+            let path = self.url.path().trim_matches('/');
+            let parts = path.split('/').chain([path]).chain(self.url.query());
+            secrets.extend(parts.filter(|it| is_telling(it)).map(str::to_string));
         }
         secrets.extend(self.url.password().map(str::to_string));
         // The longest first: a short one may be a part of it.

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
+use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Loaded, paths};
@@ -38,6 +39,14 @@ const CAUSES_MAX: usize = 16;
 /// A config on a file system that does not answer must not block the next reload for good; several
 /// `${cmd:…}` of five seconds each must have time.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What was refused because this host lacks something is read again after this, and after twice as long each time.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+/// The longest until it is read again: a person who waits for it looks after a minute.
+const AGAIN_LAST: Duration = Duration::from_secs(60);
+
+/// What a host runs out of for a while: descriptors, its own and everybody's, memory, and disks that answer.
+const LACKS: [Errno; 6] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::TIMEDOUT];
 
 /// Why the config is read again.
 enum Cause {
@@ -202,6 +211,7 @@ pub async fn run(
     let mut read = as_read(&config_tx.borrow());
     let named_before = config_tx.borrow().host.is_some();
     let mut renamed: Option<HostId> = None;
+    let mut again: Option<Duration> = None;
     loop {
         // Each time: folders on the way to the file may have come, gone or been replaced meanwhile.
         if let Some(path) = &watched {
@@ -230,6 +240,7 @@ pub async fn run(
                 Some(why) => why,
                 None => break,
             },
+            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => Why::default(),
         };
         let reader = Arc::clone(&reader);
         let answer = tokio::time::timeout(READ_DEADLINE, tokio::task::spawn_blocking(move || reader())).await;
@@ -239,6 +250,8 @@ pub async fn run(
             why.answer(&Inbound::Failed(error.into()));
             continue;
         };
+        let mut loaded = loaded;
+        again = lacks(&mut loaded.errors).then(|| again.map_or(AGAIN_FIRST, |it| (it * 2).min(AGAIN_LAST)));
         let running = config_tx.borrow().path.clone();
         if why.is_change() && as_read(&loaded.config) == read && loaded.config.path == running {
             continue;
@@ -307,6 +320,9 @@ pub async fn run(
                     errors.push(ConfigError::whole_file(&missing.display().to_string(), "no such file any more"));
                 }
                 let said = format!("config not taken into use: {}", refused(&errors));
+                if let Some(it) = again {
+                    tracing::warn!(seconds = it.as_secs(), "the config is read again: this host lacks something");
+                }
                 let fact = RuntimeFact::ConfigRejected { errors };
                 setup.facts.send_as(actor, Fact::Runtime(fact)).await;
                 Inbound::Failed(said)
@@ -314,6 +330,19 @@ pub async fn run(
         };
         why.answer(&answer);
     }
+}
+
+/// True when a config was not refused for what stands in it: this host was short of something, or a disk did not answer.
+/// Says so with each of these mistakes.
+fn lacks(errors: &mut [ConfigError]) -> bool {
+    let mut lacks = false;
+    for error in errors {
+        if LACKS.iter().any(|it| error.message.contains(&format!("(os error {})", it.raw_os_error()))) {
+            error.hint.get_or_insert_with(|| "it is read again by itself until that is over".to_string());
+            lacks = true;
+        }
+    }
+    lacks
 }
 
 /// Why, in a few words: one that is about no line of the file is the whole of it, `check` would find no more.
@@ -438,6 +467,23 @@ mod tests {
         let at = ConfigError::at("/c.toml", "a = 1", 0..1, "unknown key `a`");
         assert_eq!(refused(std::slice::from_ref(&at)), "1 mistake (run `hotseat check`)");
         assert_eq!(refused(&[at.clone(), at]), "2 mistakes (run `hotseat check`)");
+    }
+
+    #[test]
+    fn what_this_host_lacks_is_no_mistake_for_good() {
+        let whole = |why: &str| ConfigError::whole_file("/c.toml", format!("could not be read: {why}"));
+        for (why, wanted) in [
+            ("Too many open files (os error 24)", true),
+            ("Too many open files in system (os error 23)", true),
+            ("Input/output error (os error 5)", true),
+            ("permission denied", false),
+            ("Permission denied (os error 13)", false),
+        ] {
+            let mut errors = [whole(why)];
+            assert_eq!(lacks(&mut errors), wanted, "{why}");
+            assert_eq!(errors[0].hint.is_some(), wanted, "{why}");
+        }
+        assert!(!lacks(&mut []));
     }
 
     #[test]

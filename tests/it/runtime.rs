@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hotseat::config::Config;
+use hotseat::config::{Config, Loaded};
 use hotseat::domain::board::Board;
 use hotseat::domain::config_error::ConfigError;
 use hotseat::domain::ids::{HostId, ProbeId};
@@ -184,6 +184,44 @@ async fn a_bad_reload_keeps_the_running_config_and_says_so() {
     screen.ask(Request::ReloadConfig).await;
     screen.until(|board| board.config.rejected.is_empty()).await;
     assert_eq!(config.borrow_and_update().screen.theme.as_deref(), Some("light"));
+    runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_reload_that_this_host_had_no_descriptors_for_is_made_again_by_itself() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let text = Arc::new(std::sync::Mutex::new("[screen]\ntheme = 'dark'\n".to_string()));
+    let lacks = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (read, its) = (reader(&text), Arc::clone(&lacks));
+    let mut setup = setup("alice", dir.path());
+    setup.loaded = read();
+    setup.loaded.config = Config { path: None, ..setup.loaded.config };
+    setup.reader = Some(Arc::new(move || {
+        // Once, whoever asks.
+        if !its.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return read();
+        }
+        let error = ConfigError::whole_file("test.toml", "could not be read: Too many open files (os error 24)");
+        Loaded { errors: vec![error], ..Loaded::default() }
+    }));
+    let runtime = Runtime::start(setup);
+    let mut config = runtime.config();
+    let mut screen = Screen::attach(&runtime).await;
+    // What the start has read again besides is over once this is answered.
+    screen.ask(Request::ReloadConfig).await;
+    while !matches!(screen.next().await, Inbound::Done(_)) {}
+
+    *text.lock().expect("text") = "[screen]\ntheme = 'light'\n".into();
+    lacks.store(true, std::sync::atomic::Ordering::Relaxed);
+    screen.ask(Request::ReloadConfig).await;
+    let said = loop {
+        if let Inbound::Failed(said) = screen.next().await {
+            break said;
+        }
+    };
+    assert!(said.ends_with("(os error 24) (it is read again by itself until that is over)"), "{said}");
+    config.wait_for(|config| config.screen.theme.as_deref() == Some("light")).await.expect("the runtime runs");
+    screen.until(|board| board.config.rejected.is_empty()).await;
     runtime.shutdown().await;
 }
 

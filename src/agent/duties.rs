@@ -42,6 +42,7 @@ pub async fn run(
         if wanted.beat != agent.beat {
             beating.cancel();
             beating = cancel.child_token();
+            beats.tell_well(&observer);
             if let Some(beat) = wanted.beat.clone() {
                 start_beats(&beats, &observer, beat, &beating);
             }

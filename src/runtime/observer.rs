@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::domain::board::Board;
+use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::probe::tally::Tallies;
 use crate::runtime::Shared;
 use crate::service::notify::outbox::Pulse;
@@ -66,6 +67,8 @@ pub struct Vitals {
     pub lag: Duration,
     /// What waits in the outbox.
     pub pulse: Pulse,
+    /// It is not well only because it has just begun: what an earlier run left is being read.
+    pub are_starting: bool,
 }
 
 impl Vitals {
@@ -118,6 +121,11 @@ impl Observer {
         Some(what(&tallies))
     }
 
+    /// Tells everybody something about the runtime; `false` when it has ended or has no room for it.
+    pub fn tell(&self, fact: RuntimeFact) -> bool {
+        self.shared.upgrade().is_some_and(|it| it.services.facts.try_send(Fact::Runtime(fact)))
+    }
+
     /// Looks how the parts are. Takes at most a few seconds.
     pub async fn vitals(&self) -> Vitals {
         let Some(shared) = self.shared.upgrade() else {
@@ -130,7 +138,9 @@ impl Observer {
             Some(_) => outbox(&shared, pulse, clock::now()),
             None => Vital::Poor("another runtime holds the state directory".into()),
         };
-        Vitals { scheduler, store, outbox, lag, pulse }
+        let services = &shared.services;
+        let are_starting = services.active.get().is_none() && services.keeper.get().is_some();
+        Vitals { scheduler, store, outbox, lag, pulse, are_starting }
     }
 }
 

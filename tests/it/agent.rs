@@ -840,6 +840,26 @@ fn a_dead_mans_switch_hears_beats_as_long_as_the_agent_is_well_and_its_address_s
 }
 
 #[test]
+fn a_dead_mans_switch_that_takes_nothing_is_told_on_every_screen_until_it_does() {
+    let switch = Web::start(|asked| {
+        let status = if asked.path.ends_with("/1") { 500 } else { 200 };
+        Said::status(status, "no")
+    });
+    let world = World::new(&format!("[agent]\nbeat = \"{}/ping/1\"\nevery = \"5s\"\n", switch.url()));
+    let mut agent = world.agent(&[]);
+    agent.until("could not send a beat");
+    let status = || {
+        String::from_utf8(world.command(&["agent", "status"]).stdout(Stdio::piped()).output().expect("ran").stdout)
+            .expect("text")
+    };
+    let failed = "failed   dead man's switch: it takes no beat, and will ring: 127.0.0.1 answered 500";
+    until("the failure", || status().contains(failed).then_some(()));
+    world.configure(&format!("[agent]\nbeat = \"{}/ping/2\"\nevery = \"5s\"\n", switch.url()));
+    agent.until("beat taken");
+    until("its end", || (!status().contains("dead man's switch")).then_some(()));
+}
+
+#[test]
 fn the_unit_is_one_that_systemd_takes() {
     let world = World::new("[[probe]]\nname = \"a\"\nicmp = \"127.0.0.1\"\n[[log]]\nname = \"j\"\njournald = true\n");
     let Some(analyze) = program("systemd-analyze") else { return };

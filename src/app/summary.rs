@@ -133,7 +133,7 @@ fn unseen(model: &Model) -> Option<Piece> {
 /// How much people could not be told: `! 3 unsent`. Nothing while all is well.
 fn unsent(model: &Model) -> Option<Piece> {
     // What the list of notifiers calls waiting: also what is held back to go in one message with the rest.
-    let unsent: usize = model.board.alerts.backlog().values().sum();
+    let unsent = model.board.alerts.unsent();
     (unsent > 0).then(|| (Role::NoticeWarn, format!("! {unsent} unsent")))
 }
 

@@ -87,7 +87,8 @@ fn delivery(id: &str) -> Delivery {
         labels: Default::default(),
     };
     let (title, text) = ("api DOWN".to_string(), "api DOWN: 502".to_string());
-    let message = Message { title, text, severity: Severity::Critical, host: "h".into(), alerts: vec![line] };
+    let message =
+        Message { title, text, severity: Severity::Critical, host: "h".into(), alerts: vec![line], brief: None };
     Delivery {
         id: id.into(),
         key: "h/api/1".into(),

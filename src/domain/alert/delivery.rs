@@ -83,6 +83,9 @@ pub struct Message {
     pub host: String,
     /// What it is about, the first first; all of it, also where the text names a part only.
     pub alerts: Vec<AlertLine>,
+    /// The same for a channel with little room, as far as that goes; `None` where the text is short or there is room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brief: Option<String>,
 }
 
 /// One message to one notifier.

@@ -8,6 +8,7 @@
 pub mod delivery;
 pub mod explain;
 pub mod names;
+pub mod pack;
 pub mod plan;
 pub mod policy;
 pub mod quiet;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::domain::alert::delivery::{AlertLine, Message};
+use crate::domain::alert::pack::pack;
 use crate::domain::sanitise;
 
 /// Names that follow each other before they become a range; two are as short as they are.
@@ -32,49 +33,95 @@ pub fn ranges(names: impl IntoIterator<Item = String>) -> Vec<Names> {
     .collect()
 }
 
-/// A message as long as `fits` allows: what happened, what was first, and names. Where some are cut it ends with
-/// how many, and where they stand. `None` when not even the first line fits.
-pub fn brief(message: &Message, fits: impl Fn(&str) -> bool) -> Option<String> {
+/// A message made short.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Brief {
+    /// What it says.
+    pub text: String,
+    /// Keys of the alerts for whose names there was no room.
+    pub unnamed: Vec<String>,
+}
+
+/// Room for a text, as a channel counts it.
+pub struct Room<'r> {
+    /// What a text takes.
+    pub width: &'r dyn Fn(&str) -> usize,
+    /// True when a text has room.
+    pub fits: &'r dyn Fn(&str) -> bool,
+    /// Where names stand for which there was none: `hotseat alerts`.
+    pub elsewhere: &'r str,
+}
+
+/// A message in so much room: what happened, what was first, and names, written the shorter the less room there is.
+/// Where some are cut it ends with how many, and where they stand. `None` when not even the first line has room.
+pub fn brief(message: &Message, room: &Room<'_>) -> Option<Brief> {
     let title = sanitise::text(&message.title);
+    let count = title.split_once(": ").map_or(title.as_str(), |(count, _)| count);
     let first = message.text.lines().find(|it| it.starts_with("first: ")).map(sanitise::text);
+    let longer = first.map(|first| format!("{title}\n{first}"));
+    let heads: Vec<&str> = longer.iter().map(String::as_str).chain([title.as_str(), count]).collect();
     let names = |is_over: bool| {
         let of = message.alerts.iter().filter(move |it| it.ended.is_some() == is_over);
-        ranges(of.filter_map(|it| probe(it).map(sanitise::text)))
+        let mut named: Vec<(Parts, &str)> =
+            of.filter_map(|it| Some((Parts::of(&sanitise::text(probe(it)?)), it.key.as_str()))).collect();
+        // Neighbours stay together where they are cut.
+        named.sort();
+        named
     };
     let (open, over) = (names(false), names(true));
-    let (all, is_mixed) = (open.len() + over.len(), !open.is_empty() && !over.is_empty());
-    let mut head = title.clone();
-    let with = |head: &str, shown: usize| {
+    let all = open.len() + over.len();
+    let with = |head: &str, style: Style, shown: usize| {
         let mut text = head.to_string();
-        for (at, it) in open.iter().chain(&over).take(shown).enumerate() {
-            text.push_str(match at {
-                at if at == open.len() && is_mixed => "\nrecovered: ",
-                0 => "\n",
-                _ => ", ",
-            });
-            text.push_str(&it.text);
+        let shown_open = shown.min(open.len());
+        for (at, part) in [&open[..shown_open], &over[..shown - shown_open]].into_iter().enumerate() {
+            if !part.is_empty() {
+                text.push_str(if at == 1 && !open.is_empty() { "\nrecovered: " } else { "\n" });
+                text.push_str(&style.written(part.iter().map(|(it, _)| it.whole()), room.width));
+            }
         }
-        let missing: usize = open.iter().chain(&over).skip(shown).map(|it| it.count).sum();
-        if missing > 0 {
+        if shown < all {
             let gap = if shown > 0 { " " } else { "\n" };
             // Writing to a string cannot fail.
-            let _ = write!(text, "{gap}and {missing} more: hotseat alerts");
+            let _ = write!(text, "{gap}and {} more: {}", all - shown, room.elsewhere);
         }
         text
     };
-    if let Some(first) = first {
-        let longer = format!("{title}\n{first}");
-        // The reason of the first is worth less than a name.
-        if fits(&with(&longer, all)) || !fits(&with(&title, all)) && fits(&with(&longer, 0)) {
-            head = longer;
+    // The reason of the first is worth more than blanks, and less than a name.
+    for head in &heads {
+        for style in [Style::Ranges, Style::Packed, Style::Dense] {
+            let text = with(head, style, all);
+            if (room.fits)(&text) {
+                return Some(Brief { text, unnamed: Vec::new() });
+            }
         }
     }
-    if fits(&with(&head, all)) {
-        return Some(with(&head, all));
-    }
+    let head = heads.iter().find(|it| (room.fits)(&with(it, Style::Dense, 0)))?;
     let counts: Vec<usize> = (0..all).collect();
-    let fitting = counts.partition_point(|shown| fits(&with(&head, *shown)));
-    fitting.checked_sub(1).map(|shown| with(&head, shown))
+    let shown = counts.partition_point(|shown| (room.fits)(&with(head, Style::Dense, *shown))).checked_sub(1)?;
+    let unnamed = open.iter().chain(&over).skip(shown).map(|(_, key)| (*key).to_string()).collect();
+    Some(Brief { text: with(head, Style::Dense, shown), unnamed })
+}
+
+/// How names are written, the easiest to read first.
+#[derive(Clone, Copy)]
+enum Style {
+    /// Each name, and ranges.
+    Ranges,
+    /// What they share once.
+    Packed,
+    /// The same without blanks.
+    Dense,
+}
+
+impl Style {
+    fn written(self, names: impl Iterator<Item = String>, width: &dyn Fn(&str) -> usize) -> String {
+        let names = match self {
+            Self::Ranges => ranges(names),
+            Self::Packed | Self::Dense => pack(&names.collect::<Vec<_>>(), width),
+        };
+        let texts: Vec<String> = names.into_iter().map(|it| it.text).collect();
+        texts.join(if matches!(self, Self::Dense) { "," } else { ", " })
+    }
 }
 
 /// The probe's name; `None` for a cause that several share.
@@ -130,7 +177,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::alert::Severity;
+    use crate::domain::alert::{Severity, sms};
 
     fn written(names: &[&str]) -> Vec<String> {
         ranges(names.iter().map(ToString::to_string)).into_iter().map(|it| it.text).collect()
@@ -167,17 +214,23 @@ mod tests {
             severity: Severity::Error,
             host: "h".into(),
             alerts: names.iter().enumerate().map(line).collect(),
+            brief: None,
         }
+    }
+
+    fn within(message: &Message, bytes_max: usize) -> Option<Brief> {
+        brief(message, &Room { width: &str::len, fits: &|it| it.len() <= bytes_max, elsewhere: "hotseat alerts" })
     }
 
     #[test]
     fn the_reason_of_the_first_gives_way_to_names() {
         let names: Vec<String> = ["cart", "mail", "search", "stock"].map(String::from).to_vec();
         let message = message(&names);
-        let within = |max: usize| brief(&message, |it| it.len() <= max);
+        let within = |max: usize| within(&message, max).map(|it| it.text);
         assert_eq!(within(90).as_deref(), Some("4 probes DOWN\nfirst: cart DOWN\ncart, mail, search, stock"));
+        assert_eq!(within(53).as_deref(), Some("4 probes DOWN\nfirst: cart DOWN\ncart,mail,search,stock"));
         assert_eq!(within(40).as_deref(), Some("4 probes DOWN\ncart, mail, search, stock"));
-        assert_eq!(within(38), None);
+        assert_eq!(within(30), None);
     }
 
     #[test]
@@ -185,10 +238,57 @@ mod tests {
         let names: Vec<String> =
             (0..200).map(|at| format!("name{}-of-a-probe", "x".repeat(at % 50) + &"y".repeat(at / 50))).collect();
         let message = message(&names);
-        let text = brief(&message, |it| it.len() <= 600).expect("it fits");
-        let (shown, tail) = text.rsplit_once(" and ").expect("a tail");
-        let listed = shown.lines().last().expect("a line").split(", ").count();
-        assert_eq!(tail, format!("{} more: hotseat alerts", 200 - listed));
-        assert!(listed > 5 && text.len() > 500, "{text}");
+        let Brief { text, unnamed } = within(&message, 600).expect("it fits");
+        let (_, tail) = text.rsplit_once(" and ").expect("a tail");
+        assert_eq!(tail, format!("{} more: hotseat alerts", unnamed.len()));
+        assert!((20..200).contains(&(200 - unnamed.len())) && text.len() > 500, "{text}");
+    }
+
+    #[test]
+    fn two_hundred_names_of_an_ordinary_fleet_have_room_in_ten_segments_of_an_sms() {
+        let services = [
+            "accounts",
+            "basket",
+            "billing",
+            "catalogue",
+            "checkout",
+            "delivery",
+            "fraud",
+            "gateway",
+            "identity",
+            "inventory",
+            "ledger",
+            "mailer",
+            "orders",
+            "payments",
+            "pricing",
+            "profile",
+            "refunds",
+            "reviews",
+            "search",
+            "shipping",
+            "stock",
+            "tax",
+            "tracking",
+            "users",
+            "wishlist",
+        ];
+        // Not each service is everywhere, nor has each the same parts.
+        let places = ["eu-west", "us-east", "ap-south"];
+        let parts = ["api", "db", "queue", "worker", "cache"];
+        let all = services.iter().enumerate().flat_map(|(at, service)| {
+            let odd = move |place: &usize, part: &usize| !(at * 7 + place * 3 + part * 5).is_multiple_of(4);
+            (0..places.len()).flat_map(move |place| {
+                let here = (0..parts.len()).filter(move |part| odd(&place, part));
+                here.map(move |part| format!("{service}-{}.{}", parts[part], places[place]))
+            })
+        });
+        let names: Vec<String> = all.take(200).collect();
+        assert_eq!(names.len(), 200);
+        let message = message(&names);
+        let fits = |it: &str| sms::fits(it, "#12345678", sms::SEGMENTS_MAX);
+        let made = brief(&message, &Room { width: &sms::width, fits: &fits, elsewhere: "" }).expect("it fits");
+        assert_eq!(made.unnamed, Vec::<String>::new(), "{}", made.text);
+        assert!(!fits(&names.join(",")), "they would have had room anyway");
     }
 }

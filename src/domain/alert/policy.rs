@@ -15,6 +15,7 @@ mod hear;
 mod join;
 mod keep;
 pub mod lane;
+mod rest;
 #[cfg(test)]
 mod tests;
 pub mod trail;
@@ -227,9 +228,10 @@ impl AlertBoard {
         &self.notifiers
     }
 
-    /// Messages decided and neither taken by their channel nor given up.
+    /// What people could not be told so far: what waits in a lane, and messages decided that are neither taken by their
+    /// channel nor given up.
     pub fn unsent(&self) -> usize {
-        self.outs.len()
+        self.backlog().values().sum()
     }
 
     /// Messages decided and neither taken by their channel nor given up, by their ids.
@@ -324,7 +326,7 @@ impl AlertBoard {
             return None;
         }
         let alerts = self.alerts.values().filter_map(|it| it.wake);
-        let lanes = self.lanes.iter().filter_map(|(name, it)| it.due(self.rules.notifier(name)?));
+        let lanes = self.lanes.iter().filter_map(|(name, it)| it.wake(self.rules.notifier(name)?));
         let outs = self.outs.values().filter_map(|it| it.fallback_at);
         let silences = self.silences.values().map(|it| it.until);
         let times = alerts.chain(lanes).chain(outs).chain(silences).chain(self.orphans_at);
@@ -335,7 +337,7 @@ impl AlertBoard {
     fn wake_of(&self, row: &Row) -> Option<Timestamp> {
         match row {
             Row::Alert(key) => self.alerts.get(key)?.wake,
-            Row::Lane(name) | Row::Waiting(name, _) => self.lanes.get(name)?.due(self.rules.notifier(name)?),
+            Row::Lane(name) | Row::Waiting(name, _) => self.lanes.get(name)?.wake(self.rules.notifier(name)?),
             Row::Out(id) => self.outs.get(id)?.fallback_at,
             Row::Silence(id) => self.silences.get(id).map(|it| it.until),
             Row::Trail(_) | Row::Maintenance(_) | Row::Commons => None,

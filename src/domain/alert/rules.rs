@@ -66,6 +66,9 @@ pub struct NotifierRule {
     pub resolve: bool,
     /// Less severe alerts do not go there.
     pub least: Severity,
+    /// It has room for so many segments of an SMS; `None` for a channel that has room for every name.
+    #[serde(default)]
+    pub segments: Option<usize>,
 }
 
 impl NotifierRule {
@@ -81,6 +84,7 @@ impl NotifierRule {
             fallback_after: FALLBACK_AFTER,
             resolve: true,
             least: Severity::Info,
+            segments: None,
         }
     }
 

@@ -30,6 +30,16 @@ const PLAIN: &[(&str, &str)] = &[
     ("\u{a0}", " "),
 ];
 
+/// Most segments of one message: Twilio takes 1,600 characters. A storm may have them all when nothing is said, because
+/// it names everything.
+pub const SEGMENTS_MAX: usize = 10;
+
+/// What a text takes of a segment: septets, or units of UTF-16 when it has a character that GSM 03.38 does not.
+pub fn width(text: &str) -> usize {
+    let widths: Option<usize> = text.chars().map(septets).sum();
+    widths.unwrap_or_else(|| text.encode_utf16().count())
+}
+
 /// Segments that a text takes.
 pub fn segments(text: &str) -> usize {
     let widths: Option<Vec<usize>> = text.chars().map(septets).collect();

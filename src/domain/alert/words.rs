@@ -19,8 +19,8 @@ use crate::domain::format;
 const TEXT_MAX_BYTES: usize = 16 << 10;
 /// Characters of a reason in a line; the whole is in the evidence of the probe.
 const WHY_MAX: usize = 200;
-/// GSM-7 characters of one SMS.
-pub const SMS_MAX: usize = 160;
+/// Groups that a title counts; the names are in the text.
+const GROUPS_MAX: usize = 8;
 
 /// One thing that a message tells.
 #[derive(Debug)]
@@ -60,7 +60,17 @@ pub fn message(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> Message {
         }
         items => storm(now, zone, items),
     };
-    Message { title, text, severity, host, alerts }
+    Message { title, text, severity, host, alerts, brief: None }
+}
+
+/// The names for which a message before had no room.
+pub fn continued(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> Message {
+    let mut message = message(now, zone, items);
+    message.title = format!("continued, {}", message.title);
+    // What was first of all stood in the message before.
+    let lines = message.text.lines().filter(|it| !it.starts_with("first: "));
+    message.text = format!("continued, {}", lines.collect::<Vec<_>>().join("\n"));
+    message
 }
 
 /// One line about one thing.
@@ -151,7 +161,11 @@ fn storm(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> (String, String
     let mut by_count: Vec<(&str, usize)> = groups.into_iter().filter(|(name, _)| !name.is_empty()).collect();
     by_count.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
     if !by_count.is_empty() {
-        let parts: Vec<String> = by_count.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+        let shown = by_count.iter().take(GROUPS_MAX);
+        let mut parts: Vec<String> = shown.map(|(name, count)| format!("{name} ({count})")).collect();
+        if let more @ 1.. = by_count.len().saturating_sub(GROUPS_MAX) {
+            parts.push(format!("{more} more groups"));
+        }
         title = format!("{title}: {}", parts.join(", "));
     }
     let mut text = title.clone();
@@ -275,73 +289,4 @@ pub fn clip(text: &str, max: usize) -> String {
     let mut cut: String = text.graphemes(true).take(max.saturating_sub(1)).collect();
     cut.push('…');
     cut
-}
-
-impl Message {
-    /// One line of at most `max` GSM-7 characters with a short id at its end, so that a message that came
-    /// twice is known again.
-    ///
-    /// What GSM-7 can write plainer is written plainer (`…` as `...`). Where a name needs other characters the
-    /// text is what UCS-2 has room for in the same number of bytes: 70 for 160.
-    pub fn short(&self, max: usize) -> String {
-        let key = self.alerts.first().map_or("", |it| &it.key);
-        let number = key.rsplit('/').next().unwrap_or_default();
-        let id = if number.is_empty() { String::new() } else { format!(" #{}", plain(number)) };
-        let title = plain(&self.title);
-        let is_gsm = |text: &str| text.chars().all(|it| gsm_length(it).is_some());
-        if is_gsm(&title) && is_gsm(&id) {
-            let length = |text: &str| text.chars().filter_map(gsm_length).sum::<usize>();
-            return fit(&title, &id, max, length);
-        }
-        fit(&title, &id, max * 7 / 16, |text| text.encode_utf16().count())
-    }
-}
-
-fn fit(title: &str, id: &str, max: usize, length: impl Fn(&str) -> usize) -> String {
-    if length(title) + length(id) <= max {
-        return format!("{title}{id}");
-    }
-    let room = max.saturating_sub(length(id) + 3);
-    let mut text = String::new();
-    let mut used = 0;
-    for grapheme in title.graphemes(true) {
-        used += length(grapheme);
-        if used > room {
-            break;
-        }
-        text.push_str(grapheme);
-    }
-    format!("{}...{id}", text.trim_end())
-}
-
-/// Writes what people's keyboards and editors make typographic with plain characters.
-fn plain(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    for it in text.chars() {
-        match it {
-            '…' => result.push_str("..."),
-            '–' | '—' | '−' => result.push('-'),
-            '“' | '”' | '„' | '«' | '»' => result.push('"'),
-            '‘' | '’' | '`' => result.push('\''),
-            '·' | '•' => result.push('-'),
-            '→' => result.push_str("->"),
-            '\u{a0}' | '\t' | '\n' => result.push(' '),
-            it => result.push(it),
-        }
-    }
-    result
-}
-
-/// Septets of a character in GSM 03.38, where it has it: 2 for those of the extension table.
-pub fn gsm_length(it: char) -> Option<usize> {
-    const BASIC: &str = "@£$¥èéùìòÇØøÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ ¤¡ÄÖÑÜ§¿äöñüà\n\r";
-    const EXTENDED: &str = "^{}\\[~]|€";
-    let is_ascii = it.is_ascii_graphic() && !matches!(it, '`' | '^' | '{' | '}' | '\\' | '[' | '~' | ']' | '|');
-    if is_ascii || BASIC.contains(it) {
-        Some(1)
-    } else if EXTENDED.contains(it) {
-        Some(2)
-    } else {
-        None
-    }
 }

@@ -70,6 +70,11 @@ pub trait Notifier: Send + Sync {
     /// Feeds every setting, so that a reload can tell an unchanged notifier.
     fn fingerprint(&self, hasher: &mut dyn Hasher);
 
+    /// Segments of an SMS that a message about many things may take; `None` for a channel that has room for every name.
+    fn segments(&self) -> Option<usize> {
+        None
+    }
+
     /// Takes up what an earlier run sent last and did not resolve.
     ///
     /// Called once for every such delivery when the notifier is taken into use, by the outbox. Only a channel

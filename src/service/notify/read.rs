@@ -50,6 +50,7 @@ pub fn read(entry: &Node<'_>, root: &Node<'_>) -> Option<NotifierSpec> {
     let notifier = veiled(notifier, Veil::new(secrets));
     let (name, mut rule) = (name?, rule?);
     rule.kind = kind.to_string();
+    rule.segments = notifier.segments();
     if entry.peek("wait").is_none() && rule.kind == "alertmanager" {
         // It groups by itself, and better: it sees what others send.
         rule.wait = Duration::ZERO;
@@ -124,6 +125,7 @@ fn read_rule(entry: &Node<'_>, root: &Node<'_>, name: &str) -> Option<NotifierRu
         fallback_after: fallback_after?,
         resolve: resolve?,
         least: least?,
+        segments: None,
     })
 }
 

@@ -23,6 +23,7 @@ pub fn test(notifier: &str, host: &str, person: &str, now: Timestamp) -> Deliver
             severity: Severity::Info,
             host: host.to_string(),
             alerts: Vec::new(),
+            brief: None,
         },
         follows: None,
         silence: None,
@@ -59,6 +60,7 @@ pub fn delivery(action: Action) -> Delivery {
                     .into_iter()
                     .collect::<BTreeMap<_, _>>(),
             }],
+            brief: None,
         },
         follows: None,
         silence: None,

@@ -15,9 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::domain::alert::delivery::Delivery;
-use crate::domain::alert::names;
 use crate::domain::alert::policy::lane::LISTED_MAX;
-use crate::domain::alert::sms;
+use crate::domain::alert::sms::{self, SEGMENTS_MAX};
 use crate::domain::sanitise;
 use crate::registry::Kind;
 use crate::registry::node::Node;
@@ -28,9 +27,6 @@ use crate::service::notify::{Attempt, Notifier, Receipt, RetryAfter, SendError, 
 const BASE: &str = "https://api.twilio.com";
 /// Segments of a message about few things when nothing is said: 459 plain characters, enough for three in words.
 const SEGMENTS: usize = 3;
-/// Most segments: Twilio takes 1,600 characters. A storm may have them all when nothing is said, because it names
-/// everything.
-const SEGMENTS_MAX: usize = 10;
 /// The first number of segments that is too many, as the config reads it.
 const SEGMENTS_END: i64 = SEGMENTS_MAX as i64 + 1;
 /// Recipients of one notifier: more is a mailing list, and each costs money.
@@ -187,6 +183,10 @@ impl Notifier for Twilio {
         })
     }
 
+    fn segments(&self) -> Option<usize> {
+        Some(self.segments.unwrap_or(SEGMENTS_MAX))
+    }
+
     fn describe(&self) -> String {
         format!("SMS to {}", self.to.join(", "))
     }
@@ -202,12 +202,9 @@ impl Twilio {
         let is_storm = message.alerts.len() > LISTED_MAX;
         let segments = self.segments.unwrap_or(if is_storm { SEGMENTS_MAX } else { SEGMENTS });
         let whole = text::whole(message);
-        let brief = || {
-            let text = names::brief(message, |it| sms::fits(it, &id, segments))?;
-            Some(sms::fit(&text, &id, segments))
-        };
-        let is_cut = is_storm && !sms::fits(&whole, &id, segments);
-        is_cut.then(brief).flatten().unwrap_or_else(|| sms::fit(&whole, &id, segments))
+        let is_cut = !sms::fits(&whole, &id, segments);
+        // What has no room there has been cut by name, and is told in a message of its own.
+        sms::fit(message.brief.as_ref().filter(|_| is_cut).unwrap_or(&whole), &id, segments)
     }
 
     fn call(&self, to: &str, body: &str) -> Call {

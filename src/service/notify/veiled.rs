@@ -37,6 +37,10 @@ impl Notifier for Veiled {
         self.inner.fingerprint(hasher);
     }
 
+    fn segments(&self) -> Option<usize> {
+        self.inner.segments()
+    }
+
     fn resume(&self, delivery: &Delivery) {
         self.inner.resume(delivery);
     }

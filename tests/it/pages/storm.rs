@@ -138,6 +138,57 @@ fn the_first_minute_of_a_storm_is_one_sms_for_each_person() {
 }
 
 #[test]
+fn names_that_have_little_in_common_are_all_said_by_sms() {
+    // No two share a word: no SMS holds 200 of them.
+    let word = |seed: usize| -> String {
+        let mut state = seed as u64 + 1;
+        let mut letter = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + u8::try_from((state >> 33) % 26).expect("a letter"))
+        };
+        (0..16).map(|_| letter()).collect()
+    };
+    let names: Vec<String> = (0..PROBES).map(word).collect();
+    let services = Web::start(|_| Said::status(503, ""));
+    let home = tempfile::tempdir().expect("temporary directory");
+    let phone = super::twilio();
+    let probe = |name: &String| format!("[[probe]]\nname = '{name}'\nhttp = '{}/'\n", services.url());
+    let probes: String = names.iter().map(probe).collect();
+    let file = home.path().join("c.toml");
+    std::fs::write(&file, format!("[defaults]\nfail = '1/1'\nnotify = ['sms']\n{probes}{}", sms(&phone)))
+        .expect("config");
+    let mut lines = String::new();
+    for (second, result) in [(0, "fail"), (300, "fail")] {
+        let begin: jiff::Timestamp = "2026-11-22T01:00:00Z".parse().expect("a time");
+        for (at, name) in names.iter().enumerate() {
+            let at = begin + jiff::SignedDuration::from_secs(second) + jiff::SignedDuration::from_millis(at as i64);
+            let why = format!("{name} is odd");
+            lines += &format!("{{\"at\":\"{at}\",\"probe\":\"{name}\",\"result\":\"{result}\",\"text\":\"{why}\"}}\n");
+        }
+    }
+    let recording = home.path().join("storm.ndjson");
+    std::fs::write(&recording, lines).expect("recording");
+    let output = Command::new(env!("CARGO_BIN_EXE_hotseat"))
+        .env_clear()
+        .env("HOME", home.path())
+        .env("TWILIO_TOKEN", TOKEN)
+        .args(["--config".as_ref(), file.as_os_str(), "replay".as_ref(), recording.as_os_str(), "--json".as_ref()])
+        .output()
+        .expect("the binary starts");
+    let replayed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let pages = replayed["pages"].as_array().expect("pages");
+    let times: Vec<jiff::Timestamp> =
+        pages.iter().map(|it| it["at"].as_str().and_then(|it| it.parse().ok()).expect("a time")).collect();
+    assert!(pages.len() > 1, "{pages:?}");
+    assert!(times.windows(2).all(|it| it[1].duration_since(it[0]).as_secs() >= 60), "{times:?}");
+    let brief = |it: &serde_json::Value| it["message"]["brief"].as_str().expect("a short form").to_string();
+    let told: Vec<String> = pages.iter().map(brief).collect();
+    let told = told.join("\n");
+    let missing: Vec<&String> = names.iter().filter(|it| !told.contains(it.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?} of {told}");
+}
+
+#[test]
 fn killed_in_the_middle_of_a_storm_it_loses_no_page() {
     let services = Web::start(|_| Said::status(503, ""));
     // The first message to each hangs, as when a network breaks: what it has taken nobody knows.

@@ -10,6 +10,7 @@ use crate::domain::alert::delivery::{Action, Delivery};
 use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::{LISTED_MAX, signed};
+use crate::domain::alert::policy::rest::shorten;
 use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
 use crate::domain::alert::rules::NotifierRule;
@@ -79,7 +80,7 @@ impl AlertBoard {
     pub(super) fn flush(&mut self, run: &mut Run<'_>) {
         for _ in 0..ROUNDS_MAX {
             let names: Vec<String> =
-                self.lanes.iter().filter(|(_, it)| !it.waiting.is_empty()).map(|(name, _)| name.clone()).collect();
+                self.lanes.iter().filter(|(_, it)| it.has_more()).map(|(name, _)| name.clone()).collect();
             let mut has_sent = false;
             for name in names {
                 has_sent |= self.flush_lane(run, &name);
@@ -92,11 +93,20 @@ impl AlertBoard {
 
     /// Sends what is due in one lane; true when there was something.
     fn flush_lane(&mut self, run: &mut Run<'_>, name: &str) -> bool {
-        let now = run.now;
         let Some(rule) = self.rules.notifier(name).cloned() else {
             self.drop_lane(run, name);
             return false;
         };
+        // A page goes before names of what was told, and those before what nobody has to act on.
+        let is_page = |it: &Entry| it.action == Action::Trigger;
+        let has_page = self.lanes.get(name).is_some_and(|it| it.waiting.iter().any(is_page));
+        (!has_page && self.flush_rest(run, &rule))
+            || self.flush_news(run, name, &rule)
+            || (has_page && self.flush_rest(run, &rule))
+    }
+
+    fn flush_news(&mut self, run: &mut Run<'_>, name: &str, rule: &NotifierRule) -> bool {
+        let now = run.now;
         let Some(lane) = self.lanes.get_mut(name) else { return false };
         // A clock that was set back must not hold a page back.
         for key in lane.waiting.set_back(now, signed(rule.wait)) {
@@ -105,13 +115,13 @@ impl AlertBoard {
         if lane.set_back(now) {
             run.keep(Row::Lane(name.to_string()));
         }
-        self.note_held(run, &rule);
+        self.note_held(run, rule);
         let Some(lane) = self.lanes.get_mut(name) else { return false };
-        if lane.due(&rule).is_none_or(|it| it > now) {
+        if lane.due(rule).is_none_or(|it| it > now) {
             return false;
         }
         if rule.keeps_apart() {
-            return self.flush_apart(run, &rule);
+            return self.flush_apart(run, rule);
         }
         // What holds an alert back may have begun since it was put here.
         let keys: Vec<String> = lane.waiting.keys().cloned().collect();
@@ -119,7 +129,7 @@ impl AlertBoard {
             self.weigh(run, &key);
         }
         let Some(lane) = self.lanes.get_mut(name) else { return false };
-        if lane.due(&rule).is_none_or(|it| it > now) {
+        if lane.due(rule).is_none_or(|it| it > now) {
             return false;
         }
         let entries = lane.waiting.take();
@@ -130,7 +140,7 @@ impl AlertBoard {
         if entries.is_empty() {
             return false;
         }
-        self.send(run, &rule, &entries);
+        self.send(run, rule, &entries);
         true
     }
 
@@ -173,6 +183,9 @@ impl AlertBoard {
     /// Drops what waits for a notifier that is not in the config any more.
     fn drop_lane(&mut self, run: &mut Run<'_>, name: &str) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
+        if lane.rest.take().is_some() {
+            run.keep(Row::Lane(name.to_string()));
+        }
         for entry in lane.waiting.take() {
             run.keep(Row::Waiting(name.to_string(), entry.key.clone()));
             self.note_about(run, &entry.key, "page", &format!("`{name}` is not in the config any more"));
@@ -206,7 +219,8 @@ impl AlertBoard {
             self.replace_acknowledgement(run, name, entries);
         }
         let items = self.items(run, entries, &unheard);
-        let message = words::message(now, &self.rules.time_zone(), &items);
+        let mut message = words::message(now, &self.rules.time_zone(), &items);
+        let unnamed = shorten(&mut message, rule, false);
         let because = self.because(entries, name);
         let heard = entries.iter().filter_map(|it| self.alerts.get(&it.key)?.contacts.get(name)?.first.clone());
         let follows = heard.into_iter().next();
@@ -292,6 +306,7 @@ impl AlertBoard {
             silence: None,
             because,
         });
+        self.put_rest(run, name, &first.key, unnamed, 0);
         // The next reminder is counted from here.
         for key in keys {
             self.weigh(run, &key);
@@ -410,7 +425,7 @@ impl AlertBoard {
 }
 
 /// Why, as it is known now; after a start what was known then.
-fn why_now(run: &Run<'_>, alert: &Alert) -> String {
+pub(super) fn why_now(run: &Run<'_>, alert: &Alert) -> String {
     let known = || {
         let state = run.probes.get(alert.probe()?)?;
         let concerns = state.concerns();

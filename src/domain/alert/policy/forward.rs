@@ -73,6 +73,7 @@ impl AlertBoard {
                     severity: Severity::Info,
                     host: host.clone(),
                     alerts: Vec::new(),
+                    brief: None,
                 },
                 follows: None,
                 silence: Some(Box::new(silence.clone())),

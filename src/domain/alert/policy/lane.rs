@@ -48,9 +48,42 @@ pub struct Lane {
     pub sent: VecDeque<i64>,
     /// Deliveries so far: part of their ids.
     pub number: u64,
+    /// Names for which a message had no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+}
+
+/// Names for which a message had no room: another says them when a person had time to read the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// The key of the message that had no room.
+    pub key: String,
+    /// The alerts.
+    pub alerts: Vec<String>,
+    /// When that message went.
+    pub at: Timestamp,
+    /// Messages so far that said nothing but such names.
+    pub messages: u32,
 }
 
 impl Lane {
+    /// True when there is something to send, now or later.
+    pub fn has_more(&self) -> bool {
+        !self.waiting.is_empty() || self.rest.is_some()
+    }
+
+    /// When this lane is to be looked at: something may go.
+    pub fn wake(&self, rule: &NotifierRule) -> Option<Timestamp> {
+        self.due(rule).into_iter().chain(self.rest_due(rule)).min()
+    }
+
+    /// When names that had no room may go; `None` when there are none.
+    pub fn rest_due(&self, rule: &NotifierRule) -> Option<Timestamp> {
+        let last = self.rest.as_ref()?.at.max(self.last.unwrap_or(Timestamp::MIN));
+        let free_at = rule.limit.and_then(|it| self.free_at(it));
+        Some(free_at.map_or(last + STORM_PACE, |it| it.max(last + STORM_PACE)))
+    }
+
     /// When the next message may go; `None` when nothing waits.
     pub fn due(&self, rule: &NotifierRule) -> Option<Timestamp> {
         let first = self.waiting.due()?;
@@ -146,6 +179,9 @@ impl Lane {
         let last = self.last.filter(|it| *it > now);
         let ahead = rounded_up(now);
         self.pages.retain(|it| it.at <= now);
+        if let Some(rest) = &mut self.rest {
+            rest.at = rest.at.min(now);
+        }
         let is_ahead = last.is_some() || self.sent.back().is_some_and(|it| *it > ahead);
         if is_ahead {
             self.last = self.last.filter(|it| *it <= now);
@@ -191,15 +227,16 @@ impl Lane {
         let mut sent = earlier.sent;
         sent.extend(self.sent.iter().copied().filter(|it| !sent.contains(it)).collect::<Vec<_>>());
         self.sent = sent;
+        self.rest = self.rest.take().or(earlier.rest);
         let mut waiting = std::mem::replace(&mut self.waiting, earlier.waiting);
         waiting.take().into_iter().for_each(|it| self.put(it));
     }
 
     /// What is kept of it over a restart besides what waits.
     pub(super) fn head(&self) -> Self {
-        let Self { waiting: _, last, run, pages, sent, number } = self;
-        let (pages, sent) = (pages.clone(), sent.clone());
-        Self { waiting: Waiting::default(), last: *last, run: *run, pages, sent, number: *number }
+        let Self { waiting: _, last, run, pages, sent, number, rest } = self;
+        let (pages, sent, rest) = (pages.clone(), sent.clone(), rest.clone());
+        Self { waiting: Waiting::default(), last: *last, run: *run, pages, sent, number: *number, rest }
     }
 
     /// Puts something in, unless the same waits already.

@@ -158,8 +158,14 @@ impl Bench {
 
 fn delivery(id: &str, key: &str, notifier: &str) -> Delivery {
     let title = format!("{key} DOWN");
-    let message =
-        Message { text: title.clone(), title, severity: Severity::Critical, host: "h".into(), alerts: Vec::new() };
+    let message = Message {
+        text: title.clone(),
+        title,
+        severity: Severity::Critical,
+        host: "h".into(),
+        alerts: Vec::new(),
+        brief: None,
+    };
     Delivery {
         id: id.into(),
         key: key.into(),

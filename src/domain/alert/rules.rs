@@ -111,6 +111,11 @@ impl NotifierRule {
         matches!(self.kind.as_str(), "pagerduty" | "webhook" | "command")
     }
 
+    /// True for a channel that keeps a list of what lasts, for which an end is no word that comes late.
+    pub fn keeps_resolved(&self) -> bool {
+        matches!(self.kind.as_str(), "alertmanager")
+    }
+
     /// True for a channel that has silences of its own: it goes on telling others what it was told before, unless it is
     /// silenced there too.
     pub fn takes_silences(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Makes messages of what waits in the lanes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::{LISTED_MAX, signed};
 use crate::domain::alert::policy::rest::shorten;
-use crate::domain::alert::policy::waiting::Entry;
+use crate::domain::alert::policy::waiting::{Entry, subject_of};
 use crate::domain::alert::policy::{AlertBoard, Run};
 use crate::domain::alert::rules::NotifierRule;
 use crate::domain::alert::words::{self, Item};
@@ -218,6 +218,9 @@ impl AlertBoard {
         if action == Action::Acknowledge {
             self.replace_acknowledgement(run, name, entries);
         }
+        if !rule.goes_by_key() && !rule.keeps_resolved() {
+            self.replace_recoveries(run, name, entries);
+        }
         let items = self.items(run, entries, &unheard);
         let mut message = words::message(now, &self.rules.time_zone(), &items);
         let unnamed = shorten(&mut message, rule, false);
@@ -353,6 +356,27 @@ impl AlertBoard {
         };
         let same: Vec<String> = self.outs.iter().filter(|(_, it)| same(it)).map(|(id, _)| id.clone()).collect();
         for id in same {
+            run.change.superseded.push(id.clone());
+            self.settle(run, &id);
+        }
+    }
+
+    /// Takes back that something is over which fails again, as long as that is not sent: whoever reads that it is down
+    /// and then that it recovered takes it for up. Where nothing was heard of it before it stays: it is all that says so.
+    fn replace_recoveries(&mut self, run: &mut Run<'_>, name: &str, entries: &[Entry]) {
+        let again: BTreeSet<&str> =
+            entries.iter().filter(|it| it.action == Action::Trigger).map(Entry::subject).collect();
+        let is_heard =
+            |key: &String| self.alerts.get(key).and_then(|it| it.contacts.get(name)).is_some_and(|it| it.reached);
+        let is_again = |key: &String| again.contains(subject_of(key)) && is_heard(key);
+        let stale = |it: &Out| it.action == Action::Resolve && it.notifier == name && it.keys.iter().all(is_again);
+        let stale = self.outs.iter().filter(|(_, it)| stale(it));
+        let stale: Vec<(String, Out)> = stale.map(|(id, it)| (id.clone(), it.clone())).collect();
+        for (id, out) in stale {
+            for key in &out.keys {
+                let text = format!("`{name}` is not told any more that this was over: it is told that it failed again");
+                self.note_about(run, key, "delivery", &text);
+            }
             run.change.superseded.push(id.clone());
             self.settle(run, &id);
         }

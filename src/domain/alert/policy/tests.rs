@@ -296,6 +296,38 @@ fn a_page_that_was_not_delivered_before_the_end_becomes_one_message() {
 }
 
 #[test]
+fn nobody_reads_that_it_recovered_behind_the_news_that_it_failed_again() {
+    for kind in ["twilio", "pagerduty"] {
+        let mut world = World::new();
+        world.notifier("it", kind, |_| {});
+        world.configure();
+        world.probe("api", |it| it.notify = vec!["it".into()]);
+        world.fail("api", 2);
+        world.pass(10);
+        world.deaf("it");
+        world.fine("api", 2);
+        world.pass(30);
+        world.fail("api", 2);
+        world.pass(10);
+        assert_eq!(world.sent(), ["trigger it h/api/1", "resolve it h/api/1", "trigger it h/api/2"]);
+        // Who closes by the key what was opened by it must hear of every end.
+        let stale: &[&str] = if kind == "twilio" { &["h/api/1:it:resolve:2"] } else { &[] };
+        assert_eq!(world.superseded, stale, "{kind}");
+    }
+    // What was never heard of is not dropped: nothing else tells of it.
+    let mut world = World::new();
+    world.deaf("sms");
+    world.probe("api", |_| {});
+    world.fail("api", 2);
+    world.pass(30);
+    world.fine("api", 2);
+    world.pass(30);
+    world.fail("api", 2);
+    world.pass(10);
+    assert_eq!(world.superseded, ["h/api/1:sms:trigger:1"]);
+}
+
+#[test]
 fn one_who_was_told_and_does_not_want_the_end_is_left_alone() {
     let mut world = World::new();
     world.rules.notifiers[0].resolve = false;

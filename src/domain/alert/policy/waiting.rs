@@ -36,8 +36,13 @@ impl Entry {
 
     /// What it is about, whichever of its alerts this is: the key without its number.
     pub fn subject(&self) -> &str {
-        self.key.rsplit_once('/').map_or(self.key.as_str(), |(subject, _)| subject)
+        subject_of(&self.key)
     }
+}
+
+/// What an alert is about: its key without its number.
+pub fn subject_of(key: &str) -> &str {
+    key.rsplit_once('/').map_or(key, |(subject, _)| subject)
 }
 
 /// Entries, one an alert; as data they are a list in the order in which they were decided.

@@ -82,6 +82,9 @@ impl Inner {
                     Some(RetryAfter::At(at)) => Some(timer_at(at, now, timer, RETRY_AFTER_MAX)),
                     None => None,
                 };
+                // `0`, and a date that is past because a clock is wrong, ask for nothing: without a pause of our own the
+                // channel would be asked as fast as it answers.
+                let due = due.filter(|it| *it >= timer + BACKOFF_FIRST);
                 pause = due;
                 // Also what is no page: a channel that does not know that somebody has seen an alert pages the next one,
                 // and one that keeps a silence after its end tells nobody. Whoever decided it takes it back when it

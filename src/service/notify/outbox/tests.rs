@@ -247,6 +247,24 @@ async fn a_channel_that_asks_for_a_pause_gets_it_for_all_and_others_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_channel_that_asks_for_no_pause_is_not_asked_as_fast_as_it_answers() {
+    let past = clock::now() - SignedDuration::from_hours(1);
+    for asked in [RetryAfter::In(Duration::ZERO), RetryAfter::At(past)] {
+        let mut bench = Bench::new();
+        let spec = bench.spec("chat", 1, move |_, number| match number {
+            1..=6 => Answer::Refused(SendError { retry_after: Some(asked), ..SendError::transient("429") }),
+            _ => Answer::Sent,
+        });
+        bench.start(vec![spec]);
+        bench.submit(vec![delivery("a1", "a", "chat")]);
+        bench.ended(1).await;
+        let tried = bench.tried("a1");
+        assert!(tried.windows(2).all(|it| it[1] - it[0] >= Duration::from_millis(500)), "{tried:?}");
+        assert!(tried[6] - tried[5] >= Duration::from_secs(16), "the pauses grow: {tried:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_that_asks_for_a_year_is_asked_again_in_an_hour() {
     let year = SignedDuration::from_hours(366 * 24);
     for asked in [RetryAfter::In(year.unsigned_abs()), RetryAfter::At(clock::now() + year)] {

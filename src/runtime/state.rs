@@ -80,7 +80,7 @@ pub fn activate(
         services.past.flush_with(journal.flusher());
         let _ = shared.journal.set(journal);
         let news = news_sink(setup, Arc::downgrade(services), config_rx.clone());
-        Store::start_after(head_start, &setup.state_dir, Limits::default(), news, move |opened| {
+        Store::start_after(head_start, &setup.state_dir, &setup.host, Limits::default(), news, move |opened| {
             // Too late: the probes run without it.
             let _ = opened_tx.send(opened);
         })

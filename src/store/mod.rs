@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod outbox;
 mod pending;
 pub mod reader;
+mod renamed;
 pub mod rollup;
 pub mod samples;
 mod spread;
@@ -33,7 +34,7 @@ use jiff::Timestamp;
 
 use crate::domain::alert::delivery::Delivery;
 use crate::domain::fact::Restored;
-use crate::domain::ids::ProbeId;
+use crate::domain::ids::{HostId, ProbeId};
 use crate::domain::probe::Sample;
 use crate::domain::probe::outcome::Outcome;
 use crate::store::outbox::{Kept, Mark};
@@ -132,14 +133,26 @@ impl Store {
         news: NewsSink,
         opened: impl FnOnce(Opened) + Send + 'static,
     ) -> Self {
-        Self::start_after(Duration::ZERO, state_dir, limits, news, opened)
+        Self::begin(Duration::ZERO, state_dir, None, limits, news, opened)
     }
 
     /// As [`Store::start`], but leaves the disk and the processor to others for so long: making a new file takes some
-    /// milliseconds and five waits for the disk.
+    /// milliseconds and five waits for the disk. What a file kept of this host under a former name goes on under `host`.
     pub fn start_after(
         head_start: Duration,
         state_dir: &Path,
+        host: &HostId,
+        limits: Limits,
+        news: NewsSink,
+        opened: impl FnOnce(Opened) + Send + 'static,
+    ) -> Self {
+        Self::begin(head_start, state_dir, Some(host.clone()), limits, news, opened)
+    }
+
+    fn begin(
+        head_start: Duration,
+        state_dir: &Path,
+        host: Option<HostId>,
         limits: Limits,
         news: NewsSink,
         opened: impl FnOnce(Opened) + Send + 'static,
@@ -155,6 +168,7 @@ impl Store {
         let mut writer = Writer {
             shared: Arc::clone(&shared),
             state_dir: state_dir.to_path_buf(),
+            host,
             limits,
             news,
             database: None,

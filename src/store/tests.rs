@@ -125,6 +125,30 @@ fn stop(running: Running) {
 }
 
 #[test]
+fn a_host_that_is_called_otherwise_keeps_its_past() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = Timestamp::from_second(1_800_000_000).expect("a time");
+    let first = Running::start(dir.path());
+    first.store.record(sample("api", now, ProbeResult::Fail, 3));
+    let rows = vec![("trail/h/api".to_string(), Some("{}".to_string())), ("trail/x/api".into(), Some("{}".into()))];
+    assert!(first.commit(Commit { rows, ..Commit::default() }));
+    stop(first);
+    let read = |host: &str| {
+        let mut database = Database::open(dir.path()).expect("open");
+        renamed::follow(&mut database.connection, &HostId::new(host)).expect("followed");
+        let probes = samples::restore(&database.connection).expect("read");
+        let rows = alerts::read(&database.connection).expect("read");
+        (probes.into_iter().map(|it| it.0).collect::<Vec<_>>(), rows.into_iter().map(|it| it.0).collect::<Vec<_>>())
+    };
+    let db1 = (vec![ProbeId::of("db1/api")], vec!["trail/db1/api".to_string(), "trail/x/api".into()]);
+    assert_eq!(read("db1"), db1);
+    assert_eq!(read("db1"), db1, "once");
+    let hour = now..now + SignedDuration::from_hours(1);
+    let trace = |id: &str| Reader::new(dir.path(), None).trace(&ProbeId::of(id), hour.clone()).expect("read");
+    assert_eq!((trace("db1/api").outcomes.len(), trace("h/api").outcomes.len()), (1, 0), "its history came along");
+}
+
+#[test]
 fn what_was_kept_comes_back_after_a_restart() {
     let dir = tempfile::tempdir().expect("a directory");
     let now = Timestamp::from_second(1_800_000_000).expect("a time");

@@ -11,11 +11,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::clock;
 use crate::domain::fact::Restored;
+use crate::domain::ids::HostId;
 use crate::store::database::{self, Database, PAGE_BYTES, StoreError};
 use crate::store::pending::{Mirror, Pending};
 use crate::store::rollup::{self, Chore, Limits, Marks};
 use crate::store::samples::{self, Known};
-use crate::store::{News, NewsSink, Opened, Shared, alerts, apart, file_system, outbox};
+use crate::store::{News, NewsSink, Opened, Shared, alerts, apart, file_system, outbox, renamed};
 
 /// Outcomes wait this long for others: each transaction wakes an idle host and its disk. What a kill may cost of the
 /// history is no more than that; what alerts know does not wait.
@@ -54,6 +55,8 @@ impl Due {
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) state_dir: PathBuf,
+    /// What this host is called; `None` when whatever was kept stays as it is.
+    pub(super) host: Option<HostId>,
     pub(super) limits: Limits,
     pub(super) news: NewsSink,
     pub(super) database: Option<Database>,
@@ -203,8 +206,13 @@ impl Writer {
     }
 
     fn open_and_read(&self) -> Result<(Database, Opened), StoreError> {
-        let database = Database::open(&self.state_dir)?;
-        let opened = self.set_ceiling(&database.connection).and_then(|()| read(&database.connection));
+        let mut database = Database::open(&self.state_dir)?;
+        let opened = self.set_ceiling(&database.connection).and_then(|()| {
+            if let Some(host) = &self.host {
+                renamed::follow(&mut database.connection, host)?;
+            }
+            read(&database.connection)
+        });
         match opened {
             Ok(opened) => Ok((database, opened)),
             Err(error) => Err(StoreError::of(&database.path, error)),

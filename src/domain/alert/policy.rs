@@ -13,7 +13,7 @@ mod forward;
 mod handover;
 mod hear;
 mod join;
-mod keep;
+pub mod keep;
 pub mod lane;
 mod rest;
 #[cfg(test)]

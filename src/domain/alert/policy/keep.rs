@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::policy::alert::{Alert, Subject};
+use crate::domain::alert::Hold;
+use crate::domain::alert::policy::alert::{Alert, Subject, Why};
 use crate::domain::alert::policy::lane::Lane;
 use crate::domain::alert::policy::trail::Trail;
 use crate::domain::alert::policy::waiting::Entry;
 use crate::domain::alert::policy::{AlertBoard, Run};
-use crate::domain::ids::ProbeId;
+use crate::domain::ids::{HostId, ProbeId};
 
 /// A row that has changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +125,33 @@ impl AlertBoard {
             };
             run.change.rows.push((key, value));
         }
+    }
+}
+
+/// A row as it is once its host, which was `was`, is called `host`; `None` when it stays as it is.
+///
+/// The key of an alert stays: it is what the channels know of it, and what ends it there.
+pub fn renamed((key, value): (&str, &str), was: &str, host: &HostId) -> Option<(String, String)> {
+    let follow = |it: &ProbeId| (it.host() == was).then(|| ProbeId::new(host, it.name()));
+    match key.split_once('/')? {
+        ("trail", probe) => Some((format!("trail/{}", follow(&ProbeId::of(probe))?), value.to_string())),
+        ("alert", _) => {
+            let mut alert: Alert = serde_json::from_str(value).ok()?;
+            if let Subject::Probe { probe, .. } = &mut alert.subject {
+                *probe = follow(probe)?;
+            }
+            if let Some(label) = alert.labels.get_mut("host").filter(|it| *it == was) {
+                *label = host.to_string();
+            }
+            if let Some(Why::Hold(Hold::After(probe) | Hold::AfterSuspect(probe, _))) =
+                alert.withheld.as_mut().map(|it| &mut it.why)
+                && let Some(now) = follow(probe)
+            {
+                *probe = now;
+            }
+            Some((key.to_string(), json(Some(&alert))?))
+        }
+        _ => None,
     }
 }
 

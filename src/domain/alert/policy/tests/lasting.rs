@@ -8,9 +8,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::domain::alert::delivery::{Action, DeliveryState};
+use crate::domain::alert::policy::keep::renamed;
 use crate::domain::alert::policy::tests::world::{Failure, World, probe};
 use crate::domain::alert::rules::Limit;
 use crate::domain::alert::{Acknowledgement, AlertFact};
+use crate::domain::ids::HostId;
 use crate::domain::probe::outcome::{Cause, ProbeResult};
 
 #[test]
@@ -28,6 +30,33 @@ fn a_restart_neither_pages_again_nor_forgets() {
         world.pass(60);
         assert_eq!(world.sent(), ["trigger sms h/api/1", "resolve sms h/api/1"], "restarted after {at} s");
     }
+}
+
+#[test]
+fn a_host_that_is_called_otherwise_after_a_restart_is_paged_about_no_second_time_and_ends_what_it_began() {
+    let mut world = World::new();
+    world.probe("db", |_| {});
+    world.probe("api", |it| it.after = vec!["db".into()]);
+    world.fail("db", 2);
+    world.fail("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms h/db/1"]);
+    let now = HostId::new("db1");
+    world.rows = std::mem::take(&mut world.rows)
+        .into_iter()
+        .map(|(key, value)| renamed((&key, &value), "h", &now).unwrap_or((key, value)))
+        .collect();
+    world.host = now;
+    world.restart();
+    world.pass(600);
+    assert_eq!(world.sent(), [] as [String; 0]);
+    world.fine("db", 2);
+    world.fine("api", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["resolve sms h/db/1"]);
+    world.fail("db", 2);
+    world.pass(60);
+    assert_eq!(world.sent(), ["trigger sms db1/db/2"]);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Failure {
 
 pub struct World {
     pub now: Timestamp,
+    /// What this host is called.
+    pub host: HostId,
     pub board: AlertBoard,
     pub probes: ProbeBoard,
     pub rules: AlertRules,
@@ -47,6 +49,7 @@ impl World {
     pub fn new() -> Self {
         let mut world = Self {
             now: Timestamp::from_second(1_700_000_000).expect("a time"),
+            host: HostId::new("h"),
             board: AlertBoard::default(),
             probes: ProbeBoard::default(),
             rules: AlertRules::default(),
@@ -114,15 +117,19 @@ impl World {
             prefer: Vec::new(),
             rules,
         };
-        self.probe_fact(&ProbeFact::Configured { probe: probe(name), setup });
+        self.probe_fact(&ProbeFact::Configured { probe: self.id(name), setup });
+    }
+
+    fn id(&self, name: &str) -> ProbeId {
+        ProbeId::new(&self.host, name)
     }
 
     pub fn remove(&mut self, name: &str) {
-        self.probe_fact(&ProbeFact::Removed { probe: probe(name) });
+        self.probe_fact(&ProbeFact::Removed { probe: self.id(name) });
     }
 
     pub fn acknowledge(&mut self, name: &str, by: &str) {
-        self.probe_fact(&ProbeFact::Acknowledged { probe: probe(name), by: by.into(), at: self.now });
+        self.probe_fact(&ProbeFact::Acknowledged { probe: self.id(name), by: by.into(), at: self.now });
     }
 
     /// So many failures in a row, 5 s apart, the last of them now.
@@ -193,7 +200,7 @@ impl World {
             lag: Duration::ZERO,
             latency_suspect: false,
         };
-        self.probe_fact(&ProbeFact::Outcome { probe: probe(name), outcome: Box::new(outcome), next: None });
+        self.probe_fact(&ProbeFact::Outcome { probe: self.id(name), outcome: Box::new(outcome), next: None });
     }
 
     pub fn probe_fact(&mut self, fact: &ProbeFact) {
@@ -271,9 +278,10 @@ impl World {
 
     /// The same process started again: all that is left are the rows and what is kept of the probes.
     pub fn restart(&mut self) {
-        let kept = self.probes.iter().map(|(id, state)| (id.clone(), state.kept())).collect();
+        let id = |it: &ProbeId| ProbeId::new(&self.host, it.name());
+        let kept = self.probes.iter().map(|(it, state)| (id(it), state.kept())).collect();
         let setups: Vec<(ProbeId, ProbeSetup)> =
-            self.probes.iter().map(|(id, state)| (id.clone(), state.setup.clone())).collect();
+            self.probes.iter().map(|(it, state)| (id(it), state.setup.clone())).collect();
         self.probes = ProbeBoard::default();
         self.probes.restore(kept);
         self.board = AlertBoard::default();

@@ -59,6 +59,7 @@ pub struct IncidentStore {
     folders: BTreeMap<String, Folder>,
     // Journals, and folders of them, that could not be read the last time, and why.
     unreadable: BTreeMap<PathBuf, StoreError>,
+    unfinished: Vec<String>,
     // Documents as they were handed out, newest last: the base of a later merge.
     pub(super) bases: Vec<Base>,
     // Who saved a document last, and its hash, by the incident's name. One for each document that was saved.
@@ -118,6 +119,7 @@ impl IncidentStore {
             zone,
             folders: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            unfinished: Vec::new(),
             bases: Vec::new(),
             savers: BTreeMap::new(),
         }
@@ -195,6 +197,11 @@ impl IncidentStore {
         self.unreadable.values()
     }
 
+    /// Names of folders in which the last look found no entry: somebody was declaring them that moment.
+    pub fn unfinished(&self) -> &[String] {
+        &self.unfinished
+    }
+
     /// The loaded incidents, newest first.
     pub fn loaded(&self) -> Vec<&Incident> {
         let mut incidents: Vec<&Incident> = self.folders.values().map(|it| &it.incident).collect();
@@ -210,6 +217,7 @@ impl IncidentStore {
     /// Looks for what others wrote since the last look.
     pub fn refresh(&mut self) -> Result<Vec<Change>, StoreError> {
         let mut changes = Vec::new();
+        self.unfinished.clear();
         for name in self.folders.keys().cloned().collect::<Vec<_>>() {
             changes.extend(self.refresh_folder(&name)?);
         }
@@ -219,8 +227,8 @@ impl IncidentStore {
                 let incident = self.load(&name)?;
                 let (id, empty) = (incident.id.clone(), incident.entries.is_empty());
                 if empty {
-                    // Somebody is declaring it this moment: the next look finds it whole.
                     self.folders.remove(&name);
+                    self.unfinished.push(name);
                 } else {
                     changes.push(Change::Loaded(id));
                 }

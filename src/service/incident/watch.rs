@@ -39,9 +39,10 @@ impl Watch {
         Self { watcher, watched: BTreeSet::new(), reliable }
     }
 
-    /// Watches exactly these directories.
-    pub(super) fn set(&mut self, wanted: BTreeSet<PathBuf>) {
-        let Some(watcher) = &mut self.watcher else { return };
+    /// Watches exactly these directories. True when one of them is new: what was put there before was not announced,
+    /// so it must be looked at once more.
+    pub(super) fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
         for gone in self.watched.difference(&wanted) {
             // A directory that was deleted has no watch any more.
             let _ = watcher.unwatch(gone);
@@ -55,7 +56,9 @@ impl Watch {
                 self.reliable = false;
             }
         }
+        let is_new = watched.difference(&self.watched).next().is_some();
         self.watched = watched;
+        is_new
     }
 
     /// When to look at the disk without having been told.

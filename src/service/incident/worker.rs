@@ -59,7 +59,7 @@ impl Worker {
         for id in self.store.loaded().into_iter().rev().map(|it| it.id.clone()).collect::<Vec<_>>() {
             self.send_loaded(&id);
         }
-        watch.set(self.watched());
+        self.watch(&mut watch);
         loop {
             // While everything stops, only what was accepted still matters.
             let patience = if self.unwritten.is_empty() { Duration::MAX } else { RETRY_AFTER };
@@ -67,7 +67,7 @@ impl Worker {
             match self.queue.next(look_after) {
                 Next::Job(job) => {
                     self.job(job);
-                    watch.set(self.watched());
+                    self.watch(&mut watch);
                 }
                 Next::Machine(entries, dropped) => self.machine(entries, dropped),
                 Next::Flush(done_tx) => {
@@ -79,7 +79,7 @@ impl Worker {
                     if !self.cancel.is_cancelled() {
                         self.write_unwritten();
                         self.look();
-                        watch.set(self.watched());
+                        self.watch(&mut watch);
                         std::thread::sleep(LOOK_GAP);
                     }
                 }
@@ -325,12 +325,20 @@ impl Worker {
         }
     }
 
+    /// Watches what there is now, and looks again where that is more than before.
+    fn watch(&self, watch: &mut Watch) {
+        if watch.set(self.watched()) {
+            self.queue.push_look();
+        }
+    }
+
     fn watched(&self) -> BTreeSet<PathBuf> {
         let root = self.store.root().to_path_buf();
         let year = clock::now().to_zoned(clock::zone()).strftime("%Y").to_string();
         let mut wanted = BTreeSet::from([root.join(year), root]);
-        for incident in self.store.loaded() {
-            let dir = self.store.dir(incident.id.name());
+        let loaded = self.store.loaded().into_iter().map(|it| it.id.name().to_string());
+        for name in loaded.chain(self.store.unfinished().iter().cloned()) {
+            let dir = self.store.dir(&name);
             wanted.insert(dir.join("entries"));
             wanted.insert(dir);
         }
@@ -360,6 +368,26 @@ mod tests {
     use super::*;
     use crate::domain::ids::HostId;
     use crate::domain::incident::{DeclareRequest, MachineKind, Severity};
+
+    #[test]
+    fn an_incident_that_is_only_half_declared_is_watched_until_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = |user| IncidentStore::new(dir.path(), &HostId::new("h"), user, TimeZone::UTC);
+        let (facts, _facts_rx) = FactSender::channel();
+        let mut worker = Worker::new(store("alice"), facts, CancellationToken::new(), Arc::default());
+        worker.store.create().unwrap();
+        let mut watch = Watch::new(worker.store.root(), &worker.queue);
+        worker.look();
+        watch.set(worker.watched());
+        // What another process has made of it when this one looks.
+        let entries = worker.store.dir("INC-20240819-0652-abcd").join("entries");
+        std::fs::create_dir_all(&entries).unwrap();
+        worker.look();
+        assert!(worker.store.loaded().is_empty());
+        assert!(worker.watched().contains(&entries), "what comes into it is announced");
+        assert!(watch.set(worker.watched()), "and what came before that is looked for once more");
+        assert!(!watch.set(worker.watched()));
+    }
 
     #[test]
     fn what_machines_saw_while_the_disk_failed_is_written_later_in_its_order() {

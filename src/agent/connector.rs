@@ -21,7 +21,7 @@ use crate::agent::client::Ended;
 use crate::clock;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::format;
-use crate::domain::host::{DEAF, HostNews, NOBODY, Peer, Role, Way};
+use crate::domain::host::{Again, DEAF, HostNews, NOBODY, Peer, Role, Way};
 use crate::domain::ids::HostId;
 use crate::domain::request::{Inbound, Request};
 use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
@@ -30,6 +30,8 @@ use crate::runtime::{LINK_INBOUND_MAX, LINK_REQUESTS_MAX, Link};
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest to another host: each try is a process of ssh.
 const RETRY_MAX: Duration = Duration::from_secs(4);
+/// How often a host is tried that refused: what was wrong there may have been put right. Each try is a login in its log.
+const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// The longest on this host: looking for a socket costs nothing, and whoever took over must be seen soon.
 const RETRY_HERE_MAX: Duration = Duration::from_secs(1);
 /// What is tried at the start while somebody holds the host and does not answer yet: they may just be starting.
@@ -150,6 +152,8 @@ pub enum NoWay {
     Silent(String),
     /// They do not want us, or we do not understand each other; why and what to do, in words.
     Refused(String),
+    /// As refused, until a person has done something about it: trying again and again would get them locked out.
+    Barred(String),
 }
 
 /// A running connector.
@@ -164,7 +168,7 @@ impl Connector {
     pub fn start(host: HostId, world: impl World) -> (Link, Self) {
         let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
         let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
-        let desk = Desk { host, inbound_tx, requests_rx, drafts: Vec::new() };
+        let desk = Desk { host, inbound_tx, requests_rx, drafts: Vec::new(), away_since: None };
         let task = tokio::spawn(run(desk, world));
         (Link { facts_rx, requests_tx }, Self { task })
     }
@@ -184,6 +188,8 @@ struct Desk {
     inbound_tx: mpsc::Sender<Inbound>,
     requests_rx: mpsc::Receiver<Request>,
     drafts: Vec<Request>,
+    /// Since when nobody is reached.
+    away_since: Option<Timestamp>,
 }
 
 /// Where the connector stands; each has its function below.
@@ -205,7 +211,11 @@ enum State<H> {
         /// It fell silent, or its connection broke: who holds the host still does nothing.
         is_silent: bool,
     },
-    Refused(String),
+    Refused {
+        why: String,
+        /// Until a person asks for another try.
+        is_barred: bool,
+    },
     /// The screen is suspended, and holds nothing.
     Away,
     /// The screen is gone.
@@ -223,7 +233,7 @@ async fn run<W: World>(mut desk: Desk, mut world: W) {
             State::Between { until_mine, why } => stay_between(&mut desk, &mut world, until_mine, why).await,
             State::Lost { since, why, is_silent } => stay_lost(&mut desk, &mut world, since, why, is_silent).await,
             State::Away => stay_away(&mut desk).await,
-            State::Refused(why) => stay_refused(&mut desk, why).await,
+            State::Refused { why, is_barred } => stay_refused(&mut desk, &mut world, why, is_barred).await,
             State::Over => break,
         }
     }
@@ -247,11 +257,13 @@ async fn reach<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
     loop {
         return match desk.refuse_while(&mut attach, "it is still being connected to").await {
             Waited::Done(Ok(attachment)) => State::Attached(attachment),
-            Waited::Done(Err(NoWay::Refused(why))) => State::Refused(why),
+            Waited::Done(Err(NoWay::Refused(why))) => State::Refused { why, is_barred: false },
+            Waited::Done(Err(NoWay::Barred(why))) => State::Refused { why, is_barred: true },
             Waited::Done(Err(NoWay::Silent(why) | NoWay::Absent(why))) => {
                 State::Lost { since: clock::now(), why, is_silent: false }
             }
             Waited::Screen => State::Over,
+            Waited::Again => continue,
             Waited::TakeOver => {
                 desk.fail("could not take over: another host cannot be watched from here").await;
                 continue;
@@ -275,7 +287,8 @@ async fn start<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
         let asked = timeout(START_PATIENCE, world.attach()).await;
         let why = match asked.unwrap_or_else(|_| Err(NoWay::Silent("whoever holds this host".into()))) {
             Ok(attachment) => return State::Attached(attachment),
-            Err(NoWay::Refused(why)) => return State::Refused(why),
+            Err(NoWay::Refused(why)) => return State::Refused { why, is_barred: false },
+            Err(NoWay::Barred(why)) => return State::Refused { why, is_barred: true },
             // Whoever holds the host and is stuck may be so for long: the logs and the notes need not wait.
             Err(NoWay::Silent(why)) => {
                 holder = if holder.is_empty() { why } else { format!("{holder}{DEAF}") };
@@ -304,6 +317,7 @@ async fn start<W: World>(desk: &mut Desk, world: &mut W) -> State<W::Home> {
 
 async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home, watches: bool) -> State<W::Home> {
     let mut link = home.attach();
+    desk.away_since = None;
     desk.say(Way::Inside).await;
     desk.hand_drafts_on(&link).await;
     loop {
@@ -369,6 +383,7 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
         let was = std::mem::replace(&mut desk.host, host.clone());
         desk.tell(Inbound::HostNamed { was, host }).await;
     }
+    desk.away_since = None;
     desk.say(Way::Attached { peer: peer.clone(), readonly, ahead_ms }).await;
     desk.hand_drafts_on(&link).await;
     loop {
@@ -403,7 +418,7 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
             State::Lost { since, why: format!("{} ended: {why}", words(&peer)), is_silent: false }
         }
         (Ended::Lost(why), _) => State::Lost { since, why: format!("{}: {why}", words(&peer)), is_silent: true },
-        (Ended::Refused(why), _) => State::Refused(why),
+        (Ended::Refused(why), _) => State::Refused { why, is_barred: false },
         // This end leaves only with its screen, and that was told above.
         (Ended::Left, _) => State::Lost { since, why: format!("{}: this screen left", words(&peer)), is_silent: false },
     }
@@ -442,7 +457,7 @@ async fn stay_away<H>(desk: &mut Desk) -> State<H> {
     // Whoever is stopped has no time: it is over as soon as the screen goes on.
     match desk.refuse_while(sleep(AWAY), "this screen is suspended").await {
         Waited::Screen => State::Over,
-        Waited::Done(()) | Waited::TakeOver => State::Starting,
+        Waited::Done(()) | Waited::TakeOver | Waited::Again => State::Starting,
     }
 }
 
@@ -454,6 +469,7 @@ async fn stay_lost<W: World>(
     mut is_silent: bool,
 ) -> State<W::Home> {
     tracing::warn!("lost the runtime: {why}");
+    desk.away_since.get_or_insert(since);
     let began = clock::timer();
     // Whoever was killed closes its connections a moment before the kernel gives its lock back.
     while is_silent && !world.is_free() && began.elapsed() < DYING {
@@ -473,7 +489,7 @@ async fn stay_lost<W: World>(
         let lost = |retry_at| Way::Lost { since, why: why.clone(), retry_at, can_take_over, ends: ends.clone() };
         desk.say(lost(retry_at)).await;
         match desk.refuse_while(sleep(wait), &why).await {
-            Waited::Done(()) => {}
+            Waited::Done(()) | Waited::Again => {}
             Waited::Screen => return State::Over,
             Waited::TakeOver => {
                 if let Some(state) = take_over(desk, world).await {
@@ -483,19 +499,8 @@ async fn stay_lost<W: World>(
             }
         }
         desk.say(lost(None)).await;
-        let mut wants_to_take_over = false;
-        let tried = {
-            let attach = world.attach();
-            tokio::pin!(attach);
-            loop {
-                match desk.refuse_while(&mut attach, &why).await {
-                    Waited::Done(it) => break it,
-                    Waited::Screen => return State::Over,
-                    Waited::TakeOver => wants_to_take_over = true,
-                }
-            }
-        };
-        match tried {
+        let Some(Tried { way, wants_to_take_over }) = try_once(desk, world, &why).await else { return State::Over };
+        match way {
             Ok(attachment) => {
                 let gap = format::ago(clock::now(), since);
                 let words = words(&attachment.peer);
@@ -506,9 +511,10 @@ async fn stay_lost<W: World>(
                 refusals += 1;
                 // Once may be somebody who is about to leave.
                 if refusals >= REFUSALS_MAX {
-                    return State::Refused(it);
+                    return State::Refused { why: it, is_barred: false };
                 }
             }
+            Err(NoWay::Barred(why)) => return State::Refused { why, is_barred: true },
             Err(NoWay::Silent(it)) => {
                 why = it;
                 is_silent = true;
@@ -518,6 +524,29 @@ async fn stay_lost<W: World>(
         }
         if wants_to_take_over && let Some(state) = take_over(desk, world).await {
             return state;
+        }
+    }
+}
+
+/// How one try went.
+struct Tried {
+    way: Result<Attachment, NoWay>,
+    /// A person asked for it meanwhile.
+    wants_to_take_over: bool,
+}
+
+/// Tries to attach; what is asked meanwhile comes back. `None` when the screen has left.
+async fn try_once<W: World>(desk: &mut Desk, world: &mut W, why: &str) -> Option<Tried> {
+    let mut wants_to_take_over = false;
+    let attach = world.attach();
+    tokio::pin!(attach);
+    loop {
+        match desk.refuse_while(&mut attach, why).await {
+            Waited::Done(way) => return Some(Tried { way, wants_to_take_over }),
+            Waited::Screen => return None,
+            Waited::TakeOver => wants_to_take_over = true,
+            // It is being tried.
+            Waited::Again => {}
         }
     }
 }
@@ -549,7 +578,7 @@ async fn end_and_take_over<W: World>(desk: &mut Desk, world: &mut W, holder: &st
             desk.tell(Inbound::Done(format!("not taken over: {} answers again", words(&attachment.peer)))).await;
             return Some(State::Attached(attachment));
         }
-        Ok(Err(NoWay::Refused(why))) => {
+        Ok(Err(NoWay::Refused(why) | NoWay::Barred(why))) => {
             desk.fail(&format!("could not take over: {why}")).await;
             return None;
         }
@@ -572,13 +601,45 @@ async fn end_and_take_over<W: World>(desk: &mut Desk, world: &mut W, holder: &st
     }
 }
 
-async fn stay_refused<H>(desk: &mut Desk, why: String) -> State<H> {
-    desk.say(Way::Refused { why: why.clone() }).await;
+/// Tries again seldom, or only when a person asks for it.
+async fn stay_refused<W: World>(
+    desk: &mut Desk,
+    world: &mut W,
+    mut why: String,
+    mut is_barred: bool,
+) -> State<W::Home> {
+    tracing::warn!("refused: {why}");
+    let since = *desk.away_since.get_or_insert_with(clock::now);
+    let refused = |why: &str, again| Way::Refused { since, why: why.to_string(), again };
     loop {
-        match desk.refuse_while(std::future::pending::<()>(), &why).await {
-            Waited::Screen => return State::Over,
-            Waited::TakeOver => desk.fail(&format!("could not take over: {why}")).await,
-            Waited::Done(()) => {}
+        let at = SignedDuration::try_from(RETRY_REFUSED).ok().and_then(|it| clock::now().checked_add(it).ok());
+        let again = at.filter(|_| !is_barred).map_or(Again::Asked, Again::At);
+        desk.say(refused(&why, again)).await;
+        let due = async {
+            match again {
+                Again::At(_) => sleep(RETRY_REFUSED).await,
+                Again::Asked | Again::Never | Again::Now => std::future::pending().await,
+            }
+        };
+        tokio::pin!(due);
+        loop {
+            match desk.refuse_while(&mut due, &why).await {
+                Waited::Screen => return State::Over,
+                Waited::TakeOver => desk.fail(&format!("could not take over: {why}")).await,
+                Waited::Done(()) | Waited::Again => break,
+            }
+        }
+        // Whoever refused may have left: then this screen may hold the host.
+        if !world.is_far() {
+            return State::Starting;
+        }
+        desk.say(refused(&why, Again::Now)).await;
+        let Some(Tried { way, .. }) = try_once(desk, world, &why).await else { return State::Over };
+        match way {
+            Ok(attachment) => return State::Attached(attachment),
+            Err(NoWay::Refused(it)) => (why, is_barred) = (it, false),
+            Err(NoWay::Barred(it)) => (why, is_barred) = (it, true),
+            Err(NoWay::Silent(why) | NoWay::Absent(why)) => return State::Lost { since, why, is_silent: false },
         }
     }
 }
@@ -602,6 +663,8 @@ enum Waited<T> {
     Done(T),
     Screen,
     TakeOver,
+    /// A person asks to try at once.
+    Again,
 }
 
 impl Desk {
@@ -627,6 +690,8 @@ impl Desk {
                         }
                         return Left::LetGo;
                     }
+                    // It is reached.
+                    Some(Request::Reattach) => {}
                     Some(request) => self.forward(link, world.fit(request)).await,
                 },
                 permit = inbound_tx.reserve(), if in_hand.is_some() => {
@@ -695,6 +760,7 @@ impl Desk {
                 request = self.requests_rx.recv() => match request {
                     None => return Waited::Screen,
                     Some(Request::TakeOver) => return Waited::TakeOver,
+                    Some(Request::Reattach) => return Waited::Again,
                     Some(request) => self.refuse(request, why).await,
                 },
                 done = &mut until => return Waited::Done(done),

@@ -11,7 +11,7 @@ mod route;
 mod together;
 mod windows;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -26,8 +26,9 @@ use crate::agent::reception::UNSENT;
 use crate::clock;
 use crate::domain::export::{ExportNews, ExportRequest};
 use crate::domain::fact::Fact;
-use crate::domain::host::{HostNews, Way};
-use crate::domain::ids::{HostId, SourceId};
+use crate::domain::host::{Again, HostNews, Way};
+use crate::domain::ids::{HostId, IncidentId, SourceId};
+use crate::domain::incident::IncidentFact;
 use crate::domain::log::{LogFact, Position};
 use crate::domain::past::FAILED;
 use crate::domain::request::{Inbound, Request};
@@ -74,8 +75,14 @@ fn start_as(members: Vec<Member>, is_alone: bool) -> Link {
                 }
             }
         });
-        let (requests_tx, sources) = (Some(requests_tx), BTreeMap::new());
-        nodes.push(Node { called, host: None, requests_tx, way: Way::Connecting, sources });
+        nodes.push(Node {
+            called,
+            host: None,
+            requests_tx: Some(requests_tx),
+            way: Way::Connecting,
+            sources: BTreeMap::new(),
+            incidents: BTreeSet::new(),
+        });
     }
     let (wrote_tx, wrote_rx) = mpsc::channel(WROTE_MAX);
     let hub = Hub {
@@ -104,6 +111,8 @@ struct Node {
     way: Way,
     /// What its log sources are called.
     sources: BTreeMap<SourceId, String>,
+    /// What it keeps.
+    incidents: BTreeSet<IncidentId>,
 }
 
 impl Node {
@@ -137,7 +146,7 @@ impl Node {
     fn absence(&self) -> String {
         match &self.way {
             Way::Lost { why, .. } => format!("lost: {why}"),
-            Way::Refused { why } => why.clone(),
+            Way::Refused { why, .. } => why.clone(),
             Way::Connecting | Way::Inside | Way::Attached { .. } => "not attached yet".to_string(),
         }
     }
@@ -328,6 +337,7 @@ impl Hub {
                 }
                 let named = board.logs.sources.iter().map(|it| (it.id.clone(), it.name.clone()));
                 self.nodes[index].sources = named.collect();
+                self.nodes[index].incidents = board.incidents.incidents.iter().map(|it| it.id.clone()).collect();
                 let is_there = self.nodes[index].is_there();
                 if let Some(export) = &mut self.export {
                     export.mark(index, is_there, clock::timer());
@@ -348,8 +358,12 @@ impl Hub {
             }
             Inbound::Window(window) => self.windows.take(index, *window),
             Inbound::Fact(envelope) => {
-                if let Fact::Log(fact) = &envelope.fact {
-                    self.nodes[index].heed_log(fact);
+                let node = &mut self.nodes[index];
+                match &envelope.fact {
+                    Fact::Log(fact) => node.heed_log(fact),
+                    Fact::Incident(IncidentFact::Loaded(it)) => drop(node.incidents.insert(it.id.clone())),
+                    Fact::Incident(IncidentFact::Removed { incident }) => drop(node.incidents.remove(incident)),
+                    _ => {}
                 }
                 self.tell(Inbound::Fact(envelope));
             }
@@ -386,14 +400,15 @@ impl Hub {
                 "`{}` calls itself `{host}`, as `{}` does (is it the same host? else set `[host] name` in its config, restart its agent and open the screen anew)",
                 self.nodes[index].called, twin.called
             );
-            let news = HostNews { host: self.nodes[index].called.clone(), way: Way::Refused { why } };
+            let way = Way::Refused { since: clock::now(), why, again: Again::Never };
+            let news = HostNews { host: self.nodes[index].called.clone(), way };
             let node = &mut self.nodes[index];
             node.way.clone_from(&news.way);
             node.requests_tx = None;
             // Of two that were called alike the one that is there is what that name shows.
             if news.host != host {
                 self.tell(Inbound::Host(Box::new(news)));
-            } else if let Way::Refused { why } = news.way {
+            } else if let Way::Refused { why, .. } = news.way {
                 self.tell(Inbound::Failed(why));
             }
             return false;
@@ -418,14 +433,21 @@ impl Hub {
             return self.ask(0, request);
         }
         match route::of(&request) {
-            Route::Host(host) => match self.nodes.iter().position(|it| it.name().as_str() == host) {
-                Some(index) => self.ask(index, request),
-                None => {
-                    let error = format!("`{}` is none of the hosts of this screen", sanitise::text(&host));
-                    self.tell(Inbound::Failed(error));
+            Route::Host(host) => self.ask_named(&host, request),
+            Route::Incident(incident) => {
+                let keeps = |it: &&usize| self.nodes[**it].incidents.contains(&incident);
+                let is_named = |it: &&usize| self.nodes[**it].name().as_str() == incident.host();
+                let keepers: Vec<usize> = (0..self.nodes.len()).filter(|it| keeps(&it)).collect();
+                match keepers.iter().find(is_named).or(keepers.first()) {
+                    Some(index) => self.ask(*index, request),
+                    None => self.ask_named(incident.host(), request),
                 }
-            },
-            Route::First => self.ask(0, request),
+            }
+            // One that is not shown at all takes nothing.
+            Route::First => {
+                let first = self.nodes.iter().position(|it| it.requests_tx.is_some()).unwrap_or(0);
+                self.ask(first, request);
+            }
             Route::Past(_) if self.nodes.len() == 1 => self.ask(0, request),
             Route::Past(past) => {
                 let next = self.pasts.begin(clock::timer(), past, &self.nodes);
@@ -466,6 +488,11 @@ impl Hub {
                     )),
                 }
             }
+            Route::Away => {
+                let is_away = |it: &Node| matches!(it.way, Way::Lost { .. } | Way::Refused { .. });
+                let away: Vec<usize> = (0..self.nodes.len()).filter(|it| is_away(&self.nodes[*it])).collect();
+                away.into_iter().for_each(|it| self.ask(it, request.clone()));
+            }
         }
     }
 
@@ -493,24 +520,40 @@ impl Hub {
         self.export = Some(export);
     }
 
+    /// Hands a request to the host of a name.
+    fn ask_named(&mut self, host: &str, request: Request) {
+        match self.nodes.iter().position(|it| it.name().as_str() == host) {
+            Some(index) => self.ask(index, request),
+            None => self.give_back(
+                request,
+                format!("not done: `{}` is none of the hosts of this screen", sanitise::text(host)),
+            ),
+        }
+    }
+
     /// Hands a request to a host. Never waits for it.
     fn ask(&mut self, index: usize, request: Request) {
-        let Some(requests_tx) = &self.nodes[index].requests_tx else { return };
-        if let Err(error) = requests_tx.try_send(request) {
-            let name = sanitise::text(self.nodes[index].name().as_str());
+        let sent = match &self.nodes[index].requests_tx {
+            Some(requests_tx) => requests_tx.try_send(request),
+            None => Err(mpsc::error::TrySendError::Closed(request)),
+        };
+        if let Err(error) = sent {
             let (why, request) = match error {
                 mpsc::error::TrySendError::Full(it) => ("too busy for that; ask again", it),
                 mpsc::error::TrySendError::Closed(it) => ("the connection has ended", it),
             };
-            let error = format!("{name}: not done: {why}");
-            self.tell(match request {
-                // What a person wrote comes back.
-                Request::Declare(_) | Request::Note(_) | Request::Pin(_) | Request::SaveDocument { .. } => {
-                    Inbound::Refused { request: Box::new(request), error }
-                }
-                _ => Inbound::Failed(error),
-            });
+            let name = sanitise::text(self.nodes[index].name().as_str());
+            self.give_back(request, format!("{name}: not done: {why}"));
         }
+    }
+
+    /// Says that a request goes to nobody; what a person wrote or decided comes back whole.
+    fn give_back(&mut self, request: Request, error: String) {
+        self.tell(if request.is_decision() {
+            Inbound::Refused { request: Box::new(request), error }
+        } else {
+            Inbound::Failed(error)
+        });
     }
 }
 

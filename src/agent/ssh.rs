@@ -10,8 +10,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,6 +19,7 @@ use crate::agent::client::{self, AttachError, Ended};
 use crate::agent::connector::{Attachment, Home, NoWay, World};
 use crate::agent::local::keep_draft;
 use crate::config::remotes::Remote;
+use crate::domain::format;
 use crate::domain::ids::HostId;
 use crate::domain::presence::Visitor;
 use crate::domain::request::Request;
@@ -28,6 +29,8 @@ use crate::service::log::kind::ssh::{self, script};
 
 /// The first line that `hotseat agent pipe` says.
 pub const GREETING: &str = "hotseat agent pipe 1";
+/// What it begins with in every version; a number follows.
+const GREETING_WORDS: &str = "hotseat agent pipe";
 /// How `hotseat agent pipe` exits when there is no agent: `EX_UNAVAILABLE` of `sysexits.h`. It is worth another try.
 pub const EXIT_ABSENT: u8 = 69;
 
@@ -172,8 +175,20 @@ async fn attach(remote: Remote, visitor: Visitor) -> Result<Attachment, NoWay> {
     let heard = tokio::spawn(complaint.clone().hear(stderr));
     let mut stdout = BufReader::new(stdout);
     match timeout(GREETING_DEADLINE, greeting(&mut stdout)).await {
-        Ok(true) => {}
-        Ok(false) => {
+        Ok(Greeted::Yes) => {}
+        Ok(Greeted::Otherwise(it)) => {
+            return Err(NoWay::Refused(format!(
+                "the hotseat there says `{it}`, this one knows `{GREETING}` (update the older one)"
+            )));
+        }
+        Ok(Greeted::Noise) => {
+            return Err(NoWay::Refused(format!(
+                "a login there prints more than {} before `hotseat agent pipe` can speak (see `{} true`)",
+                format::bytes(NOISE_MAX_BYTES),
+                by_hand(&remote)
+            )));
+        }
+        Ok(Greeted::Ended) => {
             // Closed: how `ssh` ended says why, and its last words come with its end.
             let status = timeout(EXIT_WAIT, child.wait()).await.ok().and_then(Result::ok);
             let _ = timeout(EXIT_WAIT, heard).await;
@@ -181,7 +196,11 @@ async fn attach(remote: Remote, visitor: Visitor) -> Result<Attachment, NoWay> {
         }
         Err(_) => {
             let seconds = GREETING_DEADLINE.as_secs();
-            return Err(NoWay::Silent(format!("`hotseat agent pipe` said nothing for {seconds} s")));
+            return Err(NoWay::Silent(format!(
+                "`hotseat agent pipe` said nothing for {seconds} s (see `{} {} --version`)",
+                by_hand(&remote),
+                sanitise::text(&remote.hotseat)
+            )));
         }
     }
     let hello = client::hello(visitor);
@@ -234,46 +253,79 @@ fn ended(
     Box::pin(async move { said_rx.await.unwrap_or_else(|_| Ended::Lost("the connection ended".into())) })
 }
 
-/// Passes over what a login prints; `false` when the end comes before the greeting.
-async fn greeting(stdout: &mut BufReader<ChildStdout>) -> bool {
+/// How the other end begins.
+enum Greeted {
+    Yes,
+    /// As another version of hotseat does; its words.
+    Otherwise(String),
+    /// The login said more than is passed over.
+    Noise,
+    /// It ended before.
+    Ended,
+}
+
+/// Passes over what a login prints.
+async fn greeting(stdout: impl AsyncBufRead + Unpin) -> Greeted {
     let mut noise = stdout.take(NOISE_MAX_BYTES);
     let mut line = Vec::new();
     loop {
         line.clear();
         match noise.read_until(b'\n', &mut line).await {
             Ok(1..) => {}
-            _ => return false,
+            _ if noise.limit() == 0 => return Greeted::Noise,
+            _ => return Greeted::Ended,
         }
+        let said = String::from_utf8_lossy(line.trim_ascii_end());
         // A prompt or a colour may stand before it on its line.
-        if line.trim_ascii_end().ends_with(GREETING.as_bytes()) {
-            return true;
+        if said.ends_with(GREETING) {
+            return Greeted::Yes;
+        }
+        let (other, version) = said.rsplit_once(' ').unwrap_or_default();
+        if other.ends_with(GREETING_WORDS) && version.bytes().all(|it| it.is_ascii_digit()) {
+            return Greeted::Otherwise(sanitise::text(&format!("{GREETING_WORDS} {version}")));
         }
     }
 }
 
+/// The call by which a person looks at a host themselves.
+fn by_hand(remote: &Remote) -> String {
+    let config = remote.config.as_ref().map_or_else(String::new, |it| format!("-F {it} "));
+    sanitise::text(&format!("ssh {config}{}", remote.ssh))
+}
+
 /// Why there is no pipe, and what to do, by how `ssh` ended and what it said last.
 fn no_way(remote: &Remote, code: Option<i32>, words: &str) -> NoWay {
-    let host = sanitise::text(&remote.ssh);
+    let (ssh, hotseat) = (by_hand(remote), sanitise::text(&remote.hotseat));
     let said = |otherwise: &str| if words.is_empty() { otherwise.to_string() } else { words.to_string() };
     let has = |it: &str| words.contains(it);
     match code {
         // Trying again and again would get the person locked out.
-        Some(255) if has("Permission denied") || has("Too many authentication failures") => NoWay::Refused(format!(
-            "{words} (`ssh {host}` must log in without asking: load your key with `ssh-add`, then open the screen again)"
-        )),
-        Some(255) if has("Host key verification failed") || has("IDENTIFICATION HAS CHANGED") => {
-            NoWay::Refused(format!("{words} (run `ssh {host}` once and look at its key, then open the screen again)"))
+        Some(255) if has("Permission denied") || has("Too many authentication failures") => {
+            NoWay::Barred(format!("{words} (`{ssh}` must log in without asking: load your key with `ssh-add`)"))
         }
+        Some(255) if has("has changed") || has("HAS CHANGED") => NoWay::Barred(format!(
+            "its host key is another one than before: it was set up anew, or somebody is in between (ask who runs it; \
+             `{ssh}` says which line to remove)"
+        )),
+        Some(255) if has("Host key verification failed") => NoWay::Barred(format!(
+            "its host key is not known here (run `{ssh}` once, and compare the key that it shows)"
+        )),
         // `ssh` itself: the way may come back.
         Some(255) => NoWay::Silent(said("`ssh` could not connect")),
-        Some(126 | 127) => NoWay::Refused(format!(
-            "there is no `{}` on that host (install it there, or name it by `hotseat` in `[[remote]]`)",
-            sanitise::text(&remote.hotseat)
+        Some(126) => NoWay::Refused(format!("`{hotseat}` there cannot be executed (see `{ssh} ls -l {hotseat}`)")),
+        Some(127) if hotseat.contains('/') => NoWay::Refused(format!(
+            "there is no `{hotseat}` there (install it, or say where it is by `hotseat` in `[[remote]]`)"
+        )),
+        Some(127) => NoWay::Refused(format!(
+            "`{hotseat}` is not in the PATH there (install it, or say where it is by `hotseat` in `[[remote]]`)"
+        )),
+        // What follows is how that version is to be called, which helps nobody here.
+        Some(2) if has("unrecognized subcommand") || has("unexpected argument") => NoWay::Refused(format!(
+            "the hotseat there knows no `agent pipe`: update it (it is the one of `{ssh} {hotseat} --version`)"
         )),
         Some(2) => NoWay::Refused(format!(
-            "{} (is the hotseat there an older one? `ssh {host} {} --version`)",
-            said("`hotseat agent pipe` is not known there"),
-            sanitise::text(&remote.hotseat)
+            "{} (see `{ssh} {hotseat} --version`)",
+            said("`hotseat agent pipe` is not known there")
         )),
         Some(code) => NoWay::Silent(said(&format!("`hotseat agent pipe` ended with {code}"))),
         None => NoWay::Silent(said("`ssh` was stopped")),
@@ -337,13 +389,34 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_must_do_first_is_said_and_not_tried_again() {
+    fn what_a_person_must_do_first_is_said_and_waits_for_them() {
         let remote = Remote::of("web1");
-        let is_final = |code, words: &str| matches!(no_way(&remote, Some(code), words), NoWay::Refused(_));
-        assert!(is_final(255, "alice@web1: Permission denied (publickey)."));
-        assert!(is_final(255, "Host key verification failed."));
-        assert!(is_final(127, "bash: hotseat: command not found"));
-        assert!(!is_final(255, "ssh: connect to host web1 port 22: Connection refused"));
-        assert!(!is_final(1, ""));
+        let why = |code, words: &str| no_way(&remote, Some(code), words);
+        assert!(matches!(why(255, "alice@web1: Permission denied (publickey)."), NoWay::Barred(_)));
+        let unknown = why(255, "No ED25519 host key is known for web1; Host key verification failed.");
+        let text = "its host key is not known here (run `ssh web1` once, and compare the key that it shows)";
+        assert_eq!(unknown, NoWay::Barred(text.into()));
+        let changed = "ssh-keygen -f \"/home/a/.ssh/known_hosts\" -R \"web1\"; Host key for web1 has changed and you have \
+                       requested strict checking; Host key verification failed";
+        let NoWay::Barred(text) = why(255, changed) else { panic!("it waits for a person") };
+        assert!(text.starts_with("its host key is another one than before: "), "{text}");
+        // What is put right there alone is tried again, seldom.
+        assert!(matches!(why(127, "bash: hotseat: command not found"), NoWay::Refused(_)));
+        let usage =
+            "error: unrecognized subcommand 'pipe'; Usage: hotseat agent [OPTIONS]; For more information, try '--help'";
+        let NoWay::Refused(text) = why(2, usage) else { panic!("an older one") };
+        assert!(text.starts_with("the hotseat there knows no `agent pipe`: update it"), "{text}");
+        assert!(matches!(why(255, "ssh: connect to host web1 port 22: Connection refused"), NoWay::Silent(_)));
+        assert!(matches!(why(1, ""), NoWay::Silent(_)));
+    }
+
+    #[tokio::test]
+    async fn what_a_login_prints_is_passed_over_and_another_version_is_told_at_once() {
+        let greeted = async |said: &[u8]| greeting(BufReader::new(said)).await;
+        assert!(matches!(greeted(b"Welcome\n\x1b[0mhotseat agent pipe 1\n{}").await, Greeted::Yes));
+        let other = greeted(b"Welcome\nhotseat agent pipe 23\n").await;
+        assert!(matches!(other, Greeted::Otherwise(it) if it == "hotseat agent pipe 23"));
+        assert!(matches!(greeted(b"hotseat agent pipe says hello\n").await, Greeted::Ended));
+        assert!(matches!(greeted(&b"Welcome\n".repeat(1 << 13)).await, Greeted::Noise));
     }
 }

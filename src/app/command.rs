@@ -120,11 +120,12 @@ commands! {
         Theme = "theme", "Choose a theme with a live preview", ["T"], "";
         Mouse = "mouse", "Switch the mouse on or off", ["M"], "";
         TakeOver = "takeover", "Watch this host from this screen, because its agent is lost", ["W"], "";
+        Reattach = "retry", "Try at once to reach a host that is lost or refused", ["ctrl-t"], "";
         Reload = "reload", "Read the config again", ["ctrl-r"], "";
         Redraw = "redraw", "Paint the whole screen again", ["ctrl-l"], "";
         Suspend = "suspend", "Suspend to the shell (`fg` comes back)", ["ctrl-z"], "";
         Back = "back", "Close what is open, step back", ["esc"], "";
-        Who = "who", "Show who is here and what they look at", ["@"], "";
+        Who = "who", "Show who is here, what they look at, and how each host is", ["@"], "";
         Problems = "problems", "Show what is wrong with the config", ["ctrl-e"], "";
         Quit = "quit", "Close what is open, or quit", ["q"], "quit";
         QuitNow = "quit-now", "Quit, whatever is open", ["ctrl-c"], "";

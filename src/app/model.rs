@@ -245,11 +245,16 @@ impl Model {
             return self.notices.next_wake().into_iter().chain([wake]).chain(asked).min();
         }
         let panes = PaneId::ALL.iter().filter_map(|it| self.panes.next_wake(*it, &self.context(*it)));
-        let tick = (summary::ticks(&self.board) || ways::is_lost(self)).then(|| next_second(now));
+        let tick = (summary::ticks(&self.board) || ways::counts(self)).then(|| next_second(now));
         let asked = self.attend_due().into_iter().chain(self.several_due());
         let room = self.room.less_since.and_then(|it| it.checked_add(ROOM_KEPT).ok());
         let asked = asked.chain(room).chain(reading);
         panes.chain(self.notices.next_wake()).chain(tick).chain(asked).min()
+    }
+
+    /// How the hosts are reached.
+    pub fn reach(&self) -> Reach<'_> {
+        Reach { ways: Some(&self.ways), fleet: Some(&self.fleet) }
     }
 
     /// What a pane may look at.
@@ -263,7 +268,7 @@ impl Model {
             height: body.height,
             focused: self.focus == pane && self.overlays.is_empty(),
             me: me(&self.board, &self.you),
-            reach: Reach { ways: Some(&self.ways), fleet: Some(&self.fleet) },
+            reach: self.reach(),
         }
     }
 

@@ -151,8 +151,11 @@ impl Fleet {
             Way::Lost { since, .. } => {
                 self.lost.insert(host.clone(), *since);
             }
-            // While it is tried for the first time there is nothing to mark, and nothing more is heard of a refusal.
-            Way::Connecting | Way::Refused { .. } => {}
+            Way::Refused { since, .. } => {
+                self.lost.entry(host.clone()).or_insert(*since);
+            }
+            // While it is tried for the first time there is nothing to mark.
+            Way::Connecting => {}
             Way::Inside | Way::Attached { .. } => {
                 self.lost.remove(host);
             }

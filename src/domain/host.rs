@@ -56,11 +56,32 @@ pub enum Way {
         #[serde(default)]
         ends: Option<String>,
     },
-    /// It refused, or speaks another protocol; it is not tried again by itself.
+    /// It refused, or speaks another protocol.
     Refused {
+        /// Since when.
+        #[serde(default)]
+        since: Timestamp,
         /// Why and what to do, in words.
         why: String,
+        /// When it is tried again.
+        #[serde(default)]
+        again: Again,
     },
+}
+
+/// When a host that refused is tried again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Again {
+    /// Never: another one is shown under its name.
+    #[default]
+    Never,
+    /// When a person asks for it by `Request::Reattach`: who knocks again and again with the wrong key is locked out.
+    Asked,
+    /// By itself, at this time.
+    At(Timestamp),
+    /// It is being tried.
+    Now,
 }
 
 impl Way {
@@ -68,10 +89,22 @@ impl Way {
     pub fn absence(&self, host: &HostId, now: Timestamp) -> Option<String> {
         Some(match self {
             Self::Lost { why, retry_at, .. } => format!("{host} is not reached, {}: {why}", again(now, *retry_at)),
-            Self::Refused { why } => format!("{host} is not reached, and not tried again by itself: {why}"),
+            Self::Refused { why, again, .. } => format!("{host} is not reached, {}: {why}", again.words(now)),
             Self::Connecting => format!("{host}: connecting"),
             Self::Inside | Self::Attached { .. } => return None,
         })
+    }
+}
+
+impl Again {
+    /// When that is, in words.
+    fn words(self, now: Timestamp) -> String {
+        match self {
+            Self::Never => "and not tried again".to_string(),
+            Self::Asked => "`:retry` tries again".to_string(),
+            Self::At(at) => again(now, Some(at)),
+            Self::Now => again(now, None),
+        }
     }
 }
 

@@ -106,6 +106,8 @@ pub enum Request {
     LetGo,
     /// Watch this host from now on, because nobody does. Carried out by what links the screen, never by a runtime.
     TakeOver,
+    /// Try at once to reach what is lost or has refused. Carried out by what links the screen, never by a runtime.
+    Reattach,
 }
 
 impl Request {
@@ -146,6 +148,7 @@ impl Request {
             | Self::LoadNoteDraft
             | Self::Window(_)
             | Self::LetGo
+            | Self::Reattach
             | Self::Attend(_) => false,
             Self::RunProbe(_)
             | Self::BurstProbe(_)

@@ -55,14 +55,21 @@ pub struct Reach<'a> {
     pub fleet: Option<&'a Fleet>,
 }
 
+impl Reach<'_> {
+    /// True when the board of a host has come; `board` is what is drawn.
+    pub fn has_come(&self, board: &Board, host: &HostId) -> bool {
+        match self.fleet.filter(|it| it.is_of_several()) {
+            Some(fleet) => fleet.boards().any(|(it, _)| it == host),
+            None => board.host.is_some(),
+        }
+    }
+}
+
 impl Context<'_> {
     /// Hosts of which nothing has come yet, with why and when they are tried again. A pane that has nothing to show
     /// says this: what is not known is not "none".
     pub fn absent(&self) -> Vec<String> {
-        let has_come = |host: &HostId| match self.reach.fleet.filter(|it| it.is_of_several()) {
-            Some(fleet) => fleet.boards().any(|(it, _)| it == host),
-            None => self.board.host.is_some(),
-        };
+        let has_come = |host: &HostId| self.reach.has_come(self.board, host);
         let ways = self.reach.ways.into_iter().flatten().filter(|(host, _)| !has_come(host));
         ways.filter_map(|(host, way)| way.absence(host, self.now)).map(|it| sanitise::text(&it)).collect()
     }

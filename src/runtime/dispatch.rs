@@ -231,7 +231,7 @@ fn dispatch(services: &Services, reloads: &Reloads, guest: &Guest, reply: &Reply
             services.facts.try_send_as(person, Fact::Presence(PresenceFact::Moved { screen: guest.screen, spot }));
         }
         // What links the screen does that.
-        Request::LetGo => {}
+        Request::LetGo | Request::Reattach => {}
         Request::TakeOver => {
             let _ = reply(Inbound::Failed("could not take over: a runtime watches this host already".into()));
         }

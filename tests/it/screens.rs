@@ -318,6 +318,35 @@ fn taking_over_is_asked_for_and_only_where_it_can_be() {
 }
 
 #[test]
+fn a_host_that_refuses_says_how_it_is_tried_again_and_why_in_full_where_there_is_room() {
+    use hotseat::app::effect::Effect;
+    use hotseat::domain::host::{Again, Way};
+    use hotseat::domain::request::Request;
+    const WHY: &str = "alice@prod-1: Permission denied (publickey) (`ssh prod-1` must log in without asking: load your \
+                       key with `ssh-add`, and ask those who run the host whether they know it; that is all)";
+    let refused = |again| Way::Refused { since: jiff::Timestamp::UNIX_EPOCH, why: WHY.into(), again };
+    let mut desk = Desk::outage(80, 24);
+    desk.model.board.host = Some(hotseat::domain::ids::HostId::new("prod-1"));
+    way(&mut desk, refused(Again::Asked));
+    let text = desk.text();
+    assert!(text.contains("not attached · ctrl-t tries again · alice@prod-1: Permission denied"), "{text}");
+    assert!(text.contains("ctrl-t try again") && text.contains("as of "), "{text}");
+    desk.press("@");
+    let text = desk.text();
+    assert!(
+        text.contains("ask those who run the host whether they know it;") && text.contains("that is all)"),
+        "{text}"
+    );
+    desk.press("esc ctrl-t");
+    assert_eq!(desk.effects, [Effect::Request(Request::Reattach)]);
+    way(&mut desk, refused(Again::Never));
+    desk.press("ctrl-t");
+    let text = desk.text();
+    assert!(text.contains("prod-1 is not reached, and not tried again: alice@prod-1"), "{text}");
+    assert_eq!(desk.effects, [Effect::Request(Request::Reattach)], "it cannot help");
+}
+
+#[test]
 fn who_watches_stands_in_the_corner_and_another_version_is_said() {
     use hotseat::domain::host::Way;
     let ours = env!("CARGO_PKG_VERSION");

@@ -472,21 +472,52 @@ async fn a_host_far_away_is_waited_for_however_long_the_way_takes_and_nothing_as
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_far_away_that_refuses_is_left_alone_and_one_that_is_silent_is_tried_again() {
+async fn a_host_that_bars_the_person_is_left_alone_until_they_ask() {
     let world = far();
     let arrives = Arc::clone(world.arrives.as_ref().expect("a way"));
-    world.with(|it| it.otherwise = NoWay::Refused("load your key".into()));
+    world.with(|it| it.otherwise = NoWay::Barred("load your key".into()));
     let mut screen = Screen::open(&world);
     assert_eq!(screen.way().await.0, Way::Connecting);
     arrives.notify_one();
-    assert_eq!(screen.way().await.0, Way::Refused { why: "load your key".into() });
+    let way = screen.way().await.0;
+    assert!(matches!(&way, Way::Refused { why, again: Again::Asked, .. } if why == "load your key"), "{way:?}");
     let _agent = world.listen(Role::Agent);
     arrives.notify_one();
+    sleep(Duration::from_secs(3600)).await;
     screen.ask(note("one"));
     assert!(matches!(screen.next().await, Inbound::Refused { error, .. } if error.ends_with("load your key")));
     assert_eq!(world.with(|it| it.listeners.len()), 1, "nobody knocked again");
+    screen.ask(Request::Reattach);
+    assert!(matches!(screen.way().await.0, Way::Refused { again: Again::Now, .. }));
+    assert!(matches!(screen.way().await.0, Way::Attached { .. }));
     screen.close().await;
+}
 
+#[tokio::test(start_paused = true)]
+async fn a_host_that_refuses_is_tried_again_seldom_or_at_once_when_a_person_asks() {
+    for asks in [false, true] {
+        let world = far();
+        let arrives = Arc::clone(world.arrives.as_ref().expect("a way"));
+        world.with(|it| it.otherwise = NoWay::Refused("update it".into()));
+        let mut screen = Screen::open(&world);
+        assert_eq!(screen.way().await.0, Way::Connecting);
+        arrives.notify_one();
+        let began = clock::timer();
+        let way = screen.way().await.0;
+        assert!(matches!(way, Way::Refused { again: Again::At(_), .. }), "{way:?}");
+        let _agent = world.listen(Role::Agent);
+        arrives.notify_one();
+        if asks {
+            screen.ask(Request::Reattach);
+        }
+        screen.way_until(|it| matches!(it, Way::Attached { .. })).await;
+        assert_eq!(clock::timer() - began >= RETRY_REFUSED, !asks);
+        screen.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_far_away_that_is_silent_is_tried_again() {
     let world = far();
     let arrives = Arc::clone(world.arrives.as_ref().expect("a way"));
     world.with(|it| it.otherwise = NoWay::Silent("no route to host".into()));

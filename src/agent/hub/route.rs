@@ -11,6 +11,8 @@ use crate::domain::request::Request;
 pub enum Route {
     /// The host of this name.
     Host(String),
+    /// The host that keeps it: it may have been declared under another name of that host, or elsewhere.
+    Incident(IncidentId),
     /// The first one: the local one where it is among them.
     First,
     /// Every one.
@@ -27,11 +29,13 @@ pub enum Route {
     StopExport,
     /// The one that can be taken over.
     TakeOver,
+    /// Those that are not reached.
+    Away,
 }
 
 /// Decides whom a request is for.
 pub fn of(request: &Request) -> Route {
-    let of_incident = |it: &Option<IncidentId>| it.as_ref().map_or(Route::First, |it| Route::Host(it.host().into()));
+    let of_incident = |it: &Option<IncidentId>| it.as_ref().map_or(Route::First, |it| Route::Incident(it.clone()));
     match request {
         Request::RunProbe(probe)
         | Request::BurstProbe(probe)
@@ -43,7 +47,7 @@ pub fn of(request: &Request) -> Route {
         Request::Past(past) => Route::Past(past.clone()),
         Request::RunBackup(job) => Route::Host(job.host().into()),
         Request::VerifyBackup(run) => Route::Host(run.host().into()),
-        Request::ChangeIncident(incident, _) => Route::Host(incident.host().into()),
+        Request::ChangeIncident(incident, _) => Route::Incident(incident.clone()),
         Request::Note(note) => of_incident(&note.incident),
         // Evidence without an incident is kept where it was found.
         Request::Pin(pin) => match (&pin.incident, &pin.host) {
@@ -63,6 +67,7 @@ pub fn of(request: &Request) -> Route {
         Request::Export(export) => Route::Export(export.clone()),
         Request::StopExport => Route::StopExport,
         Request::TakeOver => Route::TakeOver,
+        Request::Reattach => Route::Away,
     }
 }
 
@@ -74,10 +79,11 @@ mod tests {
 
     #[test]
     fn a_pin_goes_to_its_incident_else_to_the_host_of_its_line() {
-        let incident = || Some(IncidentId::new(&HostId::new("web1"), "2024-08-19-edge"));
+        let edge = IncidentId::new(&HostId::new("web1"), "2024-08-19-edge");
+        let incident = || Some(edge.clone());
         for (incident, host, expected) in [
-            (incident(), None, Route::Host("web1".into())),
-            (incident(), Some("db1"), Route::Host("web1".into())),
+            (incident(), None, Route::Incident(edge.clone())),
+            (incident(), Some("db1"), Route::Incident(edge.clone())),
             (None, Some("db1"), Route::Host("db1".into())),
             (None, None, Route::First),
         ] {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::domain::board::Board;
-use crate::domain::host::{Peer, Role};
+use crate::domain::host::{Again, Peer, Role};
 use crate::domain::ids::{ProbeId, SourceId};
 use crate::domain::incident::{DeclareRequest, Severity};
 use crate::domain::log::{
@@ -268,7 +268,7 @@ async fn a_request_goes_to_the_host_that_its_ids_name() {
     assert_eq!(far[0].asked().await, declare);
     assert_eq!(far[0].asked().await, Request::ReloadConfig);
     let refused = next(&mut link).await;
-    assert_eq!(refused, Inbound::Failed("`gone` is none of the hosts of this screen".into()));
+    assert_eq!(refused, Inbound::Failed("not done: `gone` is none of the hosts of this screen".into()));
     far[1].says(Inbound::Done("sent".into())).await;
     assert_eq!(next(&mut link).await, Inbound::Done("web1: sent".into()));
 }
@@ -298,8 +298,8 @@ async fn a_host_that_calls_itself_like_another_is_not_shown_as_that_one() {
     loop {
         match next(&mut link).await {
             Inbound::Host(news) => match news.way {
-                Way::Refused { why } => {
-                    assert_eq!(news.host.as_str(), "b");
+                Way::Refused { why, again, .. } => {
+                    assert_eq!((news.host.as_str(), again), ("b", Again::Never));
                     assert!(why.starts_with("`b` calls itself `db1`, as `a` does"), "{why}");
                     break;
                 }

@@ -296,7 +296,7 @@ pub fn matcher(name: &str, value: &str) -> String {
 fn fits(model: &Model, matchers: &[Matcher]) -> String {
     let probes = &model.board.probes;
     let fitting = probes.iter().filter(|(id, state)| quiet::all_fit(matchers, &policy::labels(id, state)));
-    let names: Vec<&str> = fitting.map(|(id, _)| id.name()).collect();
+    let names: Vec<String> = fitting.map(|(id, _)| model.board.row_name(id.host(), id.name())).collect();
     if names.is_empty() {
         return "! fits no probe that is known now".into();
     }

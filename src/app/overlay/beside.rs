@@ -169,7 +169,8 @@ impl Beside {
     }
 
     pub(super) fn view(&self, model: &Model, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Position> {
-        let title = format!("{} from the agent and from here", sanitise::text(self.probe.name()));
+        let name = model.board.row_name(self.probe.host(), self.probe.name());
+        let title = format!("{} from the agent and from here", sanitise::text(&name));
         let (_, outer) = self.fitted(model, screen);
         let inner = popup::frame(theme, &title, outer, buf);
         let lines = self.lines(model, inner.width, theme.ascii);

@@ -189,7 +189,8 @@ impl Explain {
 
     pub(super) fn view(&self, model: &Model, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Position> {
         let at = self.answer.as_ref().map(|it| format!(" at {}", format::moment(model.now, it.at, &model.zone)));
-        let title = format!("why {}{}", sanitise::text(self.probe.name()), at.unwrap_or_default());
+        let name = model.board.row_name(self.probe.host(), self.probe.name());
+        let title = format!("why {}{}", sanitise::text(&name), at.unwrap_or_default());
         let inner = popup::frame(theme, &title, outer(screen), buf);
         let clock = (model.now, &model.zone);
         let mut rows = inner.rows();

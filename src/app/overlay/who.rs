@@ -1,4 +1,5 @@
-//! Who is here: every screen with its person, since when, from where, and what they look at.
+//! Who is here: every screen with its person, since when, from where, and what they look at. Of several hosts, and of
+//! one that is not reached, also how each is: in full, where the header has room for its beginning only.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -17,7 +18,7 @@ use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::popup;
 use crate::widgets::scroll::Scroll;
-use crate::widgets::wrap::cut;
+use crate::widgets::wrap::{self, cut};
 
 /// Columns of the box.
 const WIDTH: u16 = 76;
@@ -32,7 +33,8 @@ pub struct Who {
 
 impl Who {
     pub(super) fn key(&mut self, model: &Model, key: &Key) -> Answer {
-        let (total, room) = (model.board.presence.len(), usize::from(height(model, model.size().1)) - 2);
+        let total = rows(model, model.theme(), room_of(model.size().0)).len();
+        let room = usize::from(height(total, model.size().1)) - 2;
         let step = match key.code {
             KeyCode::Char('j') | KeyCode::Down => 1,
             KeyCode::Char('k') | KeyCode::Up => -1,
@@ -46,28 +48,46 @@ impl Who {
     }
 
     pub(super) fn view(&self, model: &Model, theme: &Theme, screen: Rect, buf: &mut Buffer) -> Option<Position> {
-        let outer = popup::centred(screen, WIDTH, height(model, screen.height));
+        let rows = rows(model, theme, room_of(screen.width));
+        let outer = popup::centred(screen, WIDTH, height(rows.len(), screen.height));
         let title = ways::as_of(model).map_or_else(|| "who is here".to_string(), |it| format!("who was here, {it}"));
         let inner = popup::frame(theme, &title, outer, buf);
-        let presence = &model.board.presence;
-        if presence.is_empty() {
-            let text = "nobody: this screen is not attached to a runtime";
-            buf.set_stringn(inner.x, inner.y, text, inner.width as usize, theme.style(Role::TextDim));
-            return None;
-        }
-        let name = presence.iter().map(|(_, it)| sanitise::text(&it.visitor.user).width()).max().unwrap_or_default();
-        let shown = self.scroll.window(presence.len(), usize::from(inner.height));
-        for (row, (screen, here)) in inner.rows().zip(presence.iter().skip(shown.start)) {
-            let line = line(model, theme, (screen, here), name.min(NAME_COLUMNS), usize::from(row.width));
-            buf.set_line(row.x, row.y, &line, row.width);
+        let shown = self.scroll.window(rows.len(), usize::from(inner.height));
+        for (row, line) in inner.rows().zip(rows.iter().skip(shown.start)) {
+            buf.set_line(row.x, row.y, line, row.width);
         }
         None
     }
 }
 
-fn height(model: &Model, screen: u16) -> u16 {
-    let rows = u16::try_from(model.board.presence.len()).unwrap_or(u16::MAX);
+/// Columns inside the box on a screen of so many.
+fn room_of(screen: u16) -> usize {
+    usize::from(WIDTH.min(screen).saturating_sub(4))
+}
+
+fn height(rows: usize, screen: u16) -> u16 {
+    let rows = u16::try_from(rows).unwrap_or(u16::MAX);
     rows.saturating_add(2).clamp(3, screen.saturating_sub(2).max(3))
+}
+
+fn rows(model: &Model, theme: &Theme, width: usize) -> Vec<Line<'static>> {
+    let presence = &model.board.presence;
+    let name = presence.iter().map(|(_, it)| sanitise::text(&it.visitor.user).width()).max().unwrap_or_default();
+    let mut rows: Vec<Line<'static>> =
+        presence.iter().map(|it| line(model, theme, it, name.min(NAME_COLUMNS), width)).collect();
+    if rows.is_empty() {
+        let text = "nobody: this screen is not attached to a runtime";
+        rows.push(Line::styled(text, theme.style(Role::TextDim)));
+    }
+    let hosts = ways::each_in_full(model);
+    if !hosts.is_empty() {
+        rows.push(Line::default());
+    }
+    for host in hosts {
+        let lines = wrap::wrap_at_blanks(&sanitise::text(&host), width);
+        rows.extend(lines.into_iter().map(|it| Line::styled(it, theme.style(Role::Text))));
+    }
+    rows
 }
 
 fn line(

@@ -12,7 +12,7 @@ use crate::app::overlay::problems::Problems;
 use crate::app::overlay::themes::ThemePicker;
 use crate::app::overlay::who::Who;
 use crate::app::ways;
-use crate::domain::host::Way;
+use crate::domain::host::{Again, Way};
 use crate::domain::request::Request;
 use crate::domain::sanitise;
 use crate::panes::PaneId;
@@ -43,6 +43,7 @@ impl Model {
             }
             GlobalCommand::Mouse => return self.switch_mouse(),
             GlobalCommand::TakeOver => return self.take_over(),
+            GlobalCommand::Reattach => return self.reattach(),
             GlobalCommand::Reload => return vec![Effect::Request(Request::ReloadConfig)],
             GlobalCommand::Redraw => return vec![Effect::Redraw],
             GlobalCommand::Suspend => return self.suspend(),
@@ -152,6 +153,25 @@ impl Model {
                 None => vec![Notice::info("nothing is lost: there is nothing to take over")],
             },
         }
+    }
+
+    /// Tries at once to reach what is not; says when that cannot help.
+    fn reattach(&mut self) -> Vec<Effect> {
+        let can_help = |way: &Way| match way {
+            Way::Lost { .. } => true,
+            Way::Refused { again, .. } => *again != Again::Never,
+            Way::Connecting | Way::Inside | Way::Attached { .. } => false,
+        };
+        let away: Vec<String> =
+            self.ways.iter().filter(|(_, it)| can_help(it)).map(|(host, _)| format!("`{host}`")).collect();
+        if away.is_empty() {
+            let never = self.ways.iter().find(|(_, way)| matches!(way, Way::Refused { .. }));
+            return vec![match never.and_then(|(host, way)| way.absence(host, self.now)) {
+                Some(why) => Notice::warn(sanitise::text(&why)),
+                None => Notice::info("nothing is lost or refused: there is nothing to try again"),
+            }];
+        }
+        vec![Notice::info(format!("trying {} again", away.join(", "))), Effect::Request(Request::Reattach)]
     }
 
     /// Closes the question whether to take over when somebody watches again: a yes would come too late.

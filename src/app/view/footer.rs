@@ -69,6 +69,9 @@ pub(super) fn draw(model: &Model, theme: &Theme, area: Rect, buf: &mut Buffer) -
     let take_over = Command::Global(GlobalCommand::TakeOver);
     let urgent = model.keymap.label(take_over).filter(|_| ways::can_take_over(model));
     let urgent = urgent.map(|it| (it, "take over".to_string()));
+    let reattach = Command::Global(GlobalCommand::Reattach);
+    let retry = model.keymap.label(reattach).filter(|_| ways::waits_for_a_person(model));
+    let urgent = urgent.or_else(|| retry.map(|it| (it, "try again".to_string())));
     // In the past the header says how to step on.
     let is_shown = |it: &Command| match it {
         Command::Global(GlobalCommand::Help) => false,

@@ -113,6 +113,11 @@ impl ServicesPane {
     pub(super) fn quieten(&self, cx: &Context<'_>, sheet: impl Fn(String) -> Sheet) -> Vec<Effect> {
         let matcher = match (self.selected_group(cx.board), self.selected(cx.board)) {
             (Some(name), Some(_)) if self.detail.is_none() => alert_form::matcher("group", name),
+            // Of its name there may be one on each host.
+            (_, Some(probe)) if cx.board.is_of_several() => {
+                let host = alert_form::matcher("host", probe.host());
+                format!("{} {host}", alert_form::matcher("probe", probe.name()))
+            }
             (_, Some(probe)) => alert_form::matcher("probe", probe.name()),
             (_, None) => return nothing_there(),
         };

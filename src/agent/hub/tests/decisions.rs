@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::domain::alert::quiet::Silence;
+use crate::domain::fact::{Actor, Envelope};
+use crate::domain::incident::NoteRequest;
+use crate::domain::incident::fold::Incident;
 
 fn silence() -> Request {
     Request::Silence(Box::new(Silence {
@@ -25,6 +28,27 @@ async fn one_silence_of_all_hosts_is_one_answer_that_names_them() {
     assert_eq!(next(&mut link).await, Inbound::Done("db1, web1: silenced until 15:00".into()));
     far[0].says(Inbound::Done("backed up".into())).await;
     assert_eq!(next(&mut link).await, Inbound::Done("db1: backed up".into()), "nothing is held any more");
+}
+
+#[tokio::test]
+async fn a_note_goes_to_whoever_keeps_its_incident_and_comes_back_where_nobody_does() {
+    let (mut link, mut far) = hub_of_two().await;
+    // Declared when the second host had another name.
+    let incident = Incident::fold(IncidentId::new(&HostId::new("web-old"), "INC-20240819-0601-abcd"), Vec::new());
+    let note = |incident: &Incident| {
+        Request::Note(NoteRequest { incident: Some(incident.id.clone()), at: None, text: "failover started".into() })
+    };
+    ask(&link, note(&incident)).await;
+    let error = "not done: `web-old` is none of the hosts of this screen".to_string();
+    assert_eq!(next(&mut link).await, Inbound::Refused { request: Box::new(note(&incident)), error });
+    let loaded = Fact::Incident(IncidentFact::Loaded(Box::new(incident.clone())));
+    let envelope =
+        Envelope { host: far[1].host.clone(), seq: 1, at: Timestamp::UNIX_EPOCH, actor: Actor::Runtime, fact: loaded };
+    far[1].says(Inbound::Fact(Box::new(envelope))).await;
+    assert!(matches!(next(&mut link).await, Inbound::Fact(_)));
+    ask(&link, note(&incident)).await;
+    assert_eq!(far[1].asked().await, note(&incident));
+    assert!(far[0].is_asked_nothing());
 }
 
 #[tokio::test]

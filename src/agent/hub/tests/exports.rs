@@ -190,7 +190,8 @@ fn node(name: &str) -> (Node, mpsc::Receiver<Request>) {
     let (requests_tx, requests_rx) = mpsc::channel(32);
     let host = HostId::new(name);
     let (requests_tx, sources) = (Some(requests_tx), BTreeMap::new());
-    (Node { called: host.clone(), host: Some(host), requests_tx, way: attached(), sources }, requests_rx)
+    let (called, incidents) = (host.clone(), BTreeSet::new());
+    (Node { called, host: Some(host), requests_tx, way: attached(), sources, incidents }, requests_rx)
 }
 
 #[test]

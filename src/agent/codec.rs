@@ -6,12 +6,14 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::domain::sanitise;
@@ -61,6 +63,9 @@ pub enum FrameError {
     /// Nothing came.
     #[error("nothing was heard for {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
+    /// Others kept their turns.
+    #[error("too many long lines came at once: this one waited {:.1} s for its turn", .0.as_secs_f64())]
+    Crowded(Duration),
     /// Nothing was taken.
     #[error("nothing was taken for {:.1} s", .0.as_secs_f64())]
     Stuck(Duration),
@@ -102,12 +107,22 @@ pub struct FrameReader<R> {
     searched: usize,
     /// What one read brings.
     chunk: Box<[u8]>,
+    /// Turns for lines of more than [`LARGE_BYTES`], and the one that this reader has.
+    turns: Option<Arc<Semaphore>>,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from where the stream is.
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0, searched: 0, chunk: vec![0; CHUNK_BYTES].into_boxed_slice() }
+        let chunk = vec![0; CHUNK_BYTES].into_boxed_slice();
+        Self { stream, buffer: Vec::new(), start: 0, searched: 0, chunk, turns: None, turn: None }
+    }
+
+    /// As [`new`](Self::new), beside other readers: long lines wait for one of the `turns`, and keep it while they are
+    /// read and understood. So many peers cannot make this process hold so many long lines.
+    pub fn beside_others(stream: R, turns: Arc<Semaphore>) -> Self {
+        Self { turns: Some(turns), ..Self::new(stream) }
     }
 
     /// Reads a line and what it says; `None` at the end of the stream. Empty lines are passed over.
@@ -133,7 +148,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Reads a line without its end; `silence` is how long nothing may come.
+    /// Reads a line without its end; `silence` is how long nothing may come, and how long a long line waits for its turn.
     async fn line(&mut self, max: usize, silence: Duration) -> Result<Option<&[u8]>, FrameError> {
         loop {
             if let Some(length) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
@@ -153,6 +168,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if self.buffer.len() > max {
                 return Err(FrameError::TooLong { max, start: quote(&self.buffer) });
             }
+            self.take_turn(silence).await?;
             // One byte more than the bound is enough to see that it is passed.
             let room = CHUNK_BYTES.min(max + 1 - self.buffer.len());
             let read = timeout(silence, self.stream.read(&mut self.chunk[..room])).await;
@@ -166,6 +182,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             }
             self.buffer.extend_from_slice(&self.chunk[..count]);
         }
+    }
+}
+
+impl<R> FrameReader<R> {
+    /// Takes a turn for a line that has become long, or gives it back.
+    async fn take_turn(&mut self, patience: Duration) -> Result<(), FrameError> {
+        if self.buffer.len() < LARGE_BYTES {
+            self.turn = None;
+        } else if let (None, Some(turns)) = (&self.turn, &self.turns) {
+            let turn = timeout(patience, Arc::clone(turns).acquire_owned()).await;
+            // They are never closed.
+            self.turn = turn.map_err(|_| FrameError::Crowded(patience))?.ok();
+        }
+        Ok(())
     }
 }
 
@@ -337,6 +367,37 @@ mod tests {
         let max = 3 * CHUNK_BYTES;
         assert!(matches!(reader.frame::<ToAgent>(max, SILENCE_MAX).await, Err(FrameError::TooLong { .. })));
         assert_eq!(reader.buffer.len(), max + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_lines_of_many_are_read_in_turn() {
+        const LONG_MAX: usize = 4 * LARGE_BYTES;
+        async fn read<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<usize, String> {
+            match reader.frame::<ToScreen>(LONG_MAX, SILENCE_MAX).await {
+                Ok(Some(Decoded::Frame(ToScreen::Bye(it)))) => Ok(it.len()),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        let turns = Arc::new(Semaphore::new(1));
+        let line = format!("{{\"bye\":\"{}\"}}\n", "x".repeat(2 * LARGE_BYTES));
+        let (begun, end) = line.split_at(line.len() - 1);
+        let (ours, mut theirs) = tokio::io::duplex(LONG_MAX);
+        theirs.write_all(begun.as_bytes()).await.expect("room");
+        let mut first = FrameReader::beside_others(ours, Arc::clone(&turns));
+        assert_eq!(read(&mut first).await, Err("nothing was heard for 2.5 s".to_string()));
+        let mut second = FrameReader::beside_others(line.as_bytes(), Arc::clone(&turns));
+        let crowded = "too many long lines came at once: this one waited 2.5 s for its turn";
+        assert_eq!(read(&mut second).await, Err(crowded.to_string()));
+        assert!(second.buffer.len() < LARGE_BYTES + CHUNK_BYTES, "no more of it is held meanwhile");
+        let mut short = FrameReader::beside_others(&b"{\"bye\":\"x\"}\n"[..], Arc::clone(&turns));
+        assert_eq!(read(&mut short).await, Ok(1), "short ones wait for nobody");
+
+        theirs.write_all(end.as_bytes()).await.expect("room");
+        assert_eq!(read(&mut first).await, Ok(2 * LARGE_BYTES));
+        // It has its turn until it reads on.
+        assert_eq!(read(&mut first).await, Err("nothing was heard for 2.5 s".to_string()));
+        assert_eq!(read(&mut second).await, Ok(2 * LARGE_BYTES));
     }
 
     #[tokio::test(start_paused = true)]

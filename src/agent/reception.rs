@@ -34,6 +34,9 @@ use crate::runtime::attach::{Asked, Attacher, Refresh, WIRE_INBOUND_MAX, WireLin
 pub const UNSENT: &str = "an answer could not be sent";
 /// Screens at a time: twice as many as are named to people, see [`crate::domain::presence::SCREENS_MAX`].
 pub const CONNECTIONS_MAX: usize = 128;
+/// Long lines of screens that are read at a time: with what is made of them some 20 MiB each. People send a document
+/// once in a while, and a few turns are soon free again.
+const LONG_LINES_MAX: usize = 4;
 /// How long the last words to a screen may take: it may not be reading.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What people decided may take so long to be carried out while everything closes.
@@ -60,6 +63,8 @@ struct Desk {
     /// Agents that wait for the state directory, by their process ids.
     waiting: Mutex<BTreeSet<u32>>,
     conversations: TaskTracker,
+    /// Turns for long lines.
+    turns: Arc<Semaphore>,
     /// No more requests; good-bye to everybody.
     closing: CancellationToken,
     why: OnceLock<String>,
@@ -133,6 +138,7 @@ impl Reception {
                 others: Mutex::default(),
                 waiting: Mutex::default(),
                 conversations: TaskTracker::new(),
+                turns: Arc::new(Semaphore::new(LONG_LINES_MAX)),
                 closing: CancellationToken::new(),
                 why: OnceLock::new(),
                 abandoned: CancellationToken::new(),
@@ -197,7 +203,7 @@ impl Reception {
         self.desk.connections.fetch_add(1, Ordering::Relaxed);
         let _counted = Counted(&self.desk.connections);
         let (read, mut write) = tokio::io::split(stream);
-        let mut reader = FrameReader::new(read);
+        let mut reader = FrameReader::beside_others(read, Arc::clone(&self.desk.turns));
         let greeted = timeout(HELLO_DEADLINE, self.greet(&mut reader, &caller)).await;
         let late = || Err(format!("no hello came within {} s", HELLO_DEADLINE.as_secs()));
         let met = match greeted.unwrap_or_else(|_| late()) {

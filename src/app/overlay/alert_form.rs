@@ -22,7 +22,7 @@ use crate::theme::Theme;
 use crate::theme::role::Role;
 use crate::widgets::input::{self, LineInput};
 use crate::widgets::popup;
-use crate::widgets::wrap::{cut, wrap};
+use crate::widgets::wrap::{cut, wrap_at_blanks};
 
 /// Columns of the box.
 const WIDTH: u16 = 76;
@@ -236,7 +236,7 @@ impl AlertForm {
             Ok(text) => (Role::Text, text),
             Err(error) => (Role::NoticeError, format!("! {error}")),
         };
-        let below = wrap(&sanitise::text(&text), usize::from(width.saturating_sub(4)));
+        let below = wrap_at_blanks(&sanitise::text(&text), usize::from(width.saturating_sub(4)));
         let height = self.fields.len() as u16 + below.len() as u16 + 3;
         let inner = popup::frame(theme, &self.title(), popup::centred(screen, width, height), buf);
         let mut cursor = None;

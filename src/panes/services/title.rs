@@ -20,14 +20,27 @@ enum Without {
     Well,
 }
 
+/// What the title says, counted once however often it is laid out.
+struct Parts {
+    /// How many are as each of [`COUNTED`].
+    counts: Vec<usize>,
+    lost: usize,
+    all: usize,
+    /// How many pass the filter, when there is one.
+    kept: Option<usize>,
+    /// Rows below the last that is shown, and those of them that are red.
+    below: usize,
+    red_below: usize,
+}
+
 impl ServicesPane {
     /// What stands in the title: as much of it as has room, and how many are red in any case.
     pub(super) fn counts(&self, cx: &Context<'_>, theme: &Theme, room: usize) -> Line<'static> {
         if cx.board.probes.is_empty() {
             return Line::default();
         }
-        let below = self.below(cx);
-        let line = |without| self.line(cx, theme, below, without);
+        let parts = self.parts(cx);
+        let line = |without| self.line(theme, &parts, without);
         let shorter = [Without::Nothing, Without::Order, Without::All].into_iter().map(line);
         shorter.into_iter().find(|it| it.width() <= room).unwrap_or_else(|| line(Without::Well))
     }
@@ -44,19 +57,29 @@ impl ServicesPane {
         (below.len(), below.iter().filter(|it| it.is_red(cx.board)).count())
     }
 
-    fn line(&self, cx: &Context<'_>, theme: &Theme, below: (usize, usize), without: Without) -> Line<'static> {
-        let probes = &cx.board.probes;
+    fn parts(&self, cx: &Context<'_>) -> Parts {
+        let board = cx.board;
+        let (below, red_below) = self.below(cx);
+        Parts {
+            counts: COUNTED.iter().map(|(health, ..)| board.count(*health)).collect(),
+            lost: board.probes.len() - board.live_probes().count(),
+            all: board.probes.len(),
+            kept: (!self.arrangement.filter.is_empty()).then(|| self.arrangement.probes(board).len()),
+            below,
+            red_below,
+        }
+    }
+
+    fn line(&self, theme: &Theme, parts: &Parts, without: Without) -> Line<'static> {
         let dim = theme.style(Role::TextDim);
         let mut counts = Vec::new();
-        for (health, word, role) in COUNTED {
-            let count = cx.board.count(*health);
-            if count > 0 && (*health != Health::Up || without < Without::Well) {
+        for ((health, word, role), count) in COUNTED.iter().zip(&parts.counts) {
+            if *count > 0 && (*health != Health::Up || without < Without::Well) {
                 counts.push((format!("{count} {word}"), *role));
             }
         }
-        let lost = probes.len() - cx.board.live_probes().count();
-        if lost > 0 {
-            counts.push((format!("{lost} of lost hosts"), Role::ProbeUnknown));
+        if parts.lost > 0 {
+            counts.push((format!("{} of lost hosts", parts.lost), Role::ProbeUnknown));
         }
         let with_order = without < Without::Order;
         let mut spans = Vec::new();
@@ -73,15 +96,13 @@ impl ServicesPane {
             spans.push(Span::styled(")", dim));
         }
         // What the pane has no row for must not look as if it were not there.
-        let filter = &self.arrangement.filter;
-        if !filter.is_empty() {
-            let kept = self.arrangement.probes(cx.board).len();
+        if let Some(kept) = parts.kept {
             spans.push(Span::raw(" "));
-            spans.push(Span::styled(format!("[{}]", filter.text()), theme.style(Role::Chip)));
-            spans.push(Span::styled(format!(" {kept} of {}", probes.len()), dim));
+            spans.push(Span::styled(format!("[{}]", self.arrangement.filter.text()), theme.style(Role::Chip)));
+            spans.push(Span::styled(format!(" {kept} of {}", parts.all), dim));
         }
         let dot = if theme.ascii { "-" } else { "·" };
-        match below {
+        match (parts.below, parts.red_below) {
             (0, _) => {}
             (_, red @ 1..) if without >= Without::All => {
                 spans.push(Span::styled(format!(" {dot} "), dim));

@@ -52,9 +52,9 @@ pub(super) fn past(cx: &Context<'_>, page: &mut Page<'_>, subject: &Subject<'_>)
         page.plain(&text, Role::TextDim);
     } else {
         draw_graph(cx, page, subject.state, history);
-        ribbon(page, history);
+        let is_marked = ribbon(page, history);
         axis(cx, page, from, until);
-        whole(page, history);
+        whole(page, history, is_marked);
     }
     days(page, &history.days);
 }
@@ -70,13 +70,14 @@ fn draw_graph(cx: &Context<'_>, page: &mut Page<'_>, state: &ProbeState, history
     page.lines.extend(graph::lines(page.theme, &graph, page.width, rows));
 }
 
-/// One cell for each stretch of time, with the worst that it saw.
-fn ribbon(page: &mut Page<'_>, history: &History) {
+/// One cell for each stretch of time, with the worst that it saw. Answers whether one of them was not watched.
+fn ribbon(page: &mut Page<'_>, history: &History) -> bool {
     let cells = page.width.saturating_sub(GUTTER_CELLS);
     let count = history.points.len();
     if cells == 0 || count == 0 {
-        return;
+        return false;
     }
+    let mut is_marked = false;
     let mut spans = vec![Span::styled(format!("{:>1$} ", "runs", GUTTER_CELLS - 1), page.theme.style(Role::TextDim))];
     for cell in 0..cells {
         let from = (cell * count / cells).min(count - 1);
@@ -86,13 +87,17 @@ fn ribbon(page: &mut Page<'_>, history: &History) {
         let (symbol, role) = match worst {
             Some(ProbeResult::Ok) => (if page.theme.ascii { '.' } else { '·' }, Role::ProbeUp),
             Some(it) => (result_mark(it), result_role(it)),
-            None if of.iter().all(|it| it.unwatched) => unwatched_cell(page.theme),
+            None if of.iter().all(|it| it.unwatched) => {
+                is_marked = true;
+                unwatched_cell(page.theme)
+            }
             // Between two runs.
             None => (' ', Role::Text),
         };
         push(page.theme, &mut spans, symbol, role);
     }
     page.lines.push(Line::from(spans));
+    is_marked
 }
 
 fn runs(point: &Point) -> u64 {
@@ -153,7 +158,7 @@ fn tick_form(length: SignedDuration) -> &'static str {
 }
 
 /// Percentiles and counts of the whole range.
-fn whole(page: &mut Page<'_>, history: &History) {
+fn whole(page: &mut Page<'_>, history: &History, is_marked: bool) {
     let whole = &history.whole;
     let times =
         [("least", whole.least), ("p50", whole.p50), ("p95", whole.p95), ("p99", whole.p99), ("most", whole.most)];
@@ -176,7 +181,8 @@ fn whole(page: &mut Page<'_>, history: &History) {
     page.field("results", &results.join(", "), role);
     if !history.unwatched.is_zero() {
         let (symbol, _) = unwatched_cell(page.theme);
-        let text = format!("{} of this time ({symbol}): nothing looked", format::duration(history.unwatched));
+        let symbol = if is_marked { format!(" ({symbol})") } else { String::new() };
+        let text = format!("{} of this time{symbol}: nothing looked", format::duration(history.unwatched));
         page.field("unwatched", &text, Role::ProbeUnknown);
     }
 }

@@ -48,7 +48,7 @@ pub struct Room<'r> {
     pub width: &'r dyn Fn(&str) -> usize,
     /// True when a text has room.
     pub fits: &'r dyn Fn(&str) -> bool,
-    /// Where names stand for which there was none: `hotseat alerts`.
+    /// Where names stand for which there was none: `hotseat alerts`; nothing when nowhere.
     pub elsewhere: &'r str,
 }
 
@@ -82,7 +82,10 @@ pub fn brief(message: &Message, room: &Room<'_>) -> Option<Brief> {
         if shown < all {
             let gap = if shown > 0 { " " } else { "\n" };
             // Writing to a string cannot fail.
-            let _ = write!(text, "{gap}and {} more: {}", all - shown, room.elsewhere);
+            let _ = write!(text, "{gap}and {} more", all - shown);
+            if !room.elsewhere.is_empty() {
+                let _ = write!(text, ": {}", room.elsewhere);
+            }
         }
         text
     };

@@ -36,7 +36,9 @@ pub(super) fn shorten(message: &mut Message, rule: &NotifierRule, is_last: bool)
     };
     let next = format!("next SMS, or {COMMAND}");
     let with_next = made(&next).filter(|it| !still(it.unnamed.clone()).is_empty());
-    let Some(brief) = with_next.or_else(|| made(COMMAND)) else { return Vec::new() };
+    // What is over stands there no more.
+    let elsewhere = if message.alerts.iter().any(|it| it.ended.is_none()) { COMMAND } else { "" };
+    let Some(brief) = with_next.or_else(|| made(elsewhere)) else { return Vec::new() };
     let unnamed = still(brief.unnamed);
     message.brief = Some(brief.text);
     unnamed

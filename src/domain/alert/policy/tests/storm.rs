@@ -86,6 +86,13 @@ fn names_for_which_an_sms_has_no_room_are_said_in_the_next_ones_a_minute_apart()
     let told: BTreeSet<String> = parts.chain([&first]).flat_map(in_brief).collect();
     let wanted: BTreeSet<String> = (0..200).map(odd_name).filter(|it| !unnamed[..2].contains(it)).collect();
     assert_eq!(told, wanted);
+    // What is over stands nowhere but in the past, and is no page: it is counted.
+    for _ in 0..2 {
+        (0..200).for_each(|at| world.outcome_now(&odd_name(at), ProbeResult::Ok));
+    }
+    world.pass(2000);
+    let brief = world.last_message().brief.unwrap_or_default();
+    assert!(brief.starts_with("199 recovered\n") && brief.ends_with(" more"), "{brief}");
 }
 
 #[test]

@@ -18,7 +18,6 @@ use crate::config::Config;
 use crate::domain::backup::run::{CopyState, Progress, Run, RunState, Verification};
 use crate::domain::backup::slot::Next;
 use crate::domain::backup::{BackupBoard, BackupFact, JobRow};
-use crate::domain::config_error::did_you_mean;
 use crate::domain::format;
 use crate::domain::ids::{HostId, JobId, RunId};
 use crate::domain::sanitise;
@@ -269,13 +268,7 @@ impl Desk<'_> {
         }
         let failure = Failure::usage(format!("unknown backup job: {}", sanitise::text(name)));
         let names: Vec<&str> = self.specs.iter().map(|it| it.name.as_str()).collect();
-        Err(match did_you_mean(name, names.iter().copied()) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None if names.is_empty() => {
-                failure.hint("the config has no `[[backup]]`; `hotseat check --kinds` shows one")
-            }
-            None => failure.hint(format!("the config has {}", names.join(", "))),
-        })
+        Err(failure.instead_of(name, &names, "the config has no `[[backup]]`; `hotseat check --kinds` shows one"))
     }
 
     fn state(&self) -> Result<BackupState, Failure> {

@@ -15,7 +15,6 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::config::{Config, Loaded};
-use crate::domain::config_error::did_you_mean;
 use crate::domain::probe::heartbeat::{Beat, OUTPUT_MAX, Signal};
 use crate::domain::sanitise;
 use crate::registry::node::Commands;
@@ -128,11 +127,7 @@ fn check_name(config: &Config, name: &str) -> Result<(), Failure> {
     }
     let failure = Failure::usage(format!("there is no heartbeat `{}`", sanitise::text(name)));
     let all: Vec<&str> = names().collect();
-    Err(match did_you_mean(name, all.iter().copied()) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None if all.is_empty() => failure.hint("add a `[[probe]]` with `heartbeat = \"24h\"` to the config"),
-        None => failure.hint(format!("the config has {}", all.join(", "))),
-    })
+    Err(failure.instead_of(name, &all, "add a `[[probe]]` with `heartbeat = \"24h\"` to the config"))
 }
 
 /// True when something is piped or redirected in: a terminal would be waited for, and cron gives none.

@@ -11,7 +11,6 @@ use crate::cli::output::Output;
 use crate::clock;
 use crate::domain::alert::rota::{Rotation, Turn};
 use crate::domain::alert::rules::AlertRules;
-use crate::domain::config_error::did_you_mean;
 use crate::domain::sanitise;
 
 /// Turns shown after the one that runs.
@@ -74,10 +73,7 @@ fn unknown(name: &str, rules: &AlertRules) -> Failure {
     let failure = Failure::usage(format!("there is no rotation and no person `{}`", sanitise::text(name)));
     let rotations = rules.rotations.iter().map(|it| it.name.as_str());
     let names: Vec<&str> = rotations.chain(rules.people.iter().map(|it| it.name.as_str())).collect();
-    match did_you_mean(name, names.iter().copied()) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint(format!("the config has {}", names.join(", "))),
-    }
+    failure.instead_of(name, &names, "add a `[[rotation]]` and a `[[person]]` to the config")
 }
 
 #[derive(Debug, Serialize)]

@@ -15,7 +15,6 @@ use crate::cli::output::Output;
 use crate::cli::{Context, past};
 use crate::clock;
 use crate::config::{Config, paths};
-use crate::domain::config_error::did_you_mean;
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::outcome::{Certificate, Hop, Outcome, Part, Perf, Phase, ProbeResult};
@@ -125,11 +124,7 @@ pub(super) fn find<'a>(config: &'a Config, name: &str) -> Result<&'a ProbeSpec, 
     }
     let names: Vec<&str> = config.probes.iter().map(|it| it.name.as_str()).collect();
     let failure = Failure::usage(format!("there is no probe `{}`", sanitise::text(name)));
-    Err(match did_you_mean(name, names.iter().copied()) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None if names.is_empty() => failure.hint("no probe is configured; run `hotseat init` to write a config"),
-        None => failure.hint(format!("the config has {}", names.join(", "))),
-    })
+    Err(failure.instead_of(name, &names, "no probe is configured; run `hotseat init` to write a config"))
 }
 
 /// Runs probes side by side, each once; the outcomes are in the order of the probes.

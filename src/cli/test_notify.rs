@@ -11,7 +11,6 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::config::{Config, paths};
-use crate::domain::config_error::did_you_mean;
 use crate::domain::ids::HostId;
 use crate::domain::sanitise;
 use crate::service::notify::{Attempt, NotifierSpec, Receipt, SendError, sample};
@@ -78,11 +77,7 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
 fn unknown(config: &Config, name: &str) -> Failure {
     let names: Vec<&str> = config.notifiers.iter().map(|it| it.name.as_str()).collect();
     let failure = Failure::usage(format!("there is no notifier `{}`", sanitise::text(name)));
-    match did_you_mean(name, names.iter().copied()) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None if names.is_empty() => failure.hint("no notifier is configured, or none without a mistake"),
-        None => failure.hint(format!("the config has {}", names.join(", "))),
-    }
+    failure.instead_of(name, &names, "no notifier is configured, or none without a mistake")
 }
 
 /// Sends side by side; the results are in the order of the notifiers.

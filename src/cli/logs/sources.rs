@@ -99,14 +99,8 @@ pub fn force_format(specs: &mut [LogSpec], name: &str, formats: &[Arc<UserFormat
 fn unknown_source(name: &str, configured: &[LogSpec]) -> Failure {
     let shown = sanitise::text(name);
     let failure = Failure::usage(format!("the config has no log `{shown}`"));
-    let names = || configured.iter().map(|it| it.name.as_str());
-    match (did_you_mean(name, names()), configured.is_empty()) {
-        (Some(near), _) => failure.hint(format!("did you mean `{near}`?")),
-        (None, true) => failure.hint("the config names no logs; name files instead"),
-        (None, false) => {
-            failure.hint(format!("it has {}", names().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")))
-        }
-    }
+    let names: Vec<&str> = configured.iter().map(|it| it.name.as_str()).collect();
+    failure.instead_of(name, &names, "the config names no logs; name files instead")
 }
 
 /// Patterns and directories in which there is no log, with the names of their sources, in words.
@@ -281,7 +275,7 @@ mod tests {
         };
         assert_eq!(hint(&["gatewy"], &[]), "did you mean the config's log `gateway`?");
         assert_eq!(hint(&[], &["gatway"]), "did you mean `gateway`?");
-        assert_eq!(hint(&[], &["zzz"]), "it has `gateway`");
+        assert_eq!(hint(&[], &["zzz"]), "the config has gateway");
         assert_eq!(hint(&["ERROR", "gateway"], &[]), "text to search for is named as `-q ERROR`");
         assert_eq!(hint(&["/nowhere/at/all.log"], &[]), "with `--follow` hotseat waits for it");
     }

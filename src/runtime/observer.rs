@@ -67,7 +67,7 @@ pub struct Vitals {
     pub lag: Duration,
     /// What waits in the outbox.
     pub pulse: Pulse,
-    /// It is not well only because it has just begun: what an earlier run left is being read.
+    /// They do not watch yet: what an earlier run left is being read, or another runtime watches.
     pub are_starting: bool,
 }
 
@@ -132,14 +132,14 @@ impl Observer {
             let gone = || Vital::Stuck("the runtime has ended".into());
             return Vitals { scheduler: gone(), store: gone(), outbox: gone(), ..Vitals::default() };
         };
+        // Before the parts are asked: what begins meanwhile was not there for all of them.
+        let are_starting = shared.services.active.get().is_none();
         let ((scheduler, lag), store) = tokio::join!(scheduler(&shared), store(&shared));
         let pulse = shared.services.keeper.get().map(|it| it.outbox.pulse()).unwrap_or_default();
         let outbox = match shared.services.keeper.get() {
             Some(_) => outbox(&shared, pulse, clock::now()),
             None => Vital::Poor("another runtime holds the state directory".into()),
         };
-        let services = &shared.services;
-        let are_starting = services.active.get().is_none() && services.keeper.get().is_some();
         Vitals { scheduler, store, outbox, lag, pulse, are_starting }
     }
 }

@@ -22,6 +22,7 @@ use crate::agent::protocol::{
 };
 use crate::agent::reception::version;
 use crate::clock;
+use crate::domain::fact::Fact;
 use crate::domain::host::Role;
 use crate::domain::ids::HostId;
 use crate::domain::log::Row;
@@ -37,6 +38,8 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const REFRESH_GAP: Duration = Duration::from_secs(5);
 /// Frames of the connection itself that wait to be written.
 const OWN_MAX: usize = 4;
+/// Longest name of a host that is shown.
+const HOST_MAX_CHARS: usize = 64;
 /// Longest text of the other end that is shown.
 const WORDS_MAX_CHARS: usize = 300;
 
@@ -218,7 +221,7 @@ where
         return Err(AttachError::NotUnderstood(what));
     }
     // These are shown, and are not ours.
-    welcome.host = HostId::new(&codec::words(welcome.host.as_str(), 64));
+    welcome.host = HostId::new(&codec::words(welcome.host.as_str(), HOST_MAX_CHARS));
     welcome.peer.version = codec::words(&welcome.peer.version, 40);
     welcome.visitor.user = codec::words(&welcome.visitor.user, 64);
     welcome.visitor.seat = welcome.visitor.seat.map(|it| codec::words(&it, 64));
@@ -226,6 +229,16 @@ where
         *user = codec::words(user, 64);
     }
     Ok(welcome)
+}
+
+/// What a message is about that is not passed on, in a few words.
+fn about(inbound: &Inbound) -> String {
+    match inbound {
+        Inbound::Snapshot(board) => board.host.as_ref().map_or_else(String::new, |it| format!("the board of `{it}`")),
+        Inbound::Fact(envelope) => format!("a fact of `{}`", envelope.host),
+        Inbound::Outcomes { probe, .. } => format!("outcomes of `{probe}`"),
+        _ => "how hosts are reached".to_string(),
+    }
 }
 
 /// Carries a link over a connection.
@@ -314,11 +327,34 @@ impl Carrier {
                 }
                 ToScreen::Inbound(inbound) => match *inbound {
                     Inbound::Settled(number) => drop(self.settle(number)),
-                    // How the way is, is not for the other end to say.
-                    Inbound::Host(_) => {}
-                    inbound => self.pass(inbound).await,
+                    inbound if self.is_its_to_say(&inbound) => self.pass(inbound).await,
+                    // One host of several must not speak for another.
+                    inbound => tracing::warn!(
+                        "`{}` speaks of what is not its own: {}",
+                        self.host,
+                        codec::words(&about(&inbound), WORDS_MAX_CHARS)
+                    ),
                 },
             }
+        }
+    }
+
+    /// True for what the other end can know: how the way is, it cannot, and of other hosts nothing is believed.
+    fn is_its_to_say(&self, inbound: &Inbound) -> bool {
+        let is_own =
+            |host: &str| host == self.host.as_str() || codec::words(host, HOST_MAX_CHARS) == self.host.as_str();
+        match inbound {
+            Inbound::Host(_) | Inbound::HostNamed { .. } => false,
+            Inbound::Snapshot(board) => board.host.as_ref().is_none_or(|it| is_own(it.as_str())),
+            Inbound::Fact(envelope) => {
+                is_own(envelope.host.as_str())
+                    && match &envelope.fact {
+                        Fact::Probe(fact) => is_own(fact.probe().host()),
+                        _ => true,
+                    }
+            }
+            Inbound::Outcomes { probe, .. } => is_own(probe.host()),
+            _ => true,
         }
     }
 

@@ -35,6 +35,16 @@
 //!   kind of frame, request, answer or fact needs no new protocol: an older screen asks for the board again with
 //!   `"snapshot"` after a fact that it does not know, and an older runtime answers `not-understood`.
 //! * Versions of hotseat that differ talk as long as they share a protocol.
+//! * A runtime speaks for the host that its welcome names: what it says of another is passed over.
+//! * `take-over`, `let-go` and `reattach`, `host` and `host-named` are words between a screen and what links it. They
+//!   are never sent, and when they come they do nothing.
+//!
+//! # Limits
+//!
+//! The first line has at most [`HELLO_MAX_BYTES`], a line from a screen [`REQUEST_MAX_BYTES`], one from a runtime
+//! [`INBOUND_MAX_BYTES`]; what is too long to be said is told to whom it was for. Of one screen [`KEEP_MAX`] requests
+//! wait for their `settled`, then no more are read. Who takes nothing for [`STUCK_MAX`] or says nothing for
+//! [`SCREEN_SILENCE_MAX`] is let go, and a glance is over after [`GLANCE_MAX`].
 //!
 //! Who is at the other end of a socket is not part of what is said: the kernel tells, see [`crate::agent::peer`].
 

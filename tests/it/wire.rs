@@ -4,17 +4,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use hotseat::agent::client::{self, AttachError, Attached, Ended};
-use hotseat::agent::protocol::{HELLO_MAX_BYTES, Hello, PROTOCOL, PROTOCOL_LEAST};
+use hotseat::agent::protocol::{HELLO_MAX_BYTES, Hello, PROTOCOL, PROTOCOL_LEAST, ToScreen};
 use hotseat::agent::reception::CONNECTIONS_MAX;
 use hotseat::agent::server::{ServeError, Server, ServerSetup};
 use hotseat::agent::socket::{self, Places};
 use hotseat::config::Loaded;
 use hotseat::domain::board::Board;
-use hotseat::domain::host::Role;
-use hotseat::domain::ids::HostId;
+use hotseat::domain::fact::{Actor, Envelope, Fact};
+use hotseat::domain::host::{HostNews, Role, Way};
+use hotseat::domain::ids::{HostId, ProbeId};
 
 use hotseat::domain::incident::NoteRequest;
 use hotseat::domain::presence::{Via, Visitor};
+use hotseat::domain::probe::ProbeFact;
 use hotseat::domain::request::{Inbound, Request};
 use hotseat::runtime::{Runtime, RuntimeSetup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -369,6 +371,31 @@ async fn what_a_newer_runtime_says_is_told_once_and_the_board_is_asked_for_again
     theirs.write_all(b"{\"inbound\":{\"snapshot\":{\"seq\":\"a word\"}}}\n").await.expect("written");
     let Ended::Refused(why) = screen.end().await.1 else { panic!("a board that cannot be read is the end") };
     assert!(why.ends_with("(update hotseat here)"), "{why}");
+}
+
+#[tokio::test]
+async fn a_runtime_speaks_for_its_own_host_and_for_no_other() {
+    let (mut screen, mut theirs) = played().await;
+    let fact = |host: &str, probe: &str| {
+        let fact = Fact::Probe(ProbeFact::Removed { probe: ProbeId::of(probe) });
+        let (at, actor) = (jiff::Timestamp::UNIX_EPOCH, Actor::Runtime);
+        Inbound::Fact(Box::new(Envelope { host: HostId::new(host), seq: 1, at, actor, fact }))
+    };
+    let (was, host) = (HostId::new("db-1"), HostId::new("web-1"));
+    let way = HostNews { host: was.clone(), way: Way::Connecting };
+    let outcomes = Inbound::Outcomes { probe: ProbeId::of("db-1/api"), outcomes: Vec::new() };
+    let board = |host: &str| Inbound::Snapshot(Box::new(Board { host: Some(HostId::new(host)), ..Board::default() }));
+    let named = Inbound::HostNamed { was, host };
+    let foreign =
+        [Inbound::Host(Box::new(way)), named, board("db-1"), fact("db-1", "db-1/api"), fact("web-1", "db-1/api")];
+    let own = [board("web-1"), fact("web-1", "web-1/api")];
+    for inbound in foreign.into_iter().chain([outcomes]).chain(own.clone()) {
+        let line = serde_json::to_string(&ToScreen::Inbound(Box::new(inbound))).expect("JSON");
+        theirs.write_all(format!("{line}\n").as_bytes()).await.expect("written");
+    }
+    for expected in own {
+        assert_eq!(screen.next().await, Some(expected));
+    }
 }
 
 #[tokio::test]

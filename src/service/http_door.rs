@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long until accepting is tried again when files have run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// What a caller gets to say what is wanted: it is one packet. Who says nothing must not keep a turn from others.
+const HEAD_MAX: Duration = Duration::from_secs(2);
 
 /// Serves callers until `cancel`. Those who find no turn wait in the kernel's queue; a conversation takes `caller_max`
 /// at most, one request each.
@@ -48,9 +50,38 @@ pub async fn serve<F, A>(
         tokio::spawn(async move {
             let _turn = turn;
             let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(caller_max).keep_alive(false);
+            server.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX.min(caller_max)).keep_alive(false);
             let serving = server.serve_connection(TokioIo::new(stream), service_fn(answer));
             let _ = tokio::time::timeout(caller_max, serving).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_keeps_a_turn_no_longer_than_a_request_takes_to_come() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let (turns, cancel) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        let answer = |_| async { Ok(Response::new(Full::new(Bytes::from_static(b"here")))) };
+        let serving = tokio::spawn(serve(listener, turns, 60 * HEAD_MAX, cancel.clone(), answer));
+        let mut silent = TcpStream::connect(address).await.expect("accepted");
+        silent.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.expect("sent");
+        let began = clock::timer();
+        let mut caller = TcpStream::connect(address).await.expect("queued");
+        caller.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+        let mut text = String::new();
+        caller.read_to_string(&mut text).await.expect("an answer");
+        assert!(text.ends_with("here"), "{text}");
+        assert!(began.elapsed() < 2 * HEAD_MAX, "{:?}", began.elapsed());
+        cancel.cancel();
+        serving.await.expect("served");
     }
 }

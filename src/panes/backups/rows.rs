@@ -16,7 +16,7 @@ use crate::domain::sanitise;
 use crate::panes::Context;
 use crate::theme::Theme;
 use crate::theme::role::Role;
-use crate::widgets::progress;
+use crate::widgets::{progress, wrap};
 
 /// Longest name before it is cut: the times behind it matter more.
 const NAME_CELLS_MAX: usize = 20;
@@ -238,20 +238,24 @@ pub fn elsewhere(holder: &str) -> &'static str {
 
 /// What to do when there is no job.
 pub fn draw_empty(theme: &Theme, standby: Option<&str>, area: Rect, buf: &mut Buffer) {
-    if let Some(holder) = standby {
-        buf.set_stringn(area.x, area.y, elsewhere(holder), usize::from(area.width), theme.style(Role::TextDim));
-        return;
-    }
-    let lines = [
-        "no backup jobs: run `hotseat init`, then add one to the config",
-        "",
-        "[[backup]]",
-        "name   = \"orders-db\"",
-        "sqlite = \"/var/lib/app/orders.db\"",
-        "at     = \"daily 01:00\"",
-        "to     = \"/backup/orders\"",
-    ];
+    let width = usize::from(area.width);
+    let (sentence, example) = match standby {
+        Some(holder) => (elsewhere(holder), [].as_slice()),
+        None => ("no backup jobs: run `hotseat init`, then add one to the config", EXAMPLE),
+    };
+    let example = example.iter().map(|it| wrap::cut(it, width, theme.ascii));
+    let lines = wrap::wrap_at_blanks(sentence, width).into_iter().chain(example);
     for (y, text) in (area.y..area.bottom()).zip(lines) {
-        buf.set_stringn(area.x, y, text, usize::from(area.width), theme.style(Role::TextDim));
+        buf.set_stringn(area.x, y, text, width, theme.style(Role::TextDim));
     }
 }
+
+/// A job, below a blank row.
+const EXAMPLE: &[&str] = &[
+    "",
+    "[[backup]]",
+    "name   = \"orders-db\"",
+    "sqlite = \"/var/lib/app/orders.db\"",
+    "at     = \"daily 01:00\"",
+    "to     = \"/backup/orders\"",
+];

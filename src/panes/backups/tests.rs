@@ -243,3 +243,10 @@ fn a_screen_that_stands_by_says_who_runs_the_backups() {
     assert_eq!(screen(&pane, &cx(&board, 80, 3), &Theme::mono()), [rows::elsewhere("alice"), "", ""]);
     assert_eq!(pane.update(&cx(&board, 80, 3), BackupsCommand::Run), [Notice::warn(rows::elsewhere("alice"))]);
 }
+
+#[test]
+fn what_there_is_to_do_without_a_job_is_not_cut_in_a_narrow_pane() {
+    let shown = screen(&BackupsPane::default(), &cx(&Board::default(), 40, 8), &Theme::mono());
+    assert_eq!(shown[..2], ["no backup jobs: run `hotseat init`, then", "add one to the config"]);
+    assert_eq!(shown[3], "[[backup]]");
+}

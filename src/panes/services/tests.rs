@@ -289,6 +289,15 @@ fn the_selected_row_is_scrolled_into_view() {
 }
 
 #[test]
+fn of_several_hosts_a_row_is_quietened_on_its_own_alone() {
+    let mut world = World::outage(80, 5);
+    let pane_asks = |world: &World| ServicesPane::default().update(&world.cx(), ServicesCommand::Silence);
+    assert_eq!(pane_asks(&world), [Effect::Show(Sheet::Silence("probe=storage-a".into()))]);
+    world.board.hosts = [("h", None), ("web-1", None)].map(|(host, lost)| (HostId::new(host), lost)).into();
+    assert_eq!(pane_asks(&world), [Effect::Show(Sheet::Silence("probe=storage-a host=h".into()))]);
+}
+
+#[test]
 fn run_and_burst_ask_for_the_selected_probe() {
     let world = World::outage(80, 5);
     let mut pane = ServicesPane::default();

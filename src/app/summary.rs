@@ -13,6 +13,7 @@ use crate::domain::host::Way;
 use crate::domain::ids::HostId;
 use crate::domain::incident::Severity;
 use crate::domain::probe::health::Health;
+use crate::domain::probe::holding::CUT_OFF_WORDS;
 use crate::domain::sanitise;
 use crate::theme::role::Role;
 use crate::widgets::wrap::cut;
@@ -229,7 +230,7 @@ pub fn banner(model: &Model) -> Option<String> {
     }
     // What is red may be no one's fault but ours: that comes before everything.
     if model.board.probes.is_cut_off() {
-        return Some("cut off: every canary fails, so what is far away cannot be known and is not told".to_string());
+        return Some(CUT_OFF_WORDS.to_string());
     }
     if let Some((host, _)) = model.fleet.boards().find(|(_, it)| it.probes.is_cut_off()) {
         return Some(format!("{host} is cut off: every canary fails there, so what it says of far away is not told"));

@@ -24,6 +24,7 @@ use crate::domain::host::{Peer, Role};
 use crate::domain::incident::Status;
 use crate::domain::incident::fold::Incident;
 use crate::domain::probe::health::Health;
+use crate::domain::probe::holding::CUT_OFF_WORDS;
 use crate::domain::probe::outcome::{Evidence, Outcome, Phases, ProbeResult};
 use crate::domain::sanitise;
 use crate::registry::node::Commands;
@@ -92,6 +93,7 @@ fn watched(args: &Args, cx: &Context, seen: &Seen, out: &mut Output<'_>) -> Resu
         peer: &seen.peer,
         host: seen.host.as_str(),
         stopping: board.stopping.as_ref(),
+        is_cut_off: board.probes.is_cut_off(),
         config: ConfigView::new(&board.config, &cx.load(Commands::Defer)),
     };
     let not_run = || Outcome {
@@ -217,6 +219,8 @@ struct Watcher<'a> {
     peer: &'a Peer,
     host: &'a str,
     stopping: Option<&'a Stopping>,
+    /// Every canary fails: what is far away is not counted.
+    is_cut_off: bool,
     config: ConfigView<'a>,
 }
 
@@ -231,6 +235,9 @@ impl Watcher<'_> {
         if let Some(Stopping { waits_for, until }) = self.stopping {
             let _ =
                 writeln!(text, "! it was told to end and waits for {}, until {until:.0}", sanitise::text(waits_for));
+        }
+        if self.is_cut_off {
+            let _ = writeln!(text, "! {CUT_OFF_WORDS}");
         }
         if let Some(why) = &self.config.why {
             let _ = writeln!(text, "! {}", sanitise::text(why));

@@ -83,6 +83,10 @@ fn read_alerts(table: &Node<'_>, rules: &mut AlertRules) {
             // The slow one is the same trouble, told as a warning.
             told.push(Concern::SlowBurn);
         }
+        if told.contains(&Concern::Down) {
+            // While this host is cut off nothing else is told: who is to know what is down must know that.
+            told.push(Concern::CutOff);
+        }
         rules.untold = Concern::ALL.iter().copied().filter(|it| !told.contains(it)).collect();
     }
     table.finish(&[]);
@@ -523,7 +527,7 @@ mod tests {
         };
         assert_eq!((zone.as_str(), *length_s), ("Asia/Shanghai", 7200));
         assert!(rules.untold.contains(&Concern::Degraded) && !rules.untold.contains(&Concern::Burn));
-        assert!(!rules.untold.contains(&Concern::SlowBurn));
+        assert!(!rules.untold.contains(&Concern::SlowBurn) && !rules.untold.contains(&Concern::CutOff));
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl AlertBoard {
             let verdict = format!("not paged: there is no probe `{}`", probe.name());
             return Explanation { probe: probe.clone(), at, verdict, steps: Vec::new() };
         };
-        let mut steps = self.standing(now, probe, state);
+        let mut steps = self.standing(now, probes, probe, state);
         let mut timed: Vec<Step> =
             state.outcomes.iter().filter(|it| it.at <= at).map(|outcome| outcome_step(outcome)).collect();
         let trail = self.trail(probe).into_iter().flat_map(|it| it.steps.iter());
@@ -171,7 +171,7 @@ impl AlertBoard {
     }
 
     /// What holds all the time.
-    fn standing(&self, now: Timestamp, probe: &ProbeId, state: &ProbeState) -> Vec<Step> {
+    fn standing(&self, now: Timestamp, probes: &ProbeBoard, probe: &ProbeId, state: &ProbeState) -> Vec<Step> {
         let setup = &state.setup;
         let (fail, recover) = (setup.thresholds.fail, setup.thresholds.recover);
         let mut steps = vec![Step::always(
@@ -188,6 +188,9 @@ impl AlertBoard {
             ),
         )];
         let rules = &setup.rules;
+        if rules.canary {
+            steps.push(Step::always("cut off", canary_rule(probes)));
+        }
         if !rules.after.is_empty() {
             steps.push(Step::always(
                 "after",
@@ -276,12 +279,22 @@ impl AlertBoard {
         // What belongs to the last alert before that time.
         let begun = timed.iter().rposition(|it| it.kind == "alert" && it.text.contains(" begins"));
         let Some(begun) = begun else {
-            let last = state.last().map_or("it was not run yet", |it| match it.result {
-                ProbeResult::Ok => "all is well",
-                _ if it.is_cut_off() => "its last results were not counted: this monitor is cut off",
-                _ => "it has not failed often enough",
-            });
-            return format!("not paged: {last}");
+            let speaker = || probes.canaries().next().map_or("", |it| it.name());
+            let why = match state.last() {
+                None => "it was not run yet".to_string(),
+                Some(it) if it.result == ProbeResult::Ok => "all is well".to_string(),
+                Some(it) if it.is_cut_off() => {
+                    format!("its last results were not counted: this host is cut off, which `{}` tells", speaker())
+                }
+                Some(_) if state.is_silent() && probes.is_cut_off() => {
+                    format!("every canary fails: this host is cut off, which `{}` tells", speaker())
+                }
+                Some(_) if state.is_silent() => {
+                    "this host was cut off until just now: it gets the time to follow".to_string()
+                }
+                Some(_) => "it has not failed often enough".to_string(),
+            };
+            return format!("not paged: {why}");
         };
         let since = timed.get(begun..).unwrap_or_default();
         let paged: Vec<&Step> = since.iter().filter(|it| it.kind == "page" && it.text.starts_with("trigger")).collect();
@@ -370,6 +383,16 @@ impl AlertBoard {
         steps.sort_by_key(|it| it.at);
         steps
     }
+}
+
+/// What a canary is for, and what its failing means.
+fn canary_rule(probes: &ProbeBoard) -> String {
+    let names: Vec<&str> = probes.canaries().map(ProbeId::name).collect();
+    let (fail, speaker) = match names.as_slice() {
+        [] | [_] => ("when it fails".to_string(), "it says so".to_string()),
+        [first, ..] => (format!("when all of {} fail", names.join(", ")), format!("`{first}` says so for all of them")),
+    };
+    format!("a canary: {fail}, this host is cut off; {speaker}, and nothing else that is far away is told")
 }
 
 /// An outcome as a step.

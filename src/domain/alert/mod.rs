@@ -48,6 +48,7 @@ impl Concern {
             Self::Down => "down",
             Self::Degraded => "degraded",
             Self::Broken => "broken",
+            Self::CutOff => "cut-off",
             Self::Flapping => "flapping",
             Self::Burn => "burn",
             Self::SlowBurn => "slow-burn",
@@ -56,7 +57,7 @@ impl Concern {
 
     /// All of them.
     pub const ALL: &'static [Self] =
-        &[Self::Down, Self::Degraded, Self::Broken, Self::Flapping, Self::Burn, Self::SlowBurn];
+        &[Self::Down, Self::Degraded, Self::Broken, Self::CutOff, Self::Flapping, Self::Burn, Self::SlowBurn];
 }
 
 impl Severity {
@@ -81,6 +82,8 @@ pub enum Concern {
     Degraded,
     /// The probe itself does not work.
     Broken,
+    /// Every canary fails: nothing far away can be known. One canary says so for all of them.
+    CutOff,
     /// It turns to and fro; the turns themselves are not told meanwhile.
     Flapping,
     /// It spends its error budget so fast that somebody must look now.

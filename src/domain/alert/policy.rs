@@ -43,7 +43,6 @@ use crate::domain::alert::rules::AlertRules;
 use crate::domain::alert::{Acknowledgement, AlertFact, Change, Concern, ConcernState, Hold, Severity};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::health::Health;
-use crate::domain::probe::holding::CUT_OFF;
 use crate::domain::probe::{ProbeBoard, ProbeState};
 
 /// Bytes of the probe's part of a key: room for the host and the number below `KEY_MAX_BYTES`.
@@ -379,12 +378,17 @@ impl AlertBoard {
         };
         for (concern, key) in &open {
             let holds = concerns.iter().any(|it| it.concern == *concern);
-            // Of a probe that is broken or was never run nothing is known, also not that it recovered.
-            let is_known = health != Health::Unknown || *concern == Concern::Broken;
+            let is_known = match concern {
+                Concern::Broken | Concern::CutOff => true,
+                // A canary that was down before this host was cut off has not recovered by that.
+                Concern::Down if state.is_silent() => false,
+                // Of a probe that is broken or was never run nothing is known, also not that it recovered.
+                _ => health != Health::Unknown,
+            };
             if !holds && is_known {
                 // A budget stops burning when a window has passed, and what was not checked may have been up all the time.
                 let is_dated =
-                    health == Health::Up && !matches!(concern, Concern::Broken | Concern::Burn | Concern::SlowBurn);
+                    health == Health::Up && matches!(concern, Concern::Down | Concern::Degraded | Concern::Flapping);
                 let at = state.since().filter(|_| is_dated).unwrap_or(run.now).min(run.now);
                 self.end(run, key, at);
             }
@@ -440,7 +444,6 @@ impl AlertBoard {
         trail.open.insert(concern.concern, key.clone());
         let trouble = state.last_trouble().filter(|_| !matches!(concern.concern, Concern::Burn | Concern::SlowBurn));
         let why = match trouble.and_then(|it| it.trouble.as_ref()) {
-            Some(trouble) if concern.text == CUT_OFF => format!("{CUT_OFF} ({})", trouble.text),
             Some(trouble) if matches!(concern.concern, Concern::Down | Concern::Degraded | Concern::Broken) => {
                 trouble.text.clone()
             }
@@ -641,6 +644,8 @@ fn mark(alert: &Alert, state: &ProbeState) -> Option<Acknowledgement> {
 fn severity(of_probe: Severity, concern: Concern) -> Severity {
     match concern {
         Concern::Down => of_probe,
+        // Nothing far away is watched: that is as bad as the canary says.
+        Concern::CutOff => of_probe,
         // The page and the ticket of the Site Reliability Workbook.
         Concern::Burn => of_probe,
         Concern::SlowBurn | Concern::Degraded | Concern::Broken | Concern::Flapping => of_probe.min(Severity::Warning),

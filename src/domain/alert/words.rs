@@ -17,6 +17,10 @@ use crate::domain::format;
 
 /// Bytes of a message's text; names beyond it are counted, and `Message::alerts` has them all.
 const TEXT_MAX_BYTES: usize = 16 << 10;
+/// What messages call a probe that is down.
+const DOWN: &str = "DOWN";
+/// And a host whose canaries all fail.
+const CUT_OFF: &str = "CUT OFF";
 /// Characters of a reason in a line; the whole is in the evidence of the probe.
 const WHY_MAX: usize = 200;
 /// Groups that a title counts; the names are in the text.
@@ -76,7 +80,9 @@ pub fn continued(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> Message
 /// One line about one thing.
 fn headline(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
     let alert = item.alert;
-    let (name, since) = (alert.name(), format::moment(now, alert.since, zone));
+    // It is told by a canary, and about who watches.
+    let name = if is_cut_off(alert) { format!("monitor {}", alert.host()) } else { alert.name() };
+    let since = format::moment(now, alert.since, zone);
     let lasted = span(alert, now);
     let why = clip(&item.why, WHY_MAX);
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
@@ -97,11 +103,13 @@ fn headline(now: Timestamp, zone: &TimeZone, item: &Item<'_>) -> String {
             }
         };
     }
-    let is_lasting = matches!(alert.concern(), Concern::Flapping | Concern::Burn | Concern::SlowBurn);
+    let is_lasting = matches!(alert.concern(), Concern::Flapping | Concern::Burn | Concern::SlowBurn | Concern::CutOff);
     match item.action {
         // That it comes and goes no more, or spends no more than it may, does not say that it is up.
-        Action::Resolve if item.is_unheard && is_lasting => format!("{name} was {state} for {lasted}, no longer"),
-        Action::Resolve if is_lasting => format!("{name} no longer {state} after {lasted}"),
+        Action::Resolve if item.is_unheard && is_lasting => {
+            format!("{name} was {} for {lasted}, no longer", state.to_lowercase())
+        }
+        Action::Resolve if is_lasting => format!("{name} no longer {} after {lasted}", state.to_lowercase()),
         Action::Resolve if item.goes_on => {
             format!("{name} no longer {} after {lasted}: it is worse", state.to_lowercase())
         }
@@ -184,9 +192,10 @@ fn storm(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> (String, String
             continue;
         }
         let _ = write!(text, "\n\n{head}: {}\n", of.len());
+        let (cut_off, of): (Vec<&Item<'_>>, Vec<&Item<'_>>) = of.into_iter().partition(|it| is_cut_off(it.alert));
         let commons = of.iter().filter(|it| !it.children.is_empty());
-        for common in commons {
-            let _ = writeln!(text, "{}", headline(now, zone, common));
+        for whole in cut_off.iter().chain(commons) {
+            let _ = writeln!(text, "{}", headline(now, zone, whole));
         }
         listed(&mut text, spread_of(&of));
     }
@@ -225,10 +234,14 @@ fn counts(items: &[Item<'_>]) -> String {
     let is_over = |it: &Item<'_>| it.action == Action::Resolve;
     let mut parts = Vec::new();
     for (word, action) in [("", Action::Trigger), ("still ", Action::Remind)] {
-        let down = probes(&|it| it.action == action && state(it.alert) == "DOWN");
-        let other = probes(&|it| it.action == action && state(it.alert) != "DOWN");
+        let of = |states: &dyn Fn(&str) -> bool| probes(&|it| it.action == action && states(state(it.alert)));
+        let (cut_off, down) = (of(&|it| it == CUT_OFF), of(&|it| it == DOWN));
+        let other = of(&|it| ![CUT_OFF, DOWN].contains(&it));
+        if cut_off > 0 {
+            parts.push(format!("monitor {word}{CUT_OFF}"));
+        }
         if down > 0 {
-            parts.push(format!("{} {word}DOWN", format::plural(down, "probe")));
+            parts.push(format!("{} {word}{DOWN}", format::plural(down, "probe")));
         }
         if other > 0 {
             parts.push(format!("{} {word}in trouble", format::plural(other, "probe")));
@@ -238,7 +251,10 @@ fn counts(items: &[Item<'_>]) -> String {
     if acknowledged > 0 {
         parts.push(format!("{acknowledged} acknowledged"));
     }
-    let over = probes(&|it| is_over(it) && !it.goes_on);
+    if items.iter().any(|it| is_over(it) && is_cut_off(it.alert)) {
+        parts.push("monitor no longer cut off".to_string());
+    }
+    let over = probes(&|it| is_over(it) && !it.goes_on && !is_cut_off(it.alert));
     if over > 0 {
         parts.push(format!("{over} recovered"));
     }
@@ -265,12 +281,18 @@ fn group(alert: &Alert) -> &str {
     alert.labels.get("group").map_or("", String::as_str)
 }
 
+/// True for what is about this host, not about the canary that tells it.
+fn is_cut_off(alert: &Alert) -> bool {
+    alert.concern() == Concern::CutOff
+}
+
 /// The state in words; only what is down shouts.
 fn state(alert: &Alert) -> &'static str {
     match alert.concern() {
-        Concern::Down => "DOWN",
+        Concern::Down => DOWN,
         Concern::Degraded => "degraded",
         Concern::Broken => "not checked (the probe is broken)",
+        Concern::CutOff => CUT_OFF,
         Concern::Flapping => "flapping",
         Concern::Burn => "burning its error budget",
         Concern::SlowBurn => "slowly burning its error budget",

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Hold;
+use crate::domain::format;
 use crate::domain::ids::{HostId, ProbeId};
 use crate::domain::probe::health::Health;
 use crate::domain::probe::outcome::ProbeResult;
@@ -25,8 +26,10 @@ const PROGRAM: &str = "command";
 /// Intervals after a cut-off for which a canary that still fails is believed to recover from it.
 const RECOVERY_INTERVALS: u32 = 2;
 
-/// What the canary that speaks for all of them says.
-pub const CUT_OFF: &str = "this monitor is cut off: every canary fails";
+/// Why this host is taken to be cut off.
+pub const CUT_OFF: &str = "every canary fails";
+/// What that means, for whoever reads what is red.
+pub const CUT_OFF_WORDS: &str = "cut off: every canary fails, so what is far away cannot be known and is not told";
 
 /// A canary's part in telling that this host is cut off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +42,7 @@ pub enum CanaryPart {
     Silent,
     /// All canaries are down, and this one says so for all of them.
     Speaks {
-        /// Since when all of them fail, or rather the first.
+        /// Since when all of them fail, or rather the first that went with the last.
         since: Timestamp,
     },
     /// Some canary answers again; this one has had little time to.
@@ -63,6 +66,11 @@ impl ProbeBoard {
             return Some(hold);
         }
         state.flapping().map(|_| Hold::Flapping)
+    }
+
+    /// Those that tell whether a host is cut off, in the order in which they speak for all of them.
+    pub fn canaries(&self) -> impl Iterator<Item = &ProbeId> {
+        self.canaries.iter()
     }
 
     /// True when every canary fails: what is far away cannot be known.
@@ -110,12 +118,16 @@ impl ProbeBoard {
 
     /// Gives every canary its part, after one of them was looked at.
     pub(super) fn look_at_canaries(&mut self, now: Timestamp) {
-        let (mut all_fail, mut all_down, mut first): (bool, bool, Option<Timestamp>) = (true, true, None);
-        for state in self.canaries.iter().filter_map(|it| self.probes.get(it)) {
-            all_fail &= state.fails();
-            all_down &= state.health() == Health::Down;
-            first = [first, state.since()].into_iter().flatten().min();
-        }
+        let canaries = || self.canaries.iter().filter_map(|it| self.probes.get(it));
+        let all_fail = canaries().all(ProbeState::fails);
+        let all_down = canaries().all(|it| it.health() == Health::Down);
+        let last = canaries().filter_map(ProbeState::since).max();
+        // The first of those that went with the last: one that was down long before tells nothing of the network.
+        let went_along = |it: &&ProbeState| {
+            let ahead = last.zip(it.since()).map(|(last, since)| format::since(last, since));
+            ahead.is_some_and(|ahead| ahead <= it.setup.interval)
+        };
+        let first = canaries().filter(went_along).filter_map(ProbeState::since).min();
         for (index, canary) in self.canaries.iter().enumerate() {
             let Some(state) = self.probes.get_mut(canary) else { continue };
             let is_over = |at: Timestamp| {

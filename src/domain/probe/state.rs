@@ -78,7 +78,8 @@ impl ProbeState {
         match (self.part, concern) {
             // One of the canaries speaks for all of them, and none of them of itself.
             (CanaryPart::Speaks { since }, _) => {
-                concerns.push(ConcernState { concern: Concern::Broken, since, text: CUT_OFF.to_string() });
+                let text = self.why().map_or_else(|| CUT_OFF.to_string(), |it| format!("{CUT_OFF} ({})", it.text));
+                concerns.push(ConcernState { concern: Concern::CutOff, since, text });
             }
             (CanaryPart::Silent | CanaryPart::Over { .. }, Some(Concern::Down)) => {}
             (_, Some(concern)) => {
@@ -101,6 +102,11 @@ impl ProbeState {
             }
         }
         concerns
+    }
+
+    /// True for a canary that is down and does not say so: this host is cut off, or was until just now.
+    pub fn is_silent(&self) -> bool {
+        self.part != CanaryPart::No && self.health() == Health::Down
     }
 
     /// Since when it turns to and fro more often than people want to be told; `None` when it does not.

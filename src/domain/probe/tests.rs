@@ -215,7 +215,7 @@ fn when_all_canaries_fail_one_of_them_says_so_and_nothing_else_is_told() {
     });
     let told: Vec<_> = told.collect();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert_eq!(told[0], ("c1".into(), Concern::Broken, first, None));
+    assert_eq!(told[0], ("c1".into(), Concern::CutOff, first, None));
     assert_eq!((told[1].0.as_str(), told[1].1, &told[1].3), ("near", Concern::Down, &None));
     assert_eq!((told[2].0.as_str(), told[2].1, &told[2].3), ("self", Concern::Down, &None));
     assert!(world.restart().board.is_cut_off());

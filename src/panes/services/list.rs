@@ -37,6 +37,8 @@ const MORE_ROWS_MAX: usize = 3;
 const REST_CELLS_MIN: usize = 12;
 /// Marks the row of what went first.
 const FIRST_RED: &str = "FIRST RED";
+/// Behind what is not counted because its host is cut off.
+const CUT_OFF: &str = "cut off";
 /// Blanks before the rest of a reason.
 const MORE_INDENT: usize = 4;
 
@@ -373,8 +375,10 @@ fn tags(cx: &Context<'_>, id: &ProbeId, state: &ProbeState, first_red: bool) -> 
     if cx.board.alerts.open(id).any(|it| matches!(it.concern(), Concern::Burn | Concern::SlowBurn)) {
         tags.push(("burns".to_string(), Role::ProbeDegraded));
     }
-    if let Some(why) = withheld(cx, id) {
-        tags.push((why, Role::NoticeInfo));
+    match withheld(cx, id) {
+        Some(why) => tags.push((why, Role::NoticeInfo)),
+        None if state.last().is_some_and(|it| it.is_cut_off()) => tags.push((CUT_OFF.to_string(), Role::NoticeInfo)),
+        None => {}
     }
     tags
 }
@@ -385,7 +389,7 @@ fn withheld(cx: &Context<'_>, id: &ProbeId) -> Option<String> {
     Some(match &why.why {
         Why::Hold(Hold::After(parent)) => format!("after: {}", parent.name()),
         Why::Hold(Hold::AfterSuspect(parent, _)) => format!("after: {}?", parent.name()),
-        Why::Hold(Hold::CutOff) => "cut off".to_string(),
+        Why::Hold(Hold::CutOff) => CUT_OFF.to_string(),
         // That stands there already.
         Why::Hold(Hold::Flapping) => return None,
         Why::Settling => "settling".to_string(),

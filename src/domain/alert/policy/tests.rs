@@ -2,6 +2,7 @@
 
 mod after;
 mod clocks;
+mod cut_off;
 mod explained;
 mod handover;
 mod lasting;

@@ -155,7 +155,7 @@ fn what_is_far_away_is_not_counted_while_the_monitor_is_cut_off() {
     lost.at = world.now;
     lost.disown();
     world.probe_fact(&ProbeFact::Outcome { probe: probe("far"), outcome: Box::new(lost), next: None });
-    let said = "not paged: its last results were not counted: this monitor is cut off";
+    let said = "not paged: its last results were not counted: this host is cut off, which `can1` tells";
     assert_eq!(explain(&world, "far", 0).verdict, said);
 }
 

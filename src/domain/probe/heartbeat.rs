@@ -6,6 +6,9 @@
 //! said it starts and has not ended within the grace time. One difference: a job that has never reported
 //! since it was configured is not new for ever, but down when its first beat is overdue.
 //!
+//! What runs out while nobody looks, because the machine sleeps or hotseat is stopped, is put off by that time, a grace time
+//! at most: a job of this host slept as well, and one that reports by HTTP found nobody to take its beat.
+//!
 //! Ages are measured by the clock that nobody can set, as long as the machine is not started anew: a wall clock that is
 //! put back must not make a silent job look alive until it has caught up, nor one that is put ahead page at once.
 
@@ -24,6 +27,9 @@ use crate::domain::format;
 /// The wall clock and the one that nobody can set are one when they differ by less: they are read one after the other,
 /// and a time that is kept shall not change with each reading.
 const DRIFT_MAX: SignedDuration = SignedDuration::from_secs(2);
+
+/// A look comes so much behind the deadline it was meant for, when nothing keeps it: what is later was asleep or stopped.
+const LOOK_LAG_MAX: SignedDuration = SignedDuration::from_secs(5);
 
 /// Bytes of output kept of one beat, as many as healthchecks.io keeps.
 pub const OUTPUT_MAX: usize = 10 << 10;
@@ -193,13 +199,59 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// When a beat came, by the wall clock as it goes now.
-    fn time_of(&self, beat: &Beat) -> Timestamp {
-        let (Some(then), Some(now)) = (&beat.boot, &self.boot) else { return beat.at };
+    /// When something was that the clocks of then stand for, by the wall clock as it goes now.
+    fn time_of(&self, at: Timestamp, boot: Option<&BootTime>) -> Timestamp {
+        let (Some(then), Some(now)) = (boot, &self.boot) else { return at };
         let age_ms = now.ms.checked_sub(then.ms).filter(|_| now.boot == then.boot);
         let age = age_ms.and_then(|it| i64::try_from(it).ok()).map(SignedDuration::from_millis);
-        let came = age.and_then(|it| self.now.checked_sub(it).ok()).unwrap_or(beat.at);
-        if came.duration_since(beat.at).abs() < DRIFT_MAX { beat.at } else { came }
+        let was = age.and_then(|it| self.now.checked_sub(it).ok()).unwrap_or(at);
+        if was.duration_since(at).abs() < DRIFT_MAX { at } else { was }
+    }
+}
+
+/// When somebody looked at a heartbeat.
+#[derive(Debug, Default)]
+pub struct Watch {
+    looked: Option<Clocks>,
+    // The last look before and the first after something ran out that nobody saw run out.
+    away: Option<(Clocks, Clocks)>,
+}
+
+/// A time in which nobody looked, by the wall clock as it goes now.
+///
+/// What ran out in it runs out that much later, but by no more than a grace time: a dead man's switch is put off once
+/// and not for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Away {
+    /// The last look before.
+    pub from: Timestamp,
+    /// The first after.
+    pub until: Timestamp,
+}
+
+impl Away {
+    fn put_off(self, end: Timestamp, grace: Duration) -> Timestamp {
+        if end <= self.from || end > self.until {
+            return end;
+        }
+        let by = format::since(self.until, self.from).min(grace);
+        self.until.checked_add(by).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Watch {
+    /// Notes that somebody looks, and says which time before must be made up for.
+    pub fn look(&mut self, beats: &Beats, rhythm: &Rhythm, clocks: &Clocks) -> Option<Away> {
+        if let Some(before) = self.looked.replace(clocks.clone()) {
+            let from = clocks.time_of(before.now, before.boot.as_ref());
+            let is_missed = |it: Timestamp| from < it && clocks.now.duration_since(it) > LOOK_LAG_MAX;
+            if beats.terms(rhythm, clocks.now, None).all().any(is_missed) {
+                self.away = Some((before, clocks.clone()));
+            }
+        }
+        let (from, until) = self.away.as_ref()?;
+        let time = |it: &Clocks| clocks.time_of(it.now, it.boot.as_ref());
+        Some(Away { from: time(from), until: time(until) })
     }
 }
 
@@ -225,7 +277,7 @@ impl Beats {
         let mut ids = std::collections::HashSet::new();
         for beat in beats {
             if ids.insert(beat.id.clone()) {
-                result.add(Beat { at: clocks.time_of(&beat), ..beat });
+                result.add(Beat { at: clocks.time_of(beat.at, beat.boot.as_ref()), ..beat });
             }
         }
         result
@@ -261,33 +313,56 @@ impl Beats {
     }
 
     /// When they are judged otherwise next, if no other comes; `None` when they are not.
-    pub fn turns_at(&self, rhythm: &Rhythm, now: Timestamp) -> Option<Timestamp> {
-        let after_grace = |it: Timestamp| it.checked_add(rhythm.grace).ok();
-        let due = rhythm.pace.due(self.good.or(self.configured)?);
-        let turns = [self.running_since.and_then(after_grace), due, due.and_then(after_grace)];
-        turns.into_iter().flatten().filter(|it| *it >= now).min()
+    pub fn turns_at(&self, rhythm: &Rhythm, now: Timestamp, away: Option<Away>) -> Option<Timestamp> {
+        self.good.or(self.configured)?;
+        self.terms(rhythm, now, away).all().filter(|it| *it >= now && *it < Timestamp::MAX).min()
     }
 
-    /// Judges them at a time.
-    pub fn pulse(&self, rhythm: &Rhythm, now: Timestamp) -> Pulse {
-        let after_grace = |it: Timestamp| it.checked_add(rhythm.grace).unwrap_or(Timestamp::MAX);
+    /// Judges them at a time. What ran out while nobody looked is put off, see [`Away`].
+    pub fn pulse(&self, rhythm: &Rhythm, now: Timestamp, away: Option<Away>) -> Pulse {
         if let Some(last) = self.last.as_ref().filter(|it| !it.signal.is_good()) {
             let exit = if let Signal::Exit(code) = last.signal { Some(code) } else { None };
             return Pulse::Failed { at: last.at, exit };
         }
-        if let Some(since) = self.running_since.filter(|it| now > after_grace(*it)) {
+        let terms = self.terms(rhythm, now, away);
+        if let Some(since) = self.running_since.filter(|_| terms.stuck.is_some_and(|it| now > it)) {
             return Pulse::Stuck { since };
         }
-        let due = self.good.or(self.configured).unwrap_or(now);
-        let due = rhythm.pace.due(due).unwrap_or(Timestamp::MAX);
-        if now > after_grace(due) {
-            return Pulse::Missing { due };
+        if now > terms.missing {
+            return Pulse::Missing { due: terms.due };
         }
-        match (now > due, self.good) {
-            (true, _) => Pulse::Late { due },
-            (false, Some(_)) => Pulse::Up { due },
-            (false, None) => Pulse::New { due },
+        match (now > terms.late, self.good) {
+            (true, _) => Pulse::Late { due: terms.due },
+            (false, Some(_)) => Pulse::Up { due: terms.late },
+            (false, None) => Pulse::New { due: terms.late },
         }
+    }
+
+    fn terms(&self, rhythm: &Rhythm, now: Timestamp, away: Option<Away>) -> Terms {
+        let after_grace = |it: Timestamp| it.checked_add(rhythm.grace).unwrap_or(Timestamp::MAX);
+        let put_off = |it: Timestamp| away.map_or(it, |away| away.put_off(it, rhythm.grace));
+        let due = rhythm.pace.due(self.good.or(self.configured).unwrap_or(now)).unwrap_or(Timestamp::MAX);
+        let late = put_off(due);
+        let missing = put_off(after_grace(due)).max(late);
+        Terms { due, late, missing, stuck: self.running_since.map(|it| put_off(after_grace(it))) }
+    }
+}
+
+/// When beats are judged otherwise without another.
+struct Terms {
+    /// When the next beat is due.
+    due: Timestamp,
+    /// After which it is late.
+    late: Timestamp,
+    /// After which it is missing.
+    missing: Timestamp,
+    /// After which the job that runs should have ended.
+    stuck: Option<Timestamp>,
+}
+
+impl Terms {
+    fn all(&self) -> impl Iterator<Item = Timestamp> {
+        [self.late, self.missing].into_iter().chain(self.stuck)
     }
 }
 
@@ -316,7 +391,7 @@ mod tests {
         let grace = Duration::from_secs(10 * 60);
         let rhythm = Rhythm { pace: Pace::Every(Duration::from_secs(3600)), grace };
         let minute = |it: Timestamp| (it.as_second() - 1_800_000_000) / MINUTE;
-        match beats(list).pulse(&rhythm, at(now)) {
+        match beats(list).pulse(&rhythm, at(now), None) {
             Pulse::New { due } => format!("new {}", minute(due)),
             Pulse::Up { due } => format!("up {}", minute(due)),
             Pulse::Late { due } => format!("late {}", minute(due)),
@@ -367,16 +442,66 @@ mod tests {
             let beats = beats(list);
             let mut now = at(list.last().expect("one").0);
             let mut turns = 0;
-            while let Some(turn) = beats.turns_at(&rhythm, now) {
-                assert_eq!(beats.pulse(&rhythm, now), beats.pulse(&rhythm, turn), "{list:?}: not before");
+            while let Some(turn) = beats.turns_at(&rhythm, now, None) {
+                assert_eq!(beats.pulse(&rhythm, now, None), beats.pulse(&rhythm, turn, None), "{list:?}: not before");
                 now = turn + jiff::SignedDuration::from_millis(1);
                 turns += 1;
             }
             assert!((2..=3).contains(&turns), "{list:?}");
-            let last = beats.pulse(&rhythm, now);
+            let last = beats.pulse(&rhythm, now, None);
             assert!(matches!(last, Pulse::Missing { .. } | Pulse::Stuck { .. }), "{last:?}");
         }
-        assert_eq!(beats(&[]).turns_at(&rhythm, at(0)), None);
+        assert_eq!(beats(&[]).turns_at(&rhythm, at(0), None), None);
+    }
+
+    #[test]
+    fn what_runs_out_while_nobody_looks_is_put_off_once_and_by_a_grace_time_at_most() {
+        use Signal::{Start, Success};
+        let rhythm = Rhythm { pace: Pace::Every(Duration::from_secs(3600)), grace: Duration::from_secs(10 * 60) };
+        let looks = |list: &[(i64, Signal)], minutes: &[i64]| -> Vec<String> {
+            let mut watch = Watch::default();
+            let look = |minute: &i64| {
+                let clocks = Clocks { now: at(*minute), boot: None };
+                let beats = beats(list);
+                let away = watch.look(&beats, &rhythm, &clocks);
+                let turns = beats.turns_at(&rhythm, clocks.now, away);
+                let turns = turns.map_or(-1, |it| (it.as_second() - 1_800_000_000) / MINUTE);
+                match beats.pulse(&rhythm, clocks.now, away) {
+                    Pulse::Missing { .. } => "missing".to_string(),
+                    Pulse::Stuck { .. } => "stuck".to_string(),
+                    Pulse::Late { .. } => format!("late until {turns}"),
+                    _ => format!("up until {turns}"),
+                }
+            };
+            minutes.iter().map(look).collect()
+        };
+        let beat = [(0, Success)];
+        // Due at 60, looked at whenever something turns.
+        assert_eq!(
+            looks(&beat, &[1, 60, 61, 70, 71]),
+            ["up until 60", "up until 60", "late until 70", "late until 70", "missing"]
+        );
+        // Nobody looks from 50 to 300, or from 62 on, when it was late already.
+        assert_eq!(looks(&beat, &[50, 300, 310, 311]), ["up until 60", "up until 310", "up until 310", "missing"]);
+        assert_eq!(
+            looks(&beat, &[62, 300, 310, 311]),
+            ["late until 70", "late until 310", "late until 310", "missing"]
+        );
+        // A short while is made up for and no more.
+        assert_eq!(
+            looks(&beat, &[59, 62, 64, 66, 70, 71]),
+            ["up until 60", "up until 65", "up until 65", "late until 70", "late until 70", "missing"]
+        );
+        // Seldom looked at afterwards: nothing is put off twice.
+        assert_eq!(looks(&beat, &[50, 300, 400, 401]), ["up until 60", "up until 310", "missing", "missing"]);
+        // It was missing before, and the first look after a start knows of none before.
+        assert_eq!(looks(&beat, &[60, 70, 71, 300])[2..], ["missing", "missing"]);
+        assert_eq!(looks(&beat, &[300]), ["missing"]);
+        let runs = [(0, Success), (20, Start)];
+        assert_eq!(
+            looks(&runs, &[25, 42, 51, 52, 53]),
+            ["up until 30", "up until 52", "up until 52", "up until 52", "stuck"]
+        );
     }
 
     #[test]
@@ -396,7 +521,7 @@ mod tests {
             let clocks = Clocks { now: at(wall), boot };
             let beats = Beats::of([beat(0, 100)], &clocks);
             assert!(!beats.is_ahead(clocks.now) || clocks.boot.as_ref().is_none_or(|it| it.boot != "a"));
-            match beats.pulse(&rhythm, clocks.now) {
+            match beats.pulse(&rhythm, clocks.now, None) {
                 Pulse::Up { due } => format!("up, due in {:#}", due.duration_since(clocks.now)),
                 Pulse::Missing { due } => format!("missing for {:#}", clocks.now.duration_since(due)),
                 pulse => format!("{pulse:?}"),

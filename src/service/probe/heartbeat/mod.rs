@@ -7,7 +7,7 @@ pub mod file;
 pub mod serve;
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::domain::format;
 use crate::domain::probe::expect::{Field, FieldKind, FieldValue, Subjects};
-use crate::domain::probe::heartbeat::{Beat, Beats, Clocks, Pace, Pulse, Rhythm, Signal};
+use crate::domain::probe::heartbeat::{Away, Beat, Beats, Clocks, Pace, Pulse, Rhythm, Signal, Watch};
 use crate::domain::probe::judge::Observation;
 use crate::domain::probe::outcome::{Cause, Perf, Phase, ProbeResult, Trouble};
 use crate::registry::Kind;
@@ -53,16 +53,23 @@ const FIELDS: &[Field] = &[
 ];
 
 /// Reads beats.
-#[derive(Debug, Clone, Hash)]
+#[derive(Debug)]
 struct HeartbeatProbe {
     rhythm: Rhythm,
+    watch: Mutex<Watch>,
+}
+
+impl HeartbeatProbe {
+    fn new(rhythm: Rhythm) -> Self {
+        Self { rhythm, watch: Mutex::default() }
+    }
 }
 
 fn build(node: &Node<'_>) -> Option<Box<dyn Probe>> {
     if !node.is_table() {
         let pace = Pace::Every(read_time(node)?);
         let grace = usual_grace(&pace);
-        return Some(Box::new(HeartbeatProbe { rhythm: Rhythm { pace, grace } }));
+        return Some(Box::new(HeartbeatProbe::new(Rhythm { pace, grace })));
     }
     let every = node.get("every").map(|it| read_time(&it));
     let zone = node.get("zone").map(|it| read_zone(&it));
@@ -92,7 +99,7 @@ fn build(node: &Node<'_>) -> Option<Box<dyn Probe>> {
         }
     };
     let grace = grace.unwrap_or_else(|| Some(usual_grace(&pace)))?;
-    Some(Box::new(HeartbeatProbe { rhythm: Rhythm { pace, grace } }))
+    Some(Box::new(HeartbeatProbe::new(Rhythm { pace, grace })))
 }
 
 /// A job that runs once a day may be an hour late, and one that runs every hour some minutes.
@@ -133,13 +140,17 @@ impl Probe for HeartbeatProbe {
             let begun = clock::monotonic();
             let (state_dir, name) = (Arc::clone(&run.place.state_dir), Arc::clone(&run.name));
             let clocks = Clocks { now: clock::now(), boot: file::boot_time() };
-            let now = clocks.now;
-            let reading = tokio::task::spawn_blocking(move || read_or_begin(&state_dir, &name, &clocks));
+            let (now, then) = (clocks.now, clocks.clone());
+            let reading = tokio::task::spawn_blocking(move || read_or_begin(&state_dir, &name, &then));
             seen.verdict = match tokio::time::timeout_at(run.deadline, reading).await {
                 Ok(Ok(Ok(beats))) => {
-                    let turns_at = beats.turns_at(&self.rhythm, now);
+                    // Nothing panics while it is held.
+                    let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+                    let away = watch.look(&beats, &self.rhythm, &clocks);
+                    drop(watch);
+                    let turns_at = beats.turns_at(&self.rhythm, now, away);
                     seen.again = turns_at.map(|it| format::since(it, now).max(AGAIN_MIN) + AGAIN_MIN);
-                    self.judge(&beats, now, &mut seen)
+                    self.judge(&beats, now, away, &mut seen)
                 }
                 Ok(Ok(Err(error))) => Some(unread(&error.to_string())),
                 Ok(Err(_)) => Some(unread("reading panicked: this is a bug in hotseat")),
@@ -159,7 +170,7 @@ impl Probe for HeartbeatProbe {
     }
 
     fn fingerprint(&self, mut hasher: &mut dyn Hasher) {
-        self.hash(&mut hasher);
+        self.rhythm.hash(&mut hasher);
     }
 }
 
@@ -184,7 +195,7 @@ fn unread(why: &str) -> Verdict {
 }
 
 impl HeartbeatProbe {
-    fn judge(&self, beats: &Beats, now: Timestamp, seen: &mut Observation) -> Option<Verdict> {
+    fn judge(&self, beats: &Beats, now: Timestamp, away: Option<Away>, seen: &mut Observation) -> Option<Verdict> {
         let fields = &mut seen.values.fields;
         if let Some(took) = beats.took {
             fields.push(("took", FieldValue::Time(took)));
@@ -217,7 +228,7 @@ impl HeartbeatProbe {
         let behind = |due: Timestamp| format::duration(format::since(now, due));
         let running = beats.running_since.map(|it| format!(", running for {}", behind(it))).unwrap_or_default();
         let running_at = beats.running_since.map(|it| format!(", running since {it:.0}")).unwrap_or_default();
-        let pulse = beats.pulse(&self.rhythm, now);
+        let pulse = beats.pulse(&self.rhythm, now, away);
         seen.evidence.text = match pulse {
             Pulse::New { due } => format!("new: {last}, the first is due in {}{running}", ahead(due)),
             Pulse::Up { due } => format!("{last}, next due in {}{running}", ahead(due)),
@@ -278,8 +289,9 @@ mod tests {
         file::append(state.path(), "nightly", &beat).expect("kept");
         let hour = Duration::from_secs(3600);
         let rhythm = Rhythm { pace: Pace::Every(24 * hour), grace: hour };
-        let pulse =
-            |clocks: Clocks| read_or_begin(state.path(), "nightly", &clocks).expect("beats").pulse(&rhythm, clocks.now);
+        let pulse = |clocks: Clocks| {
+            read_or_begin(state.path(), "nightly", &clocks).expect("beats").pulse(&rhythm, clocks.now, None)
+        };
         // Ten days back, and another start of the machine: how old the beat is cannot be known.
         assert_eq!(pulse(clocks(-240, "b")), Pulse::Up { due: at(-216) });
         assert_eq!(pulse(clocks(-217, "b")), Pulse::Up { due: at(-216) });

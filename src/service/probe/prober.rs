@@ -519,6 +519,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_passed_before_a_run_that_is_asked_for_is_missed_all_the_same() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fake = Arc::new(Fake::default());
+        let mut desk = Desk::start(dir.path(), vec![spec("a", &fake, 60)]);
+        desk.outcome().await;
+        // Stopped for an hour: when it goes on, a beat that waited at the door asks before the clock does.
+        desk.prober.run_now(&id("a"), Actor::Runtime);
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert!(matches!(desk.next().await, ProbeFact::Asked { .. }));
+        let missed = desk.next().await;
+        assert!(matches!(missed, ProbeFact::Missed { count: 58..=60, .. }), "{missed:?}");
+        desk.outcome().await;
+        let next = desk.next().await;
+        assert!(matches!(next, ProbeFact::Outcome { .. }), "{next:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_reload_leaves_unchanged_probes_alone_and_removes_what_is_gone() {
         let dir = tempfile::tempdir().expect("a directory");
         let fake = Arc::new(Fake::default());

@@ -98,7 +98,8 @@ impl ProbeTask {
             let begun_at = clock::timer();
             last_begun = Some(begun_at);
             self.promise(begun_at);
-            let lag = if asked { Duration::ZERO } else { self.begin(&schedule, begun_at).await };
+            let lag = self.begin(&schedule, begun_at).await;
+            let lag = if asked { Duration::ZERO } else { lag };
             let Some((outcome, again)) = self.one_run(lag, &mut schedule).await else { return };
             self.health().fold(&outcome);
             if self.spec.rules.canary {
@@ -142,7 +143,8 @@ impl ProbeTask {
         self.facts.send(Fact::Probe(fact)).await;
     }
 
-    /// Says how late a scheduled run is, and reports what passed before it.
+    /// Says how late a scheduled run is, and reports what passed before it; one that is asked for may be the first of all
+    /// after a time in which none could be.
     async fn begin(&self, schedule: &Schedule, begun_at: Instant) -> Duration {
         let begun = schedule.begin(begun_at);
         if begun.missed > 0 {

@@ -226,6 +226,21 @@ mod tests {
     }
 
     #[test]
+    fn beats_are_not_taken_with_a_token_that_everybody_can_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("c.toml");
+        let text = "[beat]\nlisten = '127.0.0.1:1'\ntoken = '0123456789abcdef'\n";
+        std::fs::write(&file, text).expect("written");
+        for (mode, is_refused) in [(0o644, true), (0o600, false)] {
+            std::fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+            let loaded =
+                crate::config::read_text(&file.display().to_string(), text, crate::registry::node::Commands::Defer);
+            let refused = loaded.errors.iter().any(is_refusal);
+            assert_eq!((loaded.config.beat.is_none(), refused), (is_refused, is_refused), "{:?}", loaded.errors);
+        }
+    }
+
+    #[test]
     fn a_mistake_beside_a_url_with_a_login_shows_neither_it_nor_a_secret_of_the_query() {
         let text = "[[log]]\nname = 'a'\nloki = { url = 'http://bob:pw@h:9/x?token=abc', tokn = 1 }\n";
         let (_, errors) = crate::config::parse("c.toml", text);

@@ -26,6 +26,8 @@ pub struct Observation {
     pub queued: Duration,
     /// It is to be looked at again after this time, whatever the pace: it turns by time alone.
     pub again: Option<Duration>,
+    /// A subject that has no value, and needs none: comparisons of it say nothing.
+    pub moot: Option<&'static str>,
     /// The same looked at in several places, each by its name: the worst of them stands for the whole.
     pub members: Vec<(String, Observation)>,
 }
@@ -119,8 +121,9 @@ fn verdict(
     if let Some((result @ (ProbeResult::Fail | ProbeResult::Unknown), trouble)) = &seen.verdict {
         return (*result, Some(trouble.clone()));
     }
+    let counts = |it: &&Expression| seen.moot.is_none_or(|subject| !it.is_about(subject));
     let mut failed: Option<Trouble> = None;
-    for expression in expect {
+    for expression in expect.iter().filter(counts) {
         if failed.is_some() && expression.is_usual() {
             continue;
         }
@@ -147,7 +150,7 @@ fn verdict(
     if let Some((ProbeResult::Degraded, trouble)) = &seen.verdict {
         return (ProbeResult::Degraded, Some(trouble.clone()));
     }
-    for expression in prefer {
+    for expression in prefer.iter().filter(counts) {
         // Our own overload is never reported as their slowness.
         if latency_suspect && expression.is_about_time() {
             continue;

@@ -113,6 +113,8 @@ impl AlertmanagerProbe {
         let said = if count == 1 { "fires" } else { "fire" };
         let text = format!("{} {said}: {}{more}", format::plural(count as u64, "alert"), names.join(", "));
         seen.evidence.text = if count == 0 { "no alert fires".into() } else { text.clone() };
+        // What fires says more than the status of the answer.
+        seen.evidence.status = None;
         seen.evidence.parts = parts;
         match worst {
             None | Some(ProbeResult::Ok) => Ok(()),

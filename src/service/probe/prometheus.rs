@@ -126,7 +126,9 @@ impl PrometheusProbe {
                 let text = format!("the query finds nothing: {} (`empty = \"ok\"` if that is well)", self.query);
                 seen.verdict = unknown("empty", text);
             }
-            // Nothing is below and above everything.
+            // Nothing is below and above everything; of an answer of nothing this says more than its status.
+            seen.moot = Some("value");
+            seen.evidence.status = None;
             seen.values.fields.push(("samples", samples));
             return;
         }

@@ -183,6 +183,10 @@ async fn prometheus_is_asked_and_its_alert_reaches_alertmanager() {
     assert_eq!(outcome.evidence.perf.len(), 2);
     let outcome = look(&ask("nothing_at_all", "expect = 'value < 5'")).await;
     assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Unknown, "empty"));
+    let empty_is_ok =
+        ask("nothing_at_all", "expect = 'value < 5'\nprefer = 'value > 1'").replace("\" }", "\", empty = 'ok' }");
+    let outcome = look(&empty_is_ok).await;
+    assert_eq!((words(&outcome), outcome.evidence.text.as_str()), ((ProbeResult::Ok, "ok", ""), "no sample"));
     let outcome = look(&ask("vector(0)/0", "expect = 'value < 5'")).await;
     assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Unknown, "NaN"));
     let outcome = look(&ask("up{", "")).await;

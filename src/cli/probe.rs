@@ -18,7 +18,7 @@ use crate::config::{Config, paths};
 use crate::domain::format;
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::outcome::{Certificate, Hop, Outcome, Part, Perf, Phase, ProbeResult};
-use crate::domain::probe::{ProbeState, beside, waterfall};
+use crate::domain::probe::{ProbeState, beside, perfdata, waterfall};
 use crate::domain::sanitise;
 use crate::service::log::LogService;
 use crate::service::probe::run::run_once;
@@ -238,10 +238,7 @@ fn text(spec: &ProbeSpec, outcome: &Outcome, good: Option<&Outcome>) -> String {
     // As `cert.days`: those of the certificate that ends first.
     let certificates = outcome.evidence.chain.iter().chain(&outcome.evidence.certificate);
     perf.extend(certificates.map(|it| it.days).min().map(|it| format!("cert_days={it}")));
-    perf.extend(outcome.evidence.perf.iter().map(|it| {
-        // A quote inside a label is doubled, as plugins do.
-        format!("'{}'={}{}", it.label.replace('\'', "''"), it.value, it.unit)
-    }));
+    perf.extend(outcome.evidence.perf.iter().map(perfdata::written));
     // `|` begins the performance data, wherever it stands.
     let why = summary(outcome).replace('|', "/");
     let mut lines = vec![format!("{} {} - {why} | {}", spec.name, nagios_word(outcome.result), perf.join(" "))];

@@ -414,6 +414,29 @@ async fn a_proxy_opens_the_way_in_a_phase_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_fails_on_the_way_to_a_proxy_is_said_to_be_the_proxy() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let outcome = look(&format!("http = {{ url = 'https://far.example/', proxy = 'http://{free}' }}")).await;
+    let text = format!("proxy: refused: nothing listens on {free}");
+    assert_eq!(words(&outcome), (ProbeResult::Fail, "refused", text.as_str()));
+}
+
+#[tokio::test]
+async fn grpc_asked_of_a_server_that_speaks_http_1_says_so() {
+    let server = play(|mut stream| async move {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        // A connection that is closed with something unread is reset, which hides the answer.
+        while stream.read(&mut buffer).await.is_ok_and(|it| it > 0) {}
+    })
+    .await;
+    let outcome = look(&format!("grpc = {{ address = '{server}' }}")).await;
+    let text = "the answer is not HTTP/2: does this port speak HTTP/1 only?";
+    assert_eq!(words(&outcome), (ProbeResult::Fail, "not http/2", text));
+}
+
+#[tokio::test]
 async fn plain_http_through_a_proxy_names_the_whole_url() {
     let proxy = serve(Answer::Routes(Vec::new())).await;
     let entry = format!(

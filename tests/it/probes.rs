@@ -287,7 +287,7 @@ async fn a_certificate_for_another_name_is_not_accepted() {
     let address = serve_tls(dir.path(), &["other.example"], 2099).await;
     let outcome = look(&https(dir.path(), &address, "")).await;
     let text = outcome.trouble.expect("trouble").text;
-    assert!(text.starts_with("the certificate is not for `127.0.0.1`"), "{text}");
+    assert!(text.starts_with("the certificate is not for `127.0.0.1` but for other.example ("), "{text}");
 }
 
 #[tokio::test]

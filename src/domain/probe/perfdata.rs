@@ -51,6 +51,17 @@ impl Range {
     }
 }
 
+/// Writes a value as plugins print it, with its ranges and bounds.
+pub fn written(perf: &Perf) -> String {
+    // A quote inside a label is doubled, as plugins do.
+    let value = format!("'{}'={}{}", perf.label.replace('\'', "''"), perf.value, perf.unit);
+    let range =
+        |it: &Option<String>| it.as_deref().filter(|it| Range::parse(it).is_some()).unwrap_or_default().to_string();
+    let bound = |it: Option<f64>| it.map(|it| it.to_string()).unwrap_or_default();
+    let all = [value, range(&perf.warn), range(&perf.crit), bound(perf.min), bound(perf.max)].join(";");
+    all.trim_end_matches(';').to_string()
+}
+
 /// A number with a unit behind it, or without. Plugins follow the locale of the host: a comma is a point.
 fn number(text: &str) -> Option<f64> {
     let end = unit_at(text);
@@ -224,6 +235,17 @@ mod tests {
                 ("rta", ProbeResult::Fail, "900ms, alerts at 500"),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same_with_ranges_and_bounds() {
+        let line = "'/ it''s'=2643MB;5948;@5:9;0;5968 time=0.5s load=3;;4 plain=1";
+        let (_, perf) = take_apart(&format!("x | {line}"));
+        let again: Vec<String> = perf.iter().map(written).collect();
+        assert_eq!(again.join(" "), "'/ it''s'=2643MB;5948;@5:9;0;5968 'time'=0.5s 'load'=3;;4 'plain'=1");
+        assert_eq!(take_apart(&format!("x | {}", again.join(" "))).1, perf);
+        let odd = Perf { warn: Some("1|2".into()), ..Perf::plain("a", 1.0, "") };
+        assert_eq!(written(&odd), "'a'=1", "what is no range may be anything");
     }
 
     proptest! {

@@ -83,7 +83,9 @@ impl Wire {
             net::deny_private(host, address)?;
         }
         seen.evidence.address = Some(address.to_string());
-        let mut stream: Stream = Box::new(net::connect(phases, deadline, address).await?);
+        let connected = net::connect(phases, deadline, address).await;
+        let connected = connected.map_err(|verdict| if self.proxy.is_some() { of_proxy(verdict) } else { verdict })?;
+        let mut stream: Stream = Box::new(connected);
         if let Some(proxy) = self.proxy.as_ref().filter(|_| target.is_tls || tunnel) {
             let work = proxy.tunnel(&mut stream, &target.host, target.port);
             net::timed(phases, Phase::Proxy, deadline, work).await?;
@@ -218,6 +220,9 @@ impl Connection {
     }
 }
 
+/// How hyper ends what it says of an answer in HTTP/1 where HTTP/2 was spoken: its first bytes read as a frame's size.
+const FRAME_TOO_LARGE: &str = "frame with invalid size";
+
 /// Looks for an error of a kind among the causes of another.
 fn cause_of<T: std::error::Error + 'static>(error: &hyper::Error) -> Option<&T> {
     let mut source = std::error::Error::source(error);
@@ -241,6 +246,14 @@ fn alert(error: &hyper::Error) -> Option<Verdict> {
     Some(fail(Cause::Tls, "tls", format!("the server ended the connection with a TLS alert: {alert:?}")))
 }
 
+/// Says of what went wrong on the way to the proxy that it is the proxy's.
+fn of_proxy((result, mut trouble): Verdict) -> Verdict {
+    if trouble.cause != Cause::Own {
+        trouble.text = format!("proxy: {}", trouble.text);
+    }
+    (result, trouble)
+}
+
 /// What went wrong before the head of an answer.
 pub fn answer_trouble(error: &hyper::Error) -> Verdict {
     use std::io::ErrorKind;
@@ -262,6 +275,13 @@ pub fn answer_trouble(error: &hyper::Error) -> Verdict {
         }
         _ => {
             let why = std::error::Error::source(error).map_or_else(String::new, |it| format!(": {it}"));
+            if why.ends_with(FRAME_TOO_LARGE) {
+                return fail(
+                    Cause::Protocol,
+                    "not http/2",
+                    "the answer is not HTTP/2: does this port speak HTTP/1 only?",
+                );
+            }
             fail(Cause::Protocol, "protocol", format!("no valid answer: {error}{why}"))
         }
     }

@@ -209,6 +209,12 @@ impl ServerCertVerifier for Recorder {
     }
 }
 
+/// The name alone: rustls gives `DnsName("example.com")` and `IpAddress(203.0.113.7)`.
+fn bare_name(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, it)| it.strip_suffix(')'));
+    inner.unwrap_or(presented).trim_matches('"')
+}
+
 fn handshake_trouble(host: &str, error: &std::io::Error) -> Trouble {
     let tls = |brief: &str, text: String| Trouble::new(Cause::Tls, brief, sanitise::text(&text));
     let Some(why) = error.get_ref().and_then(|it| it.downcast_ref::<Error>()) else {
@@ -231,7 +237,7 @@ fn handshake_trouble(host: &str, error: &std::io::Error) -> Trouble {
             if !presented.is_empty() =>
         {
             let more = if presented.len() > NAMES_MAX { " and more" } else { "" };
-            let names: Vec<&str> = presented.iter().take(NAMES_MAX).map(String::as_str).collect();
+            let names: Vec<&str> = presented.iter().take(NAMES_MAX).map(|it| bare_name(it)).collect();
             tls("tls", format!("the certificate is not for `{host}` but for {}{more}", names.join(", ")))
         }
         Error::InvalidCertificate(

@@ -50,6 +50,8 @@ pub(super) struct Signals {
     resize: Signal,
     stop: Signal,
     resume: Signal,
+    /// Held so that a write past `ulimit -f` fails, as on a full disk; else it ends the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -63,6 +65,7 @@ impl Signals {
             resize: signal(SignalKind::window_change())?,
             stop: signal(raw(rustix::process::Signal::TSTP))?,
             resume: signal(raw(rustix::process::Signal::CONT))?,
+            _file_size: signal(raw(rustix::process::Signal::XFSZ))?,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use hotseat::domain::request::{Inbound, Request};
 use hotseat::service::incident::store::IncidentStore;
 use hotseat::store::reader::{Reader, Trace};
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::support::peer::{free_port, program};
 use crate::support::pty::{Launch, Pty};
@@ -542,6 +543,18 @@ fn an_agent_that_is_not_to_wait_says_who_does_not_make_room() {
     screen.signal(Signal::CONT);
     screen.keys("\x03");
     assert_eq!(screen.exit_code(), 0);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk_and_no_death() {
+    let world = World::new("");
+    let mut agent = world.agent(&[]);
+    agent.until(WATCHES);
+    let pid = Pid::from_raw(i32::try_from(agent.child.id()).expect("small")).expect("a process");
+    prlimit(Some(pid), Resource::Fsize, Rlimit { current: Some(0), maximum: None }).expect("limited");
+    // It says so in its log, which may grow no more.
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended().signal(), None, "{}", agent.said());
 }
 
 #[test]

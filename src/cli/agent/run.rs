@@ -397,6 +397,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Held so that a write past `ulimit -f` fails, as on a full disk; else it ends the process.
+    _file_size: Signal,
     /// The config was to be read again before there was anybody to do it.
     is_reload_due: bool,
 }
@@ -407,6 +409,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
             is_reload_due: false,
         })
     }

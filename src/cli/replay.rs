@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::{Context, explain, past};
 use crate::clock;
-use crate::domain::alert::replay::{AFTERWARDS, Record, Replay, Replayed};
+use crate::domain::alert::replay::{AFTERWARDS, Page, Record, Replay, Replayed};
 use crate::domain::fact::{Actor, Envelope, Fact};
 use crate::domain::ids::ProbeId;
 use crate::domain::probe::ProbeFact;
@@ -175,9 +175,11 @@ fn feed_history(
 }
 
 fn print(replayed: &Replayed, why: bool, now: Timestamp, zone: &TimeZone, out: &mut Output<'_>) -> Result<(), Failure> {
-    for page in &replayed.pages {
-        let (at, action, notifier) = (format::moment(now, page.at, zone), page.action.word(), &page.notifier);
-        writeln!(out.stdout, "{at}  {notifier}  {action}  {}", sanitise::text(&page.message.title))?;
+    for Page { delivery, if_nothing_changes } in &replayed.pages {
+        let (at, action, notifier) =
+            (format::moment(now, delivery.at, zone), delivery.action.word(), &delivery.notifier);
+        let condition = if *if_nothing_changes { "if nothing changes: " } else { "" };
+        writeln!(out.stdout, "{at}  {notifier}  {action}  {condition}{}", sanitise::text(&delivery.message.title))?;
     }
     if why {
         for explanation in &replayed.why {
@@ -185,8 +187,14 @@ fn print(replayed: &Replayed, why: bool, now: Timestamp, zone: &TimeZone, out: &
             writeln!(out.stdout, "\n{}", explain::text(explanation, &given, now, zone).trim_end())?;
         }
     }
-    let (pages, outcomes) = (replayed.pages.len() as u64, replayed.outcomes);
-    writeln!(out.stderr, "{} for {}", format::plural(pages, "page"), format::plural(outcomes, "outcome"))?;
+    let later = replayed.pages.iter().filter(|it| it.if_nothing_changes).count() as u64;
+    let (pages, outcomes) = (replayed.pages.len() as u64 - later, replayed.outcomes);
+    let (pages, outcomes) = (format::plural(pages, "page"), format::plural(outcomes, "outcome"));
+    let later = match later {
+        0 => String::new(),
+        later => format!(", and {later} more within {} min if nothing changes", AFTERWARDS.as_mins()),
+    };
+    writeln!(out.stderr, "{pages} for {outcomes}{later}")?;
     if !replayed.unknown.is_empty() {
         let names: Vec<String> = replayed.unknown.keys().map(|it| sanitise::text(it)).collect();
         writeln!(out.stderr, "warning: the config has no probe {}", past::some_of(&names))?;

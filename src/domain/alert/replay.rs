@@ -98,16 +98,28 @@ pub struct Replay {
     rules: AlertRules,
     setups: BTreeMap<String, (ProbeId, ProbeSetup)>,
     now: Option<Timestamp>,
-    pages: Vec<Delivery>,
+    pages: Vec<Page>,
+    /// The records are over.
+    is_after: bool,
     unknown: BTreeMap<String, u64>,
     outcomes: u64,
+}
+
+/// A message that a config would have sent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Page {
+    /// What and when.
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// It is of the time after the last record: it comes only if nothing changes.
+    pub if_nothing_changes: bool,
 }
 
 /// What a config would have sent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Replayed {
     /// In the order in which it was decided.
-    pub pages: Vec<Delivery>,
+    pub pages: Vec<Page>,
     /// Outcomes that were counted.
     pub outcomes: u64,
     /// Probes of the record that the config does not have, and how often they came.
@@ -126,6 +138,7 @@ impl Replay {
             setups: setups.into_iter().map(|(id, setup)| (id.name().to_string(), (id, setup))).collect(),
             now: None,
             pages: Vec::new(),
+            is_after: false,
             unknown: BTreeMap::new(),
             outcomes: 0,
         }
@@ -175,6 +188,7 @@ impl Replay {
     /// Lets the time after the last record pass and says what was sent.
     pub fn finish(mut self) -> Replayed {
         if let Some(now) = self.now {
+            self.is_after = true;
             self.pass(now + AFTERWARDS);
         }
         let now = self.now.unwrap_or(Timestamp::UNIX_EPOCH);
@@ -234,7 +248,7 @@ impl Replay {
                 durable: true,
             };
             if !matches!(delivery.action, Action::Silence | Action::Unsilence) {
-                self.pages.push(delivery);
+                self.pages.push(Page { delivery, if_nothing_changes: self.is_after });
             }
             self.fact(&AlertFact::Delivery(Box::new(news)));
         }
@@ -305,11 +319,32 @@ mod tests {
         let line = r#"{"at":"2023-11-14T22:16:00Z","probe":"other","result":"ok"}"#;
         replay.feed(Record::parse(line).expect("a record").expect("not empty"));
         let replayed = replay.finish();
-        let pages: Vec<(&str, &str)> = replayed.pages.iter().map(|it| (it.action.word(), it.key.as_str())).collect();
-        assert_eq!(pages, [("trigger", "here/api/1"), ("resolve", "here/api/1")]);
-        assert_eq!(replayed.pages[0].at.to_string(), "2023-11-14T22:13:35Z");
+        let pages: Vec<(&str, &str, bool)> = replayed
+            .pages
+            .iter()
+            .map(|it| (it.delivery.action.word(), it.delivery.key.as_str(), it.if_nothing_changes))
+            .collect();
+        assert_eq!(pages, [("trigger", "here/api/1", false), ("resolve", "here/api/1", false)]);
+        assert_eq!(replayed.pages[0].delivery.at.to_string(), "2023-11-14T22:13:35Z");
         assert_eq!((replayed.outcomes, replayed.unknown.get("other")), (5, Some(&1)));
         assert!(replayed.why[0].verdict.starts_with("paged at 2023-11-14T22:13:35Z, delivered"), "{:?}", replayed.why);
+    }
+
+    #[test]
+    fn a_page_of_the_time_after_the_last_record_says_so() {
+        let mut replay = replay();
+        for second in [0, 5] {
+            let at = Timestamp::from_second(1_700_000_000 + second).expect("a time");
+            let line = format!(r#"{{"at":"{at}","probe":"api","result":"fail"}}"#);
+            replay.feed(Record::parse(&line).expect("a record").expect("not empty"));
+        }
+        let replayed = replay.finish();
+        assert_eq!(replayed.pages.iter().map(|it| it.if_nothing_changes).collect::<Vec<_>>(), [true]);
+        let json = serde_json::to_value(&replayed).expect("JSON");
+        assert_eq!(
+            (&json["pages"][0]["if_nothing_changes"], &json["pages"][0]["notifier"]),
+            (&true.into(), &"sms".into())
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::policy::alert::{Alert, Stage};
+use crate::domain::alert::policy::rest;
 use crate::domain::alert::policy::untold::TOLD_NOBODY;
 use crate::domain::alert::policy::{AlertBoard, labels};
 use crate::domain::alert::quiet;
@@ -306,7 +307,7 @@ impl AlertBoard {
         if let Some(first) = paged.first() {
             let delivered = if took.is_empty() { "not delivered yet" } else { "delivered" };
             let at = first.at.map(|it| format!(" at {it}")).unwrap_or_default();
-            return format!("paged{at}, {delivered}: {}", first.text);
+            return format!("paged{at}, {delivered}{}: {}", named(since, first), first.text);
         }
         let part = since.iter().rev().find(|it| it.kind == "page" && it.text.starts_with("told as part of"));
         if let Some(part) = part {
@@ -383,6 +384,22 @@ impl AlertBoard {
         steps.sort_by_key(|it| it.at);
         steps
     }
+}
+
+/// When the name came of what was told in a message that had no room for it, behind ` paged at …`.
+fn named(since: &[Step], page: &Step) -> String {
+    let Some(notifier) = page.text.split('`').nth(1) else { return String::new() };
+    let after = since.iter().rev().filter(|it| it.kind == "page" && it.at >= page.at);
+    let mut said = after.filter_map(|it| {
+        if it.text.starts_with(&rest::named_to(notifier)) {
+            return Some(it.at.map_or_else(|| ", named".to_string(), |at| format!(", named at {at}")));
+        }
+        if it.text.starts_with(&rest::not_named_to(notifier)) {
+            return Some(", not named".to_string());
+        }
+        (it.text == rest::no_room(notifier)).then(|| ", not named yet".to_string())
+    });
+    said.next().unwrap_or_default()
 }
 
 /// What a canary is for, and what its failing means.

@@ -15,7 +15,7 @@ mod hear;
 mod join;
 pub mod keep;
 pub mod lane;
-mod rest;
+pub mod rest;
 #[cfg(test)]
 mod tests;
 pub mod trail;
@@ -477,12 +477,8 @@ impl AlertBoard {
             ..Alert::new(key.clone(), subject, severity, concern.since.min(run.now), run.now)
         };
         let lead = SignedDuration::from_secs(run.now.duration_since(alert.since).as_secs());
-        self.note(
-            run,
-            probe,
-            "alert",
-            format!("{} begins, dated back by {lead:#}: {}", concern.concern.word(), alert.why),
-        );
+        let dated = if lead.is_zero() { String::new() } else { format!(", dated back by {lead:#}") };
+        self.note(run, probe, "alert", format!("{} begins{dated}: {}", concern.concern.word(), alert.why));
         if state.setup.rules.notify.is_empty() {
             let why = self.rules.names_nobody(Some(&state.setup.rules));
             self.note(run, probe, "rule", format!("nobody is told: {why}"));

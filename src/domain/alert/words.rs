@@ -69,12 +69,11 @@ pub fn message(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> Message {
 
 /// The names for which a message before had no room.
 pub fn continued(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> Message {
-    let mut message = message(now, zone, items);
-    message.title = format!("continued, {}", message.title);
-    // What was first of all stood in the message before.
-    let lines = message.text.lines().filter(|it| !it.starts_with("first: "));
-    message.text = format!("continued, {}", lines.collect::<Vec<_>>().join("\n"));
-    message
+    // What was first of all, and how many of which group, stood in the message before: here is room for names.
+    let title = format!("continued, {}", counts(items));
+    let mut text = format!("{title}\n");
+    listed(&mut text, spread(items));
+    Message { title, text, ..message(now, zone, items) }
 }
 
 /// One line about one thing.
@@ -172,7 +171,7 @@ fn storm(now: Timestamp, zone: &TimeZone, items: &[Item<'_>]) -> (String, String
         let shown = by_count.iter().take(GROUPS_MAX);
         let mut parts: Vec<String> = shown.map(|(name, count)| format!("{name} ({count})")).collect();
         if let more @ 1.. = by_count.len().saturating_sub(GROUPS_MAX) {
-            parts.push(format!("{more} more groups"));
+            parts.push(format::plural(more as u64, "more group"));
         }
         title = format!("{title}: {}", parts.join(", "));
     }

@@ -188,6 +188,32 @@ pub struct Contact {
     /// When it took the last of that; `None` before, and of what an older version wrote.
     #[serde(default)]
     pub taken: Option<Timestamp>,
+    /// What becomes of its name, for which the message had no room; `None` where it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub naming: Option<Naming>,
+}
+
+/// What becomes of a name for which a message had no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Naming {
+    /// It comes in a message that follows.
+    Follows,
+    /// The notifier took a message that has it.
+    At(Timestamp),
+    /// It does not come: there was no room in the last one either, or it was held back before its turn.
+    Cut,
+}
+
+impl Naming {
+    /// In words behind whom was told and when: ` (named 20:52:48)`; `moment` writes a time.
+    pub fn text(self, moment: impl Fn(Timestamp) -> String) -> String {
+        match self {
+            Self::Follows => " (its name follows)".to_string(),
+            Self::At(at) => format!(" (named {})", moment(at)),
+            Self::Cut => " (without its name)".to_string(),
+        }
+    }
 }
 
 impl Contact {
@@ -206,6 +232,7 @@ impl Contact {
             relieved: false,
             first: None,
             taken: None,
+            naming: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Concern;
 use crate::domain::alert::delivery::{Action, Delivery};
-use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
+use crate::domain::alert::policy::alert::{Alert, Contact, Naming, Stage};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::{LISTED_MAX, signed};
 use crate::domain::alert::policy::rest::shorten;
@@ -38,6 +38,9 @@ pub struct Out {
     pub at: Timestamp,
     /// Keys of the alerts that it is about.
     pub keys: Vec<String>,
+    /// Keys of the alerts of which it says the names, and nothing else: a message before had no room for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// When the fallback takes over; `None` when it has, or there is none.
     pub fallback_at: Option<Timestamp>,
     /// Why the last attempt failed.
@@ -223,7 +226,10 @@ impl AlertBoard {
         }
         let items = self.items(run, entries, &unheard);
         let mut message = words::message(now, &self.rules.time_zone(), &items);
-        let unnamed = shorten(&mut message, rule, false);
+        // A name that is only repeated does not follow: it was said before.
+        let reminded: BTreeSet<&str> =
+            entries.iter().filter(|it| it.action == Action::Remind).map(|it| it.key.as_str()).collect();
+        let unnamed = shorten(&mut message, rule, &|key| !reminded.contains(key));
         let because = self.because(entries, name);
         let heard = entries.iter().filter_map(|it| self.alerts.get(&it.key)?.contacts.get(name)?.first.clone());
         let follows = heard.into_iter().next();
@@ -257,6 +263,11 @@ impl AlertBoard {
                     contact.last = now;
                     contact.heard = heard;
                     contact.pending = Some(id);
+                    contact.naming = match entry.action {
+                        _ if !unnamed.contains(&entry.key) => None,
+                        Action::Remind => contact.naming,
+                        _ => Some(Naming::Follows),
+                    };
                 }
                 Action::Resolve => {
                     contact.stage = Stage::Over;
@@ -284,6 +295,7 @@ impl AlertBoard {
             action,
             at: now,
             keys: keys.clone(),
+            names: Vec::new(),
             fallback_at,
             error: None,
             refused: false,
@@ -309,7 +321,8 @@ impl AlertBoard {
             silence: None,
             because,
         });
-        self.put_rest(run, name, &first.key, unnamed, 0);
+        let follow = unnamed.into_iter().filter(|it| !reminded.contains(it.as_str())).collect();
+        self.put_rest(run, name, &first.key, follow, 0);
         // The next reminder is counted from here.
         for key in keys {
             self.weigh(run, &key);

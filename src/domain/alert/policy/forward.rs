@@ -51,6 +51,7 @@ impl AlertBoard {
                 action,
                 at: run.now,
                 keys: Vec::new(),
+                names: Vec::new(),
                 fallback_at: None,
                 error: None,
                 refused: false,

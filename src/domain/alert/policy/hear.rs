@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::alert::delivery::{Action, DeliveryNews, DeliveryState};
-use crate::domain::alert::policy::alert::{Alert, Contact, Stage};
+use crate::domain::alert::policy::alert::{Alert, Contact, Naming, Stage};
 use crate::domain::alert::policy::deliver::{NotifierState, Out};
 use crate::domain::alert::policy::keep::Row;
 use crate::domain::alert::policy::lane::signed;
@@ -74,6 +74,10 @@ impl AlertBoard {
                         &format!("`{name}` took the {what}{tries}{receipt}{undurable}"),
                     );
                 }
+                for key in out.iter().flat_map(|it| &it.names) {
+                    self.set_naming(run, key, &name, Naming::At(news.at));
+                    self.note_about(run, key, "delivery", &format!("`{name}` has its name{tries}{receipt}{undurable}"));
+                }
                 if let Some(out) = &out {
                     self.tell_delivered(run, out);
                 }
@@ -89,6 +93,7 @@ impl AlertBoard {
                         &format!("`{name}` refuses the {what} after {attempts} attempts: {error}"),
                     );
                 }
+                self.cut_names(run, out.as_ref(), &format!("it refuses the message: {error}"));
                 if let Some(out) = &out {
                     run.tell(&name, format!("could not be told ({what}): {error}"));
                     self.fall_back(run, out, error);
@@ -105,6 +110,7 @@ impl AlertBoard {
                 for key in out.iter().flat_map(|it| &it.keys) {
                     self.note_about(run, key, "delivery", &format!("the {what} to `{name}` {word}"));
                 }
+                self.cut_names(run, out.as_ref(), &format!("the message {word}"));
                 self.after_settling(run, out);
             }
         }

@@ -77,10 +77,11 @@ impl Lane {
         self.due(rule).into_iter().chain(self.rest_due(rule)).min()
     }
 
-    /// When names that had no room may go; `None` when there are none.
+    /// When names that had no room may go; `None` when there are none. The last message that a limit lets through is
+    /// left for a page.
     pub fn rest_due(&self, rule: &NotifierRule) -> Option<Timestamp> {
         let last = self.rest.as_ref()?.at.max(self.last.unwrap_or(Timestamp::MIN));
-        let free_at = rule.limit.and_then(|it| self.free_at(it));
+        let free_at = rule.limit.and_then(|it| self.free_at(Limit { count: it.count.saturating_sub(1), ..it }));
         Some(free_at.map_or(last + STORM_PACE, |it| it.max(last + STORM_PACE)))
     }
 

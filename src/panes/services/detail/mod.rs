@@ -323,7 +323,8 @@ fn contacts(cx: &Context<'_>, page: &mut Page<'_>, alert: &Alert) {
             (_, true) => return format!("! sending to {whom} since {at}, not taken yet"),
             (_, false) => return format!("nothing told to {whom}"),
         };
-        format!("{what} {whom} {at}{again}")
+        let naming = it.naming.map(|it| it.text(|at| format::moment(cx.now, at, cx.zone))).unwrap_or_default();
+        format!("{what} {whom} {at}{naming}{again}")
     };
     for (name, contact) in &alert.contacts {
         let text = if page.theme.ascii { words(name, contact).replace('×', "x") } else { words(name, contact) };

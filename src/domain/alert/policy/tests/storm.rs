@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::domain::alert::delivery::{Action, Delivery};
+use crate::domain::alert::explain::ExplainRequest;
+use crate::domain::alert::policy::alert::Naming;
 use crate::domain::alert::policy::tests::world::{Failure, World, probe};
 use crate::domain::alert::rules::Limit;
 use crate::domain::probe::health::{Health, Thresholds};
@@ -39,6 +41,108 @@ fn odd_name(at: usize) -> String {
     (0..16).map(|_| letter()).collect()
 }
 
+/// Probes of these names that fail for the second time in 5 s, 5 s ago.
+fn fall(world: &mut World, names: &[String]) {
+    names.iter().for_each(|it| world.probe(it, |_| {}));
+    for _ in 0..2 {
+        names.iter().for_each(|it| world.outcome_now(it, ProbeResult::Fail));
+        world.pass(5);
+    }
+}
+
+/// Names as long as a label of DNS may be, which share nothing.
+fn long_names() -> Vec<String> {
+    let long = |at: usize| (0..4).map(|part| odd_name(at * 4 + part)).collect::<String>();
+    (0..200).map(|at| long(at)[..63].to_string()).collect()
+}
+
+/// What stands in a message as a phone shows it.
+fn shown(delivery: &Delivery) -> &str {
+    delivery.message.brief.as_deref().unwrap_or(&delivery.message.text)
+}
+
+#[test]
+fn two_hundred_names_as_long_as_dns_has_them_are_all_said_and_when_is_told() {
+    let mut world = World::new();
+    world.rules.notifiers[0].segments = Some(10);
+    world.configure();
+    let names = long_names();
+    fall(&mut world, &names);
+    world.pass(60);
+    let unnamed = names.iter().find(|it| !shown(&world.all[0]).contains(*it)).expect("one of them").clone();
+    let first_at = world.all[0].at;
+    world.pass(500);
+    let times: Vec<i64> = world.all.iter().map(|it| it.at.duration_since(first_at).as_secs()).collect();
+    assert_eq!(times, (0..10).map(|it| it * 60).collect::<Vec<_>>());
+    let told: String = world.all.iter().map(shown).collect();
+    let missing: Vec<&String> = names.iter().filter(|it| !told.contains(*it)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let with_it = world.all.iter().find(|it| shown(it).contains(&unnamed)).expect("its message").at;
+    let contact = &world.board.alert(&format!("h/{unnamed}/1")).expect("open").contacts["sms"];
+    assert_eq!(contact.naming, Some(Naming::At(with_it)));
+    let request = ExplainRequest { probe: probe(&unnamed), at: None };
+    let verdict = world.board.explain(world.now, &world.probes, &request).verdict;
+    assert!(verdict.starts_with(&format!("paged at {first_at}, delivered, named at {with_it}: trigger")), "{verdict}");
+}
+
+#[test]
+fn what_the_last_message_cuts_is_not_said_to_be_named() {
+    let mut world = World::new();
+    // One name in each message.
+    world.rules.notifiers[0].segments = Some(1);
+    world.configure();
+    let names: Vec<String> = long_names().into_iter().take(40).collect();
+    fall(&mut world, &names);
+    world.pass(560);
+    let told: String = world.all.iter().map(shown).collect();
+    assert!(shown(world.all.last().expect("a message")).ends_with("more: hotseat alerts"), "{told}");
+    let (named, cut): (Vec<&String>, Vec<&String>) = names.iter().partition(|it| told.contains(*it));
+    assert!(named.len() >= 9 && cut.len() > 9, "{} named", named.len());
+    for it in cut {
+        let trail = world.trail(it);
+        assert!(!trail.contains("page: named to"), "{trail}");
+        assert!(trail.contains("not named to `sms`: the last message has no room for it either"), "{trail}");
+        assert_eq!(world.board.alert(&format!("h/{it}/1")).expect("open").contacts["sms"].naming, Some(Naming::Cut));
+    }
+    for it in named {
+        assert!(!world.trail(it).contains("not named to"), "{}", world.trail(it));
+    }
+}
+
+#[test]
+fn a_name_that_was_to_follow_and_is_silenced_first_says_so() {
+    let mut world = World::new();
+    world.rules.notifiers[0].segments = Some(10);
+    world.configure();
+    let names = long_names();
+    fall(&mut world, &names);
+    world.pass(30);
+    let unnamed = names.iter().find(|it| !shown(&world.all[0]).contains(*it)).expect("one of them").clone();
+    world.silence("s1", &format!("probe={unnamed}"), 3600);
+    world.pass(560);
+    assert!(!world.all.iter().any(|it| shown(it).contains(&unnamed)));
+    let trail = world.trail(&unnamed);
+    assert!(trail.contains("not named to `sms`: held back before its turn: silenced by `s1`"), "{trail}");
+    let request = ExplainRequest { probe: probe(&unnamed), at: None };
+    let verdict = world.board.explain(world.now, &world.probes, &request).verdict;
+    assert!(verdict.contains("delivered, not named: trigger"), "{verdict}");
+}
+
+#[test]
+fn names_that_follow_leave_the_last_message_of_a_limit_for_a_page() {
+    let mut world = World::new();
+    world.rules.notifiers[0].segments = Some(10);
+    world.rules.notifiers[0].limit = Some(Limit { count: 2, per: Duration::from_secs(600) });
+    world.configure();
+    fall(&mut world, &long_names());
+    world.pass(120);
+    assert_eq!(world.all.len(), 1, "the names wait");
+    world.probe("late", |_| {});
+    world.fail("late", 2);
+    world.pass(15);
+    assert!(world.last_message().title.starts_with("late DOWN"), "{}", world.last_message().title);
+}
+
 /// Names in the short form of a message.
 fn in_brief(delivery: &Delivery) -> BTreeSet<String> {
     let brief = delivery.message.brief.as_deref().unwrap_or(&delivery.message.text);
@@ -49,17 +153,10 @@ fn in_brief(delivery: &Delivery) -> BTreeSet<String> {
 fn names_for_which_an_sms_has_no_room_are_said_in_the_next_ones_a_minute_apart() {
     let mut world = World::new();
     world.rules.notifiers[0].segments = Some(10);
-    world.rules.notifiers[0].limit = Some(Limit { count: 2, per: Duration::from_secs(600) });
+    // The last of the three is left for a page.
+    world.rules.notifiers[0].limit = Some(Limit { count: 3, per: Duration::from_secs(600) });
     world.configure();
-    for round in 0..2 {
-        for at in 0..200 {
-            if round == 0 {
-                world.probe(&odd_name(at), |_| {});
-            }
-            world.outcome_now(&odd_name(at), ProbeResult::Fail);
-        }
-        world.pass(5);
-    }
+    fall(&mut world, &(0..200).map(odd_name).collect::<Vec<_>>());
     world.pass(54);
     assert_eq!(world.all.len(), 1, "one in the first minute");
     let first = world.all[0].clone();
@@ -77,6 +174,9 @@ fn names_for_which_an_sms_has_no_room_are_said_in_the_next_ones_a_minute_apart()
     world.pass(30);
     let second = world.all.iter().find(|it| it.id.contains(":names:")).cloned().expect("the second");
     assert!(second.message.title.starts_with("continued, 1"), "{}", second.message.title);
+    assert!(!second.message.text.contains("new: "), "{}", second.message.text);
+    let trail = world.trail(&unnamed[1]);
+    assert!(trail.contains("not named to `sms`: alice had acknowledged it before its turn"), "{trail}");
     assert_eq!(second.key, first.key, "it goes behind the first");
     // The limit holds for it as for any other.
     world.pass(400);

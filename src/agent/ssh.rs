@@ -218,6 +218,7 @@ async fn attach(remote: Remote, visitor: Visitor) -> Result<Attachment, NoWay> {
             });
         }
     };
+    complaint.forget();
     Ok(Attachment {
         host: attached.welcome.host,
         peer: attached.welcome.peer,
@@ -365,6 +366,11 @@ impl Complaint {
         lines.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
     }
 
+    /// What was said so far kept nobody from attaching (a banner, a key that was new): it is no reason of a loss later.
+    fn forget(&self) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn or(&self, otherwise: &str) -> String {
         let words = self.words();
         if words.is_empty() { otherwise.to_string() } else { words }
@@ -374,6 +380,17 @@ impl Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_ssh_said_before_it_was_attached_is_no_reason_of_a_loss() {
+        let complaint = Complaint::default();
+        complaint.clone().hear(&b"Warning: Permanently added 'db1' to the list of known hosts.\n"[..]).await;
+        assert!(complaint.or("the connection ended").starts_with("Warning"), "of an attempt that failed it may be");
+        complaint.forget();
+        assert_eq!(complaint.or("the connection ended"), "the connection ended");
+        complaint.clone().hear(&b"Timeout, server db1 not responding.\n"[..]).await;
+        assert_eq!(complaint.or("the connection ended"), "Timeout, server db1 not responding");
+    }
 
     #[test]
     fn every_word_reaches_the_other_host_as_it_is() {

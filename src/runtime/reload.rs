@@ -209,6 +209,8 @@ pub async fn run(
     let mut watched = config_tx.borrow().path.as_ref().map(PathBuf::from).or(start.missing);
     let mut watch: Option<FileWatch> = None;
     let mut read = as_read(&config_tx.borrow());
+    // With what is read: who may read the file, or a disk that answers again, changes these and not a letter.
+    let mut found = errors.clone();
     let named_before = config_tx.borrow().host.is_some();
     let mut renamed: Option<HostId> = None;
     let mut again: Option<Duration> = None;
@@ -253,7 +255,8 @@ pub async fn run(
         let mut loaded = loaded;
         again = lacks(&mut loaded.errors).then(|| again.map_or(AGAIN_FIRST, |it| (it * 2).min(AGAIN_LAST)));
         let running = config_tx.borrow().path.clone();
-        if why.is_change() && as_read(&loaded.config) == read && loaded.config.path == running {
+        let is_as_before = as_read(&loaded.config) == read && loaded.errors == found;
+        if why.is_change() && is_as_before && loaded.config.path == running {
             continue;
         }
         if let (Some(missing), None) = (&loaded.missing, &running) {
@@ -264,6 +267,7 @@ pub async fn run(
             continue;
         }
         read = as_read(&loaded.config);
+        found.clone_from(&loaded.errors);
         let actor = why.actor();
         let verdict = match why.is_deferred && loaded.readable {
             // The start took its mistakes along with the good entries; these belong to it.

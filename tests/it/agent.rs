@@ -238,6 +238,22 @@ fn a_hang_up_during_a_reload_has_the_config_read_once_more_and_a_changed_file_wi
 }
 
 #[test]
+fn a_config_that_others_may_read_no_more_is_taken_at_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let url = "http://127.0.0.1:1/services/T024BE7LD/bq8zPvWn7rXkT3aYc5Jd";
+    let world = World::new(&format!("[[notifier]]\nname = 'hook'\nwebhook = {{ url = '{url}' }}\n"));
+    let mode = |it| fs::set_permissions(world.path("config.toml"), fs::Permissions::from_mode(it)).expect("its mode");
+    mode(0o644);
+    let mut agent = world.agent(&[]);
+    agent.until(WATCHES);
+    let started = agent.said();
+    assert!(started.contains("mistakes=1"), "its notifier is refused:\n{started}");
+    mode(0o600);
+    // Not a letter of it changed.
+    agent.until("mistakes=0");
+}
+
+#[test]
 fn the_status_of_an_agent_that_was_stopped_does_not_say_that_none_runs() {
     let world = World::new("");
     let mut agent = world.agent(&[]);

@@ -182,7 +182,7 @@ impl Model {
             return Vec::new();
         }
         self.overlays.retain(|it| !asks(it));
-        vec![Notice::info("somebody else took over: there is nothing to take over any more")]
+        vec![Notice::info("somebody watches again: there is nothing to take over any more")]
     }
 
     fn ask_to_take_over(&mut self, question: String) -> Vec<Effect> {

@@ -174,9 +174,17 @@ impl Row<'_> {
         }
     }
 
-    /// True for a probe that is down now.
-    pub fn is_red(&self, board: &Board) -> bool {
-        matches!(self, Self::Probe { id, state, .. } if health(board, &(*id, *state)) == Health::Down)
+    /// How many probes it stands for, and how many of these are down now. The heading of an open group stands for none:
+    /// its members have rows of their own.
+    pub fn stands_for(&self, board: &Board) -> (usize, usize) {
+        let is_red = |it: &Entry<'_>| health(board, it) == Health::Down;
+        match self {
+            Self::Probe { id, state, .. } => (1, usize::from(is_red(&(*id, *state)))),
+            Self::Group(group) if group.folded => {
+                (group.members.len(), group.members.iter().filter(|it| is_red(it)).count())
+            }
+            Self::Group(_) => (0, 0),
+        }
     }
 }
 

@@ -690,6 +690,26 @@ fn how_many_are_red_stays_in_a_title_that_has_little_room() {
 }
 
 #[test]
+fn what_is_below_is_counted_in_probes_and_not_in_rows() {
+    let mut world = World::new(80, 4);
+    for at in 0..30 {
+        world.configured_in(&format!("p{at:02}"), Some(["core", "edge", "web"][at % 3]));
+        world.outcomes(&format!("p{at:02}"), "ff");
+    }
+    let mut pane = ServicesPane::default();
+    let title = |world: &World, pane: &ServicesPane| pane.title(&world.cx(), &Theme::mono(), 80).to_string();
+    let shown = world.shown(&pane);
+    let below = 30 - shown.iter().filter(|it| it.contains(" p")).count();
+    let said = title(&world, &pane);
+    assert!(said.ends_with(&format!("{below} more below, {below} red")), "{said} {shown:?}");
+    // A heading whose members are folded away stands for them.
+    pane.update(&world.cx(), ServicesCommand::FoldAll);
+    world.height = 2;
+    let said = title(&world, &pane);
+    assert!(said.ends_with("10 more below, 10 red"), "{said} {:?}", world.shown(&pane));
+}
+
+#[test]
 fn a_filter_shows_while_it_is_typed_and_escape_brings_back_what_was() {
     let world = World::outage(80, 6);
     let mut pane = ServicesPane::default();

@@ -45,7 +45,7 @@ impl ServicesPane {
         shorter.into_iter().find(|it| it.width() <= room).unwrap_or_else(|| line(Without::Well))
     }
 
-    /// How many rows there are below the last that is shown, and how many of them are red.
+    /// How many probes there are below the last row that is shown, and how many of them are red.
     fn below(&self, cx: &Context<'_>) -> (usize, usize) {
         let rows = self.rows(cx);
         let reasons: usize = self.more_rows(cx, &rows).iter().sum();
@@ -54,7 +54,10 @@ impl ServicesPane {
             return (0, 0);
         }
         let below = rows.get(self.top + shown..).unwrap_or_default();
-        (below.len(), below.iter().filter(|it| it.is_red(cx.board)).count())
+        below.iter().fold((0, 0), |(all, red), row| {
+            let (of_row, red_of_row) = row.stands_for(cx.board);
+            (all + of_row, red + red_of_row)
+        })
     }
 
     fn parts(&self, cx: &Context<'_>) -> Parts {

@@ -12,7 +12,7 @@ use crate::cli::output::Output;
 use crate::cli::{Context, past};
 use crate::clock;
 use crate::domain::alert::delivery::{Action, DeliveryState};
-use crate::domain::alert::policy::alert::{Alert, Stage};
+use crate::domain::alert::policy::alert::{Alert, Naming, Stage};
 use crate::domain::board::Board;
 use crate::domain::{format, sanitise};
 use crate::store::outbox::Kept;
@@ -109,6 +109,9 @@ struct ToldView {
     notifier: String,
     /// When it took the last.
     at: Timestamp,
+    /// What becomes of the name, for which the message had no room: `follows`, `at` when it was taken, or `cut`; none
+    /// where it had.
+    naming: Option<Naming>,
 }
 
 #[derive(Debug, Serialize)]
@@ -163,7 +166,11 @@ impl View {
                 .contacts
                 .iter()
                 .filter(|(_, it)| it.reached)
-                .map(|(name, it)| ToldView { notifier: name.clone(), at: it.taken.unwrap_or(it.last) })
+                .map(|(name, it)| ToldView {
+                    notifier: name.clone(),
+                    at: it.taken.unwrap_or(it.last),
+                    naming: it.naming,
+                })
                 .collect(),
             sending: untaken(it, false),
             refused_by: untaken(it, true),
@@ -209,7 +216,11 @@ impl View {
                 let _ = write!(text, ": {}", format::local_times(&it.why, self.at, zone));
             }
             text.push('\n');
-            let told: Vec<String> = it.told.iter().map(|it| format!("{} {}", it.notifier, moment(it.at))).collect();
+            let told = it.told.iter().map(|it| {
+                let naming = it.naming.map(|it| it.text(moment)).unwrap_or_default();
+                format!("{} {}{naming}", it.notifier, moment(it.at))
+            });
+            let told: Vec<String> = told.collect();
             let mut parts = Vec::new();
             if !told.is_empty() {
                 parts.push(format!("told {}", told.join(", ")));

@@ -22,7 +22,7 @@ use crate::domain::probe::{ProbeState, beside, perfdata, waterfall};
 use crate::domain::sanitise;
 use crate::service::log::LogService;
 use crate::service::probe::run::run_once;
-use crate::service::probe::{Place, ProbeSpec, logs};
+use crate::service::probe::{Place, ProbeSpec, alertmanager, logs};
 use crate::service::{FactSender, ServiceSetup};
 use crate::store::reader::Reader;
 
@@ -250,11 +250,13 @@ fn text(spec: &ProbeSpec, outcome: &Outcome, good: Option<&Outcome>) -> String {
         }
         None => lines.extend(waterfall::lines(outcome, WIDTH, true)),
     }
-    lines.extend(facts(outcome).into_iter().map(|(label, value)| format!("{label:<8} {}", value.replace('|', "/"))));
+    lines.extend(
+        facts(spec.kind, outcome).into_iter().map(|(label, value)| format!("{label:<8} {}", value.replace('|', "/"))),
+    );
     lines.join("\n") + "\n"
 }
 
-fn facts(outcome: &Outcome) -> Vec<(&'static str, String)> {
+fn facts(kind: &str, outcome: &Outcome) -> Vec<(&'static str, String)> {
     let evidence = &outcome.evidence;
     let mut facts = Vec::new();
     let peer: Vec<String> = [evidence.address.clone(), evidence.protocol.clone()].into_iter().flatten().collect();
@@ -273,7 +275,9 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, String)> {
         facts.push(("reused", "the connection of an earlier run".into()));
     }
     for it in &evidence.parts {
-        let took = it.took.map_or_else(String::new, |took| format!(" in {}", waterfall::precise(took)));
+        // An alert did not take this long: it fires since then.
+        let over = if kind == alertmanager::KIND.name { "for" } else { "in" };
+        let took = it.took.map_or_else(String::new, |took| format!(" {over} {}", waterfall::precise(took)));
         let text = if it.text.is_empty() { String::new() } else { format!(": {}", it.text) };
         facts.push(("part", format!("{} {}{took}{text}", it.name, it.result.word())));
     }
@@ -406,5 +410,23 @@ mod tests {
         assert_eq!(worst([Ok, Unknown, Degraded].into_iter()), 3);
         assert_eq!(worst([Ok, Degraded].into_iter()), 1);
         assert_eq!(worst([Ok].into_iter()), 0);
+    }
+
+    #[test]
+    fn an_alert_fires_for_a_time_and_a_member_answers_in_one() {
+        let took = Some(Duration::from_millis(2200));
+        let part = Part { name: "DiskFull".into(), result: ProbeResult::Degraded, text: String::new(), took };
+        let mut outcome = Outcome {
+            at: Timestamp::UNIX_EPOCH,
+            result: ProbeResult::Degraded,
+            phases: crate::domain::probe::outcome::Phases::default(),
+            trouble: None,
+            evidence: crate::domain::probe::outcome::Evidence::default(),
+            lag: Duration::ZERO,
+            latency_suspect: false,
+        };
+        outcome.evidence.parts.push(part);
+        assert_eq!(facts("alertmanager", &outcome), [("part", "DiskFull degraded for 2.2s".to_string())]);
+        assert_eq!(facts("pool", &outcome), [("part", "DiskFull degraded in 2.2s".to_string())]);
     }
 }

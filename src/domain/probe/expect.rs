@@ -78,6 +78,8 @@ pub struct Values {
     pub perf: Vec<Perf>,
     /// What a kind with [`Subjects::Fields`] found, by the field's name. A text may come several times.
     pub fields: Vec<(&'static str, FieldValue)>,
+    /// What is wrong in plain words: said in place of an expression that goes without saying and does not hold.
+    pub plainly: Option<String>,
 }
 
 /// What a field of [`Subjects::Fields`] is compared as.
@@ -334,12 +336,15 @@ impl Expression {
             first.get_or_insert((comparison, actual));
         }
         let (comparison, actual) = first?;
+        let of = |text: String| Trouble::new(comparison.subject.cause(), comparison.subject.brief(&actual), text);
+        if let Some(words) = values.plainly.as_ref().filter(|_| self.is_usual) {
+            return Some(of(words.clone()));
+        }
         let mut found = actual.describe(&comparison.subject, hide);
         if let (Subject::CertDays, Some(named)) = (&comparison.subject, &values.cert_named) {
             found.push_str(&format!(" (that of `{named}` in the chain)"));
         }
-        let text = format!("{found}, expected {}", sanitise::text(&self.source));
-        Some(Trouble::new(comparison.subject.cause(), comparison.subject.brief(&actual), text))
+        Some(of(format!("{found}, expected {}", sanitise::text(&self.source))))
     }
 }
 

@@ -171,7 +171,8 @@ impl CommandProbe {
         seen.values.text = text;
         let said = seen.evidence.text.clone();
         match ended {
-            None => Some(net::timeout(Phase::Run, clock::timer() - begun)),
+            // What it took to end it is not counted.
+            None => Some(net::timeout(Phase::Run, net::whole(deadline).unwrap_or(deadline - begun))),
             Some(Err(error)) => Some(start_trouble(&self.argv[0], &error)),
             Some(Ok(status)) => {
                 seen.values.exit = status.code();

@@ -23,6 +23,11 @@ use crate::service::probe::private;
 /// Addresses of one name that are looked at: more than a pool behind one name usually has.
 pub const ADDRESSES_MAX: usize = 16;
 
+tokio::task_local! {
+    /// Deadline and timeout of the run that this task is for: what is left of it at a phase is no number of the config.
+    pub static RUN: (Instant, Duration);
+}
+
 /// A connection, whatever it goes through.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -70,7 +75,12 @@ pub async fn timed<T>(
     let budget = deadline.saturating_duration_since(clock::timer());
     let result = tokio::time::timeout_at(deadline, work).await;
     phases.add(phase, clock::monotonic() - begun);
-    result.unwrap_or_else(|_| Err(timeout(phase, phases.total().max(budget))))
+    result.unwrap_or_else(|_| Err(timeout(phase, whole(deadline).unwrap_or_else(|| phases.total().max(budget)))))
+}
+
+/// The timeout of the run that this task is for, when this is its deadline.
+pub fn whole(deadline: Instant) -> Option<Duration> {
+    RUN.try_with(|(end, timeout)| (*end == deadline).then_some(*timeout)).ok().flatten()
 }
 
 /// The deadline passed in a phase.
@@ -237,4 +247,26 @@ pub fn host_and_port(node: &Node<'_>) -> Option<(String, u16)> {
 /// Writes a host and a port as they are written in a config.
 pub fn shown(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_says_that_of_the_probe_and_not_what_was_left() {
+        let (begun, whole) = (clock::timer(), Duration::from_secs(5));
+        let late = async |deadline: Instant| {
+            let work = std::future::pending::<Result<(), Verdict>>();
+            let (_, trouble) = timed(&mut Phases::default(), Phase::Tls, deadline, work).await.expect_err("late");
+            trouble.text
+        };
+        let run = begun + whole;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let said = RUN.scope((run, whole), late(run)).await;
+        assert_eq!(said, "timeout in tls: the TLS handshake did not end within 5.0s");
+        let own = clock::timer() + Duration::from_secs(1);
+        let said = RUN.scope((run, whole), late(own)).await;
+        assert_eq!(said, "timeout in tls: the TLS handshake did not end within 1.0s", "a deadline of its own");
+    }
 }

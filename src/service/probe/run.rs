@@ -30,10 +30,11 @@ pub async fn run_and_ask(spec: &ProbeSpec, place: &Place, lag: Duration) -> (Out
     let own_fault = |text: &str| Observation::failed(ProbeResult::Unknown, Trouble::new(Cause::Own, "broken", text));
     // Where something was lacking just now, what is left is for whoever tells of it.
     let is_short = place.overload.as_ref().is_some_and(|it| it.lacked_lately());
+    let observing = net::RUN.scope((deadline, spec.timeout), async move { probe.observe(&run).await });
     let work = async {
         match is_short.then(lack::for_check).flatten() {
             Some(lack) => Ok(net::short_of(lack)),
-            None => AbortOnDropHandle::new(tokio::spawn(async move { probe.observe(&run).await })).await,
+            None => AbortOnDropHandle::new(tokio::spawn(observing)).await,
         }
     };
     let mut seen = match tokio::time::timeout_at(deadline + OVERRUN_MAX, work).await {

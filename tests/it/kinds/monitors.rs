@@ -268,10 +268,19 @@ async fn this_host_is_looked_at() {
         assert!(outcome.evidence.perf.iter().any(|it| it.label == wanted), "{entry}: {outcome:?}");
     }
     let gone = free_port();
-    let outcome = look(&format!("host = {{ port = {gone} }}")).await;
-    assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Fail, "listening 0"));
-    let outcome = look("host = { process = 'hotseat-surely-not-running' }").await;
-    assert_eq!((outcome.result, outcome.brief()), (ProbeResult::Fail, "count 0"));
+    let absent = "host = { process = 'not-running' }";
+    for (entry, brief, text) in [
+        (format!("host = {{ port = {gone} }}"), "listening 0", format!("nothing listens on port {gone}")),
+        (
+            format!("host = {{ port = '127.0.0.1:{gone}' }}"),
+            "listening 0",
+            format!("nothing listens on 127.0.0.1:{gone}"),
+        ),
+        (absent.into(), "count 0", "no process is called `not-running`".into()),
+        (format!("{absent}\nexpect = 'count >= 2'"), "count 0", "count is 0, expected count >= 2".into()),
+    ] {
+        assert_eq!(words(&look(&entry).await), (ProbeResult::Fail, brief, text.as_str()), "{entry}");
+    }
     let outcome = look("host = { disk = '/surely/not/there' }").await;
     assert_eq!(outcome.result, ProbeResult::Fail);
     let outcome = look("host = { interface = 'none0' }").await;

@@ -135,6 +135,12 @@ fn processes(which: &Processes, seen: &mut Observation) -> Result<(), Verdict> {
     put(seen, "count", count as f64, "");
     put(seen, "rss_mib", resident as f64 / 1024.0, "MiB");
     seen.evidence.text = format!("{count} running, {} resident", format::bytes(resident * 1024));
+    if count == 0 {
+        seen.values.plainly = Some(sanitise::text(&match which {
+            Processes::Named(name) => format!("no process is called `{name}`"),
+            Processes::Matching(regex) => format!("no process has a command line that matches `{regex}`"),
+        }));
+    }
     Ok(())
 }
 
@@ -167,7 +173,14 @@ fn port_listens(address: Option<IpAddr>, port: u16, seen: &mut Observation) -> R
     };
     let count = listeners.iter().filter(is_wanted).count();
     put(seen, "listening", count as f64, "");
-    seen.evidence.text = if count == 0 { "nothing listens there".into() } else { "something listens there".into() };
+    let at = match address {
+        None => format!("port {port}"),
+        Some(address) => net::shown(&address.to_string(), port),
+    };
+    if count == 0 {
+        seen.values.plainly = Some(format!("nothing listens on {at}"));
+    }
+    seen.evidence.text = format!("{} listens on {at}", if count == 0 { "nothing" } else { "something" });
     Ok(())
 }
 
@@ -347,7 +360,11 @@ pub async fn unit(name: &str, deadline: tokio::time::Instant, seen: &mut Observa
     put(seen, "restarts", unit.restarts as f64, "");
     seen.values.fields.push(("exit", FieldValue::Number(f64::from(unit.status))));
     let why = if unit.result == "success" { String::new() } else { format!(", {}", unit.result) };
-    seen.evidence.text = sanitise::text(&format!("{} ({}){why}, {} restarts", unit.active, unit.sub, unit.restarts));
+    let state = sanitise::text(&format!("{} ({}){why}", unit.active, unit.sub));
+    if unit.active != "active" {
+        seen.values.plainly = Some(format!("the unit `{name}` is {state}"));
+    }
+    seen.evidence.text = format!("{state}, {} restarts", unit.restarts);
     None
 }
 

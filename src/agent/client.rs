@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::agent::codec::{self, Decoded, FrameError, FrameReader};
+use crate::agent::heard::Heard;
 use crate::agent::protocol::{
     ALIVE_EVERY, Errand, HELLO_DEADLINE, Hello, INBOUND_MAX_BYTES, KEEP_MAX, PROTOCOL, PROTOCOL_LEAST,
     REQUEST_MAX_BYTES, SILENCE_MAX, STUCK_MAX, ToAgent, ToScreen, Welcome,
@@ -50,6 +51,8 @@ pub struct Attached {
     pub welcome: Welcome,
     /// How far the clock there is ahead of ours, in milliseconds; what the way takes is in it.
     pub ahead_ms: i64,
+    /// Since when nothing new has come.
+    pub heard: Arc<Heard>,
     /// What the screen works with. To leave, drop it and wait for `ended`.
     pub link: Link,
     /// How it ended. Said after the last message of the link: read that to its end first.
@@ -115,7 +118,9 @@ where
     let (facts_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
     let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
     let (ended_tx, ended) = oneshot::channel();
+    let heard = Arc::new(Heard::at(clock::now()));
     let carrier = Carrier {
+        heard: Arc::clone(&heard),
         host: welcome.host.clone(),
         version: welcome.peer.version.clone(),
         facts_tx,
@@ -128,7 +133,7 @@ where
         drop(carrier);
         let _ = ended_tx.send(ended);
     });
-    Ok(Attached { welcome, ahead_ms, link: Link { facts_rx, requests_tx }, ended })
+    Ok(Attached { welcome, ahead_ms, heard, link: Link { facts_rx, requests_tx }, ended })
 }
 
 /// Asks whoever serves a state directory to make room for an agent, and waits until they have closed.
@@ -246,6 +251,7 @@ struct Carrier {
     host: HostId,
     /// The version there.
     version: String,
+    heard: Arc<Heard>,
     facts_tx: mpsc::Sender<Inbound>,
     /// What was decided and is not known to be done with, in the order it was sent.
     open: Mutex<BTreeMap<u64, Request>>,
@@ -307,6 +313,7 @@ impl Carrier {
                 Ok(None) => return Ended::Lost("the connection was closed".into()),
                 Err(error) => return Ended::Lost(error.to_string()),
             };
+            self.heard.note(clock::now());
             if stale.is_due(clock::timer()) && own_tx.try_send(ToAgent::Snapshot).is_ok() {
                 stale.asked(clock::timer());
             }

@@ -10,6 +10,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::client::Ended;
+use crate::agent::heard::Heard;
 use crate::clock;
 use crate::domain::fact::{Fact, RuntimeFact};
 use crate::domain::format;
@@ -137,6 +139,8 @@ pub struct Attachment {
     pub readonly: bool,
     /// How far the clock there is ahead of ours, in milliseconds.
     pub ahead_ms: i64,
+    /// Since when nothing new has come.
+    pub heard: Arc<Heard>,
     /// The way there.
     pub link: Link,
     /// How it ended, once the link has.
@@ -168,7 +172,7 @@ impl Connector {
     pub fn start(host: HostId, world: impl World) -> (Link, Self) {
         let (inbound_tx, facts_rx) = mpsc::channel(LINK_INBOUND_MAX);
         let (requests_tx, requests_rx) = mpsc::channel(LINK_REQUESTS_MAX);
-        let desk = Desk { host, inbound_tx, requests_rx, drafts: Vec::new(), away_since: None };
+        let desk = Desk { host, inbound_tx, requests_rx, drafts: Vec::new(), away_since: None, seen: None };
         let task = tokio::spawn(run(desk, world));
         (Link { facts_rx, requests_tx }, Self { task })
     }
@@ -190,6 +194,16 @@ struct Desk {
     drafts: Vec<Request>,
     /// Since when nobody is reached.
     away_since: Option<Timestamp>,
+    /// Whose facts have come so far.
+    seen: Option<Seen>,
+}
+
+/// How far the facts of a runtime have come.
+struct Seen {
+    peer: Peer,
+    seq: u64,
+    /// It was lost since then, and what came meanwhile is not known yet.
+    lost: Option<Timestamp>,
 }
 
 /// Where the connector stands; each has its function below.
@@ -322,9 +336,9 @@ async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home
     desk.hand_drafts_on(&link).await;
     loop {
         let left = if watches {
-            desk.carry(&mut link, world, home.asked_to_yield()).await
+            desk.carry(&mut link, world, None, home.asked_to_yield()).await
         } else {
-            desk.carry(&mut link, world, sleep(REJOIN_EVERY)).await
+            desk.carry(&mut link, world, None, sleep(REJOIN_EVERY)).await
         };
         match left {
             Left::Screen => {
@@ -378,16 +392,18 @@ async fn stay_inside<W: World>(desk: &mut Desk, world: &mut W, mut home: W::Home
 }
 
 async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Attachment) -> State<W::Home> {
-    let Attachment { host, peer, readonly, ahead_ms, mut link, ended } = attachment;
+    let Attachment { host, peer, readonly, ahead_ms, heard, mut link, ended } = attachment;
     if desk.host != host {
         let was = std::mem::replace(&mut desk.host, host.clone());
         desk.tell(Inbound::HostNamed { was, host }).await;
     }
-    desk.away_since = None;
+    let lost = desk.away_since.take();
+    // Another runtime numbers its facts anew.
+    desk.seen = desk.seen.take().filter(|it| it.peer == peer).map(|it| Seen { lost, ..it });
     desk.say(Way::Attached { peer: peer.clone(), readonly, ahead_ms }).await;
     desk.hand_drafts_on(&link).await;
     loop {
-        match desk.carry(&mut link, world, std::future::pending::<()>()).await {
+        match desk.carry(&mut link, world, Some(&peer), std::future::pending::<()>()).await {
             Left::Screen => {
                 desk.hand_over(&mut link).await;
                 drop(link);
@@ -402,7 +418,8 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
         }
     }
     let ended = timeout(ENDED_WAIT, ended).await.unwrap_or_else(|_| Ended::Lost("the connection ended".into()));
-    let since = clock::now();
+    let now = clock::now();
+    let since = heard.since(now);
     match (ended, &peer.role) {
         (Ended::Bye(why), Role::Screen(_)) => {
             let (least, most) = SUCCESSION_PAUSE;
@@ -416,6 +433,10 @@ async fn stay_attached<W: World>(desk: &mut Desk, world: &mut W, attachment: Att
         }
         (Ended::Bye(why), Role::Agent) => {
             State::Lost { since, why: format!("{} ended: {why}", words(&peer)), is_silent: false }
+        }
+        // A screen that said nothing for long, because it was stopped, is let go: it may come back at once.
+        (Ended::Refused(why), _) if heard.was_silent(now) => {
+            State::Lost { since, why: format!("{}: {why}", words(&peer)), is_silent: false }
         }
         (Ended::Lost(why), _) => State::Lost { since, why: format!("{}: {why}", words(&peer)), is_silent: true },
         (Ended::Refused(why), _) => State::Refused { why, is_barred: false },
@@ -669,9 +690,19 @@ enum Waited<T> {
 
 impl Desk {
     /// Carries both ways until something ends it. Never keeps more than one message in hand.
-    async fn carry<W: World>(&mut self, link: &mut Link, world: &mut W, until: impl Future<Output = ()>) -> Left {
+    ///
+    /// `peer` is the runtime at the other end, when it is another process.
+    async fn carry<W: World>(
+        &mut self,
+        link: &mut Link,
+        world: &mut W,
+        peer: Option<&Peer>,
+        until: impl Future<Output = ()>,
+    ) -> Left {
         tokio::pin!(until);
         let mut in_hand: Option<Inbound> = None;
+        // Said behind it.
+        let mut after: Option<Inbound> = None;
         let inbound_tx = self.inbound_tx.clone();
         loop {
             tokio::select! {
@@ -699,6 +730,7 @@ impl Desk {
                     if let (Ok(permit), Some(inbound)) = (permit, in_hand.take()) {
                         permit.send(inbound);
                     }
+                    in_hand = after.take();
                 }
                 inbound = link.facts_rx.recv(), if in_hand.is_none() => match inbound {
                     None => return Left::Link,
@@ -706,6 +738,7 @@ impl Desk {
                         if says_config(&inbound) {
                             world.configured();
                         }
+                        after = peer.and_then(|it| self.take_note(it, &inbound));
                         in_hand = Some(inbound);
                     }
                 },
@@ -716,6 +749,29 @@ impl Desk {
                     return Left::Until;
                 }
             }
+        }
+    }
+
+    /// Takes note of how far the facts of a runtime have come; after a loss gives back how many of them were missed.
+    fn take_note(&mut self, peer: &Peer, inbound: &Inbound) -> Option<Inbound> {
+        match inbound {
+            Inbound::Snapshot(board) => {
+                let before = self.seen.replace(Seen { peer: peer.clone(), seq: board.seq, lost: None })?;
+                let (since, missed) = (before.lost?, board.seq.saturating_sub(before.seq));
+                let (peer, gap) = (words(peer), format::ago(clock::now(), since));
+                (missed > 0).then(|| {
+                    Inbound::Done(format!(
+                        "attached to {peer} again; it was lost {gap}; {missed} facts were missed, the newest is shown"
+                    ))
+                })
+            }
+            Inbound::Fact(envelope) => {
+                if let Some(seen) = &mut self.seen {
+                    seen.seq = envelope.seq;
+                }
+                None
+            }
+            _ => None,
         }
     }
 

@@ -179,13 +179,14 @@ impl World for Local {
             }
         })?;
         (self.is_inside, self.was_attached) = (false, true);
-        let client::Attached { welcome, ahead_ms, link, ended } = attached;
+        let client::Attached { welcome, ahead_ms, heard, link, ended } = attached;
         let ended = async move { ended.await.unwrap_or_else(|_| Ended::Lost("the connection ended".into())) };
         Ok(Attachment {
             host: welcome.host,
             peer: welcome.peer,
             readonly: welcome.visitor.readonly,
             ahead_ms,
+            heard,
             link,
             ended: Box::pin(ended),
         })

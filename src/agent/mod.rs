@@ -11,6 +11,7 @@ pub mod connector;
 pub mod duties;
 pub mod expose;
 pub mod glance;
+pub mod heard;
 pub mod hub;
 pub mod local;
 pub mod manager;

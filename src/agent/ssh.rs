@@ -224,6 +224,7 @@ async fn attach(remote: Remote, visitor: Visitor) -> Result<Attachment, NoWay> {
         peer: attached.welcome.peer,
         readonly: attached.welcome.visitor.readonly,
         ahead_ms: attached.ahead_ms,
+        heard: attached.heard,
         link: attached.link,
         ended: ended(child, heard, complaint, attached.ended),
     })

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
+use crate::domain::board::Board;
 use crate::domain::fact::{Actor, Envelope};
 use crate::domain::incident::NoteRequest;
 use crate::domain::presence::Spot;
@@ -94,10 +95,17 @@ impl Scripted {
 
     /// Somebody holds the host and answers the next knock.
     fn listen(&self, role: Role) -> Far {
+        self.listen_heard_at(role, clock::now())
+    }
+
+    /// As `listen`; they say nothing after this time.
+    fn listen_heard_at(&self, role: Role, heard_at: Timestamp) -> Far {
         let (link, facts_tx, requests_rx) = pair();
         let (ended_tx, ended_rx) = oneshot::channel();
         let ended = Box::pin(async { ended_rx.await.unwrap_or(Ended::Lost("gone".into())) });
-        let attachment = Attachment { host: host(), peer: peer(role), readonly: false, ahead_ms: 0, link, ended };
+        let heard = Arc::new(Heard::at(heard_at));
+        let attachment =
+            Attachment { host: host(), peer: peer(role), readonly: false, ahead_ms: 0, heard, link, ended };
         self.with(|it| {
             it.held = true;
             it.listeners.push_back(attachment);
@@ -337,6 +345,42 @@ async fn an_agent_is_attached_to_and_its_loss_is_said_at_once() {
     let agent = world.listen(Role::Agent);
     screen.way_until(|it| matches!(it, Way::Attached { .. })).await;
     drop(agent);
+    screen.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_screen_that_was_stopped_says_since_when_it_heard_nothing_and_what_it_missed() {
+    let board = |seq| Inbound::Snapshot(Box::new(Board { seq, ..Board::default() }));
+    let let_go = || Ended::Refused("nothing was heard for 10 s".into());
+    for ended in [Ended::Lost("the connection was closed".into()), let_go()] {
+        let world = Scripted::new();
+        let heard_at = clock::now() - SignedDuration::from_hours(3);
+        let agent = world.listen_heard_at(Role::Agent, heard_at);
+        let mut screen = Screen::open(&world);
+        screen.way().await;
+        agent.facts_tx.send(board(12)).await.expect("carried");
+        assert_eq!(screen.next().await, board(12), "a first board says of no loss");
+        agent.end(ended);
+        let Way::Lost { since, .. } = screen.way().await.0 else { panic!("it may come back") };
+        assert_eq!(since, heard_at);
+        let agent = world.listen(Role::Agent);
+        screen.way_until(|it| matches!(it, Way::Attached { .. })).await;
+        agent.facts_tx.send(board(40)).await.expect("carried");
+        assert_eq!(screen.next().await, board(40));
+        let told = "attached to agent pid 4242 again; it was lost 3h ago; 28 facts were missed, the newest is shown";
+        assert_eq!(screen.next().await, Inbound::Done(told.into()));
+        agent.facts_tx.send(board(50)).await.expect("carried");
+        assert_eq!(screen.next().await, board(50), "and that is said once");
+        drop(agent);
+        screen.close().await;
+    }
+    let world = Scripted::new();
+    let agent = world.listen(Role::Agent);
+    let mut screen = Screen::open(&world);
+    screen.way().await;
+    agent.end(let_go());
+    let (way, _) = screen.way().await;
+    assert!(matches!(way, Way::Refused { .. }), "who was heard until then means it: {way:?}");
     screen.close().await;
 }
 

@@ -345,7 +345,7 @@ impl Hub {
                 self.tell(Inbound::Snapshot(board));
                 // What the screen looks at is asked of one that has just come, or come back.
                 if is_there {
-                    for request in self.windows.ask_again(clock::timer(), index, &self.nodes) {
+                    for request in self.windows.ask_again(index, &self.nodes) {
                         self.ask(index, Request::Window(Box::new(request)));
                     }
                 }

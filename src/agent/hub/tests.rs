@@ -214,28 +214,6 @@ async fn a_slow_host_holds_nobody_up_and_a_lost_one_keeps_its_rows_until_it_is_b
     assert!(far[0].is_asked_nothing(), "the others were not asked again");
 }
 
-#[tokio::test(start_paused = true)]
-async fn ten_hosts_that_come_one_after_another_are_asked_once_each() {
-    let names: Vec<String> = (0..10).map(|it| format!("web{it}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let (mut link, mut far) = hub(&names);
-    let request = WindowRequest { follow: true, ..WindowRequest::new(ViewId(1), 5, Anchor::Tail, (20, 0)) };
-    ask(&link, Request::Window(Box::new(request))).await;
-    next_window(&mut link).await;
-    let mut shown: Vec<String> = Vec::new();
-    for (index, it) in (0..).zip(&mut far) {
-        it.comes().await;
-        let asked = it.asked_window().await;
-        it.answers(&asked, &[index], None).await;
-        shown.push(format!("{} {index}", it.host));
-        // Those that were there before stay in sight, and the others are not waited for.
-        let records =
-            |rows: &Vec<Row>| self::shown(rows).into_iter().filter(|it| !it.contains("not here")).collect::<Vec<_>>();
-        while next_window(&mut link).await.rows.as_ref().map(records).as_ref() != Some(&shown) {}
-    }
-    assert!(far.iter_mut().all(Far::is_asked_nothing), "an arrival asks none of the others again");
-}
-
 #[tokio::test]
 async fn many_hosts_that_are_not_there_share_one_row() {
     let (mut link, mut far) = hub(&["db1", "web1", "web2", "web3", "web4"]);

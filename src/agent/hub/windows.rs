@@ -187,7 +187,7 @@ impl Windows {
     }
 
     /// What to ask of a host that has just come, or come back.
-    pub fn ask_again(&mut self, now: Instant, index: usize, nodes: &[Node]) -> Vec<WindowRequest> {
+    pub fn ask_again(&mut self, index: usize, nodes: &[Node]) -> Vec<WindowRequest> {
         let mut asked = Vec::new();
         for view in self.views.values_mut() {
             let host = nodes[index].name().as_str();
@@ -195,12 +195,7 @@ impl Windows {
             if sources.is_empty() || sources.iter().any(|it| it.host() == host) {
                 // What it said before stays until it has answered.
                 let answer = view.answers[index].get_or_insert_default();
-                view.rows_are_news |= answer.lost.is_some();
                 (answer.lost, answer.ticket) = (None, view.ticket);
-                // Those who come meanwhile share its patience: many one after another put nothing off for long.
-                if view.is_late && !view.is_jump {
-                    (view.is_late, view.asked) = (false, now);
-                }
                 asked.push(view.request_for(index, nodes));
             }
         }

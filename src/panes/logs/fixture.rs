@@ -11,13 +11,12 @@ use ratatui::layout::Rect;
 use crate::app::command::CommandTable;
 use crate::app::effect::Effect;
 use crate::domain::board::Board;
-use crate::domain::fleet::Fleet;
 use crate::domain::ids::{HostId, SourceId};
 use crate::domain::key::{Key, KeyCode, parse_sequence};
 use crate::domain::log::{Cursor, Gap, GapKind, Level, LogFact, Position, Record, Row, Window, WindowRequest};
 use crate::domain::request::{Inbound, Request};
 use crate::panes::logs::{LogsCommand, LogsPane};
-use crate::panes::{Context, Pane, Reach};
+use crate::panes::{Context, Pane};
 use crate::theme::Theme;
 
 /// 2024-08-19 14:51:30 UTC.
@@ -27,7 +26,6 @@ pub const START: i64 = 1_724_079_090;
 pub struct Desk {
     pub pane: LogsPane,
     pub board: Board,
-    pub fleet: Fleet,
     pub now: Timestamp,
     pub size: (u16, u16),
     pub rows: Vec<Row>,
@@ -46,7 +44,6 @@ impl Desk {
         let mut desk = Self {
             pane: LogsPane::default(),
             board: Board::default(),
-            fleet: Fleet::default(),
             now: Timestamp::from_second(START).expect("a valid time"),
             size: (width, height),
             rows: Vec::new(),
@@ -145,7 +142,7 @@ impl Desk {
             height: self.size.1,
             focused: true,
             me: "alice",
-            reach: Reach { ways: None, fleet: Some(&self.fleet) },
+            reach: Default::default(),
         };
         for effect in run(&mut self.pane, &cx) {
             match effect {

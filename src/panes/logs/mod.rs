@@ -64,7 +64,6 @@ use ratatui::text::Line;
 use crate::app::effect::{Effect, Notice};
 use crate::app::event::{Mouse, MouseKind};
 use crate::domain::fact::Fact;
-use crate::domain::fleet::Fleet;
 use crate::domain::key::Key;
 use crate::domain::log::{self, Find, Level, LogFact, Position};
 use crate::domain::request::Inbound;
@@ -284,11 +283,8 @@ impl Pane for LogsPane {
 
     fn inbound(&mut self, cx: &Context<'_>, inbound: &Inbound) -> Vec<Effect> {
         match inbound {
-            // A second snapshot means that this screen was too slow: windows may have been lost as well. Of several
-            // hosts it is mostly that of another one; who comes, or comes back, is asked by itself for what is shown.
-            Inbound::Snapshot(_)
-                if std::mem::replace(&mut self.attached, true) && !cx.reach.fleet.is_some_and(Fleet::is_of_several) =>
-            {
+            // A second snapshot means that this screen was too slow: windows may have been lost as well.
+            Inbound::Snapshot(_) if std::mem::replace(&mut self.attached, true) => {
                 let mut effects = self.requery(cx);
                 effects.extend(self.ask_neighbours());
                 effects

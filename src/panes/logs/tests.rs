@@ -6,11 +6,9 @@ use ratatui::layout::Rect;
 
 use crate::app::effect::Effect;
 use crate::app::event::{Mouse, MouseKind};
-use crate::domain::board::Board;
-use crate::domain::fleet::Fleet;
 use crate::domain::log::{Anchor, GapKind, Row, SgrSpan};
 use crate::domain::query::saved::SavedQuery;
-use crate::domain::request::{Inbound, Request};
+use crate::domain::request::Request;
 use crate::panes::Pane;
 use crate::panes::logs::feed::{PAGE, TAIL};
 use crate::panes::logs::fixture::Desk;
@@ -271,19 +269,6 @@ fn answers_to_older_questions_are_dropped() {
     let window = desk.answer(&stale);
     desk.deliver(window);
     assert_eq!(desk.screen(), screen);
-}
-
-#[test]
-fn one_host_that_is_back_is_asked_again_and_of_several_only_who_comes_is() {
-    for (fleet, asked_again) in [(Fleet::default(), true), (Fleet::of_several(), false)] {
-        let mut desk = Desk::new(60, 10, &["one", "two"]);
-        desk.fleet = fleet;
-        let board = Inbound::Snapshot(Box::<Board>::default());
-        desk.with(|pane, cx| pane.inbound(cx, &board));
-        desk.answers = false;
-        desk.with(|pane, cx| pane.inbound(cx, &board));
-        assert_eq!(desk.asked.iter().any(|it| it.view == TAIL), asked_again);
-    }
 }
 
 #[test]

@@ -302,7 +302,7 @@ fn taking_over_is_asked_for_and_only_where_it_can_be() {
     let host = desk.model.ways.keys().next().expect("one that is lost").clone();
     desk.event(Event::Inbound(Inbound::Host(Box::new(hotseat::domain::host::HostNews { host, way }))));
     let text = desk.text();
-    assert!(!text.contains("sure?") && text.contains("somebody else took over"), "{text}");
+    assert!(!text.contains("sure?") && text.contains("somebody watches again"), "{text}");
     desk.press("y");
     assert!(!desk.effects.contains(&Effect::Request(Request::TakeOver)), "{:?}", desk.effects);
 

@@ -51,7 +51,8 @@ pub fn run(args: &Args, cx: &Context, out: &mut Output<'_>) -> Result<ExitCode, 
     let board = board.unwrap_or_default();
     let unsent = if is_watched { unsent(&board, &waiting) } else { waiting.iter().map(UnsentView::new).collect() };
     let view = View::new(now, &board, unsent);
-    if !is_watched && !(view.alerts.is_empty() && view.unsent.is_empty()) {
+    let is_told_later = !view.alerts.is_empty() || !view.unsent.is_empty();
+    if !is_watched && is_told_later {
         writeln!(
             out.stderr,
             "nobody watches: this is as of the last watch, and nobody is told before `hotseat agent` or a screen runs"

@@ -3,7 +3,7 @@
 //! A channel with little room is told of a storm in one message that has as many names as it holds. What is left
 //! waits for its turn: it is no page, so pages go before it, it counts as any message under a limit, and it leaves the
 //! last one of a limit for a page. Who recovered, was seen, or was held back meanwhile is not named any more, nor is
-//! what has no room in the last of [`MESSAGES_MAX`]: each of these is written down.
+//! what has no room in the last of `MESSAGES_MAX`: each of these is written down.
 
 use std::collections::BTreeSet;
 
